@@ -1,0 +1,5 @@
+//! The native device.
+
+/// Memory.
+#[derive(Debug)]
+pub struct Memory;

@@ -1,0 +1,88 @@
+//! What can go wrong on a device.
+
+use super::DType;
+
+/// The result of device operations.
+pub type Result<T, E = DeviceError> = std::result::Result<T, E>;
+
+/// What can go wrong on a device.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// No adapter fits what was asked for.
+    #[error("{0}")]
+    NoAdapter(String),
+    /// An adapter was found, but it does not open.
+    #[error("the adapter `{adapter}` does not open")]
+    Open {
+        /// The adapter's name.
+        adapter: String,
+        /// Why.
+        #[source]
+        source: wgpu::RequestDeviceError,
+    },
+    /// An operand of the wrong shape.
+    #[error("{operation}: a tensor of shape {expected} is needed, but this one is {found}")]
+    Shape {
+        /// The operation.
+        operation: &'static str,
+        /// What it needs.
+        expected: String,
+        /// What it got.
+        found: String,
+    },
+    /// An operand of the wrong element type.
+    #[error("{operation}: a tensor of {expected} is needed, but this one is {found}")]
+    Type {
+        /// The operation.
+        operation: &'static str,
+        /// What it needs.
+        expected: String,
+        /// What it got.
+        found: DType,
+    },
+    /// Something an operation cannot do.
+    #[error("{operation}: {message}")]
+    Invalid {
+        /// The operation.
+        operation: &'static str,
+        /// What is wrong, and what would do.
+        message: String,
+    },
+    /// The device has no memory left.
+    #[error("the device has no memory left for {what} ({bytes} bytes)")]
+    OutOfMemory {
+        /// What the memory was for.
+        what: String,
+        /// How much it was.
+        bytes: u64,
+    },
+    /// The driver refused or failed at something.
+    #[error("{operation} failed on the device: {message}")]
+    Failed {
+        /// The operation, or the kernel.
+        operation: String,
+        /// What the driver said.
+        message: String,
+    },
+    /// The device is gone.
+    #[error("the device was lost: {0}")]
+    Lost(String),
+}
+
+impl From<DeviceError> for espalier_sdk::Error {
+    fn from(error: DeviceError) -> Self {
+        use espalier_sdk::Code;
+        let code = match &error {
+            DeviceError::Shape { .. } | DeviceError::Type { .. } | DeviceError::Invalid { .. } => {
+                Code::InvalidInput
+            }
+            DeviceError::OutOfMemory { .. } => Code::OutOfMemory,
+            DeviceError::NoAdapter(_)
+            | DeviceError::Open { .. }
+            | DeviceError::Failed { .. }
+            | DeviceError::Lost(_) => Code::Device,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,5 @@
+//! The wgpu device.
+
+/// Panels.
+#[derive(Debug)]
+pub struct Panels;

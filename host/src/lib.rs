@@ -1,0 +1,10 @@
+//! Espalier's host as a library: everything the binary `host` does, so that tests and tools can call it.
+//!
+//! Imports point one way: `cli → study → prune, evaluate → plugins, calibration → model → device → shaders`.
+
+pub mod calibration;
+pub mod device;
+pub mod evaluate;
+pub mod model;
+pub mod plugins;
+pub mod prune;

@@ -1,0 +1,57 @@
+//! What an author of an Espalier plugin sees.
+//!
+//! A plugin is a dynamic library that offers pruning **methods**, calibration **selectors**, or both.
+//! An author implements a plain Rust trait ([`PruningMethod`] or [`Selector`]) and names the type in
+//! one macro line, [`export_plugin!`]; the host opens the library with `--plugin path/to/lib.so`.
+//!
+//! ```ignore
+//! use espalier_sdk::*;
+//!
+//! struct Smallest;
+//!
+//! impl PruningMethod for Smallest {
+//!     fn info() -> MethodInfo {
+//!         MethodInfo::new("smallest", "drops the smallest weights of every row")
+//!     }
+//!     fn new(_: &Options) -> Result<Self> {
+//!         Ok(Self)
+//!     }
+//!     fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
+//!         let scores = device.map(Unary::Abs, &layer.weight)?;
+//!         let mask = device.smallest_per_row(&scores, target)?;
+//!         Ok(device.zero_where(&mask, &layer.weight)?.into())
+//!     }
+//! }
+//!
+//! export_plugin! { methods: [Smallest] }
+//! ```
+//!
+//! The crate knows neither wgpu nor the host. No ABI type appears outside [`abi`].
+
+// pub mod abi;
+mod device;
+mod dtype;
+mod error;
+// mod export;
+mod method;
+mod ops;
+mod options;
+mod rng;
+mod selector;
+pub mod service;
+mod sparsity;
+
+pub use device::{Device, DeviceKind, Mask, Tensor};
+pub use dtype::DType;
+pub use error::{Code, Error, Result};
+// pub use export::{LibraryInfo, Registry};
+pub use method::{Layer, MethodInfo, Pruned, PruningMethod, Statistic, Statistics};
+pub use ops::{Axis, Binary, Reduction, Selection, Unary};
+pub use options::{OptionKind, OptionSpec, Options};
+pub use rng::Rng;
+pub use selector::{Document, Documents, Piece, SelectionRequest, Selector, SelectorInfo, Window};
+pub use sparsity::{ParseSparsityError, Sparsity};
+
+/// The interface this SDK speaks, as (major, minor). A host loads a plugin whose major version is its
+/// own and whose minor version is at most its own.
+pub const INTERFACE_VERSION: (u16, u16) = (1, 0);

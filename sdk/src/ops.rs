@@ -1,0 +1,79 @@
+//! The vocabulary of device operations, shared by plugins, the host and its devices.
+
+/// A function of one element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Unary {
+    /// `x`
+    Identity = 0,
+    /// `|x|`
+    Abs = 1,
+    /// `x²`
+    Square = 2,
+    /// `√x`
+    Sqrt = 3,
+    /// `1 / x`
+    Reciprocal = 4,
+}
+
+/// A function of two elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Binary {
+    /// `a + b`
+    Add = 0,
+    /// `a − b`
+    Subtract = 1,
+    /// `a · b`
+    Multiply = 2,
+    /// `a / b`
+    Divide = 3,
+}
+
+/// How elements are gathered into one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Reduction {
+    /// `Σ x`
+    Sum = 0,
+    /// `Σ |x|`
+    SumAbs = 1,
+    /// `Σ x²`
+    SumSquares = 2,
+    /// `max |x|`; NaN where any element is NaN.
+    MaxAbs = 3,
+}
+
+/// Along what a reduction gathers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Axis {
+    /// Over the elements of each row: one number a row, `[rows, 1]`.
+    EachRow = 0,
+    /// Over the elements of each column: one number a column, `[1, cols]`.
+    EachColumn = 1,
+}
+
+/// Which elements of a matrix of scores, none negative, are the smallest.
+///
+/// Ties go to the lower column (and, over the whole matrix, to the lower row first).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Selection {
+    /// In every row, the `count` smallest.
+    EachRow {
+        /// How many of a row.
+        count: usize,
+    },
+    /// In every row, of every `m` contiguous columns the `n` smallest. `m` divides the columns.
+    Groups {
+        /// How many of a group.
+        n: usize,
+        /// Columns in a group, at most 32.
+        m: usize,
+    },
+    /// In every row, the smallest as long as their sum stays at most `share` of the row's sum.
+    RowMass {
+        /// The share of the row's sum.
+        share: f32,
+    },
+}

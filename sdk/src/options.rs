@@ -1,0 +1,182 @@
+//! Options of methods and selectors: declared by the plugin, checked by the host, read back typed.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The type of an option's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OptionKind {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Float,
+    /// Text.
+    String,
+}
+
+impl OptionKind {
+    /// Reads a value of this type from what a user typed.
+    ///
+    /// # Errors
+    /// The text is of another type.
+    pub fn parse(self, text: &str) -> Result<Value> {
+        let value = match self {
+            Self::Bool => text.parse::<bool>().ok().map(Value::from),
+            Self::Integer => text.parse::<i64>().ok().map(Value::from),
+            Self::Float => text.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::from),
+            Self::String => Some(Value::from(text)),
+        };
+        value.ok_or_else(|| Error::invalid(format!("`{text}` is not {}", self.described())))
+    }
+
+    fn described(self) -> &'static str {
+        match self {
+            Self::Bool => "a bool (true or false)",
+            Self::Integer => "a whole number",
+            Self::Float => "a number",
+            Self::String => "a text",
+        }
+    }
+
+    fn holds(self, value: &Value) -> bool {
+        match self {
+            Self::Bool => value.is_boolean(),
+            Self::Integer => value.is_i64() || value.is_u64(),
+            Self::Float => value.is_number(),
+            Self::String => value.is_string(),
+        }
+    }
+}
+
+/// One option that a method or selector takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OptionSpec {
+    /// Its name, as in `--option NAME=VALUE`.
+    pub name: String,
+    /// The type of its value.
+    pub kind: OptionKind,
+    /// The value where none is given.
+    pub default: Value,
+    /// What it does, in a line.
+    pub summary: String,
+}
+
+/// The values of a method's or selector's options: what was given, over the defaults.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Options(Map<String, Value>);
+
+impl Options {
+    /// The given values over the defaults of `specs`.
+    ///
+    /// # Errors
+    /// A name that `specs` does not have, or a value of another type.
+    pub fn resolve(specs: &[OptionSpec], given: &Map<String, Value>) -> Result<Self> {
+        let mut values: Map<_, _> = specs.iter().map(|s| (s.name.clone(), s.default.clone())).collect();
+        for (name, value) in given {
+            let Some(spec) = specs.iter().find(|spec| &spec.name == name) else {
+                let known: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
+                let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+                return Err(Error::invalid(format!("unknown option `{name}` (known: {known})")));
+            };
+            if !spec.kind.holds(value) {
+                let wanted = spec.kind.described();
+                return Err(Error::invalid(format!("option `{name}` is {value}, which is not {wanted}")));
+            }
+            values.insert(name.clone(), value.clone());
+        }
+        Ok(Self(values))
+    }
+
+    /// The value of a [`OptionKind::Bool`] option.
+    ///
+    /// # Errors
+    /// No such option was declared, or it is of another type.
+    pub fn bool(&self, name: &str) -> Result<bool> {
+        self.get(name, Value::as_bool)
+    }
+
+    /// The value of a [`OptionKind::Integer`] option.
+    ///
+    /// # Errors
+    /// As [`Options::bool`].
+    pub fn integer(&self, name: &str) -> Result<i64> {
+        self.get(name, Value::as_i64)
+    }
+
+    /// The value of a [`OptionKind::Float`] option.
+    ///
+    /// # Errors
+    /// As [`Options::bool`].
+    pub fn float(&self, name: &str) -> Result<f64> {
+        self.get(name, Value::as_f64)
+    }
+
+    /// The value of a [`OptionKind::String`] option.
+    ///
+    /// # Errors
+    /// As [`Options::bool`].
+    pub fn string(&self, name: &str) -> Result<&str> {
+        self.get(name, Value::as_str)
+    }
+
+    /// All values, by name.
+    pub fn values(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    fn get<'a, T>(&'a self, name: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<T> {
+        let value =
+            self.0.get(name).ok_or_else(|| Error::invalid(format!("option `{name}` is not declared")))?;
+        read(value).ok_or_else(|| Error::invalid(format!("option `{name}` is {value}: of another type")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn specs() -> Vec<OptionSpec> {
+        vec![
+            OptionSpec {
+                name: "blocksize".into(),
+                kind: OptionKind::Integer,
+                default: json!(128),
+                summary: String::new(),
+            },
+            OptionSpec {
+                name: "percdamp".into(),
+                kind: OptionKind::Float,
+                default: json!(0.01),
+                summary: String::new(),
+            },
+        ]
+    }
+
+    #[test]
+    fn defaults_stand_where_nothing_is_given() {
+        let given = json!({"percdamp": 1}).as_object().unwrap().clone();
+        let options = Options::resolve(&specs(), &given).unwrap();
+        assert_eq!(options.integer("blocksize"), Ok(128));
+        assert_eq!(options.float("percdamp"), Ok(1.0));
+    }
+
+    #[test]
+    fn unknown_names_and_wrong_types_are_refused() {
+        for (given, words) in [
+            (json!({"percdmap": 0.1}), "unknown option `percdmap` (known: blocksize, percdamp)"),
+            (json!({"blocksize": 0.5}), "option `blocksize` is 0.5, which is not a whole number"),
+        ] {
+            let error = Options::resolve(&specs(), given.as_object().unwrap()).unwrap_err();
+            assert_eq!(error.message, words);
+        }
+        assert!(OptionKind::Float.parse("NaN").is_err());
+        assert!(OptionKind::Bool.parse("yes").is_err());
+    }
+}

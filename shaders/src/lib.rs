@@ -1,0 +1,6 @@
+//! Espalier's compute kernels. One kernel is one pair of files: `NAME.wgsl`, and `NAME.rs` with its CPU
+//! twin, which is also what the CPU device runs.
+
+mod kernel;
+
+pub use kernel::{Access, Kernel};

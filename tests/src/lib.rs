@@ -1,0 +1,1 @@
+//! Helpers shared by Espalier's end-to-end tests.
