@@ -76,10 +76,6 @@ impl Tensor {
         Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
     }
 
-    pub(crate) fn id(&self) -> TensorId {
-        self.id
-    }
-
     /// The id of a tensor that this value no longer frees.
     pub(crate) fn into_id(mut self) -> TensorId {
         self.owned = false;

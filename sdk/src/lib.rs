@@ -28,11 +28,11 @@
 //!
 //! The crate knows neither wgpu nor the host. No ABI type appears outside [`abi`].
 
-// pub mod abi;
+pub mod abi;
 mod device;
 mod dtype;
 mod error;
-// mod export;
+mod export;
 mod method;
 mod ops;
 mod options;
@@ -44,7 +44,7 @@ mod sparsity;
 pub use device::{Device, DeviceKind, Mask, Tensor};
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
-// pub use export::{LibraryInfo, Registry};
+pub use export::{LibraryInfo, Registry};
 pub use method::{Layer, MethodInfo, Pruned, PruningMethod, Statistic, Statistics};
 pub use ops::{Axis, Binary, Reduction, Selection, Unary};
 pub use options::{OptionKind, OptionSpec, Options};

@@ -38,6 +38,19 @@ pub enum Statistic {
     ColumnNorms,
 }
 
+impl Statistic {
+    /// Every statistic, at the place of its number at the plugin border.
+    const ALL: [Self; 1] = [Self::ColumnNorms];
+
+    pub(crate) fn code(self) -> u32 {
+        self as u32
+    }
+
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.get(code as usize).copied()
+    }
+}
+
 /// What a method says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodInfo {
@@ -103,10 +116,16 @@ pub struct Layer {
 pub struct Statistics {
     /// Tokens measured.
     pub tokens: u64,
-    pub(crate) column_norms: Option<Tensor>,
+    column_norms: Option<Tensor>,
 }
 
 impl Statistics {
+    pub(crate) fn slot(&mut self, kind: Statistic) -> &mut Option<Tensor> {
+        match kind {
+            Statistic::ColumnNorms => &mut self.column_norms,
+        }
+    }
+
     /// `‖x_j‖₂` of every input feature, `[1, in_features]`, f32.
     ///
     /// # Errors
