@@ -4,10 +4,12 @@ use crate::{
     Axis, Binary, DType, Error, Reduction, Result, Selection, Sparsity, Unary,
     service::{DeviceService, TensorId},
 };
+use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
 /// Where operations run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
     /// On a GPU, in WGSL.
     Gpu,

@@ -4,7 +4,7 @@
 //! An author implements a plain Rust trait ([`PruningMethod`] or [`Selector`]) and names the type in
 //! one macro line, [`export_plugin!`]; the host opens the library with `--plugin path/to/lib.so`.
 //!
-//! ```ignore
+//! ```no_run
 //! use espalier_sdk::*;
 //!
 //! struct Smallest;

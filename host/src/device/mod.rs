@@ -25,7 +25,7 @@ pub struct DeviceInfo {
     /// The adapter's or processor's name.
     pub name: String,
     /// `gpu` or `cpu`.
-    pub kind: &'static str,
+    pub kind: DeviceKind,
     /// The backend (`vulkan`, `metal`, `dx12`, `gl`), or `native` for the CPU.
     pub backend: String,
     /// The driver's name and version, or the instruction sets in use for the CPU.

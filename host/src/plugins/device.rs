@@ -1,0 +1,140 @@
+//! The host's device, as plugins use it: tensors by number.
+
+use crate::device::{Axis, Binary, DType, Device, DeviceKind, Reduction, Selection, Tensor, Unary};
+use bytes::Bytes;
+use espalier_sdk::{
+    Code, Error, Result,
+    abi::TensorHandle,
+    service::{DeviceService, TensorId},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+type Shared = Arc<RwLock<Tensor>>;
+
+/// A device whose tensors plugins name by number. Numbers are never used twice, so a tensor that a
+/// plugin keeps for too long is unknown, not another one.
+pub struct DeviceTensors {
+    device: Arc<dyn Device>,
+    tensors: Mutex<HashMap<TensorId, Shared>>,
+    next: AtomicU64,
+}
+
+impl DeviceTensors {
+    /// An empty table over a device.
+    pub fn new(device: Arc<dyn Device>) -> Self {
+        Self { device, tensors: Mutex::default(), next: AtomicU64::new(1) }
+    }
+
+    /// Puts a tensor under a number.
+    pub fn insert(&self, tensor: Tensor) -> TensorHandle {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let handle = TensorHandle { id, dtype: tensor.dtype(), rows: tensor.rows(), cols: tensor.cols() };
+        self.table().insert(id, Arc::new(RwLock::new(tensor)));
+        handle
+    }
+
+    /// Takes a tensor out again.
+    ///
+    /// # Errors
+    /// There is none of this number, or an operation is using it.
+    pub fn take(&self, id: TensorId) -> Result<Tensor> {
+        let shared = self.table().remove(&id).ok_or_else(|| unknown(id))?;
+        Arc::try_unwrap(shared)
+            .map(|lock| lock.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .map_err(|_| Error::invalid(format!("tensor {id} is in use")))
+    }
+
+    /// Frees every tensor: what a plugin forgot to give back after its call.
+    pub fn clear(&self) {
+        self.table().clear();
+    }
+
+    // No code panics while it holds the table, so a poisoned one is whole.
+    fn table(&self) -> MutexGuard<'_, HashMap<TensorId, Shared>> {
+        self.tensors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: TensorId) -> Result<Shared> {
+        self.table().get(&id).cloned().ok_or_else(|| unknown(id))
+    }
+
+    /// Runs an operation that reads `inputs` and writes `output`.
+    fn run<const N: usize>(
+        &self,
+        inputs: [TensorId; N],
+        output: TensorId,
+        operation: impl FnOnce(&dyn Device, [&Tensor; N], &mut Tensor) -> crate::device::Result<()>,
+    ) -> Result<()> {
+        if inputs.contains(&output) {
+            return Err(Error::invalid(format!("tensor {output} is both an input and the output")));
+        }
+        let mut shared = Vec::with_capacity(N);
+        for id in inputs {
+            shared.push(self.get(id)?);
+        }
+        let output = self.get(output)?;
+        let guards: Vec<_> =
+            shared.iter().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner)).collect();
+        let mut output = output.write().unwrap_or_else(PoisonError::into_inner);
+        operation(&*self.device, std::array::from_fn(|at| &*guards[at]), &mut output)?;
+        Ok(())
+    }
+}
+
+fn unknown(id: TensorId) -> Error {
+    Error::new(Code::InvalidInput, format!("there is no tensor {id} (any more)"))
+}
+
+impl DeviceService for DeviceTensors {
+    fn name(&self) -> String {
+        self.device.info().name.clone()
+    }
+
+    fn kind(&self) -> DeviceKind {
+        self.device.info().kind
+    }
+
+    fn create(&self, dtype: DType, rows: usize, cols: usize) -> Result<TensorId> {
+        Ok(self.insert(self.device.zeros(dtype, rows, cols)?).id)
+    }
+
+    fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<TensorId> {
+        Ok(self.insert(self.device.upload(dtype, rows, cols, Bytes::copy_from_slice(bytes))?).id)
+    }
+
+    fn read(&self, tensor: TensorId) -> Result<Vec<u8>> {
+        let tensor = self.get(tensor)?;
+        let tensor = tensor.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.device.read(&tensor)?)
+    }
+
+    fn free(&self, tensor: TensorId) {
+        self.table().remove(&tensor);
+    }
+
+    fn map(&self, f: Unary, x: TensorId, scale: f32, shift: f32, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.map(f, x, scale, shift, out))
+    }
+
+    fn zip(&self, f: Unary, a: TensorId, op: Binary, alpha: f32, b: TensorId, out: TensorId) -> Result<()> {
+        self.run([a, b], out, |device, [a, b], out| device.zip(f, a, op, alpha, b, out))
+    }
+
+    fn reduce(&self, f: Reduction, axis: Axis, x: TensorId, accumulate: bool, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.reduce(f, axis, x, accumulate, out))
+    }
+
+    fn select(&self, scores: TensorId, selection: Selection, mask: TensorId) -> Result<()> {
+        self.run([scores], mask, |device, [scores], mask| device.select(scores, selection, mask))
+    }
+
+    fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
+        self.run([mask], x, |device, [mask], x| device.zero_where(mask, x))
+    }
+}
