@@ -14,6 +14,7 @@ use std::{
 /// An opened plugin library.
 pub struct Library {
     path: PathBuf,
+    interface: (u16, u16),
     loaded: LoadedLibrary,
 }
 
@@ -22,13 +23,13 @@ pub struct Library {
 /// # Errors
 /// The file is no library, no plugin, or one of another interface.
 pub fn load(path: &Path) -> Result<Library, PluginError> {
-    check_interface(path)?;
-    Ok(Library { path: path.to_owned(), loaded: abi::open(path)? })
+    let interface = check_interface(path)?;
+    Ok(Library { path: path.to_owned(), interface, loaded: abi::open(path)? })
 }
 
 /// The safe question: one C symbol that answers with a number. A library that is no plugin, or one of
 /// another version, gets a clear sentence here instead of a dump of layouts later.
-fn check_interface(path: &Path) -> Result<(), PluginError> {
+fn check_interface(path: &Path) -> Result<(u16, u16), PluginError> {
     // SAFETY: opening a library runs its initialisers, which is what `--plugin` asks for.
     let library = unsafe { libloading::Library::new(path) }
         .map_err(|source| PluginError::NotALibrary { path: path.to_owned(), source })?;
@@ -43,13 +44,18 @@ fn check_interface(path: &Path) -> Result<(), PluginError> {
     if plugin.0 != host.0 || plugin.1 > host.1 {
         return Err(PluginError::Interface { path: path.to_owned(), plugin, host });
     }
-    Ok(())
+    Ok(plugin)
 }
 
 impl Library {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The interface version it was built for, as (major, minor).
+    pub fn interface(&self) -> (u16, u16) {
+        self.interface
     }
 
     /// What the library says of itself.
