@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 /// Prune LLaMA-family models with any method, on any device, and measure what the calibration data did.
 #[derive(Debug, Parser)]
-#[command(name = "host", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "host", version, max_term_width = 100, propagate_version = true, args_override_self = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
