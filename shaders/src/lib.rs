@@ -2,5 +2,7 @@
 //! twin, which is also what the CPU device runs.
 
 mod kernel;
+pub mod linear;
+pub mod rms_norm;
 
 pub use kernel::{Access, Kernel};
