@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_named() {
-        let mut bytes: Vec<u8> = [1.0f32, 0.0, 0.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut bytes: Vec<u8> =
+            [1.0f32, 0.0, 0.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
         assert!(clean(DType::F32, &mut bytes, 2).unwrap_err().contains("row 1, column 1"));
         let mut bytes = 0x7c01u16.to_le_bytes().to_vec();
         assert!(clean(DType::F16, &mut bytes, 1).is_err());

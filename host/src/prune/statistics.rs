@@ -38,7 +38,11 @@ pub(super) fn measure(
         model.forward_block(block, batch, &mut scratch, &mut |input, x| {
             accumulate(device, sums.entry(input), x, needed)?;
             // Nothing after the last input adds to the statistics.
-            Ok(if input == LayerInput::MlpOutput { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if input == LayerInput::MlpOutput {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
         progress(batch.tokens.len());
     }
