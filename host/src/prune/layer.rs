@@ -10,7 +10,11 @@ use bytes::Bytes;
 use espalier_sdk::{Sparsity, abi::{LoadedMethod, LoadedPruned}};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+    time::Instant,
+};
 
 /// What became of one linear layer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,7 +71,7 @@ pub(super) fn prune(
     let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
     device.convert(&linear.weight, &mut weight).map_err(on_device)?;
     let measured = measured.get(&at.projection.input());
-    let (pruned, said) = call_method(model, method, tensors, (&name, at), weight, measured)
+    let (pruned, said) = call_method(method, tensors, (&name, at), weight, measured)
         .map_err(|source| PruneError::Method { layer: name.clone(), source })?;
     if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
         return Err(returned(format!(
@@ -106,22 +110,16 @@ pub(super) fn prune(
 
 /// Lends the weight and its statistics to the method, and takes what it made.
 fn call_method(
-    model: &Llama,
     method: &LoadedMethod,
     tensors: &Arc<DeviceTensors>,
     (name, at): (&str, Place),
     weight: Tensor,
     measured: Option<&Measured>,
 ) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {
-    let weight = tensors.insert(weight);
+    let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
     let tokens = measured.map_or(0, |measured| measured.tokens as u64);
-    let mut statistics = Vec::new();
-    for (kind, tensor) in measured.iter().flat_map(|measured| &measured.statistics) {
-        // A copy: the table owns what it lends, and the next layer reads the same statistics.
-        let mut copy = model.device.zeros(tensor.dtype(), tensor.rows(), tensor.cols())?;
-        model.device.copy_rows(tensor, 0, &mut copy)?;
-        statistics.push((*kind, tensors.insert(copy)));
-    }
+    let statistics = measured.iter().flat_map(|measured| &measured.statistics);
+    let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
     let pruned =
         method.prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone()).and_then(|pruned| {
             Ok((tensors.take(pruned.weight.id)?, pruned))

@@ -5,9 +5,14 @@ use crate::{
     device::{Axis, Binary, DType, Device, DeviceError, Reduction, Tensor, Unary},
     interrupt,
     model::{Batch, Block, HiddenStates, LayerInput, Llama, Projection},
+    plugins::Shared,
 };
 use espalier_sdk::Statistic;
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::{Arc, RwLock},
+};
 
 /// The statistics of one input, shared by the layers that read it.
 pub struct Measured {
@@ -16,7 +21,7 @@ pub struct Measured {
     /// Features that were 0 for every token.
     pub zero_features: usize,
     /// Each statistic the method asked for.
-    pub statistics: Vec<(Statistic, Tensor)>,
+    pub statistics: Vec<(Statistic, Shared)>,
 }
 
 /// Gathers `needed` of the inputs that are in `inputs`, one batch after the other. Layers that share an
@@ -161,6 +166,7 @@ impl<'a> Gatherer<'a> {
                 statistics.push((Statistic::ColumnNorms, norms));
             }
             let zero_features = squares.iter().filter(|&&square| square == 0.0).count();
+            let statistics = statistics.into_iter().map(|(kind, x)| (kind, Arc::new(RwLock::new(x)))).collect();
             measured.insert(input, Measured { tokens: sums.tokens, zero_features, statistics });
         }
         Ok(measured)
