@@ -3,7 +3,10 @@
 use super::{PruneError, Result, statistics::Measured};
 use crate::{
     device::{DType, Tensor},
-    model::{CheckpointWriter, LayerInput, Linear, Llama, Projection},
+    model::{
+        CheckpointWriter, Linear, Llama,
+        layout::{LayerInput, Projection},
+    },
     plugins::DeviceTensors,
 };
 use bytes::Bytes;
@@ -62,7 +65,7 @@ pub(super) fn prune(
 ) -> Result<LayerReport> {
     let started = Instant::now();
     let device = &*model.device;
-    let name = at.projection.weight_name(at.block);
+    let name = at.projection.weight(at.block);
     let (rows, cols) = (linear.weight.rows(), linear.weight.cols());
     let dtype = linear.weight.dtype();
     let on_device = |source| PruneError::Device { layer: name.clone(), source };

@@ -25,7 +25,10 @@ pub use targets::{BlockRanges, Targets, TargetsError};
 
 use crate::{
     interrupt,
-    model::{CheckpointWriter, HiddenStates, LayerInput, Llama, Projection},
+    model::{
+        CheckpointWriter, HiddenStates, Llama,
+        layout::{LayerInput, Projection},
+    },
     plugins::DeviceTensors,
 };
 use espalier_sdk::{MethodInfo, Order, Sparsity, abi::LoadedMethod};
@@ -155,7 +158,7 @@ fn check(model: &Llama, plan: &Plan) -> Result<()> {
             let Some(sparsity @ Sparsity::Pattern { m, .. }) = plan.targets.of(block, projection) else { continue };
             let (_, cols) = projection.shape(&model.config);
             if !cols.is_multiple_of(m) {
-                return Err(PruneError::Pattern { layer: projection.weight_name(block), cols, sparsity });
+                return Err(PruneError::Pattern { layer: projection.weight(block), cols, sparsity });
             }
         }
     }

@@ -4,7 +4,10 @@ use super::{PruneError, Result};
 use crate::{
     device::{Axis, Binary, DType, Device, DeviceError, Reduction, Tensor, Unary},
     interrupt,
-    model::{Batch, Block, HiddenStates, LayerInput, Llama, Projection},
+    model::{
+        Batch, Block, HiddenStates, Llama,
+        layout::{LayerInput, Projection},
+    },
     plugins::Shared,
 };
 use espalier_sdk::Statistic;
@@ -150,7 +153,7 @@ impl<'a> Gatherer<'a> {
             let squares = device.to_f32(&sums.squares)?;
             if let Some(feature) = squares.iter().position(|square| !square.is_finite()) {
                 let readers = Projection::ALL.into_iter().filter(|projection| projection.input() == input);
-                let layers: Vec<_> = readers.map(|projection| projection.weight_name(block)).collect();
+                let layers: Vec<_> = readers.map(|projection| projection.weight(block)).collect();
                 let layers = layers.join(", ");
                 return Err(PruneError::Inputs { layers, feature, value: squares[feature].sqrt() });
             }

@@ -1,6 +1,6 @@
 //! Which layers are pruned, and how much of each.
 
-use crate::model::Projection;
+use crate::model::layout::Projection;
 use espalier_sdk::{ParseSparsityError, Sparsity};
 use serde::Serialize;
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, str::FromStr};
@@ -147,6 +147,15 @@ impl Targets {
     }
 }
 
+impl FromStr for Projection {
+    type Err = TargetsError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|projection| projection.name() == text);
+        found.ok_or_else(|| TargetsError::Projection(text.to_owned()))
+    }
+}
+
 fn is_key(key: &str) -> bool {
     let is_block = |text: &str| text.parse::<usize>().is_ok();
     let is_projection = |text: &str| text.parse::<Projection>().is_ok();
@@ -194,18 +203,18 @@ mod tests {
     fn the_most_specific_rule_counts() {
         let mut targets = Targets::everywhere(Sparsity::Ratio(0.5));
         targets.layers = Some("0-2,5".parse().unwrap());
-        targets.skip = vec![Projection::K];
+        targets.skip = vec![Projection::Key];
         for (key, ratio) in [("1", 0.1), ("down_proj", 0.2), ("1.down_proj", 0.3), ("5.q_proj", 0.0)] {
             targets.per_layer.insert(key.to_owned(), Sparsity::Ratio(ratio));
         }
         let ratio = |block, projection| targets.of(block, projection).map(Sparsity::ratio);
-        assert_eq!(ratio(0, Projection::Q), Some(0.5));
-        assert_eq!(ratio(1, Projection::Q), Some(0.1));
+        assert_eq!(ratio(0, Projection::Query), Some(0.5));
+        assert_eq!(ratio(1, Projection::Query), Some(0.1));
         assert_eq!(ratio(0, Projection::Down), Some(0.2));
         assert_eq!(ratio(1, Projection::Down), Some(0.3));
-        assert_eq!(ratio(5, Projection::Q), None);
-        assert_eq!(ratio(0, Projection::K), None);
-        assert_eq!(ratio(3, Projection::Q), None);
+        assert_eq!(ratio(5, Projection::Query), None);
+        assert_eq!(ratio(0, Projection::Key), None);
+        assert_eq!(ratio(3, Projection::Query), None);
         assert!(targets.check(6).is_ok());
         assert!(matches!(targets.check(5), Err(TargetsError::NoSuchBlock { block: 5, last: 4 })));
     }
