@@ -33,6 +33,11 @@ impl HiddenStates {
         self.batches.iter().map(|(batch, hidden)| (batch, hidden))
     }
 
+    /// The batches and their hidden states, to be advanced.
+    pub fn batches_mut(&mut self) -> impl Iterator<Item = (&Batch, &mut Tensor)> {
+        self.batches.iter_mut().map(|(batch, hidden)| (&*batch, hidden))
+    }
+
     /// Runs every batch through a block.
     ///
     /// # Errors

@@ -3,88 +3,12 @@
 //! Blocks are loaded one at a time; a batch is a ragged concatenation of sequences (see
 //! [`Batch`]), so padding does not exist here.
 
-use super::{Batch, Checkpoint, LlamaConfig, ModelError, Result};
+use super::{
+    Batch, Checkpoint, LlamaConfig, ModelError, Result,
+    layout::{self, LayerInput, Projection},
+};
 use crate::device::{AttentionShape, DType, Device, Tensor};
 use std::{ops::ControlFlow, sync::Arc};
-
-/// The input of one or several linear layers that share it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LayerInput {
-    /// Of q, k and v: the normed hidden states, `[tokens, hidden]`.
-    Attention,
-    /// Of o: the attention's output, `[tokens, heads · head_dim]`.
-    AttentionOutput,
-    /// Of gate and up: the normed hidden states, `[tokens, hidden]`.
-    Mlp,
-    /// Of down: `silu(gate) · up`, `[tokens, intermediate]`.
-    MlpOutput,
-}
-
-/// A linear layer of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Projection {
-    /// `self_attn.q_proj`
-    Q,
-    /// `self_attn.k_proj`
-    K,
-    /// `self_attn.v_proj`
-    V,
-    /// `self_attn.o_proj`
-    O,
-    /// `mlp.gate_proj`
-    Gate,
-    /// `mlp.up_proj`
-    Up,
-    /// `mlp.down_proj`
-    Down,
-}
-
-impl Projection {
-    /// All, in the order of the forward pass.
-    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
-
-    /// Its module's path within a block.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Q => "self_attn.q_proj",
-            Self::K => "self_attn.k_proj",
-            Self::V => "self_attn.v_proj",
-            Self::O => "self_attn.o_proj",
-            Self::Gate => "mlp.gate_proj",
-            Self::Up => "mlp.up_proj",
-            Self::Down => "mlp.down_proj",
-        }
-    }
-
-    /// The name of its weight in a checkpoint.
-    pub fn weight_name(self, block: usize) -> String {
-        format!("model.layers.{block}.{}.weight", self.path())
-    }
-
-    /// The input it shares with its neighbours.
-    pub const fn input(self) -> LayerInput {
-        match self {
-            Self::Q | Self::K | Self::V => LayerInput::Attention,
-            Self::O => LayerInput::AttentionOutput,
-            Self::Gate | Self::Up => LayerInput::Mlp,
-            Self::Down => LayerInput::MlpOutput,
-        }
-    }
-
-    /// `(out_features, in_features)`.
-    pub fn shape(self, config: &LlamaConfig) -> (usize, usize) {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let query = config.num_attention_heads * config.head_dim;
-        let key = config.num_key_value_heads * config.head_dim;
-        match self {
-            Self::Q => (query, hidden),
-            Self::K | Self::V => (key, hidden),
-            Self::O => (hidden, query),
-            Self::Gate | Self::Up => (inner, hidden),
-            Self::Down => (hidden, inner),
-        }
-    }
-}
 
 /// A model whose weights stay in its checkpoint until they are needed.
 pub struct Llama {
@@ -137,7 +61,7 @@ impl Llama {
     /// # Errors
     /// A token outside the vocabulary, or a failing device.
     pub fn embed(&self, batch: &Batch) -> Result<Tensor> {
-        let table = self.checkpoint.tensor("model.embed_tokens.weight")?;
+        let table = self.checkpoint.tensor(layout::EMBEDDING)?;
         let (width, size) = (self.config.hidden_size, table.dtype.size());
         let mut rows = Vec::with_capacity(batch.tokens.len() * width * size);
         for &token in &batch.tokens {
@@ -161,19 +85,18 @@ impl Llama {
     /// # Errors
     /// The device has no memory left, or the checkpoint lacks a tensor.
     pub fn load_block(&self, index: usize) -> Result<Block> {
-        let norm = |name: &str| self.load_row(&format!("model.layers.{index}.{name}.weight"));
         let mut linears = Vec::with_capacity(Projection::ALL.len());
         for projection in Projection::ALL {
-            let bias = format!("model.layers.{index}.{}.bias", projection.path());
+            let bias = projection.has_bias(&self.config).then(|| self.load_row(&projection.bias(index)));
             linears.push(Linear {
-                weight: self.load_matrix(&projection.weight_name(index), projection.shape(&self.config))?,
-                bias: if self.checkpoint.contains(&bias) { Some(self.load_row(&bias)?) } else { None },
+                weight: self.load_matrix(&projection.weight(index), projection.shape(&self.config))?,
+                bias: bias.transpose()?,
             });
         }
         let Ok(linears) = linears.try_into() else { unreachable!("one linear layer a projection") };
         Ok(Block {
-            input_norm: norm("input_layernorm")?,
-            post_attention_norm: norm("post_attention_layernorm")?,
+            input_norm: self.load_row(&layout::input_norm(index))?,
+            post_attention_norm: self.load_row(&layout::post_attention_norm(index))?,
             linears,
         })
     }
@@ -199,18 +122,18 @@ impl Llama {
         if observe(LayerInput::Attention, &normed)?.is_break() {
             return Ok(());
         }
-        let mut q = self.apply(block.linear(Projection::Q), &normed)?;
-        let mut k = self.apply(block.linear(Projection::K), &normed)?;
-        let v = self.apply(block.linear(Projection::V), &normed)?;
+        let mut q = self.apply(block.linear(Projection::Query), &normed)?;
+        let mut k = self.apply(block.linear(Projection::Key), &normed)?;
+        let v = self.apply(block.linear(Projection::Value), &normed)?;
         device.rope(&mut q, config.head_dim, &batch.rope, &batch.positions)?;
         device.rope(&mut k, config.head_dim, &batch.rope, &batch.positions)?;
-        let mut attended = device.zeros(DType::F32, tokens, config.num_attention_heads * config.head_dim)?;
+        let mut attended = device.zeros(DType::F32, tokens, config.query_size())?;
         device.attention(&q, &k, &v, &self.attention_shape(), &batch.spans, &mut attended)?;
         drop((q, k, v));
         if observe(LayerInput::AttentionOutput, &attended)?.is_break() {
             return Ok(());
         }
-        self.add(block.linear(Projection::O), &attended, hidden)?;
+        self.add(block.linear(Projection::Output), &attended, hidden)?;
         drop(attended);
 
         // Gated MLP.
@@ -233,10 +156,9 @@ impl Llama {
     /// # Errors
     /// As [`Llama::load_block`].
     pub fn load_head(&self) -> Result<Head> {
-        let tied = self.config.tie_word_embeddings || !self.checkpoint.contains("lm_head.weight");
-        let name = if tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let name = if self.config.tie_word_embeddings { layout::EMBEDDING } else { layout::LM_HEAD };
         Ok(Head {
-            norm: self.load_row("model.norm.weight")?,
+            norm: self.load_row(layout::FINAL_NORM)?,
             lm_head: self.load_matrix(name, (self.config.vocab_size, self.config.hidden_size))?,
         })
     }

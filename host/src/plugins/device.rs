@@ -15,13 +15,22 @@ use std::{
     },
 };
 
-type Shared = Arc<RwLock<Tensor>>;
+/// A tensor that the host and the table of a call share.
+pub type Shared = Arc<RwLock<Tensor>>;
+
+/// A tensor in the table.
+#[derive(Clone)]
+struct Entry {
+    tensor: Shared,
+    /// Lent by the host: a plugin reads it, and neither writes nor frees it.
+    lent: bool,
+}
 
 /// A device whose tensors plugins name by number. Numbers are never used twice, so a tensor that a
 /// plugin keeps for too long is unknown, not another one.
 pub struct DeviceTensors {
     device: Arc<dyn Device>,
-    tensors: Mutex<HashMap<TensorId, Shared>>,
+    tensors: Mutex<HashMap<TensorId, Entry>>,
     next: AtomicU64,
 }
 
@@ -31,36 +40,51 @@ impl DeviceTensors {
         Self { device, tensors: Mutex::default(), next: AtomicU64::new(1) }
     }
 
-    /// Puts a tensor under a number.
-    pub fn insert(&self, tensor: Tensor) -> TensorHandle {
+    /// Lends a tensor to the plugin, to be read until [`clear`](DeviceTensors::clear).
+    pub fn lend(&self, tensor: &Shared) -> TensorHandle {
+        self.enter(Entry { tensor: Arc::clone(tensor), lent: true })
+    }
+
+    fn insert(&self, tensor: Tensor) -> TensorHandle {
+        self.enter(Entry { tensor: Arc::new(RwLock::new(tensor)), lent: false })
+    }
+
+    fn enter(&self, entry: Entry) -> TensorHandle {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let handle = TensorHandle { id, dtype: tensor.dtype(), rows: tensor.rows(), cols: tensor.cols() };
-        self.table().insert(id, Arc::new(RwLock::new(tensor)));
+        let handle = {
+            let tensor = entry.tensor.read().unwrap_or_else(PoisonError::into_inner);
+            TensorHandle { id, dtype: tensor.dtype(), rows: tensor.rows(), cols: tensor.cols() }
+        };
+        self.table().insert(id, entry);
         handle
     }
 
-    /// Takes a tensor out again.
+    /// Takes a tensor that the plugin made.
     ///
     /// # Errors
-    /// There is none of this number, or an operation is using it.
+    /// There is none of this number, it is lent, or an operation is using it.
     pub fn take(&self, id: TensorId) -> Result<Tensor> {
-        let shared = self.table().remove(&id).ok_or_else(|| unknown(id))?;
-        Arc::try_unwrap(shared)
+        let entry = self.get(id)?;
+        if entry.lent {
+            return Err(Error::invalid(format!("tensor {id} is lent by the host; a copy of it is due")));
+        }
+        self.table().remove(&id);
+        Arc::try_unwrap(entry.tensor)
             .map(|lock| lock.into_inner().unwrap_or_else(PoisonError::into_inner))
             .map_err(|_| Error::invalid(format!("tensor {id} is in use")))
     }
 
-    /// Frees every tensor: what a plugin forgot to give back after its call.
+    /// Ends the call: takes back what was lent, and frees what the plugin forgot to give back.
     pub fn clear(&self) {
         self.table().clear();
     }
 
     // No code panics while it holds the table, so a poisoned one is whole.
-    fn table(&self) -> MutexGuard<'_, HashMap<TensorId, Shared>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<TensorId, Entry>> {
         self.tensors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, id: TensorId) -> Result<Shared> {
+    fn get(&self, id: TensorId) -> Result<Entry> {
         self.table().get(&id).cloned().ok_or_else(|| unknown(id))
     }
 
@@ -74,14 +98,17 @@ impl DeviceTensors {
         if inputs.contains(&output) {
             return Err(Error::invalid(format!("tensor {output} is both an input and the output")));
         }
-        let mut shared = Vec::with_capacity(N);
+        let mut entries = Vec::with_capacity(N);
         for id in inputs {
-            shared.push(self.get(id)?);
+            entries.push(self.get(id)?);
         }
-        let output = self.get(output)?;
+        let written = self.get(output)?;
+        if written.lent {
+            return Err(Error::invalid(format!("tensor {output} is lent by the host for reading")));
+        }
         let guards: Vec<_> =
-            shared.iter().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner)).collect();
-        let mut output = output.write().unwrap_or_else(PoisonError::into_inner);
+            entries.iter().map(|entry| entry.tensor.read().unwrap_or_else(PoisonError::into_inner)).collect();
+        let mut output = written.tensor.write().unwrap_or_else(PoisonError::into_inner);
         operation(&*self.device, std::array::from_fn(|at| &*guards[at]), &mut output)?;
         Ok(())
     }
@@ -109,13 +136,16 @@ impl DeviceService for DeviceTensors {
     }
 
     fn read(&self, tensor: TensorId) -> Result<Vec<u8>> {
-        let tensor = self.get(tensor)?;
-        let tensor = tensor.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.get(tensor)?;
+        let tensor = entry.tensor.read().unwrap_or_else(PoisonError::into_inner);
         Ok(self.device.read(&tensor)?)
     }
 
     fn free(&self, tensor: TensorId) {
-        self.table().remove(&tensor);
+        let mut table = self.table();
+        if table.get(&tensor).is_some_and(|entry| !entry.lent) {
+            table.remove(&tensor);
+        }
     }
 
     fn map(&self, f: Unary, x: TensorId, scale: f32, shift: f32, out: TensorId) -> Result<()> {

@@ -5,7 +5,7 @@ mod error;
 mod find;
 mod load;
 
-pub use device::DeviceTensors;
+pub use device::{DeviceTensors, Shared};
 pub use error::PluginError;
 pub use find::{available, find};
 pub use load::{Library, load};

@@ -1,5 +1,6 @@
 //! What stops a pruning run.
 
+use super::TargetsError;
 use crate::{device::DeviceError, interrupt::Interrupted, model::ModelError};
 use espalier_sdk::Sparsity;
 
@@ -16,13 +17,16 @@ pub enum PruneError {
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// A choice of layers that does not fit the model.
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
     /// A pattern that does not fit the layers.
     #[error(
         "sparsity {sparsity} is not possible: {layer} has {cols} columns, which do not divide into such groups"
     )]
     Pattern {
-        /// The layer.
-        layer: &'static str,
+        /// The weight's name.
+        layer: String,
         /// Its columns.
         cols: usize,
         /// The pattern.
@@ -54,14 +58,17 @@ pub enum PruneError {
         /// What is wrong with it.
         message: String,
     },
+    /// The device failed between layers.
+    #[error("while measuring the inputs of layers")]
+    Measuring(#[from] DeviceError),
     /// A measured number is NaN or infinite.
     #[error(
-        "the inputs of {layer} are not finite (feature {feature} has norm {value}): the model overflows on this \
-         calibration data"
+        "the inputs of {layers} are not finite (feature {feature} has norm {value}): the model's numbers overflow on \
+         this calibration data, or a block before it was damaged"
     )]
     Inputs {
-        /// The weight's name.
-        layer: String,
+        /// The names of the weights that read it.
+        layers: String,
         /// The first such feature.
         feature: usize,
         /// Its norm.

@@ -1,15 +1,23 @@
 //! Pruning one linear layer: over the plugin border and back, checked, rounded and written.
 
-use super::{Measured, Plan, PruneError, Result};
+use super::{PruneError, Result, statistics::Measured};
 use crate::{
     device::{DType, Tensor},
-    model::{CheckpointWriter, LayerInput, Linear, Llama, Projection},
+    model::{
+        CheckpointWriter, Linear, Llama,
+        layout::{LayerInput, Projection},
+    },
     plugins::DeviceTensors,
 };
 use bytes::Bytes;
+use espalier_sdk::{Sparsity, abi::{LoadedMethod, LoadedPruned}};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+    time::Instant,
+};
 
 /// What became of one linear layer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,6 +26,8 @@ pub struct LayerReport {
     pub name: String,
     /// `[out_features, in_features]`
     pub shape: [usize; 2],
+    /// What was asked for.
+    pub target: Sparsity,
     /// Zeros in the written weight.
     pub zeros: usize,
     /// Their share.
@@ -25,37 +35,47 @@ pub struct LayerReport {
     /// The method's own measure of what pruning cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<f64>,
-    /// The method's remarks.
+    /// The method's other numbers, such as the damping it used.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub numbers: BTreeMap<String, f64>,
+    /// Remarks: the method's, and on features that no token ever used.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Wall time of the method, in seconds.
     pub seconds: f64,
 }
 
+/// Which layer, and how much of it.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) block: usize,
+    pub(super) projection: Projection,
+    pub(super) sparsity: Sparsity,
+}
+
 /// Prunes one layer: its weight in `linear` is replaced by the pruned one, as written to `output`.
 pub(super) fn prune(
     model: &Llama,
-    plan: &Plan,
+    method: &LoadedMethod,
     tensors: &Arc<DeviceTensors>,
-    (block, projection): (usize, Projection),
+    at: Place,
     linear: &mut Linear,
     measured: &BTreeMap<LayerInput, Measured>,
     output: &mut CheckpointWriter,
 ) -> Result<LayerReport> {
     let started = Instant::now();
     let device = &*model.device;
-    let name = projection.weight_name(block);
+    let name = at.projection.weight(at.block);
     let (rows, cols) = (linear.weight.rows(), linear.weight.cols());
     let dtype = linear.weight.dtype();
     let on_device = |source| PruneError::Device { layer: name.clone(), source };
+    let returned = |message| PruneError::Returned { layer: name.clone(), message };
 
     let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
     device.convert(&linear.weight, &mut weight).map_err(on_device)?;
-    let (weight, pruned) = call_method(model, plan, tensors, (&name, block), weight, projection, measured)?;
-    drop(weight);
-
-    let (pruned, error, notes) = pruned;
-    let returned = |message| PruneError::Returned { layer: name.clone(), message };
+    let measured = measured.get(&at.projection.input());
+    let (pruned, said) = call_method(method, tensors, (&name, at), weight, measured)
+        .map_err(|source| PruneError::Method { layer: name.clone(), source })?;
     if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
         return Err(returned(format!(
             "{} [{}, {}] where f32 [{rows}, {cols}] is due",
@@ -64,6 +84,7 @@ pub(super) fn prune(
             pruned.cols()
         )));
     }
+
     // The next block sees what is written: the weight in the checkpoint's own type.
     let mut rounded = device.zeros(dtype, rows, cols).map_err(on_device)?;
     device.convert(&pruned, &mut rounded).map_err(on_device)?;
@@ -72,55 +93,43 @@ pub(super) fn prune(
     let zeros = clean(dtype, &mut bytes, cols).map_err(returned)?;
     output.write(&name, &bytes)?;
     linear.weight = device.upload(dtype, rows, cols, Bytes::from(bytes)).map_err(on_device)?;
-    drop(rounded);
+
+    let mut notes = said.notes;
+    if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
+        notes.push(format!("{} input features were 0 for every token", measured.zero_features));
+    }
     Ok(LayerReport {
         name,
         shape: [rows, cols],
+        target: at.sparsity,
         zeros,
         sparsity: zeros as f64 / (rows * cols) as f64,
-        error,
+        error: said.error,
+        numbers: said.numbers,
         notes,
         seconds: started.elapsed().as_secs_f64(),
     })
 }
 
-type FromMethod = (Tensor, Option<f64>, Vec<String>);
-
 /// Lends the weight and its statistics to the method, and takes what it made.
 fn call_method(
-    model: &Llama,
-    plan: &Plan,
+    method: &LoadedMethod,
     tensors: &Arc<DeviceTensors>,
-    (name, block): (&str, usize),
+    (name, at): (&str, Place),
     weight: Tensor,
-    projection: Projection,
-    measured: &BTreeMap<LayerInput, Measured>,
-) -> Result<(Tensor, FromMethod)> {
-    let failed = |source| PruneError::Method { layer: name.to_owned(), source };
-    let weight = tensors.insert(weight);
-    let mut statistics = Vec::new();
-    let mut tokens = 0;
-    if let Some(measured) = measured.get(&projection.input()) {
-        tokens = measured.tokens as u64;
-        for (kind, tensor) in &measured.statistics {
-            let values = model.device.to_f32(tensor).map_err(|e| failed(e.into()))?;
-            if let Some(feature) = values.iter().position(|value| !value.is_finite()) {
-                let layer = name.to_owned();
-                return Err(PruneError::Inputs { layer, feature, value: values[feature] });
-            }
-            let copy = model.device.from_f32(tensor.rows(), tensor.cols(), values);
-            statistics.push((*kind, tensors.insert(copy.map_err(|e| failed(e.into()))?)));
-        }
-    }
-    let result = plan.method.prune(name, block, weight, tokens, &statistics, plan.sparsity, tensors.clone());
-    let pruned = result.and_then(|pruned| {
-        let tensor = tensors.take(pruned.weight.id)?;
-        Ok((tensor, pruned.error, pruned.notes))
-    });
-    let weight = tensors.take(weight.id);
+    measured: Option<&Measured>,
+) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {
+    let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
+    let tokens = measured.map_or(0, |measured| measured.tokens as u64);
+    let statistics = measured.iter().flat_map(|measured| &measured.statistics);
+    let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
+    let pruned =
+        method.prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone()).and_then(|pruned| {
+            Ok((tensors.take(pruned.weight.id)?, pruned))
+        });
     // What the method forgot to free must not pile up over a model's layers.
     tensors.clear();
-    Ok((weight.map_err(failed)?, pruned.map_err(failed)?))
+    pruned
 }
 
 /// Counts the zeros, makes them all positive, and refuses what is not a number.
@@ -167,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_named() {
-        let mut bytes: Vec<u8> = [1.0f32, 0.0, 0.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut bytes: Vec<u8> =
+            [1.0f32, 0.0, 0.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
         assert!(clean(DType::F32, &mut bytes, 2).unwrap_err().contains("row 1, column 1"));
         let mut bytes = 0x7c01u16.to_le_bytes().to_vec();
         assert!(clean(DType::F16, &mut bytes, 1).is_err());

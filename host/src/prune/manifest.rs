@@ -1,8 +1,8 @@
 //! The manifest, `espalier.json`: everything that made a pruned model what it is.
 
-use super::LayerReport;
+use super::{LayerReport, Targets};
 use crate::device::DeviceInfo;
-use espalier_sdk::{Options, Sparsity};
+use espalier_sdk::Options;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -17,8 +17,10 @@ pub struct Manifest {
     pub model: String,
     /// The method and where it came from.
     pub method: PluginRecord,
-    /// The target.
-    pub sparsity: Sparsity,
+    /// Which layers were to be pruned, and how much of each.
+    pub targets: Targets,
+    /// Whether statistics were taken behind predecessors that were already pruned.
+    pub propagate: bool,
     /// The share of zeros reached over all pruned layers.
     pub reached: f64,
     /// The calibration data.

@@ -1,9 +1,12 @@
 //! The device at the border: the host's service on one side, the plugin's on the other.
 
-use super::{AbiResult, guard};
+use super::{
+    AbiResult, guard,
+    kernel::{KernelAbi, pack_kernel, unpack_kernel},
+};
 use crate::{
-    Axis, Binary, DType, DeviceKind, Error, Reduction, Result, Selection, Unary,
-    service::{DeviceService, TensorId},
+    Axis, Binary, DType, DeviceKind, Error, Reduction, Result, Selection, Unary, Within,
+    service::{Block, DeviceService, KernelCall, TensorId},
 };
 use abi_stable::{
     StableAbi, sabi_trait,
@@ -36,8 +39,26 @@ pub trait DeviceAbi: Send + Sync {
     fn zip(&self, f: u32, a: u64, op: u32, alpha: f32, b: u64, out: u64) -> AbiResult<()>;
     fn reduce(&self, f: u32, axis: u32, x: u64, accumulate: bool, out: u64) -> AbiResult<()>;
     fn select(&self, scores: u64, selection: SelectionAbi, mask: u64) -> AbiResult<()>;
-    #[sabi(last_prefix_field)]
     fn zero_where(&self, mask: u64, x: u64) -> AbiResult<()>;
+    fn matmul(&self, alpha: f32, a: BlockAbi, b: BlockAbi, beta: f32, c: BlockAbi) -> AbiResult<()>;
+    fn copy(&self, from: BlockAbi, to: BlockAbi) -> AbiResult<()>;
+    fn transpose(&self, x: u64, out: u64) -> AbiResult<()>;
+    fn diagonal(&self, x: u64, out: u64) -> AbiResult<()>;
+    fn add_diagonal(&self, d: u64, x: u64) -> AbiResult<()>;
+    fn reverse(&self, x: u64, out: u64) -> AbiResult<()>;
+    fn cholesky(&self, x: u64, out: u64) -> AbiResult<()>;
+    fn triangular_inverse(&self, l: u64, out: u64) -> AbiResult<()>;
+    fn triangular_solve(&self, l: u64, transposed: bool, b: u64) -> AbiResult<()>;
+    fn kth_smallest(&self, scores: u64, within: u32, k: u64, out: u64) -> AbiResult<()>;
+    fn at_most(&self, scores: u64, thresholds: u64, mask: u64) -> AbiResult<()>;
+    #[sabi(last_prefix_field)]
+    fn run(
+        &self,
+        kernel: KernelAbi<'_>,
+        bindings: RSlice<'_, u64>,
+        params: RSlice<'_, u8>,
+        workgroups: u32,
+    ) -> AbiResult<()>;
 }
 
 /// A device as it crosses the border.
@@ -104,6 +125,64 @@ impl DeviceAbi for HostSide {
     fn zero_where(&self, mask: u64, x: u64) -> AbiResult<()> {
         guard(|| self.0.zero_where(mask, x))
     }
+
+    fn matmul(&self, alpha: f32, a: BlockAbi, b: BlockAbi, beta: f32, c: BlockAbi) -> AbiResult<()> {
+        guard(|| self.0.matmul(alpha, a.into(), b.into(), beta, c.into()))
+    }
+
+    fn copy(&self, from: BlockAbi, to: BlockAbi) -> AbiResult<()> {
+        guard(|| self.0.copy(from.into(), to.into()))
+    }
+
+    fn transpose(&self, x: u64, out: u64) -> AbiResult<()> {
+        guard(|| self.0.transpose(x, out))
+    }
+
+    fn diagonal(&self, x: u64, out: u64) -> AbiResult<()> {
+        guard(|| self.0.diagonal(x, out))
+    }
+
+    fn add_diagonal(&self, d: u64, x: u64) -> AbiResult<()> {
+        guard(|| self.0.add_diagonal(d, x))
+    }
+
+    fn reverse(&self, x: u64, out: u64) -> AbiResult<()> {
+        guard(|| self.0.reverse(x, out))
+    }
+
+    fn cholesky(&self, x: u64, out: u64) -> AbiResult<()> {
+        guard(|| self.0.cholesky(x, out))
+    }
+
+    fn triangular_inverse(&self, l: u64, out: u64) -> AbiResult<()> {
+        guard(|| self.0.triangular_inverse(l, out))
+    }
+
+    fn triangular_solve(&self, l: u64, transposed: bool, b: u64) -> AbiResult<()> {
+        guard(|| self.0.triangular_solve(l, transposed, b))
+    }
+
+    fn kth_smallest(&self, scores: u64, within: u32, k: u64, out: u64) -> AbiResult<()> {
+        guard(|| self.0.kth_smallest(scores, from_code(within, &WITHIN)?, k as usize, out))
+    }
+
+    fn at_most(&self, scores: u64, thresholds: u64, mask: u64) -> AbiResult<()> {
+        guard(|| self.0.at_most(scores, thresholds, mask))
+    }
+
+    fn run(
+        &self,
+        kernel: KernelAbi<'_>,
+        bindings: RSlice<'_, u64>,
+        params: RSlice<'_, u8>,
+        workgroups: u32,
+    ) -> AbiResult<()> {
+        guard(|| {
+            unpack_kernel(kernel, |kernel| {
+                self.0.run(kernel, bindings.as_slice(), params.as_slice(), workgroups)
+            })
+        })
+    }
 }
 
 /// The plugin's end: offers the plain trait, calls through stable types.
@@ -153,6 +232,54 @@ impl DeviceService for PluginSide {
     fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
         plain(self.0.zero_where(mask, x))
     }
+
+    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()> {
+        plain(self.0.matmul(alpha, a.into(), b.into(), beta, c.into()))
+    }
+
+    fn copy(&self, from: Block, to: Block) -> Result<()> {
+        plain(self.0.copy(from.into(), to.into()))
+    }
+
+    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()> {
+        plain(self.0.transpose(x, out))
+    }
+
+    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()> {
+        plain(self.0.diagonal(x, out))
+    }
+
+    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()> {
+        plain(self.0.add_diagonal(d, x))
+    }
+
+    fn reverse(&self, x: TensorId, out: TensorId) -> Result<()> {
+        plain(self.0.reverse(x, out))
+    }
+
+    fn cholesky(&self, x: TensorId, out: TensorId) -> Result<()> {
+        plain(self.0.cholesky(x, out))
+    }
+
+    fn triangular_inverse(&self, l: TensorId, out: TensorId) -> Result<()> {
+        plain(self.0.triangular_inverse(l, out))
+    }
+
+    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {
+        plain(self.0.triangular_solve(l, transposed, b))
+    }
+
+    fn kth_smallest(&self, scores: TensorId, within: Within, k: usize, out: TensorId) -> Result<()> {
+        plain(self.0.kth_smallest(scores, within as u32, k as u64, out))
+    }
+
+    fn at_most(&self, scores: TensorId, thresholds: TensorId, mask: TensorId) -> Result<()> {
+        plain(self.0.at_most(scores, thresholds, mask))
+    }
+
+    fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
+        pack_kernel(kernel, |kernel| plain(self.0.run(kernel, bindings.into(), params.into(), workgroups)))
+    }
 }
 
 /// A result from over the border.
@@ -164,6 +291,7 @@ const UNARY: [Unary; 5] = [Unary::Identity, Unary::Abs, Unary::Square, Unary::Sq
 const BINARY: [Binary; 4] = [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide];
 const REDUCTION: [Reduction; 4] =
     [Reduction::Sum, Reduction::SumAbs, Reduction::SumSquares, Reduction::MaxAbs];
+const WITHIN: [Within; 2] = [Within::EachRow, Within::Whole];
 const AXIS: [Axis; 2] = [Axis::EachRow, Axis::EachColumn];
 
 fn from_code<T: Copy>(code: u32, all: &[T]) -> Result<T> {
@@ -187,6 +315,7 @@ impl From<Selection> for SelectionAbi {
             Selection::EachRow { count } => (0, count, 0, 0.0),
             Selection::Groups { n, m } => (1, n, m, 0.0),
             Selection::RowMass { share } => (2, 0, 0, share),
+            Selection::Whole { count } => (3, count, 0, 0.0),
         };
         Self { kind, first: first as u64, second: second as u64, share }
     }
@@ -201,7 +330,46 @@ impl TryFrom<SelectionAbi> for Selection {
             0 => Ok(Self::EachRow { count: first }),
             1 => Ok(Self::Groups { n: first, m: second }),
             2 => Ok(Self::RowMass { share: abi.share }),
+            3 => Ok(Self::Whole { count: first }),
             kind => Err(unknown("Selection", kind)),
+        }
+    }
+}
+
+/// [`Block`] with a stable layout.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct BlockAbi {
+    tensor: u64,
+    row: u64,
+    col: u64,
+    rows: u64,
+    cols: u64,
+    transposed: bool,
+}
+
+impl From<Block> for BlockAbi {
+    fn from(block: Block) -> Self {
+        Self {
+            tensor: block.tensor,
+            row: block.row as u64,
+            col: block.col as u64,
+            rows: block.rows as u64,
+            cols: block.cols as u64,
+            transposed: block.transposed,
+        }
+    }
+}
+
+impl From<BlockAbi> for Block {
+    fn from(abi: BlockAbi) -> Self {
+        Self {
+            tensor: abi.tensor,
+            row: abi.row as usize,
+            col: abi.col as usize,
+            rows: abi.rows as usize,
+            cols: abi.cols as usize,
+            transposed: abi.transposed,
         }
     }
 }
@@ -228,6 +396,7 @@ mod tests {
         assert!(UNARY.iter().enumerate().all(|(at, &f)| f as usize == at));
         assert!(BINARY.iter().enumerate().all(|(at, &f)| f as usize == at));
         assert!(REDUCTION.iter().enumerate().all(|(at, &f)| f as usize == at));
+        assert!(WITHIN.iter().enumerate().all(|(at, &f)| f as usize == at));
         assert!(AXIS.iter().enumerate().all(|(at, &f)| f as usize == at));
     }
 
@@ -237,6 +406,7 @@ mod tests {
             Selection::EachRow { count: 7 },
             Selection::Groups { n: 2, m: 4 },
             Selection::RowMass { share: 0.4 },
+            Selection::Whole { count: 9 },
         ] {
             assert_eq!(Selection::try_from(SelectionAbi::from(selection)), Ok(selection));
         }

@@ -7,7 +7,7 @@ use super::{
     guard,
 };
 use crate::{
-    DType, Device, Documents, Error, Layer, Pruned, PruningMethod, Result, SelectionRequest, Selector,
+    DType, Device, Documents, Error, Layer, Order, Pruned, PruningMethod, Result, SelectionRequest, Selector,
     Sparsity, Statistic, Statistics, Tensor, Window,
     service::{DeviceService, DocumentService, TensorId},
 };
@@ -16,7 +16,7 @@ use abi_stable::{
     sabi_trait::TD_Opaque,
     std_types::{RBox, RStr, RString, RVec, Tuple2},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// [`Layer`] with a stable layout. The tensors stay the host's.
 #[repr(C)]
@@ -35,12 +35,14 @@ pub struct LayerAbi {
 pub struct PrunedAbi {
     weight: TensorAbi,
     error: OptionF64,
+    numbers: RVec<Tuple2<RString, f64>>,
     notes: RVec<RString>,
 }
 
 /// [`PruningMethod`] with a stable layout.
 #[sabi_trait]
 pub trait MethodAbi: Send + Sync {
+    fn is_true_sequential(&self) -> AbiResult<bool>;
     #[sabi(last_prefix_field)]
     fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi>;
 }
@@ -70,6 +72,10 @@ pub(super) fn pack_selector(selector: Box<dyn Selector>) -> SelectorBox {
 struct MethodSide(Box<dyn PruningMethod>);
 
 impl MethodAbi for MethodSide {
+    fn is_true_sequential(&self) -> AbiResult<bool> {
+        guard(|| Ok(self.0.order() == Order::TrueSequential))
+    }
+
     fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi> {
         guard(|| {
             let device = Device::new(device::unpack(device));
@@ -92,7 +98,7 @@ impl MethodAbi for MethodSide {
                 statistics,
             };
             let target: Sparsity = target.as_str().parse().map_err(|e| Error::invalid(format!("{e}")))?;
-            let Pruned { weight, error, notes } = self.0.prune(&layer, target, &device)?;
+            let Pruned { weight, error, numbers, notes } = self.0.prune(&layer, target, &device)?;
             Ok(PrunedAbi {
                 weight: TensorAbi {
                     dtype: weight.dtype().code(),
@@ -101,6 +107,7 @@ impl MethodAbi for MethodSide {
                     id: weight.into_id(),
                 },
                 error: error.into(),
+                numbers: numbers.into_iter().map(|(name, number)| Tuple2(name.into(), number)).collect(),
                 notes: notes.into_iter().map(RString::from).collect(),
             })
         })
@@ -149,11 +156,22 @@ pub struct LoadedPruned {
     pub weight: TensorHandle,
     /// The method's own measure of what pruning cost this layer.
     pub error: Option<f64>,
+    /// Other numbers for the manifest, by name.
+    pub numbers: BTreeMap<String, f64>,
     /// Remarks for the run's log and manifest.
     pub notes: Vec<String>,
 }
 
 impl LoadedMethod {
+    /// When a layer's statistics are taken; see [`PruningMethod::order`].
+    ///
+    /// # Errors
+    /// The method panics.
+    pub fn order(&self) -> Result<Order> {
+        let true_sequential = plain(self.0.is_true_sequential())?;
+        Ok(if true_sequential { Order::TrueSequential } else { Order::Block })
+    }
+
     /// Prunes one layer; see [`PruningMethod::prune`]. The tensors are the caller's before and after.
     ///
     /// # Errors
@@ -185,6 +203,7 @@ impl LoadedMethod {
                 cols: pruned.weight.cols as usize,
             },
             error: pruned.error.into_option(),
+            numbers: pruned.numbers.into_iter().map(|Tuple2(name, number)| (name.into(), number)).collect(),
             notes: pruned.notes.into_iter().map(RString::into_string).collect(),
         })
     }

@@ -14,6 +14,7 @@
 mod device;
 mod documents;
 mod error;
+mod kernel;
 mod library;
 mod method;
 

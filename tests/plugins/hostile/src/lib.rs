@@ -1,8 +1,8 @@
 //! Methods and a selector that do what they must not: the host has to answer each with one clear error.
 
 use espalier_sdk::{
-    Device, Documents, Error, Layer, MethodInfo, Options, Pruned, PruningMethod, Result, SelectionRequest, Selector,
-    SelectorInfo, Sparsity, Unary, Window, export_plugin,
+    Device, Documents, Error, Layer, MethodInfo, Options, Pruned, PruningMethod, Result, SelectionRequest,
+    Selector, SelectorInfo, Sparsity, Unary, Window, export_plugin,
 };
 
 /// A method that is one function.
