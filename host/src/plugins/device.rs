@@ -1,16 +1,18 @@
 //! The host's device, as plugins use it: tensors by number.
 
-use crate::device::{Axis, Binary, DType, Device, DeviceKind, Reduction, Selection, Tensor, Unary};
+use crate::device::{
+    Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Selection, Tensor, Unary, Within,
+};
 use bytes::Bytes;
 use espalier_sdk::{
-    Code, Error, Result,
+    Access, Code, Error, Result,
     abi::TensorHandle,
-    service::{DeviceService, TensorId},
+    service::{Block, DeviceService, KernelCall, TensorId},
 };
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -167,4 +169,118 @@ impl DeviceService for DeviceTensors {
     fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
         self.run([mask], x, |device, [mask], x| device.zero_where(mask, x))
     }
+
+    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()> {
+        if c.transposed {
+            return Err(Error::invalid("the result of a product is never transposed"));
+        }
+        self.run([a.tensor, b.tensor], c.tensor, |device, [x, y], out| {
+            let (a, b) = (operand(x, a), operand(y, b));
+            let shape = (a.shape().0, b.shape().1);
+            if shape != (c.rows, c.cols) {
+                return Err(misfit("matmul", (c.rows, c.cols), shape));
+            }
+            device.matmul(alpha, a, b, beta, out, (c.row, c.col))
+        })
+    }
+
+    fn copy(&self, from: Block, to: Block) -> Result<()> {
+        self.run([from.tensor], to.tensor, |device, [x], out| {
+            if (from.rows, from.cols) != (to.rows, to.cols) {
+                return Err(misfit("copy", (to.rows, to.cols), (from.rows, from.cols)));
+            }
+            device.copy(operand(x, from), out, (to.row, to.col))
+        })
+    }
+
+    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.transpose(x, out))
+    }
+
+    fn reverse(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.reverse(x, out))
+    }
+
+    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.diagonal(x, out))
+    }
+
+    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()> {
+        self.run([d], x, |device, [d], x| device.add_diagonal(d, x))
+    }
+
+    fn cholesky(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.cholesky(x, out))
+    }
+
+    fn triangular_inverse(&self, l: TensorId, out: TensorId) -> Result<()> {
+        self.run([l], out, |device, [l], out| device.triangular_inverse(l, out))
+    }
+
+    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {
+        self.run([l], b, |device, [l], b| device.triangular_solve(l, transposed, b))
+    }
+
+    fn kth_smallest(&self, scores: TensorId, within: Within, k: usize, out: TensorId) -> Result<()> {
+        self.run([scores], out, |device, [scores], out| device.kth_smallest(scores, within, k, out))
+    }
+
+    fn at_most(&self, scores: TensorId, thresholds: TensorId, mask: TensorId) -> Result<()> {
+        self.run([scores, thresholds], mask, |device, [scores, thresholds], mask| {
+            device.at_most(scores, thresholds, mask)
+        })
+    }
+
+    fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
+        if bindings.len() != kernel.bindings.len() {
+            let (name, due, given) = (kernel.name, kernel.bindings.len(), bindings.len());
+            return Err(Error::invalid(format!("the kernel {name} has {due} bindings, not {given}")));
+        }
+        let mut entries = Vec::with_capacity(bindings.len());
+        for (at, (&id, access)) in bindings.iter().zip(kernel.bindings).enumerate() {
+            let entry = self.get(id)?;
+            if bindings[..at].contains(&id) {
+                return Err(Error::invalid(format!("tensor {id} is bound twice to the kernel {}", kernel.name)));
+            }
+            if entry.lent && *access == Access::Write {
+                return Err(Error::invalid(format!("tensor {id} is lent by the host for reading")));
+            }
+            entries.push(entry);
+        }
+        let mut guards = Vec::with_capacity(bindings.len());
+        for (entry, access) in entries.iter().zip(kernel.bindings) {
+            guards.push(match access {
+                Access::Read => Guard::Read(entry.tensor.read().unwrap_or_else(PoisonError::into_inner)),
+                Access::Write => Guard::Write(entry.tensor.write().unwrap_or_else(PoisonError::into_inner)),
+            });
+        }
+        let mut bindings: Vec<_> = guards
+            .iter_mut()
+            .map(|guard| match guard {
+                Guard::Read(tensor) => Binding::Read(tensor),
+                Guard::Write(tensor) => Binding::Write(tensor),
+            })
+            .collect();
+        Ok(self.device.run(kernel, &mut bindings, params, workgroups)?)
+    }
+}
+
+/// A bound tensor for the length of a kernel's run.
+enum Guard<'a> {
+    Read(RwLockReadGuard<'a, Tensor>),
+    Write(RwLockWriteGuard<'a, Tensor>),
+}
+
+fn operand(tensor: &Tensor, block: Block) -> Operand<'_> {
+    Operand {
+        tensor,
+        rows: block.row..block.row.saturating_add(block.rows),
+        cols: block.col..block.col.saturating_add(block.cols),
+        transposed: block.transposed,
+    }
+}
+
+fn misfit(operation: &'static str, expected: (usize, usize), found: (usize, usize)) -> DeviceError {
+    let shape = |(rows, cols)| format!("[{rows}, {cols}]");
+    DeviceError::Shape { operation, expected: shape(expected), found: shape(found) }
 }

@@ -10,7 +10,10 @@ use crate::{
     plugins::DeviceTensors,
 };
 use bytes::Bytes;
-use espalier_sdk::{Sparsity, abi::{LoadedMethod, LoadedPruned}};
+use espalier_sdk::{
+    Sparsity,
+    abi::{LoadedMethod, LoadedPruned},
+};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
@@ -123,10 +126,9 @@ fn call_method(
     let tokens = measured.map_or(0, |measured| measured.tokens as u64);
     let statistics = measured.iter().flat_map(|measured| &measured.statistics);
     let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
-    let pruned =
-        method.prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone()).and_then(|pruned| {
-            Ok((tensors.take(pruned.weight.id)?, pruned))
-        });
+    let pruned = method
+        .prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone())
+        .and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
     // What the method forgot to free must not pile up over a model's layers.
     tensors.clear();
     pruned

@@ -130,7 +130,10 @@ impl Plan<'_> {
             by_input.entry(layer.0.input()).or_default().push(*layer);
         }
         if self.order == Order::TrueSequential && self.propagate {
-            return by_input.into_iter().map(|(input, layers)| Stage { inputs: vec![input], layers }).collect();
+            return by_input
+                .into_iter()
+                .map(|(input, layers)| Stage { inputs: vec![input], layers })
+                .collect();
         }
         if layers.is_empty() && self.propagate {
             return Vec::new();
@@ -155,7 +158,9 @@ fn check(model: &Llama, plan: &Plan) -> Result<()> {
     plan.targets.check(model.config.num_hidden_layers)?;
     for block in 0..model.config.num_hidden_layers {
         for projection in Projection::ALL {
-            let Some(sparsity @ Sparsity::Pattern { m, .. }) = plan.targets.of(block, projection) else { continue };
+            let Some(sparsity @ Sparsity::Pattern { m, .. }) = plan.targets.of(block, projection) else {
+                continue;
+            };
             let (_, cols) = projection.shape(&model.config);
             if !cols.is_multiple_of(m) {
                 return Err(PruneError::Pattern { layer: projection.weight(block), cols, sparsity });

@@ -169,7 +169,8 @@ impl<'a> Gatherer<'a> {
                 statistics.push((Statistic::ColumnNorms, norms));
             }
             let zero_features = squares.iter().filter(|&&square| square == 0.0).count();
-            let statistics = statistics.into_iter().map(|(kind, x)| (kind, Arc::new(RwLock::new(x)))).collect();
+            let statistics =
+                statistics.into_iter().map(|(kind, x)| (kind, Arc::new(RwLock::new(x)))).collect();
             measured.insert(input, Measured { tokens: sums.tokens, zero_features, statistics });
         }
         Ok(measured)
@@ -178,11 +179,17 @@ impl<'a> Gatherer<'a> {
 
 /// Adds a batch to running means and sums of squared deviations, `[2, cols]` (Chan, Golub & LeVeque, 1979):
 /// deviations are taken from the batch's own mean, so that a large mean does not swallow the variance.
-fn add_moments(device: &dyn Device, x: &Tensor, before: usize, moments: &mut Tensor) -> Result<(), DeviceError> {
+fn add_moments(
+    device: &dyn Device,
+    x: &Tensor,
+    before: usize,
+    moments: &mut Tensor,
+) -> Result<(), DeviceError> {
     let (cols, count) = (x.cols(), x.rows() as f64);
     let mut mean = device.zeros(DType::F32, 1, cols)?;
     device.reduce(Reduction::Sum, Axis::EachColumn, x, false, &mut mean)?;
-    let means: Vec<f32> = device.to_f32(&mean)?.into_iter().map(|sum| (f64::from(sum) / count) as f32).collect();
+    let means: Vec<f32> =
+        device.to_f32(&mean)?.into_iter().map(|sum| (f64::from(sum) / count) as f32).collect();
     let mean = device.from_f32(1, cols, means.clone())?;
     let mut centred = device.zeros(DType::F32, x.rows(), cols)?;
     device.zip(Unary::Identity, x, Binary::Subtract, 1.0, &mean, &mut centred)?;

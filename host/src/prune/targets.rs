@@ -128,7 +128,8 @@ impl Targets {
         }
         let name = projection.name();
         let rules = [format!("{block}.{name}"), block.to_string(), name.to_owned()];
-        let sparsity = rules.iter().find_map(|rule| self.per_layer.get(rule)).copied().unwrap_or(self.sparsity);
+        let sparsity =
+            rules.iter().find_map(|rule| self.per_layer.get(rule)).copied().unwrap_or(self.sparsity);
         (sparsity != Sparsity::Ratio(0.0)).then_some(sparsity)
     }
 
