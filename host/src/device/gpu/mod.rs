@@ -1,5 +1,159 @@
-//! The wgpu device.
+//! The wgpu device: tensors in panels of GPU buffers, operations as WGSL kernels.
+//!
+//! Work is recorded and handed over tens of commands at a time; [`Device::read`] and
+//! [`Device::synchronize`] wait for it. An error of the driver is therefore returned by the call that
+//! notices it, which may be a later one than the call that caused it.
 
-/// Panels.
+mod adapter;
+mod context;
+mod faults;
+pub mod ops;
+mod panels;
+mod pipelines;
+mod pool;
+mod transfer;
+
+pub use adapter::{
+    Adapter, AdapterFeatures, AdapterLimits, AdapterReport, AdapterType, Backend, ParseBackendError,
+    enumerate,
+};
+pub use context::{Context, Dispatch};
+pub use panels::{Panels, Part, Segment, panels, segments};
+
+use super::{
+    AttentionShape, Axis, Binary, DType, Device, DeviceInfo, Reduction, Result, Selection, Span, Tensor,
+    Unary,
+};
+use bytes::Bytes;
+
+/// A GPU reached through wgpu.
 #[derive(Debug)]
-pub struct Panels;
+pub struct Gpu {
+    info: DeviceInfo,
+    context: Context,
+    tiles: ops::attention::TileCache,
+}
+
+/// How a GPU is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GpuOptions {
+    /// Lowers the most bytes that are bound at once, so that tests see tensors of several panels.
+    pub panel_limit: Option<u64>,
+}
+
+impl Gpu {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// It lacks immediate data, or the driver refuses.
+    pub fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
+        let report = adapter.report();
+        let info = DeviceInfo {
+            name: report.name.clone(),
+            kind: "gpu",
+            backend: report.backend.to_string(),
+            driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
+        };
+        let context = Context::open(adapter, options.panel_limit)?;
+        Ok(Self { info, context, tiles: ops::attention::TileCache::default() })
+    }
+
+    /// What runs the kernels.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl Device for Gpu {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn zeros(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
+        ops::memory::zeros(&self.context, dtype, rows, cols)
+    }
+
+    fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor> {
+        ops::memory::upload(&self.context, dtype, rows, cols, &bytes)
+    }
+
+    fn read(&self, x: &Tensor) -> Result<Vec<u8>> {
+        self.context.fetch(panels("read", x)?)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        let index = self.context.flush("synchronize")?;
+        self.context.wait("synchronize", index)
+    }
+
+    fn peak_bytes(&self) -> u64 {
+        self.context.pool().peak_bytes()
+    }
+
+    fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::memory::convert(&self.context, x, out)
+    }
+
+    fn copy_rows(&self, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
+        ops::memory::copy_rows(&self.context, x, start, out)
+    }
+
+    fn linear(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        bias: Option<&Tensor>,
+        accumulate: bool,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        ops::linear::linear(&self.context, x, w, bias, accumulate, y)
+    }
+
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
+        ops::rows::rms_norm(&self.context, x, weight, eps, y)
+    }
+
+    fn rope(&self, x: &mut Tensor, head_dim: usize, table: &Tensor, positions: &Tensor) -> Result<()> {
+        ops::rope::rope(&self.context, x, head_dim, table, positions)
+    }
+
+    fn attention(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        shape: &AttentionShape,
+        spans: &[Span],
+        out: &mut Tensor,
+    ) -> Result<()> {
+        ops::attention::attention(&self.context, &self.tiles, q, k, v, shape, spans, out)
+    }
+
+    fn silu_mul(&self, gate: &mut Tensor, up: &Tensor) -> Result<()> {
+        ops::rows::silu_mul(&self.context, gate, up)
+    }
+
+    fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
+        ops::rows::cross_entropy(&self.context, logits, targets, loss)
+    }
+
+    fn map(&self, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
+        ops::elementwise::map(&self.context, f, x, scale, shift, out)
+    }
+
+    fn zip(&self, f: Unary, a: &Tensor, op: Binary, alpha: f32, b: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::elementwise::zip(&self.context, f, a, op, alpha, b, out)
+    }
+
+    fn reduce(&self, f: Reduction, axis: Axis, x: &Tensor, accumulate: bool, out: &mut Tensor) -> Result<()> {
+        ops::reduce::reduce(&self.context, f, axis, x, accumulate, out)
+    }
+
+    fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+        ops::select::select(&self.context, scores, selection, mask)
+    }
+
+    fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
+        ops::select::zero_where(&self.context, mask, x)
+    }
+}

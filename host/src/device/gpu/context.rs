@@ -1,0 +1,331 @@
+//! An open device: its queue, its memory and the work recorded for it.
+
+use super::{
+    adapter::Adapter,
+    faults::{Faults, chain},
+    pipelines::Pipelines,
+    pool::{Pool, PooledBuffer, size_class},
+};
+use crate::device::{DeviceError, Result};
+use espalier_shaders::Kernel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How many commands are recorded before they are handed over.
+const COMMANDS_PER_SUBMIT: u32 = 64;
+
+/// The most bytes of a panel, whatever the adapter allows: element numbers stay far from the end of u32.
+const PANEL_CEILING: u64 = 1 << 31;
+
+/// One run of a kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Dispatch<'a> {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Its override constants.
+    pub constants: &'a [(&'static str, f64)],
+    /// Its buffers, in the order of its bindings.
+    pub bindings: &'a [wgpu::BufferBinding<'a>],
+    /// The bytes of its parameters.
+    pub params: &'a [u8],
+    /// How many workgroups. They are folded into two dimensions; the kernel takes
+    /// `workgroup.x + workgroup.y * workgroups.x` for its number and ends when it is past the last.
+    pub workgroups: u64,
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    limits: wgpu::Limits,
+    panel_limit: u64,
+    faults: Arc<Faults>,
+    pool: Arc<Pool>,
+    pipelines: Pipelines,
+    recorder: Mutex<Recorder>,
+    pub(super) staging: Mutex<Option<wgpu::Buffer>>,
+}
+
+/// Commands that are recorded and not handed over.
+#[derive(Debug, Default)]
+struct Recorder {
+    // Dropped, and so ended, before its encoder.
+    pass: Option<wgpu::ComputePass<'static>>,
+    encoder: Option<wgpu::CommandEncoder>,
+    commands: u32,
+}
+
+impl Context {
+    /// Opens an adapter. `panel_limit` lowers the most bytes that are bound at once, for tests.
+    ///
+    /// # Errors
+    /// The adapter lacks something that every kernel needs, or does not open.
+    pub(super) fn open(adapter: &Adapter, panel_limit: Option<u64>) -> Result<Self> {
+        let report = adapter.report();
+        let limits = adapter.inner().limits();
+        if !adapter.inner().features().contains(wgpu::Features::IMMEDIATES) || limits.max_immediate_size == 0
+        {
+            return Err(DeviceError::NoAdapter(format!(
+                "the adapter `{}` ({}) has no immediate data (push constants), which every kernel takes its \
+                 parameters from; choose another with --backend or --adapter, or use --device cpu",
+                report.name, report.backend
+            )));
+        }
+        let (device, queue) = pollster::block_on(adapter.inner().request_device(&wgpu::DeviceDescriptor {
+            label: Some("espalier"),
+            required_features: wgpu::Features::IMMEDIATES,
+            // All that the adapter has, so that large tensors need few panels.
+            required_limits: limits.clone(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            // Large tensors get allocations of their own either way; small ones share small blocks.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            trace: wgpu::Trace::Off,
+        }))
+        .map_err(|source| DeviceError::Open { adapter: report.name.clone(), source })?;
+        let faults = Faults::watch(&device);
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(PANEL_CEILING);
+        let panel_limit = panel_limit.map_or(most, |limit| limit.min(most)) / 16 * 16;
+        Ok(Self {
+            device,
+            queue,
+            limits,
+            panel_limit: panel_limit.max(16),
+            faults,
+            pool: Arc::default(),
+            pipelines: Pipelines::default(),
+            recorder: Mutex::default(),
+            staging: Mutex::default(),
+        })
+    }
+
+    /// What the device allows.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.limits
+    }
+
+    /// The most bytes of a panel, a multiple of 16.
+    pub fn panel_limit(&self) -> u64 {
+        self.panel_limit
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Records a run of a kernel, and hands over what was recorded when it is enough.
+    ///
+    /// # Errors
+    /// The kernel does not compile, or an earlier command failed.
+    pub fn dispatch(&self, dispatch: &Dispatch) -> Result<()> {
+        let Dispatch { kernel, constants, bindings, params, workgroups } = *dispatch;
+        if workgroups == 0 {
+            return Ok(());
+        }
+        debug_assert_eq!(params.len(), kernel.params as usize, "parameters of `{}`", kernel.name);
+        debug_assert_eq!(bindings.len(), kernel.bindings.len(), "bindings of `{}`", kernel.name);
+        let [x, y] = fold(workgroups, self.limits.max_compute_workgroups_per_dimension).ok_or_else(|| {
+            DeviceError::Failed {
+                operation: format!("the kernel `{}`", kernel.name),
+                message: format!("{workgroups} workgroups are more than the device starts at once"),
+            }
+        })?;
+        let pipeline = self.pipelines.get(&self.device, kernel, constants)?;
+        let entries: Vec<_> = bindings
+            .iter()
+            .zip(0..)
+            .map(|(buffer, binding)| wgpu::BindGroupEntry {
+                binding,
+                resource: wgpu::BindingResource::Buffer(buffer.clone()),
+            })
+            .collect();
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(kernel.name),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        let mut recorder = self.recorder();
+        let pass = recorder.pass(&self.device);
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.set_immediates(0, params);
+        pass.dispatch_workgroups(x, y, 1);
+        self.recorded(&mut recorder, kernel.name)
+    }
+
+    /// Records copies between buffers, clears and the like.
+    ///
+    /// # Errors
+    /// An earlier command failed.
+    pub(super) fn encode(
+        &self,
+        operation: &str,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<()> {
+        let mut recorder = self.recorder();
+        record(recorder.encoder(&self.device));
+        self.recorded(&mut recorder, operation)
+    }
+
+    fn recorded(&self, recorder: &mut Recorder, operation: &str) -> Result<()> {
+        recorder.commands += 1;
+        if recorder.commands >= COMMANDS_PER_SUBMIT {
+            self.submit(recorder);
+        }
+        self.faults.check(operation)
+    }
+
+    /// Hands over what was recorded, and every write to a buffer that was asked for.
+    ///
+    /// # Errors
+    /// A command failed.
+    pub(super) fn flush(&self, operation: &str) -> Result<wgpu::SubmissionIndex> {
+        let index = self.submit(&mut self.recorder());
+        self.faults.check(operation)?;
+        Ok(index)
+    }
+
+    fn submit(&self, recorder: &mut Recorder) -> wgpu::SubmissionIndex {
+        recorder.pass = None;
+        recorder.commands = 0;
+        let commands = recorder.encoder.take().map(wgpu::CommandEncoder::finish);
+        let index = self.queue.submit(commands);
+        self.pool.next_epoch();
+        index
+    }
+
+    /// Waits until a submission is done.
+    ///
+    /// # Errors
+    /// The device failed meanwhile.
+    pub(super) fn wait(&self, operation: &str, index: wgpu::SubmissionIndex) -> Result<()> {
+        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None });
+        self.faults.check(operation)?;
+        waited
+            .map(drop)
+            .map_err(|error| DeviceError::Failed { operation: operation.to_owned(), message: chain(&error) })
+    }
+
+    /// A buffer of at least `bytes` bytes, whose content is undefined if it is a recycled one and zero
+    /// otherwise. A device without memory left is first rid of its free buffers.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub(super) fn buffer(&self, what: &str, bytes: u64) -> Result<PooledBuffer> {
+        let size = size_class(bytes, self.panel_limit);
+        if let Some(buffer) = self.pool.reuse(size) {
+            return Ok(buffer);
+        }
+        self.pool.make_room(size);
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = match self.raw_buffer(what, size, usage) {
+            Err(DeviceError::OutOfMemory { .. }) => {
+                self.pool.clear();
+                let index = self.flush(what)?;
+                self.wait(what, index)?;
+                self.raw_buffer(what, size, usage)?
+            }
+            other => other?,
+        };
+        Ok(self.pool.adopt(buffer, size))
+    }
+
+    /// A new buffer, of all zeros, outside of the pool.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub(super) fn raw_buffer(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        guarded(&self.device, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(what),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        })
+        .map_err(|error| match error {
+            wgpu::Error::OutOfMemory { .. } => {
+                DeviceError::OutOfMemory { what: what.to_owned(), bytes: size }
+            }
+            error => DeviceError::Failed { operation: what.to_owned(), message: chain(&error) },
+        })
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // A pass must not outlive its encoder, and an encoder that is dropped unfinished is fine.
+        self.recorder().pass = None;
+    }
+}
+
+impl Recorder {
+    /// The open compute pass. Its dispatches run in order: wgpu puts barriers where one reads what
+    /// another wrote.
+    fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
+        let Self { pass, encoder, .. } = self;
+        pass.get_or_insert_with(|| {
+            let encoder = encoder.get_or_insert_with(|| new_encoder(device));
+            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+        })
+    }
+
+    /// The open encoder, outside of any pass.
+    fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        self.encoder.get_or_insert_with(|| new_encoder(device))
+    }
+}
+
+fn new_encoder(device: &wgpu::Device) -> wgpu::CommandEncoder {
+    device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("espalier") })
+}
+
+/// Runs something that creates objects of the device, and returns the error that it raised, if any,
+/// instead of leaving it to the handler for errors nobody waits for.
+pub(super) fn guarded<T>(device: &wgpu::Device, create: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let object = create();
+    // Scopes are a stack; memory is reported first, since the others tend to follow from it.
+    let internal = pollster::block_on(internal.pop());
+    let memory = pollster::block_on(memory.pop());
+    let validation = pollster::block_on(validation.pop());
+    match memory.or(internal).or(validation) {
+        None => Ok(object),
+        Some(error) => Err(error),
+    }
+}
+
+/// Folds a number of workgroups into two dimensions of at most `most` each.
+fn fold(workgroups: u64, most: u32) -> Option<[u32; 2]> {
+    let y = workgroups.div_ceil(u64::from(most));
+    let x = workgroups.div_ceil(y);
+    let y = u32::try_from(y).ok().filter(|&y| y <= most)?;
+    Some([u32::try_from(x).ok()?, y])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn workgroups_fold_into_two_dimensions() {
+        for workgroups in [1_u64, 2, 65_535, 65_536, 65_537, 131_071, 1 << 30] {
+            let [x, y] = fold(workgroups, 65_535).expect("few enough");
+            let all = u64::from(x) * u64::from(y);
+            assert!(x <= 65_535 && y <= 65_535, "{workgroups}: {x} x {y}");
+            assert!((workgroups..workgroups + u64::from(y)).contains(&all), "{workgroups}: {x} x {y}");
+        }
+        assert_eq!(fold(1 << 40, 65_535), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Errors that the driver reports outside of a call: kept until the next call can return them.
+
+use crate::device::{DeviceError, Result};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// What the driver reported since somebody last asked.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The first error since the last check: later ones tend to follow from it.
+    first: Option<Fault>,
+    /// Why the device was lost. It stays lost.
+    lost: Option<String>,
+}
+
+#[derive(Debug)]
+enum Fault {
+    OutOfMemory(String),
+    Failed(String),
+}
+
+impl Faults {
+    /// Listens to a device's errors. Without this wgpu panics on the first one.
+    pub(super) fn watch(device: &wgpu::Device) -> Arc<Self> {
+        let faults = Arc::new(Self::default());
+        let uncaptured = faults.clone();
+        device.on_uncaptured_error(Arc::new(move |error| {
+            let message = chain(&error);
+            let fault = match error {
+                wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory(message),
+                _ => Fault::Failed(message),
+            };
+            uncaptured.state().first.get_or_insert(fault);
+        }));
+        let lost = faults.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            // Dropping the device at the end of its life is reported here too, and is no loss.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lost.state().lost.get_or_insert(message);
+            }
+        });
+        faults
+    }
+
+    /// Returns the first error reported since the last check.
+    ///
+    /// # Errors
+    /// That one.
+    pub(super) fn check(&self, operation: &str) -> Result<()> {
+        let mut state = self.state();
+        if let Some(why) = &state.lost {
+            return Err(DeviceError::Lost(why.clone()));
+        }
+        match state.first.take() {
+            None => Ok(()),
+            Some(Fault::OutOfMemory(message)) => {
+                Err(DeviceError::OutOfMemory { what: format!("{operation}: {message}"), bytes: 0 })
+            }
+            Some(Fault::Failed(message)) => {
+                Err(DeviceError::Failed { operation: operation.to_owned(), message })
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string().trim().to_owned();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        let cause_text = cause_text.trim();
+        // wgpu's top-level errors already quote the messages below them.
+        if !text.contains(cause_text) {
+            text.push_str(": ");
+            text.push_str(cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

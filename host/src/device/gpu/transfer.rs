@@ -1,0 +1,103 @@
+//! Bytes to the device and back, in pieces, so that no second copy of a large tensor is ever held.
+
+use super::{context::Context, faults::chain, panels::Panels};
+use crate::device::{DeviceError, Result};
+use std::sync::{PoisonError, mpsc};
+
+/// The most bytes that travel in one piece.
+const PIECE: usize = 16 << 20;
+
+/// How many bytes may be on their way to the device before it is waited for.
+const IN_FLIGHT: usize = 64 << 20;
+
+impl Context {
+    /// Fills panels that were just allocated.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn write(&self, panels: &Panels, bytes: &[u8]) -> Result<()> {
+        // Writes run before everything that is recorded, so recorded work must not need the old content.
+        if (0..panels.count()).any(|panel| panels.pooled(panel).in_recorded_work()) {
+            self.flush("upload")?;
+        }
+        let mut rest = bytes;
+        let mut in_flight = 0;
+        for panel in 0..panels.count() {
+            let (here, after) = rest.split_at(panels.panel_bytes(panel));
+            rest = after;
+            for (piece, offset) in here.chunks(PIECE).zip((0_u64..).step_by(PIECE)) {
+                let buffer = panels.pooled(panel).buffer();
+                let whole = piece.len() / 4 * 4;
+                if whole > 0 {
+                    self.queue.write_buffer(buffer, offset, &piece[..whole]);
+                }
+                if whole < piece.len() {
+                    // Writes are whole words; a panel's buffer has room for the last one.
+                    let mut word = [0; 4];
+                    word[..piece.len() - whole].copy_from_slice(&piece[whole..]);
+                    self.queue.write_buffer(buffer, offset + whole as u64, &word);
+                }
+                in_flight += piece.len();
+                if in_flight >= IN_FLIGHT {
+                    let index = self.flush("upload")?;
+                    self.wait("upload", index)?;
+                    in_flight = 0;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of panels, after everything recorded before.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn fetch(&self, panels: &Panels) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity((0..panels.count()).map(|panel| panels.panel_bytes(panel)).sum());
+        for panel in 0..panels.count() {
+            let size = panels.panel_bytes(panel);
+            for offset in (0..size).step_by(PIECE) {
+                let length = PIECE.min(size - offset);
+                self.fetch_piece(panels.pooled(panel).buffer(), offset as u64, length, &mut bytes)?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn fetch_piece(
+        &self,
+        source: &wgpu::Buffer,
+        offset: u64,
+        length: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let copied = length.next_multiple_of(4) as u64;
+        let buffer = match staging.take() {
+            Some(buffer) if buffer.size() >= copied => buffer,
+            _ => self.raw_buffer(
+                "reading back",
+                copied.next_power_of_two().max(1 << 16),
+                wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            )?,
+        };
+        self.encode("read", |encoder| encoder.copy_buffer_to_buffer(source, offset, &buffer, 0, copied))?;
+        let index = self.flush("read")?;
+        let (sender, receiver) = mpsc::channel();
+        // The receiver outlives the wait below; were it gone, nobody would want the news.
+        buffer.map_async(wgpu::MapMode::Read, ..copied, move |mapped| drop(sender.send(mapped)));
+        self.wait("read", index)?;
+        let failed = |message| DeviceError::Failed { operation: "read".to_owned(), message };
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(failed(chain(&error))),
+            Err(error) => return Err(failed(chain(&error))),
+        }
+        let view = buffer.get_mapped_range(..copied).map_err(|error| failed(chain(&error)))?;
+        bytes.extend_from_slice(&view[..length]);
+        drop(view);
+        buffer.unmap();
+        *staging = Some(buffer);
+        Ok(())
+    }
+}
