@@ -1,8 +1,30 @@
 //! Espalier's compute kernels. One kernel is one pair of files: `NAME.wgsl`, and `NAME.rs` with its CPU
 //! twin, which is also what the CPU device runs.
 
+mod floats;
 mod kernel;
-pub mod linear;
-pub mod rms_norm;
+mod ops;
+mod order;
+mod parallel;
+mod product;
+mod simd;
 
+pub mod attention;
+pub mod convert;
+pub mod cross_entropy;
+pub mod linear;
+pub mod map;
+pub mod reduce_columns;
+pub mod reduce_rows;
+pub mod rms_norm;
+pub mod rope;
+pub mod select_groups;
+pub mod select_mass;
+pub mod select_rows;
+pub mod silu_mul;
+pub mod zero_where;
+pub mod zip;
+
+pub use floats::{Floats, FloatsMut};
 pub use kernel::{Access, Kernel};
+pub use ops::{Binary, Reduction, Repeat, Unary};
