@@ -107,7 +107,7 @@ impl Projection {
     pub fn parse(name: &str) -> Option<(usize, Self)> {
         let (block, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
         let module = rest.strip_suffix(".weight")?;
-        let projection = Self::ALL.into_iter().find(|linear| projection.module() == module)?;
+        let projection = Self::ALL.into_iter().find(|projection| projection.module() == module)?;
         Some((block.parse().ok()?, projection))
     }
 }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn names_are_read_back() {
         for projection in Projection::ALL {
-            assert_eq!(Linear::parse(&projection.weight(17)), Some((17, linear)));
+            assert_eq!(Projection::parse(&projection.weight(17)), Some((17, projection)));
             assert_eq!(Linear::parse(&projection.bias(17)), None);
         }
         for name in [EMBEDDING, LM_HEAD, FINAL_NORM, "model.layers.x.mlp.up_proj.weight", "model.layers."] {
