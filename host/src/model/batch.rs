@@ -1,6 +1,6 @@
 //! Batches: sequences laid end to end, without padding.
 
-use super::{Llama, Result, rope};
+use super::{Llama, Result};
 use crate::device::{Span, Tensor};
 
 /// Sequences laid end to end. Every row of a hidden state is a token that counts: there is no padding
@@ -33,7 +33,7 @@ impl Llama {
             positions.extend(0..length as u32);
         }
         let longest = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
-        let table = rope::table(&self.config, longest);
+        let table = self.config.rope.table(longest);
         Ok(Batch {
             tokens,
             spans,

@@ -8,7 +8,7 @@ use super::{
     layout::{self, LayerInput, Projection},
 };
 use crate::device::{AttentionShape, DType, Device, Tensor};
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 /// A model whose weights stay in its checkpoint until they are needed.
 pub struct Llama {
@@ -55,6 +55,16 @@ impl Block {
 }
 
 impl Llama {
+    /// Opens a model folder; weights are read when they are needed.
+    ///
+    /// # Errors
+    /// The configuration or the checkpoint is not usable.
+    pub fn open(folder: &Path, device: Arc<dyn Device>) -> Result<Self> {
+        let config = LlamaConfig::read(folder)?;
+        let checkpoint = Checkpoint::open(folder, &config)?;
+        Ok(Self { checkpoint, config, device })
+    }
+
     /// The embeddings of a batch's tokens, `[tokens, hidden]`, f32. Gathered on the host: only the rows
     /// that occur are ever read.
     ///
@@ -118,7 +128,7 @@ impl Llama {
 
         // Self-attention.
         let mut normed = device.zeros(DType::F32, tokens, config.hidden_size)?;
-        device.rms_norm(hidden, &block.input_norm, config.rms_norm_eps, &mut normed)?;
+        device.rms_norm(hidden, &block.input_norm, config.rms_norm_eps as f32, &mut normed)?;
         if observe(LayerInput::Attention, &normed)?.is_break() {
             return Ok(());
         }
@@ -137,7 +147,7 @@ impl Llama {
         drop(attended);
 
         // Gated MLP.
-        device.rms_norm(hidden, &block.post_attention_norm, config.rms_norm_eps, &mut normed)?;
+        device.rms_norm(hidden, &block.post_attention_norm, config.rms_norm_eps as f32, &mut normed)?;
         if observe(LayerInput::Mlp, &normed)?.is_break() {
             return Ok(());
         }
@@ -169,7 +179,7 @@ impl Llama {
     /// A failing device.
     pub fn logits(&self, head: &Head, hidden: &Tensor) -> Result<Tensor> {
         let mut normed = self.device.zeros(DType::F32, hidden.rows(), hidden.cols())?;
-        self.device.rms_norm(hidden, &head.norm, self.config.rms_norm_eps, &mut normed)?;
+        self.device.rms_norm(hidden, &head.norm, self.config.rms_norm_eps as f32, &mut normed)?;
         let mut logits = self.device.zeros(DType::F32, hidden.rows(), self.config.vocab_size)?;
         self.device.linear(&normed, &head.lm_head, None, false, &mut logits)?;
         Ok(logits)
