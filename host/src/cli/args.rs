@@ -1,6 +1,13 @@
 //! Flags, as typed. Nothing below `cli` sees them.
 
-use crate::device::choose::{Backend, DeviceChoice, DeviceRequest};
+use crate::{
+    device::{
+        choose::{DeviceChoice, DeviceRequest},
+        gpu::Backend,
+    },
+    model::layout::Projection,
+    prune::BlockRanges,
+};
 use clap::{Parser, Subcommand};
 use espalier_sdk::Sparsity;
 use std::{ffi::OsString, path::PathBuf};
@@ -47,9 +54,9 @@ pub(super) struct Prune {
     /// Model to prune: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
     #[arg(long, value_name = "DIR")]
     pub(super) model: String,
-    /// Calibration data: .txt, .json or .jsonl
+    /// Calibration data: .txt, .json or .jsonl; not needed by methods that measure nothing
     #[arg(long, value_name = "FILE")]
-    pub(super) calibration: PathBuf,
+    pub(super) calibration: Option<PathBuf>,
     /// Folder to write the pruned model to
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
@@ -59,6 +66,18 @@ pub(super) struct Prune {
     /// How much to prune: a share such as 0.5, or a pattern such as 2:4
     #[arg(long, default_value = "0.5", value_name = "SHARE|N:M")]
     pub(super) sparsity: Sparsity,
+    /// Blocks to prune, such as 0-15,20 [default: all]
+    #[arg(long, value_name = "BLOCKS")]
+    pub(super) layers: Option<BlockRanges>,
+    /// Linear layers to leave as they are, such as down_proj; may be given more than once
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) skip: Vec<Projection>,
+    /// JSON file with other sparsities for blocks (3), linear layers (down_proj) or both (3.down_proj)
+    #[arg(long, value_name = "FILE")]
+    pub(super) layer_sparsity: Option<PathBuf>,
+    /// Take all statistics in one dense pass, not behind predecessors that are already pruned
+    #[arg(long)]
+    pub(super) no_propagate: bool,
     /// Pruning method, where the libraries offer several
     #[arg(long, value_name = "NAME")]
     pub(super) method: Option<String>,
@@ -132,10 +151,10 @@ pub(super) struct Inspect {
 #[derive(Debug, clap::Args)]
 pub(super) struct Device {
     /// Where to compute; `auto` is the best GPU, or the CPU where there is none
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu")]
     device: DeviceChoice,
     /// Graphics interface to reach a GPU through
-    #[arg(long, value_enum, value_name = "BACKEND")]
+    #[arg(long, value_name = "BACKEND")]
     backend: Option<Backend>,
     /// GPU to take: part of its name, or its number in `host devices`
     #[arg(long, value_name = "NAME|INDEX")]

@@ -1,7 +1,7 @@
 //! The manifest, `espalier.json`: everything that made a pruned model what it is.
 
 use super::{LayerReport, Targets};
-use crate::device::DeviceInfo;
+use crate::{device::DeviceInfo, plugins::Library};
 use espalier_sdk::Options;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -47,6 +47,15 @@ pub struct PluginRecord {
     pub library: PathBuf,
     /// The library's crate and version.
     pub version: String,
+}
+
+impl PluginRecord {
+    /// What there is to say of a method or selector of a library.
+    pub fn new(name: String, options: Options, library: &Library) -> Self {
+        let info = library.info();
+        let version = format!("{} {}", info.name, info.version);
+        Self { name, options, library: library.path().to_owned(), version }
+    }
 }
 
 /// The calibration data of a run.

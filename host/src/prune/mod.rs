@@ -12,12 +12,14 @@
 //! share an input ([`Order::TrueSequential`]); without propagation the dense pass is also what the next
 //! block sees, so there is one pass a block.
 
+mod card;
 mod error;
 mod layer;
 mod manifest;
 mod statistics;
 mod targets;
 
+pub use card::model_card;
 pub use error::{PruneError, Result};
 pub use layer::LayerReport;
 pub use manifest::{CalibrationRecord, Manifest, PluginRecord};
@@ -150,6 +152,11 @@ impl Plan<'_> {
         let Some(last) = (0..blocks).rev().find(|&index| self.prunes(index)) else { return 0 };
         let measuring: usize = (0..=last).map(|index| self.stages(index).len()).sum();
         tokens * (measuring + if self.propagate { last } else { 0 })
+    }
+
+    /// Layers that a run will prune, for a progress bar.
+    pub fn expected_layers(&self, blocks: usize) -> usize {
+        (0..blocks).flat_map(|block| self.stages(block)).map(|stage| stage.layers.len()).sum()
     }
 }
 
