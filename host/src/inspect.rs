@@ -51,11 +51,11 @@ pub fn inspect(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<Inspecti
     for block in 0..config.num_hidden_layers {
         for projection in Projection::ALL {
             let name = projection.weight(block);
-            let view = checkpoint.tensor(&name)?;
             let (rows, cols) = projection.shape(config);
-            tensors.push(look(name, view.dtype, [rows, cols], &view.bytes));
+            let view = checkpoint.expect(&name, rows, cols)?;
+            tensors.push(look(&name, view.dtype, [rows, cols], &view.bytes));
+            checkpoint.release(&name);
         }
-        checkpoint.release_block(block);
     }
     let weights = tensors.iter().map(|tensor| tensor.shape[0] * tensor.shape[1]).sum();
     let zeros = tensors.iter().map(|tensor| tensor.zeros).sum();
@@ -81,7 +81,7 @@ impl Count {
     }
 }
 
-fn look(name: String, dtype: DType, shape: [usize; 2], bytes: &[u8]) -> TensorInspection {
+fn look(name: &str, dtype: DType, shape: [usize; 2], bytes: &[u8]) -> TensorInspection {
     let [rows, cols] = shape;
     let empty = Count { zeros: 0, negative: 0, holds: PATTERNS.map(|(_, m)| cols.is_multiple_of(m)) };
     let count = bytes
@@ -90,7 +90,7 @@ fn look(name: String, dtype: DType, shape: [usize; 2], bytes: &[u8]) -> TensorIn
         .reduce(|| empty, Count::and);
     let patterns = PATTERNS.iter().zip(count.holds).filter(|(_, holds)| *holds && rows > 0);
     TensorInspection {
-        name,
+        name: name.to_owned(),
         dtype,
         shape,
         zeros: count.zeros,
@@ -124,7 +124,7 @@ mod tests {
 
     fn looked(values: &[f32], cols: usize) -> TensorInspection {
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        look("w".to_owned(), DType::F32, [values.len() / cols, cols], &bytes)
+        look("w", DType::F32, [values.len() / cols, cols], &bytes)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
 pub(super) fn run(command: &args::Inspect) -> Result<(), CliError> {
     let folder = resolve(&command.model)?;
     let config = LlamaConfig::read(&folder)?;
-    let inspection = inspect(&Checkpoint::open(&folder, &config)?, &config)?;
+    let inspection = inspect(&Checkpoint::open(&folder)?, &config)?;
     if command.json { print_json(&inspection) } else { print(&render(&inspection)) }
 }
 

@@ -36,7 +36,7 @@ pub fn perplexity(
         let block = model.load_block(index)?;
         hidden.advance(model, &block, &mut progress)?;
         drop(block);
-        model.checkpoint.release_block(index);
+        model.release_block(index);
     }
     let head = model.load_head()?;
     let mut total = 0.0;

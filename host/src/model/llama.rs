@@ -61,7 +61,8 @@ impl Llama {
     /// The configuration or the checkpoint is not usable.
     pub fn open(folder: &Path, device: Arc<dyn Device>) -> Result<Self> {
         let config = LlamaConfig::read(folder)?;
-        let checkpoint = Checkpoint::open(folder, &config)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        checkpoint.validate(&config)?;
         Ok(Self { checkpoint, config, device })
     }
 
@@ -71,7 +72,7 @@ impl Llama {
     /// # Errors
     /// A token outside the vocabulary, or a failing device.
     pub fn embed(&self, batch: &Batch) -> Result<Tensor> {
-        let table = self.checkpoint.tensor(layout::EMBEDDING)?;
+        let table = self.checkpoint.tensor(self.checkpoint.embedding(&self.config))?;
         let (width, size) = (self.config.hidden_size, table.dtype.size());
         let mut rows = Vec::with_capacity(batch.tokens.len() * width * size);
         for &token in &batch.tokens {
@@ -109,6 +110,13 @@ impl Llama {
             post_attention_norm: self.load_row(&layout::post_attention_norm(index))?,
             linears,
         })
+    }
+
+    /// Gives the memory of a block's pages of the checkpoint back to the system.
+    pub fn release_block(&self, index: usize) {
+        for (name, _) in layout::block(&self.config, index) {
+            self.checkpoint.release(&name);
+        }
     }
 
     /// Runs a block over `hidden` `[tokens, hidden]`, in place. `observe` sees the input of every linear
@@ -166,7 +174,7 @@ impl Llama {
     /// # Errors
     /// As [`Llama::load_block`].
     pub fn load_head(&self) -> Result<Head> {
-        let name = if self.config.tie_word_embeddings { layout::EMBEDDING } else { layout::LM_HEAD };
+        let name = self.checkpoint.head(&self.config);
         Ok(Head {
             norm: self.load_row(layout::FINAL_NORM)?,
             lm_head: self.load_matrix(name, (self.config.vocab_size, self.config.hidden_size))?,

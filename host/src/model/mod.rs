@@ -4,6 +4,8 @@ mod batch;
 pub mod checkpoint;
 pub mod config;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod hidden;
 mod json;
 pub mod layout;

@@ -106,7 +106,7 @@ pub fn prune(
             hidden.advance(model, &block, |tokens| on_event(Event::Tokens(tokens)))?;
         }
         drop(block);
-        model.checkpoint.release_block(index);
+        model.release_block(index);
     }
     Ok(reports)
 }
