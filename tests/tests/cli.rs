@@ -39,7 +39,8 @@ fn a_pruned_model_is_the_same_model_with_zeros() {
 
     let read = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
     let (before, after) = (read(&path("models/tiny-instruct")), read(&out));
-    let (before, after) = (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
+    let (before, after) =
+        (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
     assert_eq!(before.names(), after.names());
     for (name, tensor) in before.tensors() {
         let pruned = after.tensor(&name).unwrap();
@@ -101,7 +102,10 @@ fn perplexity_is_one_json_object() {
     command.arg("--model").arg(path("models/tiny-instruct"));
     command.arg("--perplexity").arg(path("models/data/text_evaluation.txt"));
     let found = json(&mut command);
-    assert!(found["perplexity"].as_f64().unwrap() > 1.0 && found["tokens"].as_u64().unwrap() > 1000, "{found}");
+    assert!(
+        found["perplexity"].as_f64().unwrap() > 1.0 && found["tokens"].as_u64().unwrap() > 1000,
+        "{found}"
+    );
 }
 
 #[test]
@@ -122,7 +126,8 @@ fn a_library_is_described() {
     assert_eq!(info["methods"][0]["options"][0]["name"], "use_variant");
     assert_eq!(info["methods"][0]["options"][0]["default"], false);
     let listed = json(host().args(["plugins", "--json"]));
-    let paths: Vec<_> = listed["plugins"].as_array().unwrap().iter().map(|p| p["path"].as_str().unwrap()).collect();
+    let paths: Vec<_> =
+        listed["plugins"].as_array().unwrap().iter().map(|p| p["path"].as_str().unwrap()).collect();
     for library in ["libwanda.so", "librandom.so"] {
         assert!(paths.iter().any(|path| path.ends_with(library)), "{library} in {paths:?}");
     }
@@ -148,7 +153,11 @@ fn plugins_that_misbehave_are_refused_or_reported() {
         ("no-such-plugin".to_owned(), None, "looked for libno-such-plugin.so in"),
         (library("hostile"), None, "choose one with --method"),
         (library("hostile"), Some("absent"), "absent"),
-        (library("hostile"), Some("panics"), "panicked: out of ideas at model.layers.0.self_attn.q_proj.weight"),
+        (
+            library("hostile"),
+            Some("panics"),
+            "panicked: out of ideas at model.layers.0.self_attn.q_proj.weight",
+        ),
         (library("hostile"), Some("panics_at_birth"), "panicked: not today"),
         (library("hostile"), Some("fails"), "no reason at all"),
         (library("hostile"), Some("wrong_shape"), "f32 [1, 2] where f32"),
@@ -193,12 +202,21 @@ fn bad_input_gets_one_clear_message() {
         (vec!["--sparsity".into(), "2:7".into()], "columns, which do not divide"),
         (vec!["--option".into(), "speed=11".into()], "unknown option `speed`"),
         (vec!["--option".into(), "use_variant=maybe".into()], "not a bool"),
-        (vec!["--device".into(), "gpu".into(), "--adapter".into(), "no such adapter".into()], "no such adapter"),
+        (
+            vec!["--device".into(), "gpu".into(), "--adapter".into(), "no such adapter".into()],
+            "no such adapter",
+        ),
         (vec!["--model".into(), "no/such-model".into()], "no/such-model"),
         (vec!["--calibration".into(), "no-such-file.jsonl".into()], "no-such-file.jsonl"),
         (vec!["--calibration".into(), bad("empty.jsonl", "")], "empty.jsonl"),
-        (vec!["--calibration".into(), bad("rows.jsonl", "{\"text\": \"fine\"}\n{\"text\": 7}\n")], "rows.jsonl"),
-        (vec!["--calibration".into(), bad("json.jsonl", "{\"text\": \"fine\"}\n{\"text\": \n")], "json.jsonl"),
+        (
+            vec!["--calibration".into(), bad("rows.jsonl", "{\"text\": \"fine\"}\n{\"text\": 7}\n")],
+            "rows.jsonl",
+        ),
+        (
+            vec!["--calibration".into(), bad("json.jsonl", "{\"text\": \"fine\"}\n{\"text\": \n")],
+            "json.jsonl",
+        ),
         (vec!["--calibration".into(), bad("short.txt", "too short")], "windows of 64"),
     ];
     for (flags, words) in cases {

@@ -60,7 +60,11 @@ fn compare_all(device: &str) {
         let expected = recorded["cases"][case.recorded]["perplexity"].as_f64().unwrap();
         let found = perplexity(&out, device);
         let off = (found - expected).abs() / expected;
-        assert!(off <= case.perplexity, "{} on {device}: perplexity {found}, recorded {expected}", case.recorded);
+        assert!(
+            off <= case.perplexity,
+            "{} on {device}: perplexity {found}, recorded {expected}",
+            case.recorded
+        );
     }
 }
 
