@@ -1,6 +1,9 @@
 //! A Hugging Face model folder: reading it, writing it, and the LLaMA forward pass.
 
+pub mod checkpoint;
 pub mod config;
+#[cfg(test)]
+mod fixture;
 mod json;
 pub mod layout;
 pub mod rope;
