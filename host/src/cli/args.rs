@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn prune_is_the_default_command() {
-        let command = |line: &str| with_default_command(line.split(' ').map(OsString::from)).join(" ".as_ref());
+        let command =
+            |line: &str| with_default_command(line.split(' ').map(OsString::from)).join(" ".as_ref());
         assert_eq!(command("host --plugin wanda"), "host prune --plugin wanda");
         assert_eq!(command("host -v --plugin wanda"), "host -v prune --plugin wanda");
         assert_eq!(command("host eval --model x"), "host eval --model x");

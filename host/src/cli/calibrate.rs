@@ -2,7 +2,9 @@
 
 use super::{CliError, args};
 use crate::{
-    calibration::{Collection, Tokenizer, TokenizedCollection, check_selection, ready_windows, windows_sha256},
+    calibration::{
+        Collection, TokenizedCollection, Tokenizer, check_selection, ready_windows, windows_sha256,
+    },
     model::LlamaConfig,
     plugins::{Library, find, load},
     prune::{CalibrationRecord, PluginRecord},
@@ -29,7 +31,9 @@ pub(super) fn seqlen(given: Option<u32>, config: &LlamaConfig) -> Result<usize, 
     match given.map(|seqlen| seqlen as usize) {
         None => Ok(SEQLEN.min(context)),
         Some(seqlen) if seqlen <= context => Ok(seqlen),
-        Some(seqlen) => Err(CliError::Usage(format!("--seqlen {seqlen} is more than the model's context of {context}"))),
+        Some(seqlen) => {
+            Err(CliError::Usage(format!("--seqlen {seqlen} is more than the model's context of {context}")))
+        }
     }
 }
 
@@ -45,15 +49,18 @@ pub(super) fn find_selector(
     libraries: &[Library],
     options: &BTreeMap<String, String>,
 ) -> Result<FoundSelector, CliError> {
-    let offered = || libraries.iter().flat_map(|library| library.info().selectors.iter().map(move |s| (library, s)));
-    let name = match (&command.selector, offered().map(|(_, info)| &info.name).collect::<Vec<_>>().as_slice()) {
+    let offered =
+        || libraries.iter().flat_map(|library| library.info().selectors.iter().map(move |s| (library, s)));
+    let name = match (&command.selector, offered().map(|(_, info)| &info.name).collect::<Vec<_>>().as_slice())
+    {
         (Some(name), _) => name.clone(),
         // A library that was given for its one selector is meant to be used.
         (None, [only]) => (*only).clone(),
         (None, []) => SELECTOR.to_owned(),
         (None, several) => {
             let several: Vec<_> = several.iter().map(|name| name.as_str()).collect();
-            let message = format!("there are several selectors ({}): choose one with --selector", several.join(", "));
+            let message =
+                format!("there are several selectors ({}): choose one with --selector", several.join(", "));
             return Err(CliError::Usage(message));
         }
     };
@@ -107,7 +114,10 @@ pub(super) fn windows(
         seed: command.seed,
         generator: Rng::NAME,
         windows_sha256: windows_sha256(&windows),
-        documents: windows.iter().map(|window| window.pieces.iter().map(|piece| piece.document).collect()).collect(),
+        documents: windows
+            .iter()
+            .map(|window| window.pieces.iter().map(|piece| piece.document).collect())
+            .collect(),
     };
     Ok((windows, record))
 }

@@ -21,7 +21,8 @@ pub(super) fn run(command: &args::Devices) -> Result<(), CliError> {
         return print_json(&devices);
     }
     let rows: Vec<_> = devices.adapters.iter().map(row).collect();
-    let header = ["adapter", "type", "backend", "driver", "memory", "binding", "shared", "invocations", "features"];
+    let header =
+        ["adapter", "type", "backend", "driver", "memory", "binding", "shared", "invocations", "features"];
     let mut text = table::render(&header, &rows);
     if devices.adapters.is_empty() {
         text = "no adapters: no Vulkan, Metal, DX12 or GL driver is installed".to_owned();

@@ -5,7 +5,8 @@ use crate::{
     device::DeviceError,
     interrupt::Interrupted,
     model::{
-        ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError, writer::WriteError,
+        ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError,
+        writer::WriteError,
     },
     plugins::PluginError,
     prune::{PruneError, TargetsError},

@@ -15,7 +15,13 @@ pub(super) fn run(command: &args::Inspect) -> Result<(), CliError> {
 
 fn render(inspection: &Inspection) -> String {
     let row = |name: &str, shape: String, zeros: usize, sparsity: f64, patterns: &[String]| {
-        vec![name.to_owned(), shape, zeros.to_string(), format!("{:.2}%", 100.0 * sparsity), patterns.join(" ")]
+        vec![
+            name.to_owned(),
+            shape,
+            zeros.to_string(),
+            format!("{:.2}%", 100.0 * sparsity),
+            patterns.join(" "),
+        ]
     };
     let mut rows: Vec<_> = inspection
         .tensors

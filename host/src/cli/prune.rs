@@ -13,7 +13,8 @@ use std::{collections::BTreeMap, time::Instant};
 pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(), CliError> {
     let started = Instant::now();
     // Everything that can be wrong with the request is found before anything long begins.
-    let libraries = command.plugin.iter().map(|name| Ok(load(&find(name)?)?)).collect::<Result<Vec<_>, CliError>>()?;
+    let libraries =
+        command.plugin.iter().map(|name| Ok(load(&find(name)?)?)).collect::<Result<Vec<_>, CliError>>()?;
     let options = Given::new(command, &libraries)?;
     let (method, info, method_options, library) = find_method(command, &libraries, &options)?;
     let targets = targets(command)?;
@@ -80,7 +81,8 @@ impl Given {
         for (key, value) in &command.options {
             let known = |specs: &[espalier_sdk::OptionSpec]| specs.iter().any(|spec| &spec.name == key);
             let infos = || libraries.iter().map(Library::info);
-            let of_selector = infos().any(|info| info.selectors.iter().any(|selector| known(&selector.options)));
+            let of_selector =
+                infos().any(|info| info.selectors.iter().any(|selector| known(&selector.options)));
             let of_method = infos().any(|info| info.methods.iter().any(|method| known(&method.options)));
             if of_selector {
                 given.selector.insert(key.clone(), value.clone());
@@ -109,11 +111,15 @@ fn find_method<'a>(
         (_, []) => return Err(CliError::Usage("none of the libraries offers a pruning method".to_owned())),
         (None, [only]) => *only,
         (None, _) => {
-            let message = format!("there are several methods ({}): choose one with --method", names.join(", "));
+            let message =
+                format!("there are several methods ({}): choose one with --method", names.join(", "));
             return Err(CliError::Usage(message));
         }
         (Some(wanted), offered) => *offered.iter().find(|(_, name)| name == wanted).ok_or_else(|| {
-            CliError::Usage(format!("no library offers a method named `{wanted}`; there are {}", names.join(", ")))
+            CliError::Usage(format!(
+                "no library offers a method named `{wanted}`; there are {}",
+                names.join(", ")
+            ))
         })?,
     };
     let (method, info, options) = library.method(name, &options.method)?;
@@ -179,7 +185,8 @@ fn summary(manifest: &Manifest, command: &args::Prune) -> String {
         .map(|layer| {
             let name = layer.name.trim_start_matches("model.").trim_end_matches(".weight").to_owned();
             let error = layer.error.map_or_else(|| "-".to_owned(), |error| format!("{error:.4e}"));
-            let mut row = vec![name, format!("{:.4}", layer.sparsity), error, format!("{:.2}", layer.seconds)];
+            let mut row =
+                vec![name, format!("{:.4}", layer.sparsity), error, format!("{:.2}", layer.seconds)];
             if damped {
                 row.insert(3, layer.numbers.get("damping").map_or_else(|| "-".to_owned(), f64::to_string));
             }

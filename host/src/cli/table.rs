@@ -16,7 +16,9 @@ pub(super) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(&mut header.iter().copied())];
-    lines.push("-".repeat(lines[0].chars().count().max(widths.iter().sum::<usize>() + 2 * (widths.len() - 1))));
+    lines.push(
+        "-".repeat(lines[0].chars().count().max(widths.iter().sum::<usize>() + 2 * (widths.len() - 1))),
+    );
     lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
     lines.join("\n")
 }

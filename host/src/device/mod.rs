@@ -5,6 +5,7 @@
 //! inputs unless the operation works in place and says so. Reductions have a fixed order: the same
 //! inputs on the same device give the same bytes.
 
+pub mod check;
 pub mod choose;
 pub mod cpu;
 mod error;
@@ -14,7 +15,9 @@ mod tensor;
 pub use error::{DeviceError, Result};
 pub use tensor::{Storage, Tensor};
 
-pub use espalier_sdk::{Axis, Binary, DType, DeviceKind, Reduction, Selection, Unary, Within, service::KernelCall};
+pub use espalier_sdk::{
+    Axis, Binary, DType, DeviceKind, Reduction, Selection, Unary, Within, service::KernelCall,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -152,17 +155,23 @@ pub trait Device: Send + Sync {
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()>;
 
     /// The value at place `k`, from 0, of the sorted scores, none negative: out `[1, 1]` or `[rows, 1]`.
-    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()>;
+    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// Sets the bits of scores that are at most their threshold, clears all others; thresholds `[1, 1]` or
     /// `[rows, 1]`, mask `[rows, ⌈cols / 32⌉]` u32.
-    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()>;
+    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     // Linear algebra, f32.
 
     /// `gram += xᵀx`: x `[tokens, cols]`, gram `[cols, cols]`, both halves of which are filled. One half is
     /// computed, in a fixed order.
-    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()>;
+    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `c = alpha · a · b + beta · c` on the rectangle of `c` that starts at `to` (row, column) and has the
     /// product's shape. With `beta` 0, what `c` held does not matter, were it NaN.
@@ -174,39 +183,65 @@ pub trait Device: Send + Sync {
         beta: f32,
         c: &mut Tensor,
         to: (usize, usize),
-    ) -> Result<()>;
+    ) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// Copies a rectangle of one tensor to the place `to` (row, column) of another of the same type. Not
     /// transposed.
-    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()>;
+    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `out = xᵀ`
-    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `out = J x J`: the order of rows and of columns reversed.
-    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `out[0, j] = x[j, j]` of a square matrix.
-    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `x[j, j] += d[0, j]` of a square matrix, in place.
-    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()>;
+    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `out = L`, lower triangular with `L Lᵀ = x`, its upper half 0. Reads the lower half of `x`.
     ///
     /// # Errors
     /// [`DeviceError::NotPositiveDefinite`].
-    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `out = L⁻¹` of a lower triangular `l`; the upper half of `out` is 0.
-    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()>;
+    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// `b = L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, in place, of a lower triangular `l`.
-    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()>;
+    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 
     /// Runs a plugin's own kernel. Every binding is a whole tensor, which must fit one binding; those of
     /// [`Access::Write`](espalier_sdk::Access::Write) are given as such.
-    fn run(&self, kernel: &KernelCall, bindings: &mut [Binding], params: &[u8], workgroups: u32) -> Result<()>;
+    fn run(
+        &self,
+        kernel: &KernelCall,
+        bindings: &mut [Binding],
+        params: &[u8],
+        workgroups: u32,
+    ) -> Result<()> {
+        Err(DeviceError::Unsupported("not on this device".to_owned()))
+    }
 }
 
 /// A rectangle of a matrix, or its transpose, as an operand.

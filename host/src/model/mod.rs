@@ -7,7 +7,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod hidden;
-mod json;
+pub(crate) mod json;
 pub mod layout;
 mod llama;
 pub mod resolve;

@@ -78,12 +78,10 @@ fn resolve_in(name: &str, cache: &Path) -> Result<PathBuf, ResolveError> {
 
 fn cache() -> PathBuf {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("HF_HUB_CACHE")
-        .or_else(|| Some(set("HF_HOME")?.join("hub")))
-        .unwrap_or_else(|| {
-            let home = etcetera::home_dir().unwrap_or_default();
-            set("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("huggingface/hub")
-        })
+    set("HF_HUB_CACHE").or_else(|| Some(set("HF_HOME")?.join("hub"))).unwrap_or_else(|| {
+        let home = etcetera::home_dir().unwrap_or_default();
+        set("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("huggingface/hub")
+    })
 }
 
 /// Files that a snapshot should have: its configuration, and every shard its index names. A link of the cache

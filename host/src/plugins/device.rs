@@ -1,7 +1,8 @@
 //! The host's device, as plugins use it: tensors by number.
 
 use crate::device::{
-    Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Selection, Tensor, Unary, Within,
+    Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Selection, Tensor,
+    Unary, Within,
 };
 use bytes::Bytes;
 use espalier_sdk::{
@@ -240,7 +241,10 @@ impl DeviceService for DeviceTensors {
         for (at, (&id, access)) in bindings.iter().zip(kernel.bindings).enumerate() {
             let entry = self.get(id)?;
             if bindings[..at].contains(&id) {
-                return Err(Error::invalid(format!("tensor {id} is bound twice to the kernel {}", kernel.name)));
+                return Err(Error::invalid(format!(
+                    "tensor {id} is bound twice to the kernel {}",
+                    kernel.name
+                )));
             }
             if entry.lent && *access == Access::Write {
                 return Err(Error::invalid(format!("tensor {id} is lent by the host for reading")));

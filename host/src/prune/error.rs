@@ -1,7 +1,11 @@
 //! What stops a pruning run.
 
 use super::TargetsError;
-use crate::{device::DeviceError, interrupt::Interrupted, model::ModelError};
+use crate::{
+    device::DeviceError,
+    interrupt::Interrupted,
+    model::{ModelError, writer::WriteError},
+};
 use espalier_sdk::Sparsity;
 
 /// The result of pruning.
@@ -14,6 +18,9 @@ pub enum PruneError {
     /// The model cannot be read, run or written.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

@@ -21,8 +21,8 @@ pub use context::{Context, Dispatch};
 pub use panels::{Panels, Part, Segment, panels, segments};
 
 use super::{
-    AttentionShape, Axis, Binary, DType, Device, DeviceInfo, Reduction, Result, Selection, Span, Tensor,
-    Unary,
+    AttentionShape, Axis, Binary, DType, Device, DeviceInfo, DeviceKind, Reduction, Result, Selection, Span,
+    Tensor, Unary,
 };
 use bytes::Bytes;
 
@@ -32,6 +32,18 @@ pub struct Gpu {
     info: DeviceInfo,
     context: Context,
     tiles: ops::attention::TileCache,
+}
+
+impl DeviceInfo {
+    /// What an adapter says of itself.
+    pub fn of_adapter(report: &AdapterReport) -> Self {
+        Self {
+            name: report.name.clone(),
+            kind: DeviceKind::Gpu,
+            backend: report.backend.to_string(),
+            driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
+        }
+    }
 }
 
 /// How a GPU is opened.
@@ -47,13 +59,7 @@ impl Gpu {
     /// # Errors
     /// It lacks immediate data, or the driver refuses.
     pub fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
-        let report = adapter.report();
-        let info = DeviceInfo {
-            name: report.name.clone(),
-            kind: "gpu",
-            backend: report.backend.to_string(),
-            driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
-        };
+        let info = DeviceInfo::of_adapter(adapter.report());
         let context = Context::open(adapter, options.panel_limit)?;
         Ok(Self { info, context, tiles: ops::attention::TileCache::default() })
     }

@@ -155,10 +155,8 @@ fn with_format(source: &Shard) -> Result<Vec<u8>, WriteError> {
         });
         header.insert(entry.name.clone(), described);
     }
-    let mut json = serde_json::to_vec(&header).map_err(|e| WriteError::Write {
-        path: source.path.clone(),
-        source: std::io::Error::other(e),
-    })?;
+    let mut json = serde_json::to_vec(&header)
+        .map_err(|e| WriteError::Write { path: source.path.clone(), source: std::io::Error::other(e) })?;
     json.resize(json.len().next_multiple_of(8), b' ');
     let mut preamble = (json.len() as u64).to_le_bytes().to_vec();
     preamble.extend(json);

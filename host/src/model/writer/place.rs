@@ -47,7 +47,8 @@ impl Place {
             return Err(WriteError::NoRoom { folder: parent, needed, free });
         }
         let prefix = format!(".{}.partial-", name.to_string_lossy());
-        let partial = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent).map_err(cannot(&parent))?;
+        let partial =
+            tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent).map_err(cannot(&parent))?;
         Ok(Self { partial, parent, target: target.to_owned(), overwrite })
     }
 

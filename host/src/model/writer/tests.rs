@@ -45,7 +45,10 @@ fn what_is_written_replaces_and_the_rest_is_copied() {
         writer.add_file("README.md", b"our card").unwrap();
         assert!(!out.exists(), "nothing is to be seen before it is whole");
         writer.commit().unwrap();
-        assert_eq!(files(&out), ["LICENSE", "README.md", "README.original.md", "config.json", "model.safetensors"]);
+        assert_eq!(
+            files(&out),
+            ["LICENSE", "README.md", "README.original.md", "config.json", "model.safetensors"]
+        );
         assert_eq!(files(out.parent().unwrap()), ["out"]);
 
         let written = fs::read(out.join("model.safetensors")).unwrap();
