@@ -4,6 +4,7 @@ use espalier_tests::{built, host, path, said};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::{Command, Output},
 };
@@ -41,7 +42,8 @@ fn a_pruned_model_is_the_same_model_with_zeros() {
     let (before, after) = (read(&path("models/tiny-instruct")), read(&out));
     let (before, after) =
         (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
-    assert_eq!(before.names(), after.names());
+    let sorted = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(before.names()), sorted(after.names()));
     for (name, tensor) in before.tensors() {
         let pruned = after.tensor(&name).unwrap();
         assert_eq!((tensor.dtype(), tensor.shape()), (pruned.dtype(), pruned.shape()), "{name}");
@@ -217,7 +219,7 @@ fn bad_input_gets_one_clear_message() {
             vec!["--calibration".into(), bad("json.jsonl", "{\"text\": \"fine\"}\n{\"text\": \n")],
             "json.jsonl",
         ),
-        (vec!["--calibration".into(), bad("short.txt", "too short")], "windows of 64"),
+        (vec!["--calibration".into(), bad("short.txt", "too short")], "a window of 64"),
     ];
     for (flags, words) in cases {
         let folder = tempfile::tempdir().unwrap();

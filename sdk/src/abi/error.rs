@@ -5,7 +5,6 @@ use abi_stable::{
     StableAbi,
     std_types::{RString, RVec},
 };
-use std::any::Any;
 
 /// [`Error`] with a stable layout.
 #[repr(C)]
@@ -34,16 +33,6 @@ impl From<ErrorAbi> for Error {
             context: error.context.into_iter().map(RString::into_string).collect(),
         }
     }
-}
-
-/// The error that a panic becomes.
-pub(super) fn from_panic(payload: &(dyn Any + Send)) -> Error {
-    let said = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned());
-    Error::new(Code::Panic, format!("panicked: {said}"))
 }
 
 #[cfg(test)]

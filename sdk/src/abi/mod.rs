@@ -3,7 +3,7 @@
 //! A plugin library exports two symbols: the C function [`INTERFACE_SYMBOL`], which answers the
 //! interface version and can be asked of any library safely, and abi_stable's library header, which
 //! leads to [`Library`] once layouts have been compared. Both directions of every call go through
-//! `guard`, which turns panics into errors before they reach an `extern "C"` frame, where they would
+//! [`guard`](mod@guard), which turns panics into errors before they reach an `extern "C"` frame, where they would
 //! abort.
 
 // `#[sabi_trait]` writes impls inside function bodies; there is no way to place them elsewhere.
@@ -14,6 +14,7 @@
 mod device;
 mod documents;
 mod error;
+mod guard;
 mod kernel;
 mod library;
 mod method;
@@ -24,6 +25,7 @@ pub use method::{LoadedMethod, LoadedPruned, LoadedSelector, TensorHandle};
 
 use abi_stable::std_types::RResult;
 use error::ErrorAbi;
+use guard::guard;
 
 /// The C symbol that tells a library's interface version, as [`interface_word`] packs it:
 /// `extern "C" fn() -> u32`.
@@ -40,14 +42,6 @@ pub const fn interface_version(word: u32) -> (u16, u16) {
 }
 
 type AbiResult<T> = RResult<T, ErrorAbi>;
-
-/// Runs one side's code for the other: a panic becomes an error.
-fn guard<T>(call: impl FnOnce() -> crate::Result<T>) -> AbiResult<T> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(ErrorAbi::from).into(),
-        Err(payload) => RResult::RErr(error::from_panic(&*payload).into()),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -68,6 +62,6 @@ mod tests {
         let result: crate::Result<()> = guard(|| panic!("lost {}", "it")).into_result().map_err(Into::into);
         let error = result.unwrap_err();
         assert_eq!(error.code, crate::Code::Panic);
-        assert!(error.message.contains("lost it"), "{error}");
+        assert!(error.message.contains("lost it") && error.message.contains("mod.rs:"), "{error}");
     }
 }
