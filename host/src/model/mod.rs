@@ -4,7 +4,7 @@ pub mod checkpoint;
 pub mod config;
 #[cfg(test)]
 mod fixture;
-mod json;
+pub(crate) mod json;
 pub mod layout;
 pub mod rope;
 
