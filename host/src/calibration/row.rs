@@ -175,9 +175,13 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, RowError> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RowError> {
-    first(bytes).map_err(|error| RowError::Json {
-        line: (error.line() as u64).saturating_sub(1),
-        problem: format!("{} (column {})", without_place(&error), error.column()),
+    first(bytes).map_err(|error: serde_json::Error| {
+        // A row that ends too early is wrong as a whole.
+        if error.is_eof() {
+            return RowError::Json { line: 0, problem: without_place(&error) };
+        }
+        let problem = format!("{} (column {})", without_place(&error), error.column());
+        RowError::Json { line: (error.line() as u64).saturating_sub(1), problem }
     })
 }
 

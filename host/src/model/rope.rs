@@ -197,6 +197,7 @@ mod tests {
         RopeScaling::Llama3 { factor, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 8192 }
     }
 
+    #[expect(clippy::excessive_precision, reason = "the numbers stand as they were printed")]
     fn recorded() -> Vec<Recorded> {
         let dynamic = RopeScaling::Dynamic { factor: 2.0 };
         let yarn = |factor, betas: [f64; 2], attention_factor, truncate| RopeScaling::Yarn {
