@@ -6,3 +6,6 @@ pub mod linear;
 pub mod rms_norm;
 
 pub use kernel::{Access, Kernel};
+
+/// Every kernel.
+pub const KERNELS: &[&Kernel] = &[&linear::KERNEL, &rms_norm::KERNEL];

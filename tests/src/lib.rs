@@ -1,1 +1,3 @@
 //! Helpers shared by Espalier's end-to-end tests.
+
+pub mod gpu;
