@@ -5,7 +5,7 @@
 
 use espalier_host::device::{
     DType, Device, Tensor,
-    gpu::{Adapter, AdapterReport, Gpu, GpuOptions, enumerate},
+    gpu::{Adapter, AdapterReport, Backend, Gpu, GpuOptions, enumerate},
 };
 use std::{
     ops::Deref,
@@ -123,7 +123,7 @@ fn adapter() -> &'static Adapter {
     ADAPTER.get_or_init(|| {
         listen();
         let wanted = std::env::var("ESPALIER_TEST_ADAPTER").unwrap_or_default().to_lowercase();
-        let adapters = enumerate();
+        let adapters = enumerate(&Backend::ALL[..3]);
         let names: Vec<_> = adapters.iter().map(|adapter| adapter.report().name.clone()).collect();
         let adapter = adapters
             .into_iter()

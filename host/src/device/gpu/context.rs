@@ -68,8 +68,8 @@ impl Context {
         if !adapter.inner().features().contains(wgpu::Features::IMMEDIATES) || limits.max_immediate_size == 0
         {
             return Err(DeviceError::NoAdapter(format!(
-                "the adapter `{}` ({}) has no immediate data (push constants), which every kernel takes its \
-                 parameters from; choose another with --backend or --adapter, or use --device cpu",
+                "the adapter `{}` ({}) has no 64 bytes of immediate data (push constants), which kernels take \
+                 their parameters from; choose another with --backend or --adapter, or use --device cpu",
                 report.name, report.backend
             )));
         }
