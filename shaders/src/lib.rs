@@ -41,3 +41,14 @@ pub mod zip;
 pub use floats::{Floats, FloatsMut};
 pub use kernel::{Access, Kernel};
 pub use ops::{Binary, Reduction, Repeat, Unary};
+
+/// Every kernel.
+pub const KERNELS: &[&Kernel] = &[
+    &attention::KERNEL,
+    &convert::KERNEL,
+    &cross_entropy::KERNEL,
+    &linear::KERNEL,
+    &rms_norm::KERNEL,
+    &rope::KERNEL,
+    &silu_mul::KERNEL,
+];

@@ -1,5 +1,7 @@
 //! Helpers shared by Espalier's end-to-end tests.
 
+pub mod gpu;
+
 use espalier_host::device::{
     Device,
     choose::{self, DeviceChoice, DeviceRequest},

@@ -2,9 +2,10 @@
 
 use super::{CliError, args, print, print_json, table};
 use crate::device::{
-    DeviceInfo,
+    Device as _, DeviceInfo,
     choose::auto_choice,
-    gpu::{AdapterReport, enumerate},
+    cpu::Cpu,
+    gpu::{Adapter, AdapterReport, Backend, enumerate},
 };
 use serde::Serialize;
 
@@ -15,8 +16,13 @@ struct Devices {
 }
 
 pub(super) fn run(command: &args::Devices) -> Result<(), CliError> {
-    let adapters = enumerate().iter().map(|adapter| adapter.report().clone()).collect();
-    let devices = Devices { auto: auto_choice()?, adapters };
+    let adapters = enumerate(&Backend::ALL);
+    let reports: Vec<_> = adapters.iter().map(Adapter::report).collect();
+    let auto = match auto_choice(&reports) {
+        Some(taken) => DeviceInfo::of_adapter(reports[taken]),
+        None => Cpu::new().info().clone(),
+    };
+    let devices = Devices { auto, adapters: reports.into_iter().cloned().collect() };
     if command.json {
         return print_json(&devices);
     }

@@ -1,111 +1,130 @@
-//! Which device to take: a discrete GPU, else another GPU, else the CPU. A software driver is for tests
-//! and is never taken by itself.
+//! Which device to take: a discrete GPU, else an integrated or virtual one, else the CPU. A software
+//! adapter, slower than the CPU device, is only taken when it is asked for.
 
 use super::{
-    Device, DeviceError, DeviceInfo, Result,
+    Device, DeviceError, Result,
     cpu::Cpu,
-    gpu::{Adapter, AdapterType, Backend, Gpu, GpuOptions, enumerate},
+    gpu::{Adapter, AdapterReport, AdapterType, Backend, Gpu, GpuOptions, enumerate},
 };
-use std::{str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
-/// What sort of device is wanted.
+/// What `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// The best GPU, or the CPU where there is none.
+    /// The best GPU, else the CPU.
     #[default]
     Auto,
-    /// A GPU; a software driver where there is no other, or where it is named.
+    /// A GPU, or else an error.
     Gpu,
     /// The CPU.
     Cpu,
 }
 
-impl FromStr for DeviceChoice {
-    type Err = String;
+/// A text that names no device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no device: choose auto, gpu or cpu")]
+pub struct ParseDeviceChoiceError(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for DeviceChoice {
+    type Err = ParseDeviceChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "auto" => Ok(Self::Auto),
             "gpu" => Ok(Self::Gpu),
             "cpu" => Ok(Self::Cpu),
-            _ => Err(format!("`{text}` is no device: choose auto, gpu or cpu")),
+            _ => Err(ParseDeviceChoiceError(text.to_owned())),
         }
     }
 }
 
-/// Which device is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Gpu => "gpu",
+            Self::Cpu => "cpu",
+        })
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Default)]
 pub struct DeviceRequest {
-    /// What sort.
+    /// `--device`
     pub choice: DeviceChoice,
-    /// Only adapters of this backend.
+    /// `--backend`, which asks for a GPU.
     pub backend: Option<Backend>,
-    /// Only the adapter of this number, or those whose name contains this text.
+    /// `--adapter`, which asks for a GPU: its number in `host devices`, or a part of its name.
     pub adapter: Option<String>,
 }
 
-impl DeviceRequest {
-    fn names_a_gpu(&self) -> bool {
-        self.backend.is_some() || self.adapter.is_some()
-    }
-
-    fn fits(&self, adapter: &Adapter) -> bool {
-        let report = adapter.report();
-        let named = |name: &String| match name.parse::<usize>() {
-            Ok(index) => report.index == index,
-            Err(_) => report.name.to_lowercase().contains(&name.to_lowercase()),
-        };
-        self.backend.is_none_or(|backend| report.backend == backend)
-            && self.adapter.as_ref().is_none_or(named)
-    }
-}
-
-/// Opens the device that is wanted.
+/// Opens the device that was asked for.
 ///
 /// # Errors
-/// A GPU is wanted and none fits, or the driver refuses.
+/// There is none like it, or it does not open.
 pub fn open(request: &DeviceRequest) -> Result<Arc<dyn Device>> {
-    if request.choice == DeviceChoice::Cpu {
-        return if request.names_a_gpu() {
-            Err(DeviceError::NoAdapter(
-                "--backend and --adapter choose a GPU, but --device is cpu".to_owned(),
-            ))
-        } else {
-            Ok(Arc::new(Cpu::new()))
-        };
-    }
-    match choose(request)? {
-        Some(adapter) => Ok(Arc::new(Gpu::open(&adapter, GpuOptions::default())?)),
-        None => Ok(Arc::new(Cpu::new())),
+    let names_gpu = request.backend.is_some() || request.adapter.is_some();
+    match request.choice {
+        DeviceChoice::Cpu if names_gpu => Err(DeviceError::NoAdapter(
+            "--backend and --adapter choose a GPU, but --device cpu asks for none; leave one of them out"
+                .to_owned(),
+        )),
+        DeviceChoice::Cpu => Ok(Arc::new(Cpu::new())),
+        DeviceChoice::Auto if !names_gpu => match auto_adapter() {
+            Some(adapter) => Ok(Arc::new(Gpu::open(&adapter, GpuOptions::default())?)),
+            None => Ok(Arc::new(Cpu::new())),
+        },
+        DeviceChoice::Auto | DeviceChoice::Gpu => {
+            let adapters = adapters_for(request);
+            let reports: Vec<_> = adapters.iter().map(Adapter::report).collect();
+            let taken = pick(&reports, request).ok_or_else(|| none_found(&reports, request))?;
+            Ok(Arc::new(Gpu::open(&adapters[taken], GpuOptions::default())?))
+        }
     }
 }
 
-/// The device that `--device auto` takes.
-///
-/// # Errors
-/// None as yet: without a GPU it is the CPU.
-pub fn auto_choice() -> Result<DeviceInfo> {
-    Ok(match choose(&DeviceRequest::default())? {
-        Some(adapter) => DeviceInfo::of_adapter(adapter.report()),
-        None => Cpu::new().info().clone(),
+/// The adapter that `auto` takes, as `host devices` marks it; none if it takes the CPU.
+pub fn auto_choice(reports: &[&AdapterReport]) -> Option<usize> {
+    let usable = reports.iter().enumerate().filter(|(_, report)| !report.is_software && report.usable());
+    // The first of the best: `min_by_key` keeps the earlier of two.
+    usable.min_by_key(|(_, report)| rank(report.kind)).map(|(place, _)| place)
+}
+
+fn auto_adapter() -> Option<Adapter> {
+    // OpenGL only where nothing else reaches a GPU: looking for it loads and may print a lot.
+    [&Backend::ALL[..3], &Backend::ALL[3..]].into_iter().find_map(|backends| {
+        let mut adapters = enumerate(backends);
+        let reports: Vec<_> = adapters.iter().map(Adapter::report).collect();
+        auto_choice(&reports).map(|taken| adapters.swap_remove(taken))
     })
 }
 
-/// The adapter to take, or none for the CPU.
-fn choose(request: &DeviceRequest) -> Result<Option<Adapter>> {
-    let all = enumerate();
-    // A software driver has to be asked for, by name or by asking for any GPU there is.
-    let software_too = request.choice == DeviceChoice::Gpu || request.names_a_gpu();
-    let best = all
-        .iter()
-        .filter(|adapter| request.fits(adapter))
-        .filter(|adapter| software_too || !adapter.report().is_software)
-        .min_by_key(|adapter| (rank(adapter.report().kind), adapter.report().index));
-    match best {
-        Some(adapter) => Ok(Some(adapter.clone())),
-        None if software_too => Err(DeviceError::NoAdapter(none_fits(request, &all))),
-        None => Ok(None),
+fn adapters_for(request: &DeviceRequest) -> Vec<Adapter> {
+    match (request.backend, &request.adapter) {
+        // Numbers count over all backends.
+        (Some(backend), adapter) if !adapter.as_ref().is_some_and(|adapter| is_number(adapter)) => {
+            enumerate(&[backend])
+        }
+        _ => enumerate(&Backend::ALL),
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<usize>().is_ok()
+}
+
+/// The place of the adapter that was asked for.
+fn pick(reports: &[&AdapterReport], request: &DeviceRequest) -> Option<usize> {
+    let wanted = reports.iter().enumerate().filter(|(_, report)| {
+        let adapter_fits = request.adapter.as_deref().is_none_or(|adapter| match adapter.parse::<usize>() {
+            Ok(index) => report.index == index,
+            Err(_) => report.name.to_lowercase().contains(&adapter.to_lowercase()),
+        });
+        adapter_fits && request.backend.is_none_or(|backend| report.backend == backend)
+    });
+    // One that no kernel runs on is still taken if there is no other: opening it says what is missing.
+    wanted.min_by_key(|(_, report)| (!report.usable(), rank(report.kind))).map(|(place, _)| place)
 }
 
 fn rank(kind: AdapterType) -> u32 {
@@ -118,22 +137,125 @@ fn rank(kind: AdapterType) -> u32 {
     }
 }
 
-fn none_fits(request: &DeviceRequest, all: &[Adapter]) -> String {
-    let mut wanted = "no GPU".to_owned();
-    if let Some(adapter) = &request.adapter {
-        wanted += &format!(" named or numbered `{adapter}`");
-    }
-    if let Some(backend) = request.backend {
-        wanted += &format!(" of the backend {backend}");
-    }
-    let found: Vec<_> = all
-        .iter()
-        .map(|adapter| adapter.report())
-        .map(|report| format!("{} {} ({}, {})", report.index, report.name, report.backend, report.kind))
-        .collect();
-    if found.is_empty() {
-        format!("{wanted}: no adapter at all was found; install a Vulkan driver, or use --device cpu")
+fn none_found(reports: &[&AdapterReport], request: &DeviceRequest) -> DeviceError {
+    let wanted = match (request.backend, &request.adapter) {
+        (None, None) => "no GPU was found".to_owned(),
+        (Some(backend), None) => format!("no GPU was found through {backend}"),
+        (None, Some(adapter)) => format!("no GPU is named or numbered `{adapter}`"),
+        (Some(backend), Some(adapter)) => {
+            format!("no GPU through {backend} is named or numbered `{adapter}`")
+        }
+    };
+    let found = if reports.is_empty() {
+        "this machine has no adapter that a driver of Vulkan, Metal, Direct3D 12 or OpenGL shows".to_owned()
     } else {
-        format!("{wanted}: there are {}; use one of these, or --device cpu", found.join(", "))
+        let names: Vec<_> = reports
+            .iter()
+            .map(|report| format!("{} `{}` ({})", report.index, report.name, report.backend))
+            .collect();
+        format!("found: {}", names.join(", "))
+    };
+    DeviceError::NoAdapter(format!(
+        "{wanted}; {found}. Install the GPU's driver, choose another with --backend or --adapter (`host devices` \
+         lists them), or use --device cpu"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::{AdapterFeatures, AdapterLimits};
+
+    fn report(index: usize, name: &str, backend: Backend, kind: AdapterType) -> AdapterReport {
+        AdapterReport {
+            index,
+            name: name.to_owned(),
+            backend,
+            kind,
+            driver: String::new(),
+            driver_info: String::new(),
+            vendor: 0,
+            device: 0,
+            memory_bytes: None,
+            is_software: kind == AdapterType::Software,
+            limits: AdapterLimits {
+                max_buffer_size: 1 << 30,
+                max_storage_buffer_binding_size: 1 << 27,
+                max_storage_buffers: 8,
+                max_workgroup_memory: 16 << 10,
+                max_workgroup_invocations: 256,
+                max_workgroups_per_dimension: 65_535,
+                max_immediate_size: 128,
+            },
+            features: AdapterFeatures {
+                immediates: true,
+                subgroups: false,
+                subgroup_size: [4, 128],
+                shader_f16: false,
+                timestamp_query: false,
+                cooperative_matrix: Vec::new(),
+            },
+        }
+    }
+
+    fn machine() -> Vec<AdapterReport> {
+        vec![
+            report(0, "llvmpipe", Backend::Vulkan, AdapterType::Software),
+            report(1, "Iris Xe", Backend::Vulkan, AdapterType::Integrated),
+            report(2, "GeForce RTX", Backend::Vulkan, AdapterType::Discrete),
+            report(3, "GeForce RTX", Backend::Gl, AdapterType::Discrete),
+        ]
+    }
+
+    fn picked(reports: &[AdapterReport], backend: Option<Backend>, adapter: Option<&str>) -> Option<usize> {
+        let request =
+            DeviceRequest { choice: DeviceChoice::Gpu, backend, adapter: adapter.map(ToOwned::to_owned) };
+        let reports: Vec<_> = reports.iter().collect();
+        pick(&reports, &request).map(|place| reports[place].index)
+    }
+
+    #[test]
+    fn auto_prefers_a_discrete_gpu_and_never_takes_software() {
+        let mut machine = machine();
+        let auto = |machine: &[AdapterReport]| auto_choice(&machine.iter().collect::<Vec<_>>());
+        assert_eq!(auto(&machine), Some(2));
+        machine[2].features.immediates = false;
+        assert_eq!(auto(&machine), Some(3));
+        machine.truncate(2);
+        assert_eq!(auto(&machine), Some(1));
+        machine.truncate(1);
+        assert_eq!(auto(&machine), None);
+    }
+
+    #[test]
+    fn a_gpu_is_picked_by_backend_name_and_number() {
+        let machine = machine();
+        assert_eq!(picked(&machine, None, None), Some(2));
+        assert_eq!(picked(&machine, Some(Backend::Gl), None), Some(3));
+        assert_eq!(picked(&machine, None, Some("iris")), Some(1));
+        assert_eq!(picked(&machine, None, Some("0")), Some(0));
+        assert_eq!(picked(&machine, Some(Backend::Gl), Some("2")), None);
+        assert_eq!(picked(&machine[..1], None, None), Some(0));
+        assert_eq!(picked(&machine, Some(Backend::Metal), None), None);
+    }
+
+    #[test]
+    fn a_missing_gpu_is_told_with_what_was_found() {
+        let machine = machine();
+        let request = DeviceRequest { adapter: Some("radeon".to_owned()), ..DeviceRequest::default() };
+        let message = none_found(&machine.iter().collect::<Vec<_>>(), &request).to_string();
+        assert!(message.starts_with("no GPU is named or numbered `radeon`; found: 0 `llvmpipe` (vulkan), "));
+        assert!(message.ends_with("or use --device cpu"));
+    }
+
+    #[test]
+    fn the_cpu_cannot_be_a_gpu() {
+        let request = DeviceRequest {
+            choice: DeviceChoice::Cpu,
+            backend: Some(Backend::Vulkan),
+            ..DeviceRequest::default()
+        };
+        let error = open(&request).err().expect("a contradiction");
+        assert!(error.to_string().contains("--device cpu asks for none"));
     }
 }

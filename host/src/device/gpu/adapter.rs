@@ -152,6 +152,13 @@ pub struct AdapterReport {
     pub features: AdapterFeatures,
 }
 
+impl AdapterReport {
+    /// Whether kernels run on it at all.
+    pub fn usable(&self) -> bool {
+        self.features.immediates && self.limits.max_immediate_size >= 64
+    }
+}
+
 /// An adapter of this machine.
 #[derive(Debug, Clone)]
 pub struct Adapter {
@@ -170,13 +177,13 @@ impl Adapter {
     }
 }
 
-/// Every adapter of this machine, always in the same order: by backend as in [`Backend::ALL`], within one
-/// as the driver lists them.
+/// The adapters that these backends reach, in their order and within one as the driver lists them. With
+/// [`Backend::ALL`] their numbers are those of `host devices`.
 ///
 /// The environment variables of wgpu (`WGPU_VALIDATION`, `WGPU_DEBUG`, …) turn its checks on.
-pub fn enumerate() -> Vec<Adapter> {
+pub fn enumerate(backends: &[Backend]) -> Vec<Adapter> {
     let mut adapters = Vec::new();
-    for backend in Backend::ALL {
+    for &backend in backends {
         if !wgpu::Instance::enabled_backend_features().contains(backend.wgpu()) {
             continue;
         }

@@ -1,9 +1,11 @@
 //! Tensors made, filled, copied and converted.
 
+use super::{FLOATS, dtype_constant, size};
 use crate::device::{
     DType, DeviceError, Result, Storage, Tensor,
-    gpu::{Context, Panels},
+    gpu::{Context, Dispatch, Panels, Segment, panels, segments},
 };
+use espalier_shaders::convert::{KERNEL, Params, WORDS_PER_WORKGROUP};
 
 /// As [`Device::zeros`](crate::device::Device::zeros).
 pub fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
@@ -12,10 +14,17 @@ pub fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Resul
     if !recycled.is_empty() {
         context.encode("zeros", |encoder| {
             for &panel in &recycled {
-                encoder.clear_buffer(panels.pooled(panel).buffer(), 0, None);
+                let words = panels.panel_bytes(panel).next_multiple_of(4) as u64;
+                encoder.clear_buffer(panels.pooled(panel).buffer(), 0, Some(words));
             }
         })?;
     }
+    Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
+}
+
+/// A tensor whose content is undefined, for an operation that writes before it reads.
+pub fn uninitialised(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
+    let panels = Panels::allocate(context, dtype, rows, cols)?;
     Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
 }
 
@@ -37,11 +46,75 @@ pub fn upload(context: &Context, dtype: DType, rows: usize, cols: usize, bytes: 
 }
 
 /// As [`Device::convert`](crate::device::Device::convert).
-pub fn convert(_: &Context, _: &Tensor, _: &mut Tensor) -> Result<()> {
-    Err(DeviceError::Invalid { operation: "convert", message: "not there yet".to_owned() })
+pub fn convert(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "convert";
+    x.expect_dtype(NAME, &FLOATS)?;
+    out.expect_dtype(NAME, &FLOATS)?;
+    out.expect_shape(NAME, x.rows(), x.cols())?;
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, out)?, 0)]) {
+        convert_segment(context, NAME, x, &segment, out)?;
+    }
+    Ok(())
 }
 
 /// As [`Device::copy_rows`](crate::device::Device::copy_rows).
-pub fn copy_rows(_: &Context, _: &Tensor, _: usize, _: &mut Tensor) -> Result<()> {
-    Err(DeviceError::Invalid { operation: "copy_rows", message: "not there yet".to_owned() })
+pub fn copy_rows(context: &Context, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "copy_rows";
+    out.expect_dtype(NAME, &[x.dtype()])?;
+    out.expect_shape(NAME, out.rows(), x.cols())?;
+    if start.checked_add(out.rows()).is_none_or(|end| end > x.rows()) {
+        return Err(DeviceError::Invalid {
+            operation: NAME,
+            message: format!("{} rows from {start} on, of a tensor of {}", out.rows(), x.rows()),
+        });
+    }
+    if out.elements() == 0 {
+        return Ok(());
+    }
+    let row_bytes = x.cols() * x.dtype().size();
+    for segment in segments(out.rows(), [(panels(NAME, x)?, start), (panels(NAME, out)?, 0)]) {
+        let [from, to] = &segment.parts;
+        let bytes = segment.rows.len() * row_bytes;
+        let (source, target) = (from.row * row_bytes, to.row * row_bytes);
+        if [bytes, source, target].iter().all(|bytes| bytes.is_multiple_of(4)) {
+            context.encode(NAME, |encoder| {
+                let (from, to) = (from.binding.buffer, to.binding.buffer);
+                encoder.copy_buffer_to_buffer(from, source as u64, to, target as u64, bytes as u64);
+            })?;
+        } else {
+            // Copies are of whole words.
+            convert_segment(context, NAME, x, &segment, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn convert_segment(
+    context: &Context,
+    operation: &'static str,
+    x: &Tensor,
+    segment: &Segment<2>,
+    out: &Tensor,
+) -> Result<()> {
+    let [x_part, out_part] = &segment.parts;
+    let cols = x.cols();
+    let (count, out_start) = (segment.rows.len() * cols, out_part.row * cols);
+    let params = Params {
+        count: size(operation, count)?,
+        x_start: size(operation, x_part.row * cols)?,
+        out_start: size(operation, out_start)?,
+    };
+    let per_word = 4 / out.dtype().size();
+    // From the word that holds the first element to the one that holds the last.
+    let words = (out_start + count).div_ceil(per_word) - out_start / per_word;
+    context.dispatch(&Dispatch {
+        kernel: &KERNEL,
+        constants: &[("FROM", dtype_constant(x.dtype())), ("TO", dtype_constant(out.dtype()))],
+        bindings: &[x_part.binding.clone(), out_part.binding.clone()],
+        params: bytemuck::bytes_of(&params),
+        workgroups: words.div_ceil(WORDS_PER_WORKGROUP) as u64,
+    })
 }

@@ -1,8 +1,64 @@
 //! Rotary embedding.
 
-use crate::device::{DeviceError, Result, Tensor, gpu::Context};
+use super::size;
+use crate::device::{
+    DType, DeviceError, Result, Tensor,
+    gpu::{Context, Dispatch, panels, segments},
+};
+use espalier_shaders::rope::{KERNEL, PER_WORKGROUP, Params};
 
 /// As [`Device::rope`](crate::device::Device::rope).
-pub fn rope(_: &Context, _: &mut Tensor, _: usize, _: &Tensor, _: &Tensor) -> Result<()> {
-    Err(DeviceError::Invalid { operation: "rope", message: "not there yet".to_owned() })
+pub fn rope(
+    context: &Context,
+    x: &mut Tensor,
+    head_dim: usize,
+    table: &Tensor,
+    positions: &Tensor,
+) -> Result<()> {
+    const NAME: &str = "rope";
+    x.expect_dtype(NAME, &[DType::F32])?;
+    table.expect_dtype(NAME, &[DType::F32])?;
+    table.expect_shape(NAME, table.rows(), head_dim)?;
+    positions.expect_dtype(NAME, &[DType::U32])?;
+    positions.expect_shape(NAME, x.rows(), 1)?;
+    if head_dim == 0 || !head_dim.is_multiple_of(2) || !x.cols().is_multiple_of(head_dim) {
+        return Err(DeviceError::Invalid {
+            operation: NAME,
+            message: format!("rows of {} elements are no heads of {head_dim}, an even number", x.cols()),
+        });
+    }
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let heads = x.cols() / head_dim;
+    let table_panels = panels(NAME, table)?;
+    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, positions)?, 0)]) {
+        let [x_part, positions_part] = &segment.parts;
+        // A row is turned by the panel that has its position, and left alone by the others.
+        for panel in 0..table_panels.count() {
+            let table_rows = table_panels.panel_rows(panel);
+            let params = Params {
+                rows: size(NAME, segment.rows.len())?,
+                heads: size(NAME, heads)?,
+                head_dim: size(NAME, head_dim)?,
+                x_row: size(NAME, x_part.row)?,
+                positions_row: size(NAME, positions_part.row)?,
+                table_start: size(NAME, table_rows.start)?,
+                table_rows: size(NAME, table_rows.len())?,
+            };
+            let pairs = segment.rows.len() * heads * (head_dim / 2);
+            context.dispatch(&Dispatch {
+                kernel: &KERNEL,
+                constants: &[],
+                bindings: &[
+                    x_part.binding.clone(),
+                    table_panels.binding(panel),
+                    positions_part.binding.clone(),
+                ],
+                params: bytemuck::bytes_of(&params),
+                workgroups: pairs.div_ceil(PER_WORKGROUP) as u64,
+            })?;
+        }
+    }
+    Ok(())
 }

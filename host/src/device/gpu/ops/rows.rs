@@ -2,10 +2,10 @@
 
 use super::{FLOATS, dtype_constant, size};
 use crate::device::{
-    DType, DeviceError, Result, Tensor,
+    DType, Result, Tensor,
     gpu::{Context, Dispatch, panels, segments},
 };
-use espalier_shaders::rms_norm;
+use espalier_shaders::{cross_entropy, rms_norm, silu_mul};
 
 /// As [`Device::rms_norm`](crate::device::Device::rms_norm).
 pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
@@ -40,11 +40,62 @@ pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mu
 }
 
 /// As [`Device::silu_mul`](crate::device::Device::silu_mul).
-pub fn silu_mul(_: &Context, _: &mut Tensor, _: &Tensor) -> Result<()> {
-    Err(DeviceError::Invalid { operation: "silu_mul", message: "not there yet".to_owned() })
+pub fn silu_mul(context: &Context, gate: &mut Tensor, up: &Tensor) -> Result<()> {
+    const NAME: &str = "silu_mul";
+    gate.expect_dtype(NAME, &[DType::F32])?;
+    up.expect_dtype(NAME, &[DType::F32])?;
+    up.expect_shape(NAME, gate.rows(), gate.cols())?;
+    if gate.elements() == 0 {
+        return Ok(());
+    }
+    for segment in segments(gate.rows(), [(panels(NAME, gate)?, 0), (panels(NAME, up)?, 0)]) {
+        let [gate_part, up_part] = &segment.parts;
+        let count = segment.rows.len() * gate.cols();
+        let params = silu_mul::Params {
+            count: size(NAME, count)?,
+            gate_start: size(NAME, gate_part.row * gate.cols())?,
+            up_start: size(NAME, up_part.row * gate.cols())?,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &silu_mul::KERNEL,
+            constants: &[],
+            bindings: &[gate_part.binding.clone(), up_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: count.div_ceil(silu_mul::PER_WORKGROUP) as u64,
+        })?;
+    }
+    Ok(())
 }
 
 /// As [`Device::cross_entropy`](crate::device::Device::cross_entropy).
-pub fn cross_entropy(_: &Context, _: &Tensor, _: &Tensor, _: &mut Tensor) -> Result<()> {
-    Err(DeviceError::Invalid { operation: "cross_entropy", message: "not there yet".to_owned() })
+pub fn cross_entropy(context: &Context, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
+    const NAME: &str = "cross_entropy";
+    logits.expect_dtype(NAME, &[DType::F32])?;
+    targets.expect_dtype(NAME, &[DType::U32])?;
+    targets.expect_shape(NAME, logits.rows(), 1)?;
+    loss.expect_dtype(NAME, &[DType::F32])?;
+    loss.expect_shape(NAME, logits.rows(), 1)?;
+    if logits.elements() == 0 {
+        return Ok(());
+    }
+    let operands = [(panels(NAME, logits)?, 0), (panels(NAME, targets)?, 0), (panels(NAME, loss)?, 0)];
+    for segment in segments(logits.rows(), operands) {
+        let [logits_part, targets_part, loss_part] = &segment.parts;
+        let params = cross_entropy::Params {
+            rows: size(NAME, segment.rows.len())?,
+            vocab: size(NAME, logits.cols())?,
+            logits_row: size(NAME, logits_part.row)?,
+            targets_row: size(NAME, targets_part.row)?,
+            loss_row: size(NAME, loss_part.row)?,
+            nan: f32::NAN.to_bits(),
+        };
+        context.dispatch(&Dispatch {
+            kernel: &cross_entropy::KERNEL,
+            constants: &[],
+            bindings: &[logits_part.binding.clone(), targets_part.binding.clone(), loss_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: segment.rows.len() as u64,
+        })?;
+    }
+    Ok(())
 }

@@ -1,0 +1,69 @@
+// loss[r] = log Σ_c exp(logits[r, c]) − logits[r, targets[r]], a workgroup for every row.
+
+struct Params {
+    rows: u32,
+    vocab: u32,
+    logits_row: u32,
+    targets_row: u32,
+    loss_row: u32,
+    // The bits of a NaN, for targets that there are not. WGSL has no way to write one.
+    nan: u32,
+}
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> targets: array<u32>;
+@group(0) @binding(2) var<storage, read_write> loss: array<f32>;
+var<immediate> p: Params;
+
+const SIZE = 256u;
+const LOWEST = -3.4e38;
+var<workgroup> shared_values: array<f32, SIZE>;
+
+@compute @workgroup_size(SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let row = workgroup.x + workgroup.y * workgroups.x;
+    if row >= p.rows {
+        return;
+    }
+    let start = (p.logits_row + row) * p.vocab;
+
+    var highest = LOWEST;
+    for (var c = invocation; c < p.vocab; c += SIZE) {
+        highest = max(highest, logits[start + c]);
+    }
+    shared_values[invocation] = highest;
+    workgroupBarrier();
+    for (var half = SIZE / 2u; half > 0u; half >>= 1u) {
+        if invocation < half {
+            shared_values[invocation] = max(shared_values[invocation], shared_values[invocation + half]);
+        }
+        workgroupBarrier();
+    }
+    highest = shared_values[0];
+    workgroupBarrier();
+
+    var sum = 0.0;
+    for (var c = invocation; c < p.vocab; c += SIZE) {
+        sum += exp(logits[start + c] - highest);
+    }
+    shared_values[invocation] = sum;
+    workgroupBarrier();
+    for (var half = SIZE / 2u; half > 0u; half >>= 1u) {
+        if invocation < half {
+            shared_values[invocation] += shared_values[invocation + half];
+        }
+        workgroupBarrier();
+    }
+    if invocation == 0u {
+        let label = targets[p.targets_row + row];
+        var value = bitcast<f32>(p.nan);
+        if label < p.vocab {
+            value = log(shared_values[0]) - (logits[start + label] - highest);
+        }
+        loss[p.loss_row + row] = value;
+    }
+}
