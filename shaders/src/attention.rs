@@ -48,11 +48,17 @@ const TILE_KEYS: usize = 128;
 /// no matrix of queries × keys is ever held. Blocks that no query of a tile sees are skipped.
 ///
 /// # Panics
-/// A span reaches outside the slices.
+/// A span reaches outside the slices or into another's queries, or the shapes do not fit.
 pub fn cpu(q: &[f32], k: &[f32], v: &[f32], shape: &Shape, spans: &[Span], out: &mut [f32]) {
     assert_eq!(q.len(), out.len(), "q and out are of the same shape");
+    assert_eq!(k.len(), v.len(), "k and v are of the same shape");
+    assert!(shape.heads.is_multiple_of(shape.kv_heads), "query heads share key heads evenly");
+    let mut ranges: Vec<_> = spans.iter().map(|span| (span.query_start, span.queries)).collect();
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "spans share no queries");
     let mut tiles = Vec::new();
     for span in spans {
+        assert!(span.queries <= span.keys, "every query is a key's position");
         for first in (0..span.queries).step_by(TILE_QUERIES) {
             tiles.push((span, first));
         }
