@@ -28,3 +28,17 @@ pub mod zip;
 pub use floats::{Floats, FloatsMut};
 pub use kernel::{Access, Kernel};
 pub use ops::{Binary, Reduction, Repeat, Unary};
+
+/// Every kernel.
+pub const KERNELS: &[&Kernel] = &[
+    &linear::KERNEL,
+    &map::KERNEL,
+    &reduce_columns::KERNEL,
+    &reduce_rows::KERNEL,
+    &rms_norm::KERNEL,
+    &select_groups::KERNEL,
+    &select_mass::KERNEL,
+    &select_rows::KERNEL,
+    &zero_where::KERNEL,
+    &zip::KERNEL,
+];

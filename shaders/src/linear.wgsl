@@ -52,6 +52,18 @@ fn widen_bf16(pair: u32) -> vec2<f32> {
     return vec2(bitcast<f32>(pair << 16u), bitcast<f32>(pair & 0xffff0000u));
 }
 
+// Integer arithmetic, because unpack2x16float may flush subnormals and is not on every adapter.
+fn widen_f16(pair: u32) -> vec2<f32> {
+    let bits = vec2(pair, pair >> 16u);
+    let magnitude = bits & vec2(0x7fffu);
+    let special = magnitude >= vec2(0x7c00u);
+    let shifted = (magnitude << vec2(13u)) + select(vec2(0x38000000u), vec2(0x70000000u), special);
+    // A subnormal is the fraction of 2^-14, without its implied one.
+    let subnormal = bitcast<vec2<f32>>(shifted + vec2(0x00800000u)) - vec2(6.103515625e-05);
+    let widened = select(bitcast<vec2<u32>>(subnormal), shifted, magnitude >= vec2(0x400u));
+    return bitcast<vec2<f32>>(widened | ((bits & vec2(0x8000u)) << vec2(16u)));
+}
+
 fn x_scalar(index: u32) -> f32 {
     return x[index >> 2u][index & 3u];
 }
@@ -61,7 +73,7 @@ fn w_scalar(index: u32) -> f32 {
         return bitcast<f32>(w[index >> 1u][index & 1u]);
     }
     let pair = w[index >> 2u][(index >> 1u) & 1u];
-    let widened = select(widen_bf16(pair), unpack2x16float(pair), W_DTYPE == 1u);
+    let widened = select(widen_bf16(pair), widen_f16(pair), W_DTYPE == 1u);
     return select(widened.x, widened.y, (index & 1u) == 1u);
 }
 
@@ -94,7 +106,7 @@ fn load_w(row: u32, k: u32) -> vec4<f32> {
         }
         let packed = w[index >> 2u];
         if W_DTYPE == 1u {
-            return vec4(unpack2x16float(packed.x), unpack2x16float(packed.y));
+            return vec4(widen_f16(packed.x), widen_f16(packed.y));
         }
         return vec4(widen_bf16(packed.x), widen_bf16(packed.y));
     }
@@ -111,7 +123,7 @@ fn load_bias(column: u32) -> f32 {
         return bitcast<f32>(bias[column]);
     }
     let pair = bias[column >> 1u];
-    let widened = select(widen_bf16(pair), unpack2x16float(pair), dtype == 1u);
+    let widened = select(widen_bf16(pair), widen_f16(pair), dtype == 1u);
     return select(widened.x, widened.y, (column & 1u) == 1u);
 }
 

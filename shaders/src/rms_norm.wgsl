@@ -19,13 +19,25 @@ var<immediate> p: Params;
 const SIZE = 256u;
 var<workgroup> sums: array<f32, SIZE>;
 
+// Integer arithmetic, because unpack2x16float may flush subnormals and is not on every adapter.
+fn widen_f16(pair: u32) -> vec2<f32> {
+    let bits = vec2(pair, pair >> 16u);
+    let magnitude = bits & vec2(0x7fffu);
+    let special = magnitude >= vec2(0x7c00u);
+    let shifted = (magnitude << vec2(13u)) + select(vec2(0x38000000u), vec2(0x70000000u), special);
+    // A subnormal is the fraction of 2^-14, without its implied one.
+    let subnormal = bitcast<vec2<f32>>(shifted + vec2(0x00800000u)) - vec2(6.103515625e-05);
+    let widened = select(bitcast<vec2<u32>>(subnormal), shifted, magnitude >= vec2(0x400u));
+    return bitcast<vec2<f32>>(widened | ((bits & vec2(0x8000u)) << vec2(16u)));
+}
+
 fn load_weight(column: u32) -> f32 {
     if WEIGHT_DTYPE == 0u {
         return bitcast<f32>(weight[column]);
     }
     let pair = weight[column >> 1u];
     if WEIGHT_DTYPE == 1u {
-        let widened = unpack2x16float(pair);
+        let widened = widen_f16(pair);
         return select(widened.x, widened.y, (column & 1u) == 1u);
     }
     return bitcast<f32>(select(pair << 16u, pair & 0xffff0000u, (column & 1u) == 1u));

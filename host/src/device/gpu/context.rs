@@ -1,6 +1,7 @@
 //! An open device: its queue, its memory and the work recorded for it.
 
 use super::{
+    GpuOptions,
     adapter::Adapter,
     faults::{Faults, chain},
     pipelines::Pipelines,
@@ -39,6 +40,7 @@ pub struct Context {
     pub(super) queue: wgpu::Queue,
     limits: wgpu::Limits,
     panel_limit: u64,
+    guard_bytes: u64,
     faults: Arc<Faults>,
     pool: Arc<Pool>,
     pipelines: Pipelines,
@@ -56,11 +58,11 @@ struct Recorder {
 }
 
 impl Context {
-    /// Opens an adapter. `panel_limit` lowers the most bytes that are bound at once, for tests.
+    /// Opens an adapter.
     ///
     /// # Errors
     /// The adapter lacks something that every kernel needs, or does not open.
-    pub(super) fn open(adapter: &Adapter, panel_limit: Option<u64>) -> Result<Self> {
+    pub(super) fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
         let report = adapter.report();
         let limits = adapter.inner().limits();
         if !adapter.inner().features().contains(wgpu::Features::IMMEDIATES) || limits.max_immediate_size == 0
@@ -84,12 +86,15 @@ impl Context {
         .map_err(|source| DeviceError::Open { adapter: report.name.clone(), source })?;
         let faults = Faults::watch(&device);
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(PANEL_CEILING);
-        let panel_limit = panel_limit.map_or(most, |limit| limit.min(most)) / 16 * 16;
+        let guard_bytes = options.guard_bytes.next_multiple_of(16);
+        let most = most.saturating_sub(guard_bytes);
+        let panel_limit = options.panel_limit.map_or(most, |limit| limit.min(most)) / 16 * 16;
         Ok(Self {
             device,
             queue,
             limits,
             panel_limit: panel_limit.max(16),
+            guard_bytes,
             faults,
             pool: Arc::default(),
             pipelines: Pipelines::default(),
@@ -106,6 +111,11 @@ impl Context {
     /// The most bytes of a panel, a multiple of 16.
     pub fn panel_limit(&self) -> u64 {
         self.panel_limit
+    }
+
+    /// Bytes past the end of every panel that no kernel may touch, for tests.
+    pub(super) fn guard_bytes(&self) -> u64 {
+        self.guard_bytes
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -211,7 +221,7 @@ impl Context {
     /// # Errors
     /// No memory is left.
     pub(super) fn buffer(&self, what: &str, bytes: u64) -> Result<PooledBuffer> {
-        let size = size_class(bytes, self.panel_limit);
+        let size = size_class(bytes, self.panel_limit + self.guard_bytes);
         if let Some(buffer) = self.pool.reuse(size) {
             return Ok(buffer);
         }

@@ -39,6 +39,9 @@ pub struct Gpu {
 pub struct GpuOptions {
     /// Lowers the most bytes that are bound at once, so that tests see tensors of several panels.
     pub panel_limit: Option<u64>,
+    /// Puts words past the end of every panel, within what kernels see, that
+    /// [`Gpu::guards_intact`] finds changed when a kernel wrote past its tensor.
+    pub guard_bytes: u64,
 }
 
 impl Gpu {
@@ -54,8 +57,16 @@ impl Gpu {
             backend: report.backend.to_string(),
             driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
         };
-        let context = Context::open(adapter, options.panel_limit)?;
+        let context = Context::open(adapter, options)?;
         Ok(Self { info, context, tiles: ops::attention::TileCache::default() })
+    }
+
+    /// Whether no kernel wrote past the end of a tensor; see [`GpuOptions::guard_bytes`].
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn guards_intact(&self, tensor: &Tensor) -> Result<bool> {
+        self.context.guards_intact(panels("guards", tensor)?)
     }
 
     /// What runs the kernels.

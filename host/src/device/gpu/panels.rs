@@ -12,6 +12,7 @@ pub struct Panels {
     rows: usize,
     rows_per_panel: usize,
     row_bytes: usize,
+    guard_bytes: u64,
 }
 
 /// Where a row is.
@@ -33,8 +34,15 @@ impl Panels {
     pub(super) fn allocate(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Self> {
         let row_bytes = cols * dtype.size();
         if rows == 0 || row_bytes == 0 {
-            return Ok(Self { buffers: Vec::new(), rows, rows_per_panel: rows.max(1), row_bytes });
+            return Ok(Self {
+                buffers: Vec::new(),
+                rows,
+                rows_per_panel: rows.max(1),
+                row_bytes,
+                guard_bytes: 0,
+            });
         }
+        let guard_bytes = context.guard_bytes();
         let limit = context.panel_limit() as usize;
         if row_bytes > limit {
             return Err(DeviceError::Invalid {
@@ -50,10 +58,14 @@ impl Panels {
         let buffers = (0..rows.div_ceil(rows_per_panel))
             .map(|panel| {
                 let rows = rows_per_panel.min(rows - panel * rows_per_panel);
-                context.buffer(&what, (rows * row_bytes).next_multiple_of(16) as u64)
+                context.buffer(&what, bound_bytes(rows * row_bytes, guard_bytes))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { buffers, rows, rows_per_panel, row_bytes })
+        let panels = Self { buffers, rows, rows_per_panel, row_bytes, guard_bytes };
+        if guard_bytes > 0 {
+            context.write_guards(&panels)?;
+        }
+        Ok(panels)
     }
 
     /// How many panels there are.
@@ -77,6 +89,12 @@ impl Panels {
         self.row_bytes
     }
 
+    /// Where a panel's guard words are in its buffer.
+    pub(super) fn guards(&self, panel: usize) -> Range<u64> {
+        let bytes = self.panel_bytes(panel);
+        bytes.next_multiple_of(4) as u64..bound_bytes(bytes, self.guard_bytes)
+    }
+
     pub(super) fn pooled(&self, panel: usize) -> &PooledBuffer {
         &self.buffers[panel]
     }
@@ -86,7 +104,7 @@ impl Panels {
         wgpu::BufferBinding {
             buffer: self.buffers[panel].buffer(),
             offset: 0,
-            size: NonZeroU64::new(self.panel_bytes(panel).next_multiple_of(16) as u64),
+            size: NonZeroU64::new(bound_bytes(self.panel_bytes(panel), self.guard_bytes)),
         }
     }
 
@@ -110,6 +128,11 @@ impl Panels {
             message: format!("an operand of {} panels must be in one", self.count()),
         })
     }
+}
+
+/// How much of a panel's buffer is bound: whole vectors, and guard words.
+fn bound_bytes(bytes: usize, guard_bytes: u64) -> u64 {
+    bytes.next_multiple_of(16) as u64 + guard_bytes
 }
 
 /// The panels of a tensor.

@@ -10,6 +10,9 @@ const PIECE: usize = 16 << 20;
 /// How many bytes may be on their way to the device before it is waited for.
 const IN_FLIGHT: usize = 64 << 20;
 
+/// What guard words hold: a NaN, so that reading one shows too.
+const GUARD: u32 = 0x7fc0_dead;
+
 impl Context {
     /// Fills panels that were just allocated.
     ///
@@ -46,6 +49,40 @@ impl Context {
             }
         }
         Ok(())
+    }
+
+    /// Fills the guard words of panels that were just allocated.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn write_guards(&self, panels: &Panels) -> Result<()> {
+        if (0..panels.count()).any(|panel| panels.pooled(panel).in_recorded_work()) {
+            self.flush("guards")?;
+        }
+        for panel in 0..panels.count() {
+            let guards = panels.guards(panel);
+            let words = vec![GUARD; ((guards.end - guards.start) / 4) as usize];
+            self.queue.write_buffer(
+                panels.pooled(panel).buffer(),
+                guards.start,
+                bytemuck::cast_slice(&words),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether guard words are as they were written.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn guards_intact(&self, panels: &Panels) -> Result<bool> {
+        let mut bytes = Vec::new();
+        for panel in 0..panels.count() {
+            let guards = panels.guards(panel);
+            let length = (guards.end - guards.start) as usize;
+            self.fetch_piece(panels.pooled(panel).buffer(), guards.start, length, &mut bytes)?;
+        }
+        Ok(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes).iter().all(|&word| word == GUARD))
     }
 
     /// The bytes of panels, after everything recorded before.

@@ -12,7 +12,8 @@ pub fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Resul
     if !recycled.is_empty() {
         context.encode("zeros", |encoder| {
             for &panel in &recycled {
-                encoder.clear_buffer(panels.pooled(panel).buffer(), 0, None);
+                let words = panels.panel_bytes(panel).next_multiple_of(4) as u64;
+                encoder.clear_buffer(panels.pooled(panel).buffer(), 0, Some(words));
             }
         })?;
     }

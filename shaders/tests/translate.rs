@@ -1,0 +1,152 @@
+//! Every kernel is valid WGSL that needs no optional feature, says of itself what its `Kernel` says, and
+//! translates to SPIR-V, Metal and Direct3D.
+
+use espalier_shaders::{Access, KERNELS, Kernel};
+use naga::{
+    AddressSpace, Module, StorageAccess,
+    back::{self, PipelineConstants},
+    valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
+};
+use std::{collections::BTreeSet, error::Error, fs, path::Path};
+
+fn sources() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    fs::read_dir(folder)
+        .expect("the sources are there")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"))
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn every_file_is_a_kernel_and_every_kernel_a_file() {
+    let kernels: BTreeSet<_> = KERNELS.iter().map(|kernel| kernel.name.to_owned()).collect();
+    assert_eq!(sources(), kernels);
+    assert_eq!(kernels.len(), KERNELS.len(), "two kernels of one name");
+}
+
+#[test]
+fn every_kernel_translates() {
+    assert!(!KERNELS.is_empty());
+    for kernel in KERNELS {
+        if let Err(error) = check(kernel) {
+            panic!("{}.wgsl: {}", kernel.name, chain(&*error));
+        }
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn validate(module: &Module) -> Result<ModuleInfo, Box<dyn Error>> {
+    // Parameters in immediate data are the only feature that every adapter must have.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES).validate(module)?;
+    Ok(info)
+}
+
+fn check(kernel: &Kernel) -> Result<(), Box<dyn Error>> {
+    let parsed =
+        naga::front::wgsl::parse_str(kernel.wgsl).map_err(|error| error.emit_to_string(kernel.wgsl))?;
+    describes_itself(kernel, &parsed);
+    let info = validate(&parsed)?;
+    let entry = Some((naga::ShaderStage::Compute, "main"));
+    let (module, info) =
+        back::pipeline_constants::process_overrides(&parsed, &info, entry, &PipelineConstants::default())?;
+
+    is_small_enough(kernel, &module);
+
+    let spirv = back::spv::Options { lang_version: (1, 3), ..Default::default() };
+    let words = back::spv::write_vec(&module, &info, &spirv, None)?;
+    assert!(words.len() > 100, "{}: an empty translation", kernel.name);
+
+    // Real slots, as wgpu gives them: a translation that invents them would hide a missing one.
+    let mut resources = back::msl::EntryPointResources {
+        immediates_buffer: Some(30),
+        sizes_buffer: Some(29),
+        ..Default::default()
+    };
+    let mut hlsl = back::hlsl::Options {
+        fake_missing_bindings: false,
+        immediates_target: Some(back::hlsl::BindTarget { register: 0, space: 1, ..Default::default() }),
+        special_constants_binding: Some(back::hlsl::BindTarget {
+            register: 0,
+            space: 2,
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    for (binding, &access) in (0_u32..).zip(kernel.bindings) {
+        let resource = naga::ResourceBinding { group: 0, binding };
+        resources.resources.insert(
+            resource,
+            back::msl::BindTarget {
+                buffer: Some(u8::try_from(binding)?),
+                mutable: access == Access::Write,
+                ..Default::default()
+            },
+        );
+        hlsl.binding_map.insert(resource, back::hlsl::BindTarget { register: binding, ..Default::default() });
+    }
+    let msl = back::msl::Options {
+        lang_version: (2, 4),
+        per_entry_point_map: [("main".to_owned(), resources)].into_iter().collect(),
+        fake_missing_bindings: false,
+        ..Default::default()
+    };
+    let (metal, translation) =
+        back::msl::write_string(&module, &info, &msl, &back::msl::PipelineOptions::default())?;
+    for name in &translation.entry_point_names {
+        assert!(name.is_ok(), "{}: {name:?}", kernel.name);
+    }
+    assert!(metal.contains("kernel void"), "{}: no Metal kernel", kernel.name);
+
+    let mut text = String::new();
+    back::hlsl::Writer::new(&mut text, &hlsl, &back::hlsl::PipelineOptions::default())
+        .write(&module, &info, None)?;
+    assert!(text.contains("numthreads"), "{}: no Direct3D kernel", kernel.name);
+    Ok(())
+}
+
+/// A workgroup fits every adapter that has WebGPU's least limits.
+fn is_small_enough(kernel: &Kernel, module: &Module) {
+    let workgroup: u32 = module.entry_points[0].workgroup_size.iter().product();
+    assert!((1..=256).contains(&workgroup), "{}: {workgroup} invocations", kernel.name);
+    let shared: u32 = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+        .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+        .sum();
+    assert!(shared <= 16 << 10, "{}: {shared} bytes of workgroup memory", kernel.name);
+}
+
+/// The bindings and parameters that the device will bind are those that the kernel declares.
+fn describes_itself(kernel: &Kernel, module: &Module) {
+    let name = kernel.name;
+    let mut bindings = Vec::new();
+    let mut params = 0;
+    for (_, variable) in module.global_variables.iter() {
+        let size = module.types[variable.ty].inner.size(module.to_ctx());
+        match variable.space {
+            AddressSpace::Storage { access } => {
+                let binding = variable.binding.expect("storage is bound");
+                assert_eq!(binding.group, 0, "{name}");
+                let access = if access.contains(StorageAccess::STORE) { Access::Write } else { Access::Read };
+                bindings.push((binding.binding, access));
+            }
+            AddressSpace::Immediate => params = size,
+            AddressSpace::WorkGroup => {}
+            space => panic!("{name}: a global variable in {space:?}"),
+        }
+    }
+    bindings.sort_by_key(|&(binding, _)| binding);
+    let expected: Vec<_> = (0_u32..).zip(kernel.bindings.iter().copied()).collect();
+    assert_eq!(bindings, expected, "{name}: bindings");
+    assert_eq!(params, kernel.params, "{name}: parameters");
+    assert!(params <= 128, "{name}: {params} bytes of parameters");
+    let [entry] = &module.entry_points[..] else { panic!("{name}: one entry point") };
+    assert_eq!(entry.name, "main", "{name}");
+}

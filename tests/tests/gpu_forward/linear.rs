@@ -1,0 +1,189 @@
+use crate::close;
+use espalier_host::device::{DType, Device, Tensor};
+use espalier_tests::gpu::{TestGpu, noise};
+
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+struct Case {
+    tokens: usize,
+    outs: usize,
+    ins: usize,
+    dtype: DType,
+    bias: Option<DType>,
+    accumulate: bool,
+}
+
+fn check(gpu: &TestGpu, case: &Case) {
+    let &Case { tokens, outs, ins, dtype, bias, accumulate } = case;
+    let x = noise(1, tokens * ins);
+    let (w_tensor, w) = gpu.floats(dtype, outs, ins, &noise(2, outs * ins));
+    let bias = bias.map(|dtype| gpu.floats(dtype, 1, outs, &noise(3, outs)));
+    let before = noise(4, tokens * outs);
+    let x_tensor = gpu.f32(tokens, ins, &x);
+    let mut y: Tensor = if accumulate { gpu.f32(tokens, outs, &before) } else { gpu.unwritten(tokens, outs) };
+    let bias_tensor = bias.as_ref().map(|(tensor, _)| tensor);
+    gpu.linear(&x_tensor, &w_tensor, bias_tensor, accumulate, &mut y).expect("it runs");
+    let got = gpu.output(&y);
+    for t in 0..tokens {
+        for n in 0..outs {
+            let products = (0..ins).map(|k| f64::from(x[t * ins + k]) * f64::from(w[n * ins + k]));
+            let (mut want, mut size) =
+                products.fold((0.0, 1e-30), |(sum, size), p| (sum + p, size + p.abs()));
+            if let Some((_, bias)) = &bias {
+                want += f64::from(bias[n]);
+                size += f64::from(bias[n]).abs();
+            }
+            if accumulate {
+                want += f64::from(before[t * outs + n]);
+                size += f64::from(before[t * outs + n]).abs();
+            }
+            close(got[t * outs + n], want, 1e-6 * size, || {
+                format!(
+                    "[{t}, {n}] of {tokens}x{outs}x{ins} {dtype}, bias {}, accumulate {accumulate}",
+                    bias.is_some()
+                )
+            });
+        }
+    }
+}
+
+#[test]
+fn odd_shapes_in_every_weight_type() {
+    let gpu = TestGpu::open(None);
+    let shapes = [
+        [1, 1, 1],
+        [1, 3, 2],
+        [3, 17, 31],
+        [17, 31, 4],
+        [2, 200, 64],
+        [16, 129, 12],
+        [31, 64, 65],
+        [64, 65, 20],
+        [65, 1, 127],
+        [127, 127, 36],
+        [130, 200, 17],
+        [200, 130, 100],
+        [129, 257, 6],
+    ];
+    for [tokens, outs, ins] in shapes {
+        for dtype in FLOATS {
+            check(&gpu, &Case { tokens, outs, ins, dtype, bias: None, accumulate: false });
+        }
+    }
+}
+
+#[test]
+fn bias_of_every_type_and_accumulation() {
+    let gpu = TestGpu::open(None);
+    for bias in [None, Some(DType::F32), Some(DType::F16), Some(DType::BF16)] {
+        for accumulate in [false, true] {
+            for [tokens, outs, ins] in [[5, 33, 7], [70, 31, 16], [9, 130, 8]] {
+                check(&gpu, &Case { tokens, outs, ins, dtype: DType::BF16, bias, accumulate });
+            }
+        }
+    }
+}
+
+#[test]
+fn tensors_of_many_panels() {
+    // At most ten rows of the weight and of x in a panel, and rows of y of 201 elements.
+    for limit in [1024, 1328] {
+        let gpu = TestGpu::open(Some(limit));
+        for dtype in FLOATS {
+            for [tokens, outs, ins] in [[75, 201, 25], [20, 90, 28], [200, 3, 64]] {
+                check(&gpu, &Case { tokens, outs, ins, dtype, bias: Some(dtype), accumulate: true });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_dot_product() {
+    let gpu = TestGpu::open(None);
+    for dtype in FLOATS {
+        check(&gpu, &Case { tokens: 3, outs: 5, ins: 11008, dtype, bias: None, accumulate: false });
+    }
+}
+
+#[test]
+fn every_f16_and_bf16_number_is_widened_exactly() {
+    let gpu = TestGpu::open(None);
+    for dtype in [DType::F16, DType::BF16] {
+        // All but infinities and NaN, and for bf16 the subnormals that devices may flush, as a column of
+        // weights in odd and in aligned rows.
+        let halves: Vec<u16> = (0..=u16::MAX)
+            .filter(|&bits| match dtype {
+                DType::F16 => half::f16::from_bits(bits).is_finite(),
+                _ => half::bf16::from_bits(bits).is_finite() && bits & 0x7f80 != 0,
+            })
+            .collect();
+        let widen = |bits| match dtype {
+            DType::F16 => half::f16::from_bits(bits).to_f32(),
+            _ => half::bf16::from_bits(bits).to_f32(),
+        };
+        for ins in [1, 4] {
+            let mut weights = vec![0_u16; halves.len() * ins];
+            halves
+                .iter()
+                .zip(weights.chunks_mut(ins))
+                .enumerate()
+                .for_each(|(i, (&h, row))| row[i % ins] = h);
+            let w = gpu.upload(dtype, halves.len(), ins, bytemuck::cast_slice(&weights).to_vec().into());
+            let x = gpu.f32(1, ins, &vec![1.0; ins]);
+            let mut y = gpu.unwritten(1, halves.len());
+            gpu.linear(&x, &w.expect("uploaded"), None, false, &mut y).expect("it runs");
+            for (&bits, got) in halves.iter().zip(gpu.output(&y)) {
+                assert_eq!(got, widen(bits), "{dtype} {bits:#06x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn not_a_number_stays_visible() {
+    let gpu = TestGpu::open(None);
+    let mut x = vec![1.0; 3 * 8];
+    x[8 + 3] = f32::NAN;
+    let w = gpu.f32(5, 8, &[0.5; 40]);
+    let mut y = gpu.f32(3, 5, &[0.0; 15]);
+    gpu.linear(&gpu.f32(3, 8, &x), &w, None, false, &mut y).expect("it runs");
+    let rows: Vec<_> = gpu.output(&y).chunks(5).map(|row| row.iter().all(|x| x.is_nan())).collect();
+    assert_eq!(rows, [false, true, false]);
+}
+
+#[test]
+fn operands_that_do_not_fit_are_errors() {
+    let gpu = TestGpu::open(None);
+    let (x, w) = (gpu.unwritten(2, 8), gpu.unwritten(3, 7));
+    let error = gpu.linear(&x, &w, None, false, &mut gpu.unwritten(2, 3)).expect_err("7 is not 8");
+    assert_eq!(error.to_string(), "linear: a tensor of shape [3, 8] is needed, but this one is [3, 7]");
+    let words = gpu.zeros(DType::U32, 3, 8).expect("it is made");
+    let error = gpu.linear(&x, &words, None, false, &mut gpu.unwritten(2, 3)).expect_err("no floats");
+    assert_eq!(error.to_string(), "linear: a tensor of f32 or f16 or bf16 is needed, but this one is u32");
+}
+
+/// Not a test: `cargo test -p espalier-tests --test gpu_forward -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    let gpu = TestGpu::unguarded(None);
+    for (dtype, [tokens, outs, ins]) in [
+        (DType::F32, [1024; 3]),
+        (DType::F16, [1024; 3]),
+        (DType::BF16, [1024; 3]),
+        (DType::F32, [1, 1024, 1024]),
+    ] {
+        let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));
+        let (w, _) = gpu.floats(dtype, outs, ins, &noise(2, outs * ins));
+        let mut y = gpu.unwritten(tokens, outs);
+        let mut best = f64::INFINITY;
+        for _ in 0..4 {
+            let start = std::time::Instant::now();
+            gpu.linear(&x, &w, None, false, &mut y).expect("it runs");
+            gpu.synchronize().expect("it ends");
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        let gflops = 2e-9 * (tokens * outs * ins) as f64 / best;
+        println!("{tokens}x{outs}x{ins} {dtype}: {:.1} ms, {gflops:.1} GFLOP/s", best * 1e3);
+    }
+}
