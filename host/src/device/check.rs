@@ -2,21 +2,10 @@
 
 use super::{AttentionShape, Axis, DType, DeviceError, Result, Selection, Span, Tensor};
 
+pub use espalier_shaders::Repeat;
+
 /// Any floating-point type.
 pub const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
-
-/// How the second operand of [`zip`](super::Device::zip) is repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
-    /// It is of the first one's shape.
-    Nowhere,
-    /// It is one row, repeated for every row.
-    Row,
-    /// It is one column, repeated for every column.
-    Column,
-    /// It is one number.
-    Number,
-}
 
 fn invalid(operation: &'static str, message: impl Into<String>) -> DeviceError {
     DeviceError::Invalid { operation, message: message.into() }

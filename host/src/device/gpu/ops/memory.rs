@@ -2,7 +2,7 @@
 
 use crate::device::{
     DType, DeviceError, Result, Storage, Tensor,
-    gpu::{Context, Panels},
+    gpu::{Context, Panels, panels},
 };
 
 /// As [`Device::zeros`](crate::device::Device::zeros).
@@ -18,6 +18,20 @@ pub fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Resul
         })?;
     }
     Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
+}
+
+/// Fills a tensor with zeros.
+///
+/// # Errors
+/// The device failed.
+pub fn clear(context: &Context, x: &mut Tensor) -> Result<()> {
+    let panels = panels("clear", x)?;
+    context.encode("clear", |encoder| {
+        for panel in 0..panels.count() {
+            let words = panels.panel_bytes(panel).next_multiple_of(4) as u64;
+            encoder.clear_buffer(panels.pooled(panel).buffer(), 0, Some(words));
+        }
+    })
 }
 
 /// As [`Device::upload`](crate::device::Device::upload).
