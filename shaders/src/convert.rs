@@ -1,9 +1,9 @@
 //! Conversion between floating-point types, and copies of ranges that are no whole words.
 
-use rayon::prelude::*;
-use crate::{Floats, FloatsMut};
 use crate::{Access, Kernel};
+use crate::{Floats, FloatsMut};
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 /// Bindings: x, out. A workgroup for every [`WORDS_PER_WORKGROUP`] words of the output.
 ///

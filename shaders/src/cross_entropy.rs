@@ -1,9 +1,9 @@
 //! The loss of predicted tokens.
 
-use rayon::prelude::*;
 use crate::simd::{LANES, exp, maximum, multiversion, pairwise};
 use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 /// Bindings: logits f32, targets u32, loss f32. A workgroup for every row.
 pub const KERNEL: Kernel = Kernel {

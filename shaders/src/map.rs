@@ -1,8 +1,34 @@
 //! `out = scale · f(x) + shift`, element by element.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Unary, simd::multiversion};
+use crate::{Access, Kernel, Unary, simd::multiversion};
+
+/// Bindings: x f32, out f32; both start with their panels. A workgroup for every [`PER_WORKGROUP`] elements.
+///
+/// Constants: `F`, the [`Unary`]'s number; `PLAIN`, whether `scale` is 1 and `shift` 0.
+pub const KERNEL: Kernel = Kernel {
+    name: "map",
+    wgsl: include_str!("map.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Elements that a workgroup computes.
+pub const PER_WORKGROUP: usize = 2048;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Elements to compute.
+    pub count: u32,
+    /// What values are multiplied with.
+    pub scale: f32,
+    /// What is then added.
+    pub shift: f32,
+}
 
 /// Elements in a task.
 const BLOCK: usize = 16 * 1024;

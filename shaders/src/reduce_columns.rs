@@ -1,11 +1,42 @@
 //! Every column gathered into one number.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Reduction, parallel::Disjoint, reduce_rows::greater, simd::multiversion};
+use crate::{Access, Kernel, Reduction, parallel::Disjoint, reduce_rows::greater, simd::multiversion};
 
-/// What a task reads: `BLOCK_ROWS` rows of `STRIP` columns, whose sums fit the first-level cache.
-const BLOCK_ROWS: usize = 256;
+/// Bindings: x f32, out f32 with a row for every [`BLOCK_ROWS`] rows of x. A workgroup for every block of rows
+/// and [`COLUMNS`] columns.
+///
+/// Constants: `F`, the [`Reduction`]'s number; `ACCUMULATE`, whether to add to what `out` holds.
+pub const KERNEL: Kernel = Kernel {
+    name: "reduce_columns",
+    wgsl: include_str!("reduce_columns.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Rows that a workgroup gathers.
+pub const BLOCK_ROWS: usize = 512;
+/// Columns that a workgroup gathers.
+pub const COLUMNS: usize = 64;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows to reduce.
+    pub rows: u32,
+    /// Columns of x.
+    pub cols: u32,
+    /// The first row of x in its panel.
+    pub x_row: u32,
+    /// The first row of out in its panel.
+    pub out_row: u32,
+}
+
+/// What a task of the twin reads: [`BLOCK_ROWS`] rows of so many columns, whose sums fit the first-level
+/// cache.
 const STRIP: usize = 512;
 
 /// `out (+)= reduction of every column` of x `[rows, cols]`; with [`Reduction::MaxAbs`] an accumulating call

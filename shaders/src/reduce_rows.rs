@@ -1,11 +1,36 @@
 //! Every row gathered into one number.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Reduction,
+    Access, Kernel, Reduction,
     simd::{LANES, multiversion, pairwise},
 };
+
+/// Bindings: x f32, out f32 (one column). A workgroup for every row.
+///
+/// Constants: `F`, the [`Reduction`]'s number; `ACCUMULATE`, whether to add to what `out` holds.
+pub const KERNEL: Kernel = Kernel {
+    name: "reduce_rows",
+    wgsl: include_str!("reduce_rows.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows to reduce.
+    pub rows: u32,
+    /// Columns of x.
+    pub cols: u32,
+    /// The first row of x in its panel.
+    pub x_row: u32,
+    /// The first row of out in its panel.
+    pub out_row: u32,
+}
 
 /// `out (+)= reduction of every row` of `cols` elements; with [`Reduction::MaxAbs`] an accumulating call
 /// takes the greater. Sums are f64, in a fixed order.

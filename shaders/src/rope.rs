@@ -1,9 +1,9 @@
 //! Rotary embedding in the half-split layout.
 
-use rayon::prelude::*;
 use crate::simd::multiversion;
 use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 /// Bindings: x f32, in place; table f32, cosines left and sines right; positions u32. A workgroup for
 /// every [`PER_WORKGROUP`] pairs of elements.

@@ -1,8 +1,42 @@
 //! The mask of the smallest scores of every group of contiguous columns.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{order::key, simd::multiversion};
+use crate::{Access, Kernel, order::key, simd::multiversion};
+
+/// Bindings: scores f32, mask u32. A workgroup for every row and [`tile_columns`] columns.
+pub const KERNEL: Kernel = Kernel {
+    name: "select_groups",
+    wgsl: include_str!("select_groups.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Columns in the tile of one workgroup: whole groups of `m` columns and whole words, as many as fit.
+pub fn tile_columns(m: usize) -> usize {
+    2048 / m / 32 * 32 * m
+}
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// How many of a group are selected.
+    pub n: u32,
+    /// Columns in a group.
+    pub m: u32,
+    /// Columns in a tile: [`tile_columns`].
+    pub tile: u32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+}
 
 /// Sets the bits of the `n` smallest of every `m` contiguous scores of a row and clears all others: scores
 /// `[rows, cols]`, mask `[rows, ⌈cols / 32⌉]`. Ties go to the lower column; NaN is greater than all.

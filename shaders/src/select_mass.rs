@@ -1,8 +1,34 @@
 //! The mask of the smallest scores of every row that together stay within a share of the row's sum.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{parallel::with_scratch, simd::multiversion};
+use crate::{Access, Kernel, parallel::with_scratch, simd::multiversion};
+
+/// Bindings: scores f32, mask u32. A workgroup for every row. Sums are f32: a score within rounding of the limit
+/// may fall on the other side than in the twin.
+pub const KERNEL: Kernel = Kernel {
+    name: "select_mass",
+    wgsl: include_str!("select_mass.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// The share of the row's sum.
+    pub share: f32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+}
 
 /// Sets the bits of every score up to the greatest value `t` such that all scores up to `t` together are at
 /// most `share` of the row's sum, and clears all others: scores `[rows, cols]`, none negative, mask

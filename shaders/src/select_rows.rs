@@ -1,12 +1,38 @@
 //! The mask of the smallest scores of every row.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
+    Access, Kernel,
     order::{key, select},
     parallel::with_scratch,
     simd::multiversion,
 };
+
+/// Bindings: scores f32, mask u32. A workgroup for every row.
+pub const KERNEL: Kernel = Kernel {
+    name: "select_rows",
+    wgsl: include_str!("select_rows.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// How many of a row are selected.
+    pub count: u32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+}
 
 /// Sets the bits of the `count` smallest scores of every row and clears all others: scores `[rows, cols]`,
 /// mask `[rows, ⌈cols / 32⌉]`. Ties go to the lower column; NaN is greater than all.

@@ -1,9 +1,9 @@
 //! The gate of the feed-forward layer.
 
-use rayon::prelude::*;
 use crate::simd::{exp, multiversion};
 use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 /// Bindings: gate f32, in place; up f32. A workgroup for every [`PER_WORKGROUP`] elements.
 pub const KERNEL: Kernel = Kernel {

@@ -1,8 +1,34 @@
 //! `x = +0` where a mask's bit is set.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::simd::multiversion;
+use crate::{Access, Kernel, simd::multiversion};
+
+/// Bindings: mask u32, x f32. A workgroup for every [`PER_WORKGROUP`] elements.
+pub const KERNEL: Kernel = Kernel {
+    name: "zero_where",
+    wgsl: include_str!("zero_where.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Elements that a workgroup computes.
+pub const PER_WORKGROUP: usize = 2048;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Elements, in whole rows.
+    pub count: u32,
+    /// Columns of x.
+    pub cols: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+    /// The first row of x in its panel.
+    pub x_row: u32,
+}
 
 /// `x = +0` where the mask's bit is set: x `[rows, cols]`, mask `[rows, ⌈cols / 32⌉]`, in place.
 ///

@@ -1,8 +1,40 @@
 //! `out = f(a) ∘ (alpha · b)`, element by element, with `b` repeated where it is smaller.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Binary, Repeat, Unary, simd::multiversion};
+use crate::{Access, Binary, Kernel, Repeat, Unary, simd::multiversion};
+
+/// Bindings: a f32, b f32, out f32. A workgroup for every [`PER_WORKGROUP`] elements.
+///
+/// Constants: `F`, the [`Unary`]'s number; `OP`, the [`Binary`]'s; `REPEAT`, the [`Repeat`]'s.
+pub const KERNEL: Kernel = Kernel {
+    name: "zip",
+    wgsl: include_str!("zip.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Elements that a workgroup computes.
+pub const PER_WORKGROUP: usize = 2048;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Elements to compute, in whole rows.
+    pub count: u32,
+    /// Columns of a and out.
+    pub cols: u32,
+    /// The first row of a in its panel.
+    pub a_row: u32,
+    /// The first row of b in its panel; 0 where b is repeated for every row.
+    pub b_row: u32,
+    /// The first row of out in its panel.
+    pub out_row: u32,
+    /// What b is multiplied with.
+    pub alpha: f32,
+}
 
 /// Elements in a task, about.
 const BLOCK: usize = 16 * 1024;

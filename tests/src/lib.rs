@@ -1,6 +1,8 @@
 //! Helpers shared by Espalier's end-to-end tests.
 
 pub mod gpu;
+pub mod random;
+pub mod reference;
 
 use espalier_host::device::{
     Device,
