@@ -21,8 +21,8 @@ pub use context::{Context, Dispatch};
 pub use panels::{Panels, Part, Segment, panels, segments};
 
 use super::{
-    AttentionShape, Axis, Binary, DType, Device, DeviceInfo, DeviceKind, Reduction, Result, Selection, Span,
-    Tensor, Unary,
+    AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, KernelCall, Operand,
+    Reduction, Result, Selection, Span, Tensor, Unary, Within,
 };
 use bytes::Bytes;
 
@@ -172,5 +172,71 @@ impl Device for Gpu {
 
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
         ops::select::zero_where(&self.context, mask, x)
+    }
+
+    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+        ops::rank::kth_smallest(&self.context, scores, within, k, out)
+    }
+
+    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+        ops::rank::at_most(&self.context, scores, thresholds, mask)
+    }
+
+    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
+        ops::matmul::gram(&self.context, x, gram)
+    }
+
+    fn matmul(
+        &self,
+        alpha: f32,
+        a: Operand,
+        b: Operand,
+        beta: f32,
+        c: &mut Tensor,
+        to: (usize, usize),
+    ) -> Result<()> {
+        ops::matmul::matmul(&self.context, alpha, &a, &b, beta, c, to)
+    }
+
+    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
+        ops::rectangle::copy(&self.context, &from, out, to)
+    }
+
+    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::rectangle::transpose(&self.context, x, out)
+    }
+
+    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::rectangle::reverse(&self.context, x, out)
+    }
+
+    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::rectangle::diagonal(&self.context, x, out)
+    }
+
+    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
+        ops::rectangle::add_diagonal(&self.context, d, x)
+    }
+
+    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::factor::cholesky(&self.context, x, out)
+    }
+
+    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::factor::triangular_inverse(&self.context, l, out)
+    }
+
+    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
+        ops::factor::triangular_solve(&self.context, l, transposed, b)
+    }
+
+    fn run(
+        &self,
+        kernel: &KernelCall,
+        bindings: &mut [Binding],
+        params: &[u8],
+        workgroups: u32,
+    ) -> Result<()> {
+        ops::run::run(&self.context, kernel, bindings, params, workgroups)
     }
 }

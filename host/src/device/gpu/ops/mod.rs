@@ -2,11 +2,16 @@
 
 pub mod attention;
 pub mod elementwise;
+pub mod factor;
 pub mod linear;
+pub mod matmul;
 pub mod memory;
+pub mod rank;
+pub mod rectangle;
 pub mod reduce;
 pub mod rope;
 pub mod rows;
+pub mod run;
 pub mod select;
 
 use crate::device::{DType, DeviceError, Result};
