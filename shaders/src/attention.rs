@@ -1,7 +1,14 @@
-//! Causal attention that streams over the keys.
+//! Causal attention with grouped heads and a sliding window, over sequences laid end to end.
 
-use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use crate::{
+    Access, Kernel,
+    parallel::{Disjoint, with_scratch},
+    product::{Operand, product},
+    simd::{LANES, exp, maximum, multiversion, pairwise},
+};
 
 /// Bindings: q, k, v f32; tiles, [`Tile`]; out f32; state f32, two numbers for every query and head. A
 /// workgroup for every tile and head.
@@ -14,13 +21,13 @@ pub const KERNEL: Kernel = Kernel {
     params: size_of::<Params>() as u32,
 };
 
-/// Queries of a tile.
-pub const TILE_QUERIES: usize = 64;
+/// Queries of a [`Tile`].
+pub const QUERIES_PER_TILE: usize = 64;
 
 /// The most elements of a head.
 pub const MAX_HEAD_DIM: usize = 256;
 
-/// Up to [`TILE_QUERIES`] queries of a sequence.
+/// Up to [`QUERIES_PER_TILE`] queries of a sequence.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Tile {
@@ -67,4 +74,188 @@ pub struct Params {
     pub k_row: u32,
     /// The first bound row of v in its panel.
     pub v_row: u32,
+}
+
+/// The heads of an attention layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Numbers in a head.
+    pub head_dim: usize,
+    /// What scores are multiplied with.
+    pub scale: f32,
+    /// How many of the last keys a query sees, itself included.
+    pub window: Option<usize>,
+}
+
+/// A sequence: its queries are the last `queries` positions of its `keys` positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first row of the queries.
+    pub query_start: usize,
+    /// Rows of queries.
+    pub queries: usize,
+    /// The first row of the keys and values.
+    pub key_start: usize,
+    /// Rows of keys and values, at least `queries`.
+    pub keys: usize,
+}
+
+/// A task's queries, and how many keys it meets at a time: the tile of scores then stays in the
+/// first-level cache's reach, and both products are large enough to run at full speed.
+const TILE_QUERIES: usize = 64;
+const TILE_KEYS: usize = 128;
+
+/// Attention of every span for itself: q and out `[queries, heads · head_dim]`, k and v
+/// `[keys, kv_heads · head_dim]`.
+///
+/// The softmax runs along with the blocks of keys (Milakov & Gimelshein, 1805.02867; Dao, 2307.08691), so
+/// no matrix of queries × keys is ever held. Blocks that no query of a tile sees are skipped.
+///
+/// # Panics
+/// A span reaches outside the slices or into another's queries, or the shapes do not fit.
+pub fn cpu(q: &[f32], k: &[f32], v: &[f32], shape: &Shape, spans: &[Span], out: &mut [f32]) {
+    assert_eq!(q.len(), out.len(), "q and out are of the same shape");
+    assert_eq!(k.len(), v.len(), "k and v are of the same shape");
+    assert!(shape.heads.is_multiple_of(shape.kv_heads), "query heads share key heads evenly");
+    let mut ranges: Vec<_> = spans.iter().map(|span| (span.query_start, span.queries)).collect();
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "spans share no queries");
+    let mut tiles = Vec::new();
+    for span in spans {
+        assert!(span.queries <= span.keys, "every query is a key's position");
+        for first in (0..span.queries).step_by(TILE_QUERIES) {
+            tiles.push((span, first));
+        }
+    }
+    let width = shape.heads * shape.head_dim;
+    let out = Disjoint::new(out);
+    (0..tiles.len() * shape.heads).into_par_iter().with_max_len(1).for_each(|task| {
+        let (span, first) = tiles[task / shape.heads];
+        let head = task % shape.heads;
+        let count = TILE_QUERIES.min(span.queries - first);
+        with_scratch(TILE_QUERIES * (TILE_KEYS + shape.head_dim), |scratch| {
+            let (scores, sums) = scratch.split_at_mut(TILE_QUERIES * TILE_KEYS);
+            let totals = tile(q, k, v, shape, span, head, first..first + count, scores, sums);
+            for row in 0..count {
+                let start = (span.query_start + first + row) * width + head * shape.head_dim;
+                // SAFETY: this head of this query, which is this task's alone.
+                let out = unsafe { out.slice(start, shape.head_dim) };
+                let inverse = 1.0 / totals[row];
+                for (out, sum) in out.iter_mut().zip(&sums[row * shape.head_dim..]) {
+                    *out = sum * inverse;
+                }
+            }
+        });
+    });
+}
+
+/// One head of some queries. Leaves the weighted sums of the values in `sums` and returns the sums of
+/// the weights, both relative to each row's greatest score.
+fn tile(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    shape: &Shape,
+    span: &Span,
+    head: usize,
+    queries: std::ops::Range<usize>,
+    scores: &mut [f32],
+    sums: &mut [f32],
+) -> [f32; TILE_QUERIES] {
+    let Shape { heads, kv_heads, head_dim, scale, window } = *shape;
+    let (query_stride, key_stride) = (heads * head_dim, kv_heads * head_dim);
+    let key_head = head / (heads / kv_heads) * head_dim;
+    let q = &q[(span.query_start + queries.start) * query_stride..][..queries.len() * query_stride];
+    let keys = span.key_start * key_stride..(span.key_start + span.keys) * key_stride;
+    let (k, v) = (&k[keys.clone()], &v[keys]);
+
+    // A query at position p sees the keys `oldest(p)..=p`.
+    let oldest = |p: usize| (p + 1).saturating_sub(window.unwrap_or(usize::MAX));
+    let first_position = span.keys - span.queries + queries.start;
+    let end = first_position + queries.len();
+    let mut greatest = [f32::NEG_INFINITY; TILE_QUERIES];
+    let mut totals = [0.0; TILE_QUERIES];
+    let sums = &mut sums[..queries.len() * head_dim];
+    sums.fill(0.0);
+    for first_key in (oldest(first_position)..end).step_by(TILE_KEYS) {
+        let n = TILE_KEYS.min(end - first_key);
+        // SAFETY: the head's columns of these queries and keys; the scores are this call's own.
+        unsafe {
+            product(
+                (queries.len(), n, head_dim),
+                scale,
+                Operand::rows(&q[head * head_dim..], query_stride),
+                Operand::rows(&k[first_key * key_stride + key_head..], key_stride).t(),
+                0.0,
+                scores.as_mut_ptr(),
+                TILE_KEYS,
+            );
+        }
+        for row in 0..queries.len() {
+            let position = first_position + row;
+            let seen_start = oldest(position).clamp(first_key, first_key + n) - first_key;
+            let seen_end = (position + 1).clamp(first_key, first_key + n) - first_key;
+            let scores = &mut scores[row * TILE_KEYS..][..n];
+            if seen_start >= seen_end {
+                scores.fill(0.0);
+                continue;
+            }
+            scores[..seen_start].fill(0.0);
+            scores[seen_end..].fill(0.0);
+            let scores = &mut scores[seen_start..seen_end];
+            let max = greatest[row].max(maximum(scores));
+            totals[row] = if max > greatest[row] {
+                let shrink = exp(greatest[row] - max);
+                greatest[row] = max;
+                scale_by(&mut sums[row * head_dim..][..head_dim], shrink);
+                totals[row] * shrink + exponentials(scores, max)
+            } else {
+                totals[row] + exponentials(scores, max)
+            };
+        }
+        // SAFETY: as above; the sums are this call's own.
+        unsafe {
+            product(
+                (queries.len(), head_dim, n),
+                1.0,
+                Operand::rows(scores, TILE_KEYS),
+                Operand::rows(&v[first_key * key_stride + key_head..], key_stride),
+                1.0,
+                sums.as_mut_ptr(),
+                head_dim,
+            );
+        }
+    }
+    totals
+}
+
+multiversion! {
+    /// Turns every element into `e^(x − max)` and returns their sum.
+    fn exponentials(x: &mut [f32], max: f32) -> f32 {
+        let mut lanes = [0.0; LANES];
+        let (blocks, rest) = x.as_chunks_mut::<LANES>();
+        for block in blocks {
+            for (lane, x) in lanes.iter_mut().zip(block) {
+                *x = exp(*x - max);
+                *lane += *x;
+            }
+        }
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *x = exp(*x - max);
+            *lane += *x;
+        }
+        pairwise(&mut lanes)
+    }
+}
+
+multiversion! {
+    fn scale_by(x: &mut [f32], factor: f32) {
+        for x in x {
+            *x *= factor;
+        }
+    }
 }

@@ -1,7 +1,12 @@
-//! The gate of the feed-forward layer.
+//! `gate = silu(gate) · up`, the gated activation of LLaMA's feed-forward layer.
 
-use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use crate::{
+    Access, Kernel,
+    simd::{exp, multiversion},
+};
 
 /// Bindings: gate f32, in place; up f32. A workgroup for every [`PER_WORKGROUP`] elements.
 pub const KERNEL: Kernel = Kernel {
@@ -24,4 +29,24 @@ pub struct Params {
     pub gate_start: u32,
     /// The first element of up in its panel.
     pub up_start: u32,
+}
+
+/// Elements in a task.
+const BLOCK: usize = 16 * 1024;
+
+/// `gate = gate / (1 + e^−gate) · up`, element by element, in place.
+///
+/// # Panics
+/// The slices are of different lengths.
+pub fn cpu(gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "gate and up are of the same shape");
+    gate.par_chunks_mut(BLOCK).zip(up.par_chunks(BLOCK)).for_each(|(gate, up)| block(gate, up));
+}
+
+multiversion! {
+    fn block(gate: &mut [f32], up: &[f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        }
+    }
 }

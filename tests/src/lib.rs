@@ -1,3 +1,5 @@
 //! Helpers shared by Espalier's end-to-end tests.
 
 pub mod gpu;
+pub mod random;
+pub mod reference;

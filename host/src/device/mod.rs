@@ -5,6 +5,7 @@
 //! inputs unless the operation works in place and says so. Reductions have a fixed order: the same
 //! inputs on the same device give the same bytes.
 
+pub mod check;
 pub mod choose;
 pub mod cpu;
 mod error;

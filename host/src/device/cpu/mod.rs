@@ -1,5 +1,141 @@
-//! The native device.
+//! The native device: the CPU twins of the kernels over host memory, on all cores.
 
-/// Memory.
+mod forward;
+mod memory;
+mod processor;
+mod pruning;
+
+pub use memory::Memory;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    AttentionShape, Axis, Binary, DType, Device, DeviceInfo, Reduction, Result, Selection, Span, Storage,
+    Tensor, Unary, check,
+};
+use memory::{Meter, memory, memory_mut};
+
+/// The processors of this machine. Its tensors share the bytes they were made of, so that a mapped
+/// checkpoint is never copied as a whole.
 #[derive(Debug)]
-pub struct Memory;
+pub struct Cpu {
+    info: DeviceInfo,
+    meter: Arc<Meter>,
+}
+
+impl Cpu {
+    /// The device; it needs nothing.
+    pub fn new() -> Self {
+        Self { info: processor::info(), meter: Arc::default() }
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Device for Cpu {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn zeros(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
+        let bytes = check::tensor_bytes("zeros", dtype, rows, cols, None)?;
+        let memory = Memory::zeros(bytes, &self.meter)?;
+        Ok(Tensor::new(dtype, rows, cols, Storage::Cpu(memory)))
+    }
+
+    fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor> {
+        check::tensor_bytes("upload", dtype, rows, cols, Some(bytes.len()))?;
+        let memory = Memory::upload(dtype, bytes, &self.meter)?;
+        Ok(Tensor::new(dtype, rows, cols, Storage::Cpu(memory)))
+    }
+
+    fn read(&self, x: &Tensor) -> Result<Vec<u8>> {
+        Ok(memory("read", x)?.as_bytes().to_vec())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        // Every operation is done when it returns.
+        Ok(())
+    }
+
+    fn peak_bytes(&self) -> u64 {
+        self.meter.peak()
+    }
+
+    fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        forward::convert(x, out)
+    }
+
+    fn copy_rows(&self, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
+        check::copy_rows(x, start, out)?;
+        let start = start * x.cols() * x.dtype().size();
+        let out = memory_mut("copy_rows", out)?.as_bytes_mut()?;
+        out.copy_from_slice(&memory("copy_rows", x)?.as_bytes()[start..start + out.len()]);
+        Ok(())
+    }
+
+    fn linear(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        bias: Option<&Tensor>,
+        accumulate: bool,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        forward::linear(x, w, bias, accumulate, y)
+    }
+
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
+        forward::rms_norm(x, weight, eps, y)
+    }
+
+    fn rope(&self, x: &mut Tensor, head_dim: usize, table: &Tensor, positions: &Tensor) -> Result<()> {
+        forward::rope(x, head_dim, table, positions)
+    }
+
+    fn attention(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        shape: &AttentionShape,
+        spans: &[Span],
+        out: &mut Tensor,
+    ) -> Result<()> {
+        forward::attention(q, k, v, shape, spans, out)
+    }
+
+    fn silu_mul(&self, gate: &mut Tensor, up: &Tensor) -> Result<()> {
+        forward::silu_mul(gate, up)
+    }
+
+    fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
+        forward::cross_entropy(logits, targets, loss)
+    }
+
+    fn map(&self, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
+        pruning::map(f, x, scale, shift, out)
+    }
+
+    fn zip(&self, f: Unary, a: &Tensor, op: Binary, alpha: f32, b: &Tensor, out: &mut Tensor) -> Result<()> {
+        pruning::zip(f, a, op, alpha, b, out)
+    }
+
+    fn reduce(&self, f: Reduction, axis: Axis, x: &Tensor, accumulate: bool, out: &mut Tensor) -> Result<()> {
+        pruning::reduce(f, axis, x, accumulate, out)
+    }
+
+    fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+        pruning::select(scores, selection, mask)
+    }
+
+    fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
+        pruning::zero_where(mask, x)
+    }
+}

@@ -1,0 +1,176 @@
+//! A tensor's elements in host memory.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use espalier_shaders::{Floats, FloatsMut};
+
+use crate::device::{DType, DeviceError, Result, Storage, Tensor};
+
+/// How much memory a device's tensors hold.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    held: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Meter {
+    fn add(&self, bytes: u64) {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// A tensor's elements in host memory: shared with whoever uploaded them, a mapped checkpoint as a rule,
+/// until they are written to; then, or from the start, the tensor's own.
+#[derive(Debug)]
+pub struct Memory {
+    content: Content,
+    bytes: usize,
+    meter: Arc<Meter>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Shared(Bytes),
+    /// Whole words, so that elements of every type are aligned.
+    Owned(Box<[u32]>),
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Content::Owned(words) = &self.content {
+            self.meter.subtract(size_of_val::<[u32]>(words) as u64);
+        }
+    }
+}
+
+impl Memory {
+    /// Zeros, which take no memory until they are touched.
+    pub(super) fn zeros(bytes: usize, meter: &Arc<Meter>) -> Result<Self> {
+        let words = allocate(bytes, meter)?;
+        Ok(Self { content: Content::Owned(words), bytes, meter: Arc::clone(meter) })
+    }
+
+    /// These elements: shared where they are aligned, copied where they are not.
+    pub(super) fn upload(dtype: DType, bytes: Bytes, meter: &Arc<Meter>) -> Result<Self> {
+        let aligned = bytes.as_ptr().addr().is_multiple_of(dtype.size());
+        let mut memory =
+            Self { bytes: bytes.len(), content: Content::Shared(bytes), meter: Arc::clone(meter) };
+        if !aligned {
+            memory.words_mut()?;
+        }
+        Ok(memory)
+    }
+
+    /// The elements' bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Shared(bytes) => bytes,
+            Content::Owned(words) => &bytemuck::cast_slice(words)[..self.bytes],
+        }
+    }
+
+    /// The elements' bytes, to write to.
+    pub(super) fn as_bytes_mut(&mut self) -> Result<&mut [u8]> {
+        let bytes = self.bytes;
+        Ok(&mut bytemuck::cast_slice_mut(self.words_mut()?)[..bytes])
+    }
+
+    fn words_mut(&mut self) -> Result<&mut [u32]> {
+        if let Content::Shared(bytes) = &self.content {
+            let mut words = allocate(self.bytes, &self.meter)?;
+            bytemuck::cast_slice_mut(&mut words)[..self.bytes].copy_from_slice(bytes);
+            self.content = Content::Owned(words);
+        }
+        match &mut self.content {
+            Content::Owned(words) => Ok(words),
+            Content::Shared(_) => unreachable!("shared elements were copied just above"),
+        }
+    }
+}
+
+fn allocate(bytes: usize, meter: &Meter) -> Result<Box<[u32]>> {
+    let words = bytemuck::allocation::try_zeroed_slice_box(bytes.div_ceil(4));
+    let words =
+        words.map_err(|()| DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: bytes as u64 })?;
+    meter.add(size_of_val::<[u32]>(&words) as u64);
+    Ok(words)
+}
+
+/// The memory of a tensor of this device.
+pub(super) fn memory<'a>(operation: &'static str, x: &'a Tensor) -> Result<&'a Memory> {
+    match x.storage() {
+        Storage::Cpu(memory) => Ok(memory),
+        Storage::Gpu(_) => Err(elsewhere(operation)),
+    }
+}
+
+pub(super) fn memory_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<&'a mut Memory> {
+    match x.storage_mut() {
+        Storage::Cpu(memory) => Ok(memory),
+        Storage::Gpu(_) => Err(elsewhere(operation)),
+    }
+}
+
+fn elsewhere(operation: &'static str) -> DeviceError {
+    DeviceError::Invalid { operation, message: "the tensor is on another device".to_owned() }
+}
+
+/// The elements of a floating-point tensor.
+pub(super) fn floats<'a>(operation: &'static str, x: &'a Tensor) -> Result<Floats<'a>> {
+    let bytes = memory(operation, x)?.as_bytes();
+    match x.dtype() {
+        DType::F32 => Ok(Floats::F32(bytemuck::cast_slice(bytes))),
+        DType::F16 => Ok(Floats::F16(bytemuck::cast_slice(bytes))),
+        DType::BF16 => Ok(Floats::BF16(bytemuck::cast_slice(bytes))),
+        found @ DType::U32 => {
+            Err(DeviceError::Type { operation, expected: "floating-point numbers".to_owned(), found })
+        }
+    }
+}
+
+/// The elements of a floating-point tensor, to write to.
+pub(super) fn floats_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<FloatsMut<'a>> {
+    let dtype = x.dtype();
+    let bytes = memory_mut(operation, x)?.as_bytes_mut()?;
+    match dtype {
+        DType::F32 => Ok(FloatsMut::F32(bytemuck::cast_slice_mut(bytes))),
+        DType::F16 => Ok(FloatsMut::F16(bytemuck::cast_slice_mut(bytes))),
+        DType::BF16 => Ok(FloatsMut::BF16(bytemuck::cast_slice_mut(bytes))),
+        found @ DType::U32 => {
+            Err(DeviceError::Type { operation, expected: "floating-point numbers".to_owned(), found })
+        }
+    }
+}
+
+/// The elements of an f32 tensor; the type is the caller's to check.
+pub(super) fn f32s<'a>(operation: &'static str, x: &'a Tensor) -> Result<&'a [f32]> {
+    Ok(bytemuck::cast_slice(memory(operation, x)?.as_bytes()))
+}
+
+/// The elements of an f32 tensor, to write to; the type is the caller's to check.
+pub(super) fn f32s_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<&'a mut [f32]> {
+    Ok(bytemuck::cast_slice_mut(memory_mut(operation, x)?.as_bytes_mut()?))
+}
+
+/// The elements of a u32 tensor; the type is the caller's to check.
+pub(super) fn u32s<'a>(operation: &'static str, x: &'a Tensor) -> Result<&'a [u32]> {
+    Ok(bytemuck::cast_slice(memory(operation, x)?.as_bytes()))
+}
+
+/// The elements of a u32 tensor, to write to; the type is the caller's to check.
+pub(super) fn u32s_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<&'a mut [u32]> {
+    Ok(bytemuck::cast_slice_mut(memory_mut(operation, x)?.as_bytes_mut()?))
+}

@@ -1,0 +1,57 @@
+//! Memory that parallel tasks write to in disjoint parts, and a scratch buffer for each thread.
+
+use std::{cell::RefCell, marker::PhantomData};
+
+/// A slice that parallel tasks write to, each in parts of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    life: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the pointer stands for an exclusive borrow, and `slice` obliges its callers to keep parts apart.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
+    }
+
+    /// A part of the slice.
+    ///
+    /// # Safety
+    /// No other task uses an element of the part while it is borrowed.
+    // Parts are told apart by their ranges, so the borrow checker cannot see that they do not overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "a part inside the slice");
+        // SAFETY: inside the slice, as asserted; not aliased, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// The address of an element, for parts that are no contiguous slice.
+    pub(crate) fn at(&self, index: usize) -> *mut T {
+        assert!(index <= self.len, "an element of the slice");
+        // SAFETY: inside the slice or one past its end, as asserted.
+        unsafe { self.start.add(index) }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with a buffer of `len` elements of unspecified content, kept by the thread for the next task.
+/// Not to be nested.
+pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len {
+            // Made anew rather than resized: the old content is of no use to anyone.
+            *scratch = vec![0.0; len];
+        }
+        f(&mut scratch[..len])
+    })
+}

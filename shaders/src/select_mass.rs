@@ -1,0 +1,113 @@
+//! The mask of the smallest scores of every row that together stay within a share of the row's sum.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use crate::{Access, Kernel, parallel::with_scratch, simd::multiversion};
+
+/// Bindings: scores f32, mask u32. A workgroup for every row. Sums are f32: a score within rounding of the limit
+/// may fall on the other side than in the twin.
+pub const KERNEL: Kernel = Kernel {
+    name: "select_mass",
+    wgsl: include_str!("select_mass.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// The share of the row's sum.
+    pub share: f32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+}
+
+/// Sets the bits of every score up to the greatest value `t` such that all scores up to `t` together are at
+/// most `share` of the row's sum, and clears all others: scores `[rows, cols]`, none negative, mask
+/// `[rows, ⌈cols / 32⌉]`. Equal scores go together; a row whose sum is not finite has none selected.
+/// Sums are f64, in a fixed order.
+///
+/// # Panics
+/// The slices are not of fitting sizes.
+pub fn cpu(scores: &[f32], cols: usize, share: f32, mask: &mut [u32]) {
+    if cols == 0 {
+        return;
+    }
+    let words = cols.div_ceil(32);
+    assert_eq!(scores.len() / cols * words, mask.len(), "mask is [rows, ⌈cols / 32⌉]");
+    let tasks = scores.par_chunks_exact(cols).zip(mask.par_chunks_exact_mut(words));
+    tasks.with_min_len((16 * 1024 / cols).max(1)).for_each(|(scores, mask)| {
+        let bound = with_scratch(cols, |work| {
+            let work = bytemuck::cast_slice_mut::<_, u32>(work);
+            for (work, score) in work.iter_mut().zip(scores) {
+                *work = magnitude(*score);
+            }
+            first_outside(work, f64::from(share))
+        });
+        mark(scores, bound, mask);
+    });
+}
+
+/// The bits of a score, which order as the score does.
+#[inline(always)]
+fn magnitude(score: f32) -> u32 {
+    score.to_bits() & 0x7fff_ffff
+}
+
+/// The digits of the search: 11, 10 and 10 bits of the 31 that a number without a sign has.
+const DIGITS: [(u32, u32); 3] = [(20, 11), (10, 10), (0, 10)];
+const BUCKETS: usize = 2048;
+
+/// The smallest bits that are not selected any more. Destroys the scores' bits.
+fn first_outside(bits: &mut [u32], share: f64) -> u32 {
+    let (mut bound, mut sum, mut limit, mut count) = (0, 0.0, None, bits.len());
+    for (shift, width) in DIGITS {
+        let digit = |bits: u32| (bits >> shift) as usize & ((1 << width) - 1);
+        let mut sums = [0.0f64; BUCKETS];
+        for bits in &bits[..count] {
+            sums[digit(*bits)] += f64::from(f32::from_bits(*bits));
+        }
+        let limit = *limit.get_or_insert_with(|| share * sums.iter().sum::<f64>());
+        if !limit.is_finite() {
+            return 0;
+        }
+        let mut bucket = 0;
+        while sum + sums[bucket] <= limit {
+            sum += sums[bucket];
+            bucket += 1;
+            if bucket == 1 << width {
+                // Every bucket fits: all scores at the first digit, or a last rounding at a later one.
+                return bound + (1 << (shift + width));
+            }
+        }
+        bound |= (bucket as u32) << shift;
+        let mut kept = 0;
+        for i in 0..count {
+            let key = bits[i];
+            bits[kept] = key;
+            kept += usize::from(digit(key) == bucket);
+        }
+        count = kept;
+    }
+    bound
+}
+
+multiversion! {
+    fn mark(scores: &[f32], bound: u32, mask: &mut [u32]) {
+        for (scores, word) in scores.chunks(32).zip(mask) {
+            let mut bits = 0u32;
+            for (bit, score) in scores.iter().enumerate() {
+                bits |= u32::from(magnitude(*score) < bound) << bit;
+            }
+            *word = bits;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// Sets the bits of the smallest scores of every row, as long as they stay together within a share of the
+// row's sum; clears all others. Scores are not negative; equal ones go together. A workgroup for every row.
+//
+// Bisection: the bits of a number without a sign order as it does, so a bound is found bit by bit.
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    share: f32,
+    // The first row of the scores and the mask in their panels.
+    scores_row: u32,
+    mask_row: u32,
+}
+
+@group(0) @binding(0) var<storage, read> scores: array<u32>;
+@group(0) @binding(1) var<storage, read_write> mask: array<u32>;
+var<immediate> p: Params;
+
+const SIZE = 256u;
+var<workgroup> partial: array<f32, SIZE>;
+
+// The sum of the row's scores whose bits are below a bound, in a fixed order: a greater bound never gives
+// a smaller sum.
+fn mass(start: u32, bound: u32, invocation: u32) -> f32 {
+    var sum = 0.0;
+    for (var column = invocation; column < p.cols; column += SIZE) {
+        let bits = scores[start + column] & 0x7fffffffu;
+        sum += select(0.0, bitcast<f32>(bits), bits < bound);
+    }
+    // The last result is read by all before it is written over.
+    workgroupBarrier();
+    partial[invocation] = sum;
+    workgroupBarrier();
+    for (var half = SIZE / 2u; half > 0u; half >>= 1u) {
+        if invocation < half {
+            partial[invocation] += partial[invocation + half];
+        }
+        workgroupBarrier();
+    }
+    return partial[0];
+}
+
+@compute @workgroup_size(SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let row = workgroup.x + workgroup.y * workgroups.x;
+    if row >= p.rows {
+        return;
+    }
+    let start = (p.scores_row + row) * p.cols;
+    let limit = p.share * mass(start, 0x80000000u, invocation);
+    var bound = 0u;
+    for (var bit = 0x40000000u; bit > 0u; bit >>= 1u) {
+        if mass(start, bound | bit, invocation) <= limit {
+            bound |= bit;
+        }
+    }
+    // Infinity and NaN in the sum: nothing is selected.
+    if (bitcast<u32>(limit) & 0x7f800000u) == 0x7f800000u {
+        bound = 0u;
+    }
+    let words = (p.cols + 31u) / 32u;
+    for (var word = invocation; word < words; word += SIZE) {
+        var bits = 0u;
+        let columns = min(32u, p.cols - word * 32u);
+        for (var bit = 0u; bit < columns; bit++) {
+            bits |= u32((scores[start + word * 32u + bit] & 0x7fffffffu) < bound) << bit;
+        }
+        mask[(p.mask_row + row) * words + word] = bits;
+    }
+}

@@ -1,0 +1,98 @@
+//! The mask of the smallest scores of every row.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use crate::{
+    Access, Kernel,
+    order::{key, select},
+    parallel::with_scratch,
+    simd::multiversion,
+};
+
+/// Bindings: scores f32, mask u32. A workgroup for every row.
+pub const KERNEL: Kernel = Kernel {
+    name: "select_rows",
+    wgsl: include_str!("select_rows.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// How many of a row are selected.
+    pub count: u32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+}
+
+/// Sets the bits of the `count` smallest scores of every row and clears all others: scores `[rows, cols]`,
+/// mask `[rows, ⌈cols / 32⌉]`. Ties go to the lower column; NaN is greater than all.
+///
+/// # Panics
+/// `count` is over `cols`, or the slices are not of fitting sizes.
+pub fn cpu(scores: &[f32], cols: usize, count: usize, mask: &mut [u32]) {
+    assert!(count <= cols, "no more than a row's scores");
+    if cols == 0 {
+        return;
+    }
+    let words = cols.div_ceil(32);
+    assert_eq!(scores.len() / cols * words, mask.len(), "mask is [rows, ⌈cols / 32⌉]");
+    let tasks = scores.par_chunks_exact(cols).zip(mask.par_chunks_exact_mut(words));
+    tasks.with_min_len((16 * 1024 / cols).max(1)).for_each(|(scores, mask)| {
+        if count == 0 || count == cols {
+            fill(mask, cols, count == cols);
+            return;
+        }
+        with_scratch(2 * cols, |scratch| {
+            let (keys, work) = bytemuck::cast_slice_mut::<_, u32>(scratch).split_at_mut(cols);
+            keys_of(scores, keys);
+            work.copy_from_slice(keys);
+            let (threshold, below) = select(work, count - 1);
+            mark(keys, threshold, count - below, mask);
+        });
+    });
+}
+
+/// Clears or sets every bit that stands for a column.
+pub(crate) fn fill(mask: &mut [u32], cols: usize, set: bool) {
+    mask.fill(if set { u32::MAX } else { 0 });
+    if let (true, Some(last)) = (set && !cols.is_multiple_of(32), mask.last_mut()) {
+        *last = (1 << (cols % 32)) - 1;
+    }
+}
+
+multiversion! {
+    pub(crate) fn keys_of(scores: &[f32], keys: &mut [u32]) {
+        for (score, out) in scores.iter().zip(keys) {
+            *out = key(*score);
+        }
+    }
+}
+
+multiversion! {
+    /// Sets the bits of the keys below the threshold and of the first `ties` equal to it.
+    fn mark(keys: &[u32], threshold: u32, ties: usize, mask: &mut [u32]) {
+        let mut ties = ties as u32;
+        for (keys, word) in keys.chunks(32).zip(mask) {
+            let (mut less, mut equal) = (0u32, 0u32);
+            for (bit, key) in keys.iter().enumerate() {
+                less |= u32::from(*key < threshold) << bit;
+                equal |= u32::from(*key == threshold) << bit;
+            }
+            while equal.count_ones() > ties {
+                equal &= !(1 << (31 - equal.leading_zeros()));
+            }
+            ties -= equal.count_ones();
+            *word = less | equal;
+        }
+    }
+}

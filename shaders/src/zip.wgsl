@@ -1,0 +1,67 @@
+// out[r, c] = f(a[r, c]) ∘ (alpha · b), where b is [r, c], [c], [r] or a number.
+
+// 0: a, 1: |a|, 2: a², 3: √a, 4: 1 / a
+override F: u32 = 0u;
+// 0: +, 1: −, 2: ·, 3: /
+override OP: u32 = 0u;
+// 0: b is as large as a, 1: b is a row, 2: b is a column, 3: b is a number
+override REPEAT: u32 = 0u;
+
+struct Params {
+    count: u32,
+    cols: u32,
+    // The first row of a, b (where it has rows) and out in their panels.
+    a_row: u32,
+    b_row: u32,
+    out_row: u32,
+    alpha: f32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+var<immediate> p: Params;
+
+const SIZE = 256u;
+const PER_INVOCATION = 8u;
+
+fn f(v: f32) -> f32 {
+    switch F {
+        case 1u: { return abs(v); }
+        case 2u: { return v * v; }
+        case 3u: { return sqrt(v); }
+        case 4u: { return 1.0 / v; }
+        default: { return v; }
+    }
+}
+
+fn op(left: f32, right: f32) -> f32 {
+    switch OP {
+        case 1u: { return left - right; }
+        case 2u: { return left * right; }
+        case 3u: { return left / right; }
+        default: { return left + right; }
+    }
+}
+
+fn load_b(i: u32) -> f32 {
+    switch REPEAT {
+        case 1u: { return b[i % p.cols]; }
+        case 2u: { return b[p.b_row + i / p.cols]; }
+        case 3u: { return b[0]; }
+        default: { return b[p.b_row * p.cols + i]; }
+    }
+}
+
+@compute @workgroup_size(SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let first = (workgroup.x + workgroup.y * workgroups.x) * SIZE * PER_INVOCATION;
+    // `first` is past the last element in the workgroups that folding added.
+    for (var i = first + invocation; i < min(first + SIZE * PER_INVOCATION, p.count); i += SIZE) {
+        out[p.out_row * p.cols + i] = op(f(a[p.a_row * p.cols + i]), p.alpha * load_b(i));
+    }
+}

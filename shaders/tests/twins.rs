@@ -1,0 +1,208 @@
+//! The CPU twins against plain f64 computations, on odd shapes.
+
+mod common;
+
+use common::{Random, assert_close, floats};
+use espalier_shaders::*;
+use half::{bf16, f16};
+
+#[test]
+fn linear_agrees_with_f64() {
+    let mut random = Random::new(1);
+    for (tokens, inputs, outputs) in [
+        (1, 1, 1),
+        (1, 70, 33),
+        (5, 64, 7),
+        (7, 129, 130),
+        (65, 200, 257),
+        (1030, 33, 131),
+        (9, 2100, 20),
+        (8, 0, 3),
+    ] {
+        let x = random.normal(tokens * inputs);
+        let bias = random.normal(outputs);
+        let start = random.normal(tokens * outputs);
+        let weight = random.normal(outputs * inputs);
+        let half: Vec<f16> = weight.iter().map(|x| f16::from_f32(*x)).collect();
+        let brain: Vec<bf16> = weight.iter().map(|x| bf16::from_f32(*x)).collect();
+        for w in [Floats::F32(&weight), Floats::F16(&half), Floats::BF16(&brain)] {
+            let wide = w.to_vec();
+            for (bias, accumulate) in [(None, false), (Some(&bias), false), (None, true), (Some(&bias), true)]
+            {
+                let mut y = if accumulate { start.clone() } else { vec![f32::NAN; start.len()] };
+                let shape = (tokens, inputs, outputs);
+                linear::cpu(&x, w, bias.map(|bias| Floats::F32(bias)), accumulate, shape, &mut y);
+                let expected = (0..tokens * outputs).map(|i| {
+                    let (token, output) = (i / outputs, i % outputs);
+                    let mut sum = if accumulate { f64::from(start[i]) } else { 0.0 };
+                    sum += bias.map_or(0.0, |bias| f64::from(bias[output]));
+                    sum + (0..inputs)
+                        .map(|k| f64::from(x[token * inputs + k]) * f64::from(wide[output * inputs + k]))
+                        .sum::<f64>()
+                });
+                assert_close(&y, expected, 3e-5, &format!("{shape:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_does_not_depend_on_threads() {
+    let mut random = Random::new(2);
+    let (tokens, inputs, outputs) = (300, 500, 700);
+    let (x, w) = (random.normal(tokens * inputs), random.normal(outputs * inputs));
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut y = vec![0.0; tokens * outputs];
+        pool.install(|| linear::cpu(&x, Floats::F32(&w), None, false, (tokens, inputs, outputs), &mut y));
+        y
+    };
+    assert!(run(1) == run(3));
+}
+
+#[test]
+fn attention_agrees_with_f64() {
+    use attention::{Shape, Span};
+    let mut random = Random::new(3);
+    for (heads, kv_heads, head_dim, window) in
+        [(1, 1, 4, None), (4, 2, 16, None), (6, 2, 20, Some(3)), (3, 1, 64, Some(100)), (2, 2, 33, Some(1))]
+    {
+        let shape = Shape { heads, kv_heads, head_dim, scale: 0.3, window };
+        let span = |query_start, queries, key_start, keys| Span { query_start, queries, key_start, keys };
+        let spans = [span(0, 1, 0, 1), span(1, 70, 1, 70), span(71, 3, 71, 300), span(74, 200, 371, 200)];
+        let (queries, keys) = (274, 571);
+        let q = random.normal(queries * heads * head_dim);
+        let k = random.normal(keys * kv_heads * head_dim);
+        let v = random.normal(keys * kv_heads * head_dim);
+        let mut out = vec![f32::NAN; q.len()];
+        attention::cpu(&q, &k, &v, &shape, &spans, &mut out);
+        let mut expected = vec![0.0; q.len()];
+        for span in spans {
+            for query in 0..span.queries {
+                let position = span.keys - span.queries + query;
+                let oldest = (position + 1).saturating_sub(window.unwrap_or(position + 1));
+                for head in 0..heads {
+                    let q_at = ((span.query_start + query) * heads + head) * head_dim;
+                    let k_at = |key| ((span.key_start + key) * kv_heads + head * kv_heads / heads) * head_dim;
+                    let score = |key| {
+                        let dot: f64 =
+                            (0..head_dim).map(|i| f64::from(q[q_at + i]) * f64::from(k[k_at(key) + i])).sum();
+                        (dot * f64::from(shape.scale)).exp()
+                    };
+                    let total: f64 = (oldest..=position).map(score).sum();
+                    for key in oldest..=position {
+                        for i in 0..head_dim {
+                            expected[q_at + i] += score(key) / total * f64::from(v[k_at(key) + i]);
+                        }
+                    }
+                }
+            }
+        }
+        assert_close(&out, expected, 3e-6, &format!("{shape:?}"));
+    }
+}
+
+#[test]
+fn attention_survives_great_scores() {
+    use attention::{Shape, Span};
+    let shape = Shape { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, window: None };
+    let span = Span { query_start: 0, queries: 200, key_start: 0, keys: 200 };
+    let q = vec![300.0; 400];
+    let k: Vec<f32> = (0..400).map(|i| i as f32 / 10.0).collect();
+    let v: Vec<f32> = (0..400).map(|i| i as f32).collect();
+    let mut out = vec![f32::NAN; 400];
+    attention::cpu(&q, &k, &v, &shape, &[span], &mut out);
+    // The last key outweighs the others by e^120 and more.
+    assert_close(&out, v.iter().map(|v| f64::from(*v)), 1e-6, "great scores");
+}
+
+#[test]
+fn rms_norm_agrees_with_f64() {
+    let mut random = Random::new(4);
+    for (rows, cols) in [(1, 1), (3, 31), (20, 768), (5, 1000)] {
+        let (x, weight) = (random.normal(rows * cols), random.normal(cols));
+        let weight: Vec<bf16> = weight.iter().map(|x| bf16::from_f32(*x)).collect();
+        let mut y = vec![f32::NAN; rows * cols];
+        rms_norm::cpu(&x, Floats::BF16(&weight), 1e-5, cols, &mut y);
+        let expected = (0..rows * cols).map(|i| {
+            let row = &x[i / cols * cols..][..cols];
+            let mean = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / cols as f64;
+            f64::from(x[i]) / (mean + f64::from(1e-5f32)).sqrt() * weight[i % cols].to_f64()
+        });
+        assert_close(&y, expected, 1e-6, "rms_norm");
+    }
+}
+
+#[test]
+fn rope_turns_the_halves() {
+    let mut random = Random::new(5);
+    let (tokens, heads, head_dim) = (5, 3, 6);
+    let x = random.normal(tokens * heads * head_dim);
+    let table = random.normal(9 * head_dim);
+    let positions = [8, 0, 3, 3, 1];
+    let mut y = x.clone();
+    rope::cpu(&mut y, heads * head_dim, head_dim, &table, &positions);
+    let expected = (0..x.len()).map(|i| {
+        let (token, head_start, lane) = (i / (heads * head_dim), i / head_dim * head_dim, i % head_dim);
+        let row = &table[positions[token] as usize * head_dim..][..head_dim];
+        let (pair, half) = (lane % (head_dim / 2), head_dim / 2);
+        let (left, right) = (f64::from(x[head_start + pair]), f64::from(x[head_start + pair + half]));
+        let (cos, sin) = (f64::from(row[pair]), f64::from(row[pair + half]));
+        if lane < half { left * cos - right * sin } else { right * cos + left * sin }
+    });
+    assert_close(&y, expected, 1e-6, "rope");
+}
+
+#[test]
+fn silu_mul_agrees_with_f64() {
+    let mut random = Random::new(6);
+    let mut gate = random.normal(20_001);
+    gate[..4].copy_from_slice(&[-90.0, 90.0, -1000.0, 1000.0]);
+    let up = random.normal(20_001);
+    let mut y = gate.clone();
+    silu_mul::cpu(&mut y, &up);
+    let expected = gate.iter().zip(&up).map(|(g, u)| {
+        let (g, u) = (f64::from(*g), f64::from(*u));
+        g / (1.0 + (-g).exp()) * u
+    });
+    assert_close(&y, expected, 1e-6, "silu_mul");
+}
+
+#[test]
+fn cross_entropy_agrees_with_f64() {
+    let mut random = Random::new(7);
+    for (tokens, vocab) in [(1, 1), (9, 77), (3, 32_000)] {
+        let mut logits = random.normal(tokens * vocab);
+        logits.iter_mut().for_each(|x| *x *= 20.0);
+        let targets: Vec<u32> = (0..tokens).map(|_| random.below(vocab) as u32).collect();
+        let mut loss = vec![f32::NAN; tokens];
+        cross_entropy::cpu(&logits, vocab, &targets, &mut loss);
+        let expected = (0..tokens).map(|t| {
+            let row = &logits[t * vocab..][..vocab];
+            let max = row.iter().fold(f64::MIN, |a, b| a.max(f64::from(*b)));
+            let sum: f64 = row.iter().map(|x| (f64::from(*x) - max).exp()).sum();
+            sum.ln() + max - f64::from(row[targets[t] as usize])
+        });
+        assert_close(&loss, expected, 1e-5, "cross_entropy");
+    }
+}
+
+#[test]
+fn convert_covers_every_pair_of_types() {
+    let mut random = Random::new(8);
+    let x = random.normal(40_001);
+    let half: Vec<f16> = x.iter().map(|x| f16::from_f32(*x)).collect();
+    let brain: Vec<bf16> = x.iter().map(|x| bf16::from_f32(*x)).collect();
+    for x in [Floats::F32(&x), Floats::F16(&half), Floats::BF16(&brain)] {
+        let wide = floats(x);
+        let mut out = vec![f32::NAN; wide.len()];
+        convert::cpu(x, FloatsMut::F32(&mut out));
+        assert!(out == wide);
+        let mut out = vec![f16::NAN; wide.len()];
+        convert::cpu(x, FloatsMut::F16(&mut out));
+        assert!(out.iter().zip(&wide).all(|(out, x)| *out == f16::from_f32(*x)));
+        let mut out = vec![bf16::NAN; wide.len()];
+        convert::cpu(x, FloatsMut::BF16(&mut out));
+        assert!(out.iter().zip(&wide).all(|(out, x)| *out == bf16::from_f32(*x)));
+    }
+}
