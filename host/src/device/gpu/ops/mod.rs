@@ -11,9 +11,6 @@ pub mod select;
 
 use crate::device::{DType, DeviceError, Result};
 
-/// Any floating-point type.
-pub const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
-
 /// The number of a floating-point type in the kernels' override constants.
 pub fn dtype_constant(dtype: DType) -> f64 {
     match dtype {
