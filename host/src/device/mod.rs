@@ -155,23 +155,17 @@ pub trait Device: Send + Sync {
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()>;
 
     /// The value at place `k`, from 0, of the sorted scores, none negative: out `[1, 1]` or `[rows, 1]`.
-    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()>;
 
     /// Sets the bits of scores that are at most their threshold, clears all others; thresholds `[1, 1]` or
     /// `[rows, 1]`, mask `[rows, ⌈cols / 32⌉]` u32.
-    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()>;
 
     // Linear algebra, f32.
 
     /// `gram += xᵀx`: x `[tokens, cols]`, gram `[cols, cols]`, both halves of which are filled. One half is
     /// computed, in a fixed order.
-    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()>;
 
     /// `c = alpha · a · b + beta · c` on the rectangle of `c` that starts at `to` (row, column) and has the
     /// product's shape. With `beta` 0, what `c` held does not matter, were it NaN.
@@ -183,53 +177,35 @@ pub trait Device: Send + Sync {
         beta: f32,
         c: &mut Tensor,
         to: (usize, usize),
-    ) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    ) -> Result<()>;
 
     /// Copies a rectangle of one tensor to the place `to` (row, column) of another of the same type. Not
     /// transposed.
-    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()>;
 
     /// `out = xᵀ`
-    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
 
     /// `out = J x J`: the order of rows and of columns reversed.
-    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
 
     /// `out[0, j] = x[j, j]` of a square matrix.
-    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
 
     /// `x[j, j] += d[0, j]` of a square matrix, in place.
-    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()>;
 
     /// `out = L`, lower triangular with `L Lᵀ = x`, its upper half 0. Reads the lower half of `x`.
     ///
     /// # Errors
     /// [`DeviceError::NotPositiveDefinite`].
-    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
 
     /// `out = L⁻¹` of a lower triangular `l`; the upper half of `out` is 0.
-    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()>;
 
     /// `b = L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, in place, of a lower triangular `l`.
-    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()>;
 
     /// Runs a plugin's own kernel. Every binding is a whole tensor, which must fit one binding; those of
     /// [`Access::Write`](espalier_sdk::Access::Write) are given as such.
@@ -239,9 +215,7 @@ pub trait Device: Send + Sync {
         bindings: &mut [Binding],
         params: &[u8],
         workgroups: u32,
-    ) -> Result<()> {
-        Err(DeviceError::Unsupported("not on this device".to_owned()))
-    }
+    ) -> Result<()>;
 }
 
 /// A rectangle of a matrix, or its transpose, as an operand.
