@@ -1,13 +1,14 @@
-//! Causal attention that streams over the keys.
+//! Causal attention with grouped heads and a sliding window, over sequences laid end to end.
 
-use crate::{Access, Kernel};
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
 use crate::{
+    Access, Kernel,
     parallel::{Disjoint, with_scratch},
     product::{Operand, product},
     simd::{LANES, exp, maximum, multiversion, pairwise},
 };
-use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
 
 /// Bindings: q, k, v f32; tiles, [`Tile`]; out f32; state f32, two numbers for every query and head. A
 /// workgroup for every tile and head.
@@ -20,13 +21,13 @@ pub const KERNEL: Kernel = Kernel {
     params: size_of::<Params>() as u32,
 };
 
-/// Queries of a tile.
-pub const TILE_QUERIES: usize = 64;
+/// Queries of a [`Tile`].
+pub const QUERIES_PER_TILE: usize = 64;
 
 /// The most elements of a head.
 pub const MAX_HEAD_DIM: usize = 256;
 
-/// Up to [`TILE_QUERIES`] queries of a sequence.
+/// Up to [`QUERIES_PER_TILE`] queries of a sequence.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Tile {
@@ -105,7 +106,7 @@ pub struct Span {
 
 /// A task's queries, and how many keys it meets at a time: the tile of scores then stays in the
 /// first-level cache's reach, and both products are large enough to run at full speed.
-const TASK_QUERIES: usize = 64;
+const TILE_QUERIES: usize = 64;
 const TILE_KEYS: usize = 128;
 
 /// Attention of every span for itself: q and out `[queries, heads · head_dim]`, k and v
@@ -126,7 +127,7 @@ pub fn cpu(q: &[f32], k: &[f32], v: &[f32], shape: &Shape, spans: &[Span], out: 
     let mut tiles = Vec::new();
     for span in spans {
         assert!(span.queries <= span.keys, "every query is a key's position");
-        for first in (0..span.queries).step_by(TASK_QUERIES) {
+        for first in (0..span.queries).step_by(TILE_QUERIES) {
             tiles.push((span, first));
         }
     }
@@ -135,9 +136,9 @@ pub fn cpu(q: &[f32], k: &[f32], v: &[f32], shape: &Shape, spans: &[Span], out: 
     (0..tiles.len() * shape.heads).into_par_iter().with_max_len(1).for_each(|task| {
         let (span, first) = tiles[task / shape.heads];
         let head = task % shape.heads;
-        let count = TASK_QUERIES.min(span.queries - first);
-        with_scratch(TASK_QUERIES * (TILE_KEYS + shape.head_dim), |scratch| {
-            let (scores, sums) = scratch.split_at_mut(TASK_QUERIES * TILE_KEYS);
+        let count = TILE_QUERIES.min(span.queries - first);
+        with_scratch(TILE_QUERIES * (TILE_KEYS + shape.head_dim), |scratch| {
+            let (scores, sums) = scratch.split_at_mut(TILE_QUERIES * TILE_KEYS);
             let totals = tile(q, k, v, shape, span, head, first..first + count, scores, sums);
             for row in 0..count {
                 let start = (span.query_start + first + row) * width + head * shape.head_dim;
@@ -164,7 +165,7 @@ fn tile(
     queries: std::ops::Range<usize>,
     scores: &mut [f32],
     sums: &mut [f32],
-) -> [f32; TASK_QUERIES] {
+) -> [f32; TILE_QUERIES] {
     let Shape { heads, kv_heads, head_dim, scale, window } = *shape;
     let (query_stride, key_stride) = (heads * head_dim, kv_heads * head_dim);
     let key_head = head / (heads / kv_heads) * head_dim;
@@ -176,8 +177,8 @@ fn tile(
     let oldest = |p: usize| (p + 1).saturating_sub(window.unwrap_or(usize::MAX));
     let first_position = span.keys - span.queries + queries.start;
     let end = first_position + queries.len();
-    let mut greatest = [f32::NEG_INFINITY; TASK_QUERIES];
-    let mut totals = [0.0; TASK_QUERIES];
+    let mut greatest = [f32::NEG_INFINITY; TILE_QUERIES];
+    let mut totals = [0.0; TILE_QUERIES];
     let sums = &mut sums[..queries.len() * head_dim];
     sums.fill(0.0);
     for first_key in (oldest(first_position)..end).step_by(TILE_KEYS) {

@@ -1,9 +1,9 @@
-//! Conversion between floating-point types, and copies of ranges that are no whole words.
+//! Conversion between the floating-point types of checkpoints.
 
-use crate::{Access, Kernel};
-use crate::{Floats, FloatsMut};
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
+
+use crate::{Access, Floats, FloatsMut, Kernel};
 
 /// Bindings: x, out. A workgroup for every [`WORDS_PER_WORKGROUP`] words of the output.
 ///

@@ -1,9 +1,12 @@
-//! The loss of predicted tokens.
+//! The loss of every token: `logsumexp(logits) − logits[target]`.
 
-use crate::simd::{LANES, exp, maximum, multiversion, pairwise};
-use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
+
+use crate::{
+    Access, Kernel,
+    simd::{LANES, exp, maximum, multiversion, pairwise},
+};
 
 /// Bindings: logits f32, targets u32, loss f32. A workgroup for every row.
 pub const KERNEL: Kernel = Kernel {

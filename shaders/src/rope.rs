@@ -1,9 +1,9 @@
-//! Rotary embedding in the half-split layout.
+//! Rotary position embedding in the half-split layout of Hugging Face's LLaMA.
 
-use crate::simd::multiversion;
-use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
+
+use crate::{Access, Kernel, simd::multiversion};
 
 /// Bindings: x f32, in place; table f32, cosines left and sines right; positions u32. A workgroup for
 /// every [`PER_WORKGROUP`] pairs of elements.

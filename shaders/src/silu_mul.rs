@@ -1,9 +1,12 @@
-//! The gate of the feed-forward layer.
+//! `gate = silu(gate) · up`, the gated activation of LLaMA's feed-forward layer.
 
-use crate::simd::{exp, multiversion};
-use crate::{Access, Kernel};
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
+
+use crate::{
+    Access, Kernel,
+    simd::{exp, multiversion},
+};
 
 /// Bindings: gate f32, in place; up f32. A workgroup for every [`PER_WORKGROUP`] elements.
 pub const KERNEL: Kernel = Kernel {

@@ -123,10 +123,10 @@ def main():
         return
 
     text = (DATA / "text_evaluation.txt").read_text()
-    text_ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    text_ids = tokenizer(text, verbose=False)["input_ids"]
     dense = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).eval()
     expected = dict(
-        protocol="text_evaluation.txt tokenised whole without special tokens, cut into windows of `seqlen` tokens, "
+        protocol="text_evaluation.txt tokenised whole with the tokenizer's special tokens, cut into windows of `seqlen` tokens, "
                  "tail dropped; exp of the mean over windows of the mean loss of a window's tokens from its second on",
         versions=dict(torch=torch.__version__, transformers=transformers.__version__),
         seqlen=SEQLEN, tokens=len(text_ids), windows=len(text_ids) // SEQLEN,

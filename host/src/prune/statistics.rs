@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The statistics of one input, shared by the layers that read it.
-pub struct Measured {
+pub(super) struct Measured {
     /// Tokens measured.
     pub tokens: usize,
     /// Features that were 0 for every token.

@@ -1,6 +1,8 @@
 //! The kernels of the forward pass on a GPU, against references in f64: odd shapes, every weight type,
 //! tensors of several panels, outputs and guard words that hold NaN before.
 
+mod attention;
+mod convert;
 mod linear;
 mod memory;
 mod rows;

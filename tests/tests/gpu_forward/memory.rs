@@ -41,7 +41,7 @@ fn a_row_larger_than_a_panel_is_an_error() {
 fn bytes_of_the_wrong_length_are_an_error() {
     let gpu = TestGpu::open(None);
     let error = gpu.upload(DType::F32, 2, 2, vec![0; 15].into()).expect_err("15 bytes");
-    assert_eq!(error.to_string(), "upload: a tensor [2, 2] of f32 takes 16 bytes, but 15 were given");
+    assert_eq!(error.to_string(), "upload: a f32 tensor [2, 2] has 16 bytes, but there are 15");
 }
 
 #[test]

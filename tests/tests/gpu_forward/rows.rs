@@ -27,3 +27,120 @@ fn rms_norm_of_odd_rows() {
         }
     }
 }
+
+#[test]
+fn silu_of_all_sizes() {
+    for limit in PANEL_LIMITS {
+        let gpu = TestGpu::open(limit);
+        for (rows, cols) in [(1, 1), (3, 17), (31, 64), (65, 127), (200, 31), (2, 1000)] {
+            let mut gate: Vec<f32> = noise(1, rows * cols).iter().map(|x| 20.0 * x).collect();
+            let special = [0.0, -0.0, 1e-30, -90.0, -1e30, 1e30, 88.8, -88.8];
+            for (gate, special) in gate.iter_mut().zip(special) {
+                *gate = special;
+            }
+            let up = noise(2, rows * cols);
+            let mut gate_tensor = gpu.f32(rows, cols, &gate);
+            gpu.silu_mul(&mut gate_tensor, &gpu.f32(rows, cols, &up)).expect("it runs");
+            for (i, got) in gpu.output(&gate_tensor).into_iter().enumerate() {
+                let x = f64::from(gate[i]);
+                let want = x / (1.0 + (-x).exp()) * f64::from(up[i]);
+                close(got, want, 1e-5 * want.abs() + 1e-30, || format!("silu({x}) * {}", up[i]));
+            }
+        }
+    }
+}
+
+#[test]
+fn silu_keeps_what_is_no_number() {
+    let gpu = TestGpu::open(None);
+    let mut gate = gpu.f32(1, 3, &[f32::NAN, 1.0, 2.0]);
+    gpu.silu_mul(&mut gate, &gpu.f32(1, 3, &[1.0, f32::NAN, 1.0])).expect("it runs");
+    let got = gpu.output(&gate);
+    assert!(got[0].is_nan() && got[1].is_nan() && got[2] > 1.0, "{got:?}");
+}
+
+#[test]
+fn cross_entropy_of_odd_vocabularies() {
+    for limit in [None, Some(2400)] {
+        let gpu = TestGpu::open(limit);
+        for (rows, vocab) in [(1, 1), (3, 17), (31, 64), (65, 127), (4, 300), (130, 512), (2, 600)] {
+            let logits: Vec<f32> = noise(1, rows * vocab).iter().map(|x| 30.0 * x).collect();
+            let targets: Vec<u32> = (0..rows).map(|row| (row * 7 % vocab) as u32).collect();
+            let targets_tensor = (&*gpu as &dyn Device).from_u32(&targets).expect("it is uploaded");
+            let mut loss = gpu.unwritten(rows, 1);
+            gpu.cross_entropy(&gpu.f32(rows, vocab, &logits), &targets_tensor, &mut loss).expect("it runs");
+            for (row, got) in gpu.output(&loss).into_iter().enumerate() {
+                let logits = &logits[row * vocab..(row + 1) * vocab];
+                let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = logits.iter().map(|&x| f64::from(x - highest).exp()).sum();
+                let want = sum.ln() + f64::from(highest) - f64::from(logits[targets[row] as usize]);
+                close(got, want, 1e-5 + 1e-6 * want, || format!("row {row} of {rows}x{vocab}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_of_a_large_vocabulary() {
+    let gpu = TestGpu::open(None);
+    let (rows, vocab) = (3, 128_256);
+    let logits = noise(1, rows * vocab);
+    let targets = (&*gpu as &dyn Device).from_u32(&[0, 77_777, 128_255]).expect("it is uploaded");
+    let mut loss = gpu.unwritten(rows, 1);
+    gpu.cross_entropy(&gpu.f32(rows, vocab, &logits), &targets, &mut loss).expect("it runs");
+    for (row, (got, target)) in gpu.output(&loss).into_iter().zip([0, 77_777, 128_255]).enumerate() {
+        let logits = &logits[row * vocab..(row + 1) * vocab];
+        let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
+        close(got, sum.ln() - f64::from(logits[target]), 1e-5, || format!("row {row}"));
+    }
+}
+
+#[test]
+fn cross_entropy_of_extreme_logits() {
+    let gpu = TestGpu::open(None);
+    let logits = [[1e30, -1e30, 0.0], [f32::NEG_INFINITY, 0.0, 0.0], [f32::NAN, 0.0, 0.0], [0.0, 0.0, 0.0]];
+    let targets = (&*gpu as &dyn Device).from_u32(&[0, 1, 1, 3]).expect("it is uploaded");
+    let mut loss = gpu.unwritten(4, 1);
+    gpu.cross_entropy(&gpu.f32(4, 3, logits.as_flattened()), &targets, &mut loss).expect("it runs");
+    let got = gpu.output(&loss);
+    assert_eq!(got[0], 0.0);
+    close(got[1], 2.0_f64.ln(), 1e-6, || "two equal logits".to_owned());
+    assert!(got[2].is_nan(), "a logit that is no number: {}", got[2]);
+    assert!(got[3].is_nan(), "a target that there is not: {}", got[3]);
+}
+
+#[test]
+fn rope_turns_pairs() {
+    // 48-byte rows of the table in the second case: it has many panels too.
+    for limit in [None, Some(600)] {
+        let gpu = TestGpu::open(limit);
+        for (tokens, heads, head_dim) in [(1, 1, 2), (3, 5, 12), (31, 2, 64), (65, 3, 10), (200, 1, 6)] {
+            let positions: Vec<u32> = (0..tokens).map(|token| (token * 13 % 50) as u32).collect();
+            let angle = |position: usize, i: usize| {
+                position as f64 / 1000.0_f64.powf(2.0 * i as f64 / head_dim as f64)
+            };
+            let table: Vec<f32> = (0..50 * head_dim)
+                .map(|at| {
+                    let (position, column, half) = (at / head_dim, at % head_dim, head_dim / 2);
+                    let angle = angle(position, column % half);
+                    (if column < half { angle.cos() } else { angle.sin() }) as f32
+                })
+                .collect();
+            let x = noise(1, tokens * heads * head_dim);
+            let mut x_tensor = gpu.f32(tokens, heads * head_dim, &x);
+            let positions_tensor = (&*gpu as &dyn Device).from_u32(&positions).expect("it is uploaded");
+            let table = gpu.f32(50, head_dim, &table);
+            gpu.rope(&mut x_tensor, head_dim, &table, &positions_tensor).expect("it runs");
+            for (at, got) in gpu.output(&x_tensor).into_iter().enumerate() {
+                let (token, column, half) = (at / (heads * head_dim), at % head_dim, head_dim / 2);
+                let (sin, cos) = angle(positions[token] as usize, column % half).sin_cos();
+                let want = if column < half {
+                    f64::from(x[at]) * cos - f64::from(x[at + half]) * sin
+                } else {
+                    f64::from(x[at]) * cos + f64::from(x[at - half]) * sin
+                };
+                close(got, want, 1e-6, || format!("element {at} of {tokens}x{heads}x{head_dim}"));
+            }
+        }
+    }
+}

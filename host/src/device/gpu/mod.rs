@@ -32,6 +32,7 @@ pub struct Gpu {
     info: DeviceInfo,
     context: Context,
     tiles: ops::attention::TileCache,
+    plugin_kernels: ops::plugin::PluginKernels,
 }
 
 impl DeviceInfo {
@@ -64,7 +65,12 @@ impl Gpu {
     pub fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
         let info = DeviceInfo::of_adapter(adapter.report());
         let context = Context::open(adapter, options)?;
-        Ok(Self { info, context, tiles: ops::attention::TileCache::default() })
+        Ok(Self {
+            info,
+            context,
+            tiles: ops::attention::TileCache::default(),
+            plugin_kernels: Default::default(),
+        })
     }
 
     /// Whether no kernel wrote past the end of a tensor; see [`GpuOptions::guard_bytes`].
@@ -237,6 +243,6 @@ impl Device for Gpu {
         params: &[u8],
         workgroups: u32,
     ) -> Result<()> {
-        ops::run::run(&self.context, kernel, bindings, params, workgroups)
+        ops::plugin::run(&self.context, &self.plugin_kernels, kernel, bindings, params, workgroups)
     }
 }

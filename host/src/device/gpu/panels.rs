@@ -1,7 +1,7 @@
 //! A tensor's memory on the GPU: one buffer for every panel of whole rows.
 
 use super::{context::Context, pool::PooledBuffer};
-use crate::device::{DType, DeviceError, Result, Storage, Tensor};
+use crate::device::{DType, DeviceError, Result, Storage, Tensor, check};
 use std::{num::NonZeroU64, ops::Range};
 
 /// A tensor's memory: one buffer for every panel of whole rows, because an adapter binds only so much
@@ -32,6 +32,7 @@ impl Panels {
     /// # Errors
     /// A row is larger than a panel may be, or no memory is left.
     pub(super) fn allocate(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Self> {
+        check::tensor_bytes("allocate", dtype, rows, cols, None)?;
         let row_bytes = cols * dtype.size();
         if rows == 0 || row_bytes == 0 {
             return Ok(Self {

@@ -2,10 +2,10 @@
 
 use super::{memory, size};
 use crate::device::{
-    AttentionShape, DType, DeviceError, Result, Span, Tensor,
+    AttentionShape, DType, DeviceError, Result, Span, Tensor, check,
     gpu::{Context, Dispatch, panels, segments},
 };
-use espalier_shaders::attention::{KERNEL, MAX_HEAD_DIM, Params, TILE_QUERIES, Tile};
+use espalier_shaders::attention::{KERNEL, MAX_HEAD_DIM, Params, QUERIES_PER_TILE, Tile};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const NAME: &str = "attention";
@@ -44,12 +44,20 @@ pub fn attention(
     spans: &[Span],
     out: &mut Tensor,
 ) -> Result<()> {
-    check(q, k, v, shape, spans, out)?;
+    check::attention(q, k, v, shape, spans, out)?;
+    let (heads, head_dim) = (shape.heads, shape.head_dim);
+    if head_dim > MAX_HEAD_DIM {
+        return Err(DeviceError::Invalid {
+            operation: NAME,
+            message: format!(
+                "heads of {head_dim} elements; a GPU takes at most {MAX_HEAD_DIM}, so use --device cpu"
+            ),
+        });
+    }
     let tiles = cache.get(context, spans)?;
-    if tiles.rows() == 0 || shape.heads == 0 {
+    if tiles.rows() == 0 {
         return Ok(());
     }
-    let (heads, head_dim) = (shape.heads, shape.head_dim);
     let state = memory::uninitialised(context, DType::F32, q.rows(), 2 * heads)?;
     let constants =
         [("HEAD_DIM", head_dim as f64), ("ALIGNED", f64::from(u8::from(head_dim.is_multiple_of(4))))];
@@ -98,60 +106,15 @@ pub fn attention(
     Ok(())
 }
 
-fn check(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    shape: &AttentionShape,
-    spans: &[Span],
-    out: &Tensor,
-) -> Result<()> {
-    let &AttentionShape { heads, kv_heads, head_dim, window, .. } = shape;
-    for tensor in [q, k, v, out] {
-        tensor.expect_dtype(NAME, &[DType::F32])?;
-    }
-    let invalid = |message| Err(DeviceError::Invalid { operation: NAME, message });
-    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
-        return invalid(format!("{heads} query heads do not share {kv_heads} key heads evenly"));
-    }
-    if head_dim == 0 || head_dim > MAX_HEAD_DIM {
-        return invalid(format!(
-            "heads of {head_dim} elements; on a GPU they have 1 to {MAX_HEAD_DIM} (use --device cpu)"
-        ));
-    }
-    if window == Some(0) {
-        return invalid("a window of no keys".to_owned());
-    }
-    q.expect_shape(NAME, q.rows(), heads * head_dim)?;
-    out.expect_shape(NAME, q.rows(), heads * head_dim)?;
-    k.expect_shape(NAME, k.rows(), kv_heads * head_dim)?;
-    v.expect_shape(NAME, k.rows(), kv_heads * head_dim)?;
-    for span in spans {
-        let fits =
-            |start: usize, count: usize, rows: usize| start.checked_add(count).is_some_and(|end| end <= rows);
-        if span.queries > span.keys
-            || !fits(span.query_start, span.queries, q.rows())
-            || !fits(span.key_start, span.keys, k.rows())
-        {
-            return invalid(format!(
-                "{span:?} does not lie within {} rows of queries and {} rows of keys",
-                q.rows(),
-                k.rows()
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// Cuts sequences into tiles, those with the most keys first: a long one that starts last would keep the
 /// whole device waiting.
 fn cut(spans: &[Span]) -> Result<Vec<Tile>> {
     let mut tiles = Vec::new();
     for span in spans {
-        for start in (0..span.queries).step_by(TILE_QUERIES) {
+        for start in (0..span.queries).step_by(QUERIES_PER_TILE) {
             tiles.push(Tile {
                 query_row: size(NAME, span.query_start + start)?,
-                queries: size(NAME, TILE_QUERIES.min(span.queries - start))?,
+                queries: size(NAME, QUERIES_PER_TILE.min(span.queries - start))?,
                 key_row: size(NAME, span.key_start)?,
                 position: size(NAME, span.keys - span.queries + start)?,
             });

@@ -1,8 +1,8 @@
 //! Products with weights.
 
-use super::{FLOATS, dtype_constant, size};
+use super::{dtype_constant, size};
 use crate::device::{
-    DType, DeviceError, Result, Tensor,
+    Result, Tensor, check,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::linear::{ACCUMULATE, ADD_BIAS, BIAS_DTYPE_SHIFT, KERNEL, Params};
@@ -19,14 +19,7 @@ pub fn linear(
     y: &mut Tensor,
 ) -> Result<()> {
     let (tokens, ins, outs) = (x.rows(), x.cols(), w.rows());
-    x.expect_dtype(NAME, &[DType::F32])?;
-    w.expect_dtype(NAME, &FLOATS)?;
-    y.expect_dtype(NAME, &[DType::F32])?;
-    w.expect_shape(NAME, outs, ins)?;
-    y.expect_shape(NAME, tokens, outs)?;
-    if ins == 0 {
-        return Err(DeviceError::Invalid { operation: NAME, message: "the layer has no inputs".to_owned() });
-    }
+    check::linear(x, w, bias, y)?;
     if y.elements() == 0 {
         return Ok(());
     }
@@ -34,8 +27,6 @@ pub fn linear(
     // Without a bias its binding takes w, which is not read there.
     let mut bias_binding = panels(NAME, w)?.binding(0);
     if let Some(bias) = bias {
-        bias.expect_dtype(NAME, &FLOATS)?;
-        bias.expect_shape(NAME, 1, outs)?;
         flags |= ADD_BIAS | (dtype_constant(bias.dtype()) as u32) << BIAS_DTYPE_SHIFT;
         bias_binding = panels(NAME, bias)?.only(NAME)?;
     }

@@ -1,8 +1,8 @@
 //! Tensors made, filled, copied and converted.
 
-use super::{FLOATS, dtype_constant, size};
+use super::{dtype_constant, size};
 use crate::device::{
-    DType, DeviceError, Result, Storage, Tensor,
+    DType, Result, Storage, Tensor, check,
     gpu::{Context, Dispatch, Panels, Segment, panels, segments},
 };
 use espalier_shaders::convert::{KERNEL, Params, WORDS_PER_WORKGROUP};
@@ -44,16 +44,7 @@ pub fn clear(context: &Context, x: &mut Tensor) -> Result<()> {
 
 /// As [`Device::upload`](crate::device::Device::upload).
 pub fn upload(context: &Context, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<Tensor> {
-    let expected = rows * cols * dtype.size();
-    if bytes.len() != expected {
-        return Err(DeviceError::Invalid {
-            operation: "upload",
-            message: format!(
-                "a tensor [{rows}, {cols}] of {dtype} takes {expected} bytes, but {} were given",
-                bytes.len()
-            ),
-        });
-    }
+    check::tensor_bytes("upload", dtype, rows, cols, Some(bytes.len()))?;
     let panels = Panels::allocate(context, dtype, rows, cols)?;
     context.write(&panels, bytes)?;
     Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
@@ -62,9 +53,7 @@ pub fn upload(context: &Context, dtype: DType, rows: usize, cols: usize, bytes: 
 /// As [`Device::convert`](crate::device::Device::convert).
 pub fn convert(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "convert";
-    x.expect_dtype(NAME, &FLOATS)?;
-    out.expect_dtype(NAME, &FLOATS)?;
-    out.expect_shape(NAME, x.rows(), x.cols())?;
+    check::convert(x, out)?;
     if x.elements() == 0 {
         return Ok(());
     }
@@ -77,14 +66,7 @@ pub fn convert(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
 /// As [`Device::copy_rows`](crate::device::Device::copy_rows).
 pub fn copy_rows(context: &Context, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "copy_rows";
-    out.expect_dtype(NAME, &[x.dtype()])?;
-    out.expect_shape(NAME, out.rows(), x.cols())?;
-    if start.checked_add(out.rows()).is_none_or(|end| end > x.rows()) {
-        return Err(DeviceError::Invalid {
-            operation: NAME,
-            message: format!("{} rows from {start} on, of a tensor of {}", out.rows(), x.rows()),
-        });
-    }
+    check::copy_rows(x, start, out)?;
     if out.elements() == 0 {
         return Ok(());
     }

@@ -6,18 +6,15 @@ pub mod factor;
 pub mod linear;
 pub mod matmul;
 pub mod memory;
+pub mod plugin;
 pub mod rank;
 pub mod rectangle;
 pub mod reduce;
 pub mod rope;
 pub mod rows;
-pub mod run;
 pub mod select;
 
 use crate::device::{DType, DeviceError, Result};
-
-/// Any floating-point type.
-pub const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
 /// The number of a floating-point type in the kernels' override constants.
 pub fn dtype_constant(dtype: DType) -> f64 {

@@ -2,7 +2,7 @@
 
 use super::size;
 use crate::device::{
-    DType, DeviceError, Result, Tensor,
+    Result, Tensor, check,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::rope::{KERNEL, PER_WORKGROUP, Params};
@@ -16,17 +16,7 @@ pub fn rope(
     positions: &Tensor,
 ) -> Result<()> {
     const NAME: &str = "rope";
-    x.expect_dtype(NAME, &[DType::F32])?;
-    table.expect_dtype(NAME, &[DType::F32])?;
-    table.expect_shape(NAME, table.rows(), head_dim)?;
-    positions.expect_dtype(NAME, &[DType::U32])?;
-    positions.expect_shape(NAME, x.rows(), 1)?;
-    if head_dim == 0 || !head_dim.is_multiple_of(2) || !x.cols().is_multiple_of(head_dim) {
-        return Err(DeviceError::Invalid {
-            operation: NAME,
-            message: format!("rows of {} elements are no heads of {head_dim}, an even number", x.cols()),
-        });
-    }
+    check::rope(x, head_dim, table, positions)?;
     if x.elements() == 0 {
         return Ok(());
     }

@@ -1,8 +1,8 @@
 //! Operations on whole rows of activations.
 
-use super::{FLOATS, dtype_constant, size};
+use super::{dtype_constant, size};
 use crate::device::{
-    DType, Result, Tensor,
+    Result, Tensor, check,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::{cross_entropy, rms_norm, silu_mul};
@@ -10,11 +10,7 @@ use espalier_shaders::{cross_entropy, rms_norm, silu_mul};
 /// As [`Device::rms_norm`](crate::device::Device::rms_norm).
 pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
     const NAME: &str = "rms_norm";
-    x.expect_dtype(NAME, &[DType::F32])?;
-    weight.expect_dtype(NAME, &FLOATS)?;
-    weight.expect_shape(NAME, 1, x.cols())?;
-    y.expect_dtype(NAME, &[DType::F32])?;
-    y.expect_shape(NAME, x.rows(), x.cols())?;
+    check::rms_norm(x, weight, y)?;
     if x.elements() == 0 {
         return Ok(());
     }
@@ -42,9 +38,7 @@ pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mu
 /// As [`Device::silu_mul`](crate::device::Device::silu_mul).
 pub fn silu_mul(context: &Context, gate: &mut Tensor, up: &Tensor) -> Result<()> {
     const NAME: &str = "silu_mul";
-    gate.expect_dtype(NAME, &[DType::F32])?;
-    up.expect_dtype(NAME, &[DType::F32])?;
-    up.expect_shape(NAME, gate.rows(), gate.cols())?;
+    check::silu_mul(gate, up)?;
     if gate.elements() == 0 {
         return Ok(());
     }
@@ -70,11 +64,7 @@ pub fn silu_mul(context: &Context, gate: &mut Tensor, up: &Tensor) -> Result<()>
 /// As [`Device::cross_entropy`](crate::device::Device::cross_entropy).
 pub fn cross_entropy(context: &Context, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
     const NAME: &str = "cross_entropy";
-    logits.expect_dtype(NAME, &[DType::F32])?;
-    targets.expect_dtype(NAME, &[DType::U32])?;
-    targets.expect_shape(NAME, logits.rows(), 1)?;
-    loss.expect_dtype(NAME, &[DType::F32])?;
-    loss.expect_shape(NAME, logits.rows(), 1)?;
+    check::cross_entropy(logits, targets, loss)?;
     if logits.elements() == 0 {
         return Ok(());
     }
