@@ -1,6 +1,7 @@
 //! Espalier's compute kernels. One kernel is one pair of files: `NAME.wgsl`, and `NAME.rs` with its CPU
 //! twin, which is also what the CPU device runs.
 
+mod dots;
 mod floats;
 mod kernel;
 mod ops;

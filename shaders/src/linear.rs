@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use crate::{
     Access, Floats, Kernel,
+    dots::dots,
     parallel::{Disjoint, with_scratch},
     product::{Operand, product},
-    simd::dot,
 };
 
 /// Bindings: x f32, w (`W_DTYPE`), bias (any of the same types; ignored without [`ADD_BIAS`]), y f32.
@@ -63,7 +63,7 @@ const PANEL_INPUTS: usize = 2048;
 
 /// Up to so many tokens a product reads every weight for so few multiplications that memory sets the
 /// pace, and packing it first would only add traffic.
-const FEW_TOKENS: usize = 6;
+const FEW_TOKENS: usize = 64;
 
 /// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, inputs]`, w `[outputs, inputs]`, bias `[outputs]`,
 /// y `[tokens, outputs]`.
@@ -85,8 +85,10 @@ pub fn cpu(
     assert_eq!(y.len(), tokens * outputs, "y is [tokens, outputs]");
     let bias = bias.map(Floats::to_vec);
     let bias = bias.as_deref();
+    // Without inputs there is nothing to widen.
+    let w = if inputs == 0 { Floats::F32(&[]) } else { w };
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
-    if tokens <= FEW_TOKENS || inputs == 0 {
+    if tokens <= FEW_TOKENS {
         few_tokens(x, w, bias, accumulate, (tokens, inputs, outputs), y);
     } else {
         tiles(x, w, bias, accumulate, (tokens, inputs, outputs), y);
@@ -152,26 +154,23 @@ fn few_tokens(
     (tokens, inputs, outputs): (usize, usize, usize),
     y: &mut [f32],
 ) {
+    let x: Vec<&[f32]> = (0..tokens).map(|token| &x[token * inputs..(token + 1) * inputs]).collect();
     let y = Disjoint::new(y);
     (0..outputs).into_par_iter().with_min_len(16).for_each(|output| {
-        let row = w.slice(output * inputs..(output + 1) * inputs);
-        let products = |row: &[f32]| {
-            for token in 0..tokens {
-                // SAFETY: one element, which is this task's alone.
-                let y = unsafe { &mut y.slice(token * outputs + output, 1)[0] };
-                let mut sum = dot(&x[token * inputs..(token + 1) * inputs], row);
-                if let Some(bias) = bias {
-                    sum += bias[output];
-                }
-                *y = if accumulate { *y + sum } else { sum };
-            }
-        };
-        match row {
-            Floats::F32(row) => products(row),
-            _ => with_scratch(inputs, |wide| {
+        let mut sums = [0.0; FEW_TOKENS];
+        let sums = &mut sums[..tokens];
+        match w.slice(output * inputs..(output + 1) * inputs) {
+            Floats::F32(row) => dots(&x, row, sums),
+            row => with_scratch(inputs, |wide| {
                 row.widen(wide);
-                products(wide);
+                dots(&x, wide, sums);
             }),
+        }
+        for (token, sum) in sums.iter().enumerate() {
+            // SAFETY: one element, which is this task's alone.
+            let y = unsafe { &mut y.slice(token * outputs + output, 1)[0] };
+            let sum = bias.map_or(*sum, |bias| sum + bias[output]);
+            *y = if accumulate { *y + sum } else { sum };
         }
     });
 }

@@ -98,30 +98,6 @@ pub(crate) fn exp(x: f32) -> f32 {
 pub(crate) const LANES: usize = 16;
 
 multiversion! {
-    /// `Σ a·b`, in [`LANES`] · 4 partial sums that are added pairwise.
-    pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-        let mut sums = [[0.0f32; LANES]; 4];
-        let (a_blocks, a_rest) = a.as_chunks::<{ 4 * LANES }>();
-        let (b_blocks, b_rest) = b.as_chunks::<{ 4 * LANES }>();
-        for (a, b) in a_blocks.iter().zip(b_blocks) {
-            for part in 0..4 {
-                for lane in 0..LANES {
-                    sums[part][lane] += a[part * LANES + lane] * b[part * LANES + lane];
-                }
-            }
-        }
-        for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-            sums[i / LANES][i % LANES] += a * b;
-        }
-        let mut lanes = [0.0f32; LANES];
-        for lane in 0..LANES {
-            lanes[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
-        }
-        pairwise(&mut lanes)
-    }
-}
-
-multiversion! {
     /// The greatest element, passing over NaN: the sum of the exponentials shows it.
     pub(crate) fn maximum(x: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
