@@ -12,8 +12,7 @@ pub(crate) fn cholesky(x: &mut [f64], side: usize) -> Result<(), (usize, f64)> {
             let sum: f64 = lower[..j].iter().zip(row_j).map(|(a, b)| a * b).sum();
             let rest = x[i * side + j] - sum;
             if i == j {
-                // Negated, so that NaN is no pivot either.
-                if !(rest > 0.0) || !rest.is_finite() {
+                if rest.is_nan() || rest <= 0.0 || rest.is_infinite() {
                     return Err((j, rest));
                 }
                 x[j * side + j] = rest.sqrt();
