@@ -1,6 +1,38 @@
 //! The mask of the scores that are at most their threshold.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
+
+use crate::{Access, Kernel};
+
+/// Bindings: scores f32, thresholds f32, mask u32. A workgroup for every [`WORDS_PER_WORKGROUP`] words of the mask.
+///
+/// Constants: `EACH_ROW`, whether every row has a threshold of its own.
+pub const KERNEL: Kernel = Kernel {
+    name: "at_most",
+    wgsl: include_str!("at_most.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Words that a workgroup computes.
+pub const WORDS_PER_WORKGROUP: usize = 256;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of the thresholds in their panel.
+    pub thresholds_row: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+}
 
 /// Sets the bits of the scores that are at most their threshold and clears all others: scores `[rows, cols]`,
 /// thresholds one, or one a row, mask `[rows, ⌈cols / 32⌉]`. NaN is at most nothing.

@@ -1,6 +1,42 @@
 //! Copies a rectangle of one matrix onto one of another.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
+
+use crate::{Access, Kernel};
+
+/// Bindings: x, out words. A workgroup for every [`PER_WORKGROUP`] words.
+///
+/// Constants: `LOWER`, whether words above the diagonal become 0.
+pub const KERNEL: Kernel = Kernel {
+    name: "copy_block",
+    wgsl: include_str!("copy_block.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Words that a workgroup copies.
+pub const PER_WORKGROUP: usize = 2048;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows of the rectangle.
+    pub rows: u32,
+    /// Words in a row of the rectangle.
+    pub cols: u32,
+    /// Where the rectangle starts in the panel of x.
+    pub x_start: u32,
+    /// Words in a row of x.
+    pub x_stride: u32,
+    /// Where the rectangle starts in the panel of out.
+    pub out_start: u32,
+    /// Words in a row of out.
+    pub out_stride: u32,
+    /// With `LOWER`: words of column `c > r + diagonal` become 0.
+    pub diagonal: u32,
+}
 
 /// Copies `rows` rows of `bytes` bytes each: from x, whose rows are `stride` bytes apart, at (row, byte) `from`,
 /// to out, whose rows are `out_stride` bytes apart, at `to`.

@@ -1,5 +1,36 @@
 //! The diagonal of a square matrix: taking it out, and adding to it.
 
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Access, Kernel};
+
+/// Bindings: x, out f32; or with `ADD` d, x. A workgroup for every [`PER_WORKGROUP`] rows.
+///
+/// Constants: `ADD`, whether to add to the diagonal.
+pub const KERNEL: Kernel = Kernel {
+    name: "diagonal",
+    wgsl: include_str!("diagonal.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Rows of a workgroup.
+pub const PER_WORKGROUP: usize = 256;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows of the matrix.
+    pub rows: u32,
+    /// Its columns.
+    pub cols: u32,
+    /// The first row.
+    pub first: u32,
+    /// The first row in its panel.
+    pub row: u32,
+}
+
 /// `out[j] = x[j, j]`.
 ///
 /// # Panics

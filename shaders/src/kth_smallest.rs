@@ -1,37 +1,51 @@
-//! The value at a place of the sorted scores, of each row or of the whole matrix.
+//! The value at a place of the sorted scores of a whole matrix.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
+    Access, Kernel,
     order::{key, select, value},
-    parallel::with_scratch,
-    select_rows::keys_of,
 };
+
+/// Bindings: scores f32, state u32 `[1, STATE_WORDS]`, out f32 `[1, 1]`. Counting takes a workgroup for every
+/// [`PER_WORKGROUP`] scores, finding a digit takes one.
+///
+/// Constants: `PHASE`, 0 to count and 1 to find a digit.
+pub const KERNEL: Kernel = Kernel {
+    name: "kth_smallest",
+    wgsl: include_str!("kth_smallest.wgsl"),
+    bindings: &[Access::Read, Access::Write, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Scores that a workgroup counts.
+pub const PER_WORKGROUP: usize = 8192;
+
+/// Words of the state, all 0 before the first run. Afterwards the first is the key of the score that was
+/// found, the second its place among its equals, from 0, and the fourth 0.
+pub const STATE_WORDS: usize = 260;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Scores of the panel.
+    pub count: u32,
+    /// The place, from 0.
+    pub place: u32,
+    /// Where the digit is: 24, 16, 8, 0.
+    pub shift: u32,
+}
 
 /// Scores that one task counts.
 const PIECE: usize = 1 << 16;
-
-/// `out[row]` = the value at place `k`, from 0, of the row's sorted scores.
-///
-/// # Panics
-/// `k` is not below `cols`, or the slices are not of fitting sizes.
-pub fn each_row(scores: &[f32], cols: usize, k: usize, out: &mut [f32]) {
-    assert_eq!(scores.len(), out.len() * cols, "out is [rows, 1]");
-    assert!(out.is_empty() || k < cols, "a place in a row");
-    out.par_iter_mut().zip(scores.par_chunks_exact(cols.max(1))).for_each(|(out, scores)| {
-        with_scratch(cols, |scratch| {
-            let keys = bytemuck::cast_slice_mut(scratch);
-            keys_of(scores, keys);
-            *out = value(select(keys, k).0);
-        });
-    });
-}
 
 /// The value at place `k`, from 0, of all sorted scores.
 ///
 /// # Panics
 /// `k` is not below the number of scores.
-pub fn whole(scores: &[f32], k: usize) -> f32 {
+pub fn cpu(scores: &[f32], k: usize) -> f32 {
     value(threshold(scores, k).0)
 }
 
@@ -79,9 +93,9 @@ mod tests {
             let k = k % scores.len();
             let mut sorted = scores.clone();
             sorted.sort_by(f32::total_cmp);
-            prop_assert_eq!(whole(&scores, k), sorted[k]);
+            prop_assert_eq!(cpu(&scores, k), sorted[k]);
             let mut out = [0.0];
-            each_row(&scores, scores.len(), k, &mut out);
+            crate::kth_in_rows::cpu(&scores, scores.len(), k, &mut out);
             prop_assert_eq!(out[0], sorted[k]);
         }
     }

@@ -8,7 +8,6 @@ mod order;
 mod parallel;
 mod product;
 mod simd;
-mod triangle;
 
 pub mod at_most;
 pub mod attention;
@@ -18,6 +17,7 @@ pub mod copy_block;
 pub mod cross_entropy;
 pub mod diagonal;
 pub mod gram;
+pub mod kth_in_rows;
 pub mod kth_smallest;
 pub mod linear;
 pub mod map;
@@ -33,6 +33,7 @@ pub mod select_rows;
 pub mod select_whole;
 pub mod silu_mul;
 pub mod transpose;
+pub mod triangle;
 pub mod triangular_inverse;
 pub mod triangular_solve;
 pub mod zero_where;
@@ -44,19 +45,29 @@ pub use ops::{Binary, Reduction, Repeat, Unary};
 
 /// Every kernel.
 pub const KERNELS: &[&Kernel] = &[
+    &at_most::KERNEL,
     &attention::KERNEL,
     &convert::KERNEL,
+    &copy_block::KERNEL,
     &cross_entropy::KERNEL,
+    &diagonal::KERNEL,
+    &kth_in_rows::KERNEL,
+    &kth_smallest::KERNEL,
     &linear::KERNEL,
     &map::KERNEL,
+    &matmul::KERNEL,
     &reduce_columns::KERNEL,
     &reduce_rows::KERNEL,
+    &reverse::KERNEL,
     &rms_norm::KERNEL,
     &rope::KERNEL,
     &select_groups::KERNEL,
     &select_mass::KERNEL,
     &select_rows::KERNEL,
+    &select_whole::KERNEL,
     &silu_mul::KERNEL,
+    &transpose::KERNEL,
+    &triangle::KERNEL,
     &zero_where::KERNEL,
     &zip::KERNEL,
 ];

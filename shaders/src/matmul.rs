@@ -1,11 +1,60 @@
 //! `c = alpha · a · b + beta · c` on rectangles of row-major matrices.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
+    Access, Kernel,
     parallel::Disjoint,
     product::{Operand, product},
 };
+
+/// Bindings: a, b, c f32. A workgroup for every tile of c.
+///
+/// Constants: `A_TRANSPOSED` and `B_TRANSPOSED`, whether the rectangle is stored transposed; `A_ALIGNED` and
+/// `B_ALIGNED`, whether its start and its stride are multiples of 4; `C_LOWER`, whether only
+/// `j <= i + c_diagonal` is computed; `A_LOWER` and `B_LOWER`, whether a and b are lower triangular, see
+/// [`Params`]; `GX` and `GY`, powers of two: a workgroup computes `8 · GY` rows × `8 · GX` columns.
+pub const KERNEL: Kernel = Kernel {
+    name: "matmul",
+    wgsl: include_str!("matmul.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows of c's rectangle.
+    pub m: u32,
+    /// Columns of c's rectangle.
+    pub n: u32,
+    /// Products to add up.
+    pub k: u32,
+    /// Where the rectangle of a starts in its panel.
+    pub a_start: u32,
+    /// Columns of a.
+    pub a_stride: u32,
+    /// Where the rectangle of b starts in its panel.
+    pub b_start: u32,
+    /// Columns of b.
+    pub b_stride: u32,
+    /// Where the rectangle of c starts in its panel.
+    pub c_start: u32,
+    /// Columns of c.
+    pub c_stride: u32,
+    /// What the product is multiplied with.
+    pub alpha: f32,
+    /// What c is multiplied with; with 0 it is not read.
+    pub beta: f32,
+    /// With `A_LOWER`: `a[i, k]` is 0 for `k > i + a_diagonal`.
+    pub a_diagonal: i32,
+    /// With `B_LOWER`: `b[k, j]` is 0 for `k < j + b_diagonal`.
+    pub b_diagonal: i32,
+    /// With `C_LOWER`: only `j <= i + c_diagonal` is computed.
+    pub c_diagonal: i32,
+}
 
 /// A rectangle of a row-major matrix, or its transpose, to read.
 #[derive(Debug, Clone, Copy)]

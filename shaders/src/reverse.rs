@@ -1,6 +1,34 @@
 //! `out = J x J`: the order of rows and of columns reversed.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
+
+use crate::{Access, Kernel};
+
+/// Bindings: x, out words. A workgroup for every [`PER_WORKGROUP`] elements.
+pub const KERNEL: Kernel = Kernel {
+    name: "reverse",
+    wgsl: include_str!("reverse.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Elements that a workgroup computes.
+pub const PER_WORKGROUP: usize = 2048;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows to compute.
+    pub rows: u32,
+    /// Columns.
+    pub cols: u32,
+    /// The row of x in its panel that goes to the first row of out; the next ones are above it.
+    pub x_row: u32,
+    /// The first row of out in its panel.
+    pub out_row: u32,
+}
 
 /// Reverses the order of rows and of columns.
 ///

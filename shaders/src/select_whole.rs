@@ -1,8 +1,36 @@
 //! The mask of the smallest scores of a whole matrix.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{kth_smallest::threshold, order::key, select_rows::fill};
+use crate::{Access, Kernel, kth_smallest::threshold, order::key, select_rows::fill};
+
+/// Bindings: scores f32, state u32 (what [`kth_smallest`](crate::kth_smallest) left), ties u32 with a row for every
+/// row, mask u32. Counting and setting bits take a workgroup for every row, adding up takes one.
+///
+/// Constants: `PHASE`, 0 to count the ties of rows, 1 to add them up, 2 to set bits.
+pub const KERNEL: Kernel = Kernel {
+    name: "select_whole",
+    wgsl: include_str!("select_whole.wgsl"),
+    bindings: &[Access::Read, Access::Write, Access::Write, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of the ties in their panel.
+    pub ties_row: u32,
+    /// The first row of the mask in its panel.
+    pub mask_row: u32,
+}
 
 /// Sets the bits of the `count` smallest of all scores and clears all others: scores `[rows, cols]`, mask
 /// `[rows, ⌈cols / 32⌉]`. Ties go to the lower row, then to the lower column; NaN is greater than all.

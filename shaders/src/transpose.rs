@@ -1,8 +1,45 @@
 //! `out = xᵀ`.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::parallel::Disjoint;
+use crate::{Access, Kernel, parallel::Disjoint};
+
+/// Bindings: x, out words. A workgroup for every [`SIDE_OF_TILE`] rows and columns.
+///
+/// Constants: `MIRROR`, whether only what is below the diagonal is carried over; `IN_PLACE`, whether x is in
+/// out's panel and its own binding means nothing.
+pub const KERNEL: Kernel = Kernel {
+    name: "transpose",
+    wgsl: include_str!("transpose.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Rows and columns of a workgroup's tile.
+pub const SIDE_OF_TILE: usize = 32;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// The first row of x to carry over.
+    pub first_row: u32,
+    /// The first column of x to carry over.
+    pub first_col: u32,
+    /// Rows to carry over.
+    pub rows: u32,
+    /// Columns to carry over.
+    pub cols: u32,
+    /// Columns of x.
+    pub x_cols: u32,
+    /// Columns of out.
+    pub out_cols: u32,
+    /// The first row of x in its panel.
+    pub x_row: u32,
+    /// The row of out in its panel that takes the first column.
+    pub out_row: u32,
+}
 
 /// The side of a square that fits the first-level cache together with its image.
 const SIDE: usize = 32;

@@ -1,5 +1,40 @@
 //! Small triangular matrices in double precision: the diagonal blocks of the blocked algorithms.
 
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Access, Kernel};
+
+/// Bindings: x f32, inverse f32 `[SIDE, SIDE]`, status u32 (three words: whether a pivot was not positive, its row,
+/// the bits of what was left of it). A workgroup for every block.
+///
+/// Constants: `INVERT`, whether to invert in place instead of factoring; `inverse` and `status` are then not
+/// touched.
+pub const KERNEL: Kernel = Kernel {
+    name: "triangle",
+    wgsl: include_str!("triangle.wgsl"),
+    bindings: &[Access::Write, Access::Write, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// Rows and columns of a block.
+pub const SIDE: usize = 64;
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows of all blocks; every block but the last has [`SIDE`].
+    pub rows: u32,
+    /// Where the first block starts in its panel.
+    pub start: u32,
+    /// Columns of x.
+    pub stride: u32,
+    /// From the start of one block to that of the next.
+    pub step: u32,
+    /// The first block's first row in the whole matrix.
+    pub first: u32,
+}
+
 /// The Cholesky factor of a small symmetric matrix `[side, side]`, lower, in place; reads the lower half.
 ///
 /// # Errors

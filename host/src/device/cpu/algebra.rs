@@ -11,8 +11,8 @@ pub(super) fn kth_smallest(scores: &Tensor, within: Within, k: usize, out: &mut 
     check::kth_smallest(scores, within, k, out)?;
     let (cols, scores, out) = (scores.cols(), f32s(NAME, scores)?, f32s_mut(NAME, out)?);
     match within {
-        Within::EachRow => kernels::kth_smallest::each_row(scores, cols, k, out),
-        Within::Whole => out[0] = kernels::kth_smallest::whole(scores, k),
+        Within::EachRow => kernels::kth_in_rows::cpu(scores, cols, k, out),
+        Within::Whole => out[0] = kernels::kth_smallest::cpu(scores, k),
     }
     Ok(())
 }

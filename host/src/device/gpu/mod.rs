@@ -11,7 +11,6 @@ pub mod ops;
 mod panels;
 mod pipelines;
 mod pool;
-mod through_host;
 mod transfer;
 
 pub use adapter::{
@@ -26,7 +25,6 @@ use super::{
     Reduction, Result, Selection, Span, Tensor, Unary, Within,
 };
 use bytes::Bytes;
-use through_host::of;
 
 /// A GPU reached through wgpu.
 #[derive(Debug)]
@@ -175,10 +173,6 @@ impl Device for Gpu {
     }
 
     fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
-        if let Selection::Whole { .. } = selection {
-            return self
-                .through_host([scores], mask, |cpu, [scores], mask| cpu.select(scores, selection, mask));
-        }
         ops::select::select(&self.context, scores, selection, mask)
     }
 
@@ -187,17 +181,15 @@ impl Device for Gpu {
     }
 
     fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
-        self.through_host([scores], out, |cpu, [scores], out| cpu.kth_smallest(scores, within, k, out))
+        ops::rank::kth_smallest(&self.context, scores, within, k, out)
     }
 
     fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
-        self.through_host([scores, thresholds], mask, |cpu, [scores, thresholds], mask| {
-            cpu.at_most(scores, thresholds, mask)
-        })
+        ops::rank::at_most(&self.context, scores, thresholds, mask)
     }
 
     fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
-        self.through_host([x], gram, |cpu, [x], gram| cpu.gram(x, gram))
+        ops::matmul::gram(&self.context, x, gram)
     }
 
     fn matmul(
@@ -209,41 +201,39 @@ impl Device for Gpu {
         c: &mut Tensor,
         to: (usize, usize),
     ) -> Result<()> {
-        self.through_host([a.tensor, b.tensor], c, |cpu, [x, y], c| {
-            cpu.matmul(alpha, of(&a, x), of(&b, y), beta, c, to)
-        })
+        ops::matmul::matmul(&self.context, alpha, &a, &b, beta, c, to)
     }
 
     fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
-        self.through_host([from.tensor], out, |cpu, [x], out| cpu.copy(of(&from, x), out, to))
+        ops::rectangle::copy(&self.context, &from, out, to)
     }
 
     fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.through_host([x], out, |cpu, [x], out| cpu.transpose(x, out))
+        ops::rectangle::transpose(&self.context, x, out)
     }
 
     fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.through_host([x], out, |cpu, [x], out| cpu.reverse(x, out))
+        ops::rectangle::reverse(&self.context, x, out)
     }
 
     fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.through_host([x], out, |cpu, [x], out| cpu.diagonal(x, out))
+        ops::rectangle::diagonal(&self.context, x, out)
     }
 
     fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
-        self.through_host([d], x, |cpu, [d], x| cpu.add_diagonal(d, x))
+        ops::rectangle::add_diagonal(&self.context, d, x)
     }
 
     fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.through_host([x], out, |cpu, [x], out| cpu.cholesky(x, out))
+        ops::factor::cholesky(&self.context, x, out)
     }
 
     fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.through_host([l], out, |cpu, [l], out| cpu.triangular_inverse(l, out))
+        ops::factor::triangular_inverse(&self.context, l, out)
     }
 
     fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
-        self.through_host([l], b, |cpu, [l], b| cpu.triangular_solve(l, transposed, b))
+        ops::factor::triangular_solve(&self.context, l, transposed, b)
     }
 
     fn run(

@@ -2,9 +2,13 @@
 
 pub mod attention;
 pub mod elementwise;
+pub mod factor;
 pub mod linear;
+pub mod matmul;
 pub mod memory;
 pub mod plugin;
+pub mod rank;
+pub mod rectangle;
 pub mod reduce;
 pub mod rope;
 pub mod rows;

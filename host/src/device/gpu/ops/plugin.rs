@@ -39,7 +39,8 @@ impl PluginKernels {
 /// As [`Device::run`](crate::device::Device::run).
 ///
 /// # Errors
-/// The kernel does not compile, or a tensor is larger than one binding.
+/// The kernel does not compile, the bindings are not those it declares, or a tensor is larger than one
+/// binding.
 pub fn run(
     context: &Context,
     kernels: &PluginKernels,
@@ -48,6 +49,22 @@ pub fn run(
     params: &[u8],
     workgroups: u32,
 ) -> Result<()> {
+    let invalid = |message| DeviceError::Invalid { operation: "run", message };
+    let declared = call.bindings.iter().map(|&access| access == espalier_sdk::Access::Write);
+    if !declared.eq(bindings.iter().map(|binding| matches!(binding, Binding::Write(_)))) {
+        let given = bindings.len();
+        return Err(invalid(format!(
+            "the kernel {} is given {given} bindings, not those it declares",
+            call.name
+        )));
+    }
+    if !params.len().is_multiple_of(4) {
+        let given = params.len();
+        return Err(invalid(format!(
+            "the kernel {} is given {given} bytes of parameters: no whole words",
+            call.name
+        )));
+    }
     let mut buffers = Vec::with_capacity(bindings.len());
     for binding in bindings {
         check::bound(call.name, binding)?;

@@ -1,8 +1,8 @@
 //! Selection and masks.
 
-use super::size;
+use super::{memory, rank, size};
 use crate::device::{
-    DeviceError, Result, Selection, Tensor, check,
+    Result, Selection, Tensor, check,
     gpu::{Context, Dispatch, Segment, panels, segments},
 };
 use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as zero_where_kernel};
@@ -16,6 +16,12 @@ pub fn select(context: &Context, scores: &Tensor, selection: Selection, mask: &m
     check::select(scores, selection, mask)?;
     if scores.elements() == 0 {
         return Ok(());
+    }
+    if let Selection::Whole { count } = selection {
+        return match count {
+            0 => memory::clear(context, mask),
+            _ => rank::select_smallest(context, scores, count, mask),
+        };
     }
     for segment in segments(scores.rows(), [(panels(NAME, scores)?, 0), (panels(NAME, mask)?, 0)]) {
         select_segment(context, scores.cols(), selection, &segment)?;
@@ -62,9 +68,7 @@ fn select_segment(
             let workgroups = segment.rows.len() * cols.div_ceil(tile);
             run(&select_groups::KERNEL, bytemuck::bytes_of(&params), workgroups)
         }
-        Selection::Whole { .. } => {
-            Err(DeviceError::Unsupported("selection over a whole matrix has no GPU kernel yet".to_owned()))
-        }
+        Selection::Whole { .. } => unreachable!("no selection within rows"),
         Selection::RowMass { share } => {
             let params = select_mass::Params { rows, cols: columns, share, scores_row, mask_row };
             run(&select_mass::KERNEL, bytemuck::bytes_of(&params), segment.rows.len())

@@ -1,0 +1,209 @@
+//! Cholesky factors and triangular matrices, blocked.
+
+use super::{
+    matmul::{Shape, product},
+    memory, rectangle, size,
+};
+use crate::device::{
+    DType, DeviceError, Operand, Result, Tensor, check,
+    gpu::{Context, Dispatch, panels},
+};
+use espalier_shaders::triangle::{KERNEL, Params, SIDE};
+use std::ops::Range;
+
+/// A rectangle as an operand.
+fn part(tensor: &Tensor, rows: Range<usize>, cols: Range<usize>, transposed: bool) -> Operand<'_> {
+    Operand { tensor, rows, cols, transposed }
+}
+
+/// As [`Device::cholesky`](crate::device::Device::cholesky). Right-looking: a block of columns is factored
+/// and then taken out of everything to its right.
+///
+/// # Errors
+/// A pivot that is not positive, operands that do not fit, or a failing device.
+pub fn cholesky(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "cholesky";
+    check::square(NAME, x)?;
+    check::same_shape(NAME, x, out)?;
+    let side = x.cols();
+    if side == 0 {
+        return Ok(());
+    }
+    rectangle::copy_lower(context, x, out)?;
+    let status = memory::zeros(context, DType::U32, 1, 4)?;
+    let inverse = memory::uninitialised(context, DType::F32, SIDE, SIDE)?;
+    let columns = memory::uninitialised(context, DType::F32, side, SIDE)?;
+    let lower = Shape { lower: true, ..Shape::default() };
+    for block in blocks(NAME, out)? {
+        let (width, below) = (block.len(), block.end..side);
+        let place = panels(NAME, out)?.part(block.start);
+        let params = Params {
+            rows: size(NAME, width)?,
+            start: size(NAME, place.row * side + block.start)?,
+            stride: size(NAME, side)?,
+            step: 0,
+            first: size(NAME, block.start)?,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &KERNEL,
+            constants: &[("INVERT", 0.0)],
+            bindings: &[
+                place.binding,
+                panels(NAME, &inverse)?.only(NAME)?,
+                panels(NAME, &status)?.only(NAME)?,
+            ],
+            params: bytemuck::bytes_of(&params),
+            workgroups: 1,
+        })?;
+        if below.is_empty() {
+            break;
+        }
+        // L₂₁ = x₂₁ · L₁₁⁻ᵀ, apart and back; then x₂₂ −= L₂₁ · L₂₁ᵀ.
+        let old = part(out, below.clone(), block.clone(), false);
+        let inverse = part(&inverse, 0..width, 0..width, true);
+        product(context, Shape::default(), 1.0, &old, &inverse, 0.0, &columns, (below.start, 0))?;
+        let new = part(&columns, below.clone(), 0..width, false);
+        rectangle::carry(context, &new, out, (below.start, block.start), false)?;
+        let transposed = Operand { transposed: true, ..new.clone() };
+        product(context, lower, -1.0, &new, &transposed, 1.0, out, (below.start, below.start))?;
+    }
+    let status: Vec<u32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(NAME, &status)?)?);
+    match status[..] {
+        [0, ..] => Ok(()),
+        [_, pivot, value, ..] => {
+            let value = f32::from_bits(value);
+            Err(DeviceError::NotPositiveDefinite { pivot: pivot as usize, value })
+        }
+        _ => unreachable!("four words were made"),
+    }
+}
+
+/// As [`Device::triangular_inverse`](crate::device::Device::triangular_inverse). The blocks on the diagonal
+/// first, all at once; then by halves, from small to large: of `[[A, 0], [B, C]]` with A and C inverted
+/// already, the rest is `−C⁻¹ · B · A⁻¹`.
+///
+/// # Errors
+/// Operands that do not fit, or a failing device; so for every operation here.
+pub fn triangular_inverse(context: &Context, l: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "triangular_inverse";
+    check::square(NAME, l)?;
+    check::same_shape(NAME, l, out)?;
+    let side = l.cols();
+    if side == 0 {
+        return Ok(());
+    }
+    rectangle::copy_lower(context, l, out)?;
+    let matrix = panels(NAME, out)?;
+    for panel in 0..matrix.count() {
+        let rows = matrix.panel_rows(panel);
+        let params = Params {
+            rows: size(NAME, rows.len())?,
+            start: size(NAME, rows.start)?,
+            stride: size(NAME, side)?,
+            step: size(NAME, SIDE * (side + 1))?,
+            first: size(NAME, rows.start)?,
+        };
+        invert(context, NAME, matrix.binding(panel), &params)?;
+    }
+    let blocks = blocks(NAME, out)?;
+    let middle = blocks[blocks.len() / 2].start;
+    let half = middle.max(side - middle);
+    let scratch = [
+        memory::uninitialised(context, DType::F32, half, half)?,
+        memory::uninitialised(context, DType::F32, half, half)?,
+    ];
+    join(context, l, out, &blocks, &scratch)
+}
+
+/// Completes the inverse of the square that some blocks span, once the blocks themselves are inverted.
+fn join(
+    context: &Context,
+    l: &Tensor,
+    out: &Tensor,
+    blocks: &[Range<usize>],
+    scratch: &[Tensor; 2],
+) -> Result<()> {
+    let [first, .., last] = blocks else { return Ok(()) };
+    let (upper, lower) = blocks.split_at(blocks.len() / 2);
+    join(context, l, out, upper, scratch)?;
+    join(context, l, out, lower, scratch)?;
+    let (cols, rows) = (first.start..lower[0].start, lower[0].start..last.end);
+    let [right, all] = scratch;
+    let corner = |tensor| part(tensor, 0..rows.len(), 0..cols.len(), false);
+    let b_lower = Shape { b_lower: true, ..Shape::default() };
+    let b = part(l, rows.clone(), cols.clone(), false);
+    let a_inverse = part(out, cols.clone(), cols.clone(), false);
+    product(context, b_lower, 1.0, &b, &a_inverse, 0.0, right, (0, 0))?;
+    let a_lower = Shape { a_lower: true, ..Shape::default() };
+    let c_inverse = part(out, rows.clone(), rows.clone(), false);
+    product(context, a_lower, -1.0, &c_inverse, &corner(right), 0.0, all, (0, 0))?;
+    rectangle::carry(context, &corner(all), out, (rows.start, cols.start), false)
+}
+
+/// As [`Device::triangular_solve`](crate::device::Device::triangular_solve). Block by block, from the top or,
+/// for the transpose, from the bottom: what is solved is taken out of the rest at once.
+pub fn triangular_solve(context: &Context, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
+    const NAME: &str = "triangular_solve";
+    check::triangular_solve(l, b)?;
+    let (side, cols) = (l.cols(), b.cols());
+    let block = memory::uninitialised(context, DType::F32, SIDE, SIDE)?;
+    let solved = memory::uninitialised(context, DType::F32, SIDE, cols)?;
+    let mut starts: Vec<usize> = (0..side).step_by(SIDE).collect();
+    if transposed {
+        starts.reverse();
+    }
+    for start in starts {
+        let rows = start..(start + SIDE).min(side);
+        let width = rows.len();
+        let params = Params {
+            rows: size(NAME, width)?,
+            start: 0,
+            stride: size(NAME, SIDE)?,
+            step: 0,
+            first: size(NAME, start)?,
+        };
+        rectangle::carry(context, &part(l, rows.clone(), rows.clone(), false), &block, (0, 0), false)?;
+        invert(context, NAME, panels(NAME, &block)?.only(NAME)?, &params)?;
+        let inverse = part(&block, 0..width, 0..width, transposed);
+        let old = part(b, rows.clone(), 0..cols, false);
+        product(context, Shape::default(), 1.0, &inverse, &old, 0.0, &solved, (0, 0))?;
+        let new = part(&solved, 0..width, 0..cols, false);
+        rectangle::carry(context, &new, b, (start, 0), false)?;
+        let (factors, rest) = match transposed {
+            true => (part(l, rows.clone(), 0..start, true), 0),
+            false => (part(l, rows.end..side, rows.clone(), false), rows.end),
+        };
+        product(context, Shape::default(), -1.0, &factors, &new, 1.0, b, (rest, 0))?;
+    }
+    Ok(())
+}
+
+/// Inverts blocks on a diagonal in place.
+fn invert(
+    context: &Context,
+    name: &'static str,
+    matrix: wgpu::BufferBinding<'_>,
+    params: &Params,
+) -> Result<()> {
+    // What a factorisation writes is bound, but not touched.
+    let inverse = memory::uninitialised(context, DType::F32, 1, 4)?;
+    let status = memory::uninitialised(context, DType::F32, 1, 4)?;
+    context.dispatch(&Dispatch {
+        kernel: &KERNEL,
+        constants: &[("INVERT", 1.0)],
+        bindings: &[matrix, panels(name, &inverse)?.only(name)?, panels(name, &status)?.only(name)?],
+        params: bytemuck::bytes_of(params),
+        workgroups: (params.rows as usize).div_ceil(SIDE) as u64,
+    })
+}
+
+/// The blocks on a square matrix's diagonal: of [`SIDE`] rows, but none reaches into two panels.
+fn blocks(name: &'static str, x: &Tensor) -> Result<Vec<Range<usize>>> {
+    let matrix = panels(name, x)?;
+    let of_panel = |panel| {
+        let rows: Range<usize> = matrix.panel_rows(panel);
+        let end = rows.end;
+        rows.step_by(SIDE).map(move |start| start..(start + SIDE).min(end))
+    };
+    Ok((0..matrix.count()).flat_map(of_panel).collect())
+}

@@ -1,0 +1,191 @@
+//! Matrix products on rectangles.
+
+use super::{memory, rectangle, size};
+use crate::device::{
+    DType, Operand, Result, Tensor, check,
+    gpu::{Context, Dispatch, Panels, panels},
+};
+use espalier_shaders::matmul::{KERNEL, Params};
+use std::ops::Range;
+
+const NAME: &str = "matmul";
+
+/// What is known of a product besides its operands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shape {
+    /// Only what is on or below the diagonal of the whole result matrix is computed.
+    pub lower: bool,
+    /// The first operand, not transposed, is of a lower triangular matrix.
+    pub a_lower: bool,
+    /// The second operand, not transposed, is of a lower triangular matrix.
+    pub b_lower: bool,
+}
+
+/// As [`Device::matmul`](crate::device::Device::matmul).
+///
+/// # Errors
+/// Operands that do not fit, or a failing device; so for every operation here.
+pub fn matmul(
+    context: &Context,
+    alpha: f32,
+    a: &Operand,
+    b: &Operand,
+    beta: f32,
+    c: &mut Tensor,
+    to: (usize, usize),
+) -> Result<()> {
+    check::matmul(a, b, c, to)?;
+    product(context, Shape::default(), alpha, a, b, beta, c, to)
+}
+
+/// As [`Device::gram`](crate::device::Device::gram).
+pub fn gram(context: &Context, x: &Tensor, gram: &mut Tensor) -> Result<()> {
+    check::gram(x, gram)?;
+    let transposed = Operand { transposed: true, ..x.all() };
+    let shape = Shape { lower: true, ..Shape::default() };
+    product(context, shape, 1.0, &transposed, &x.all(), 1.0, gram, (0, 0))?;
+    rectangle::mirror(context, gram)
+}
+
+/// A product whose operands fit, in as many runs as there are panels. What is added up in several runs is
+/// added in the order of the panels.
+pub fn product(
+    context: &Context,
+    shape: Shape,
+    alpha: f32,
+    a: &Operand,
+    b: &Operand,
+    beta: f32,
+    c: &Tensor,
+    to: (usize, usize),
+) -> Result<()> {
+    let ((m, k), n) = (a.shape(), b.shape().1);
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    if k == 0 {
+        // The kernel then reads neither operand, but something has to be bound.
+        let nothing = memory::uninitialised(context, DType::F32, 1, 4)?;
+        let a = Operand { rows: 0..m, cols: 0..0, ..nothing.all() };
+        let b = Operand { rows: 0..0, cols: 0..n, ..nothing.all() };
+        let (nothing, none) = (panels(NAME, &nothing)?, 0..0);
+        let (columns, depths) = (cuts(n, &[]), std::slice::from_ref(&none));
+        return runs(context, shape, alpha, (&a, nothing), (&b, nothing), beta, c, to, &columns, depths);
+    }
+    let (a_panels, b_panels) = (panels(NAME, a.tensor)?, panels(NAME, b.tensor)?);
+    let columns = match b.transposed {
+        true => cuts(n, &[(b_panels, b.rows.start)]),
+        false => cuts(n, &[]),
+    };
+    let depths = match (a.transposed, b.transposed) {
+        (true, true) => cuts(k, &[(a_panels, a.rows.start)]),
+        (true, false) => cuts(k, &[(a_panels, a.rows.start), (b_panels, b.rows.start)]),
+        (false, false) => cuts(k, &[(b_panels, b.rows.start)]),
+        (false, true) => cuts(k, &[]),
+    };
+    runs(context, shape, alpha, (a, a_panels), (b, b_panels), beta, c, to, &columns, &depths)
+}
+
+/// The runs of a product for every range of rows, columns and depths.
+fn runs(
+    context: &Context,
+    shape: Shape,
+    alpha: f32,
+    (a, a_panels): (&Operand, &Panels),
+    (b, b_panels): (&Operand, &Panels),
+    beta: f32,
+    c: &Tensor,
+    to: (usize, usize),
+    columns: &[Range<usize>],
+    depths: &[Range<usize>],
+) -> Result<()> {
+    let (m, c_panels) = (a.shape().0, panels(NAME, c)?);
+    let rows = match a.transposed || a.cols.is_empty() {
+        true => cuts(m, &[(c_panels, to.0)]),
+        false => cuts(m, &[(c_panels, to.0), (a_panels, a.rows.start)]),
+    };
+    for i in rows {
+        for j in columns {
+            for (run, k) in depths.iter().enumerate() {
+                // The first row and column of an operand in this run.
+                let a_at = match a.transposed {
+                    true => (a.rows.start + k.start, a.cols.start + i.start),
+                    false => (a.rows.start + i.start, a.cols.start + k.start),
+                };
+                let b_at = match b.transposed {
+                    true => (b.rows.start + j.start, b.cols.start + k.start),
+                    false => (b.rows.start + k.start, b.cols.start + j.start),
+                };
+                let c_at = (to.0 + i.start, to.1 + j.start);
+                let nothing = k.is_empty();
+                let a_part = a_panels.part(if nothing { 0 } else { a_at.0 });
+                let b_part = b_panels.part(if nothing { 0 } else { b_at.0 });
+                let c_part = c_panels.part(c_at.0);
+                let a_start = a_part.row * a.tensor.cols() + a_at.1;
+                let b_start = b_part.row * b.tensor.cols() + b_at.1;
+                let params = Params {
+                    m: size(NAME, i.len())?,
+                    n: size(NAME, j.len())?,
+                    k: size(NAME, k.len())?,
+                    a_start: size(NAME, a_start)?,
+                    a_stride: size(NAME, a.tensor.cols())?,
+                    b_start: size(NAME, b_start)?,
+                    b_stride: size(NAME, b.tensor.cols())?,
+                    c_start: size(NAME, c_part.row * c.cols() + c_at.1)?,
+                    c_stride: size(NAME, c.cols())?,
+                    alpha,
+                    beta: if run == 0 { beta } else { 1.0 },
+                    a_diagonal: a_at.0 as i32 - a_at.1 as i32,
+                    b_diagonal: b_at.1 as i32 - b_at.0 as i32,
+                    c_diagonal: c_at.0 as i32 - c_at.1 as i32,
+                };
+                let aligned = |start: usize, operand: &Operand| {
+                    start.is_multiple_of(4) && operand.tensor.cols().is_multiple_of(4)
+                };
+                let (constants, workgroups) = tiles(i.len(), j.len());
+                let flag = |name, value: bool| (name, f64::from(u8::from(value)));
+                context.dispatch(&Dispatch {
+                    kernel: &KERNEL,
+                    constants: &[
+                        flag("A_TRANSPOSED", a.transposed),
+                        flag("B_TRANSPOSED", b.transposed),
+                        flag("A_ALIGNED", aligned(a_start, a)),
+                        flag("B_ALIGNED", aligned(b_start, b)),
+                        flag("C_LOWER", shape.lower),
+                        flag("A_LOWER", shape.a_lower),
+                        flag("B_LOWER", shape.b_lower),
+                        constants[0],
+                        constants[1],
+                    ],
+                    bindings: &[a_part.binding, b_part.binding, c_part.binding],
+                    params: bytemuck::bytes_of(&params),
+                    workgroups,
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The workgroup's constants, and how many there are: large tiles reuse more of what they load, but few of
+/// them leave most of a GPU idle.
+fn tiles(m: usize, n: usize) -> ([(&'static str, f64); 2], u64) {
+    const ENOUGH: usize = 64;
+    let count = |g: usize| m.div_ceil(8 * g) * n.div_ceil(8 * g);
+    let g = if count(16) >= ENOUGH { 16 } else { 8 };
+    ([("GX", g as f64), ("GY", g as f64)], count(g) as u64)
+}
+
+/// Cuts a length into ranges for which every operand is within one of its panels. Number `i` is row
+/// `offset + i` of an operand.
+fn cuts(length: usize, operands: &[(&Panels, usize)]) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut start = 0;
+    while start < length {
+        let left = operands.iter().map(|(panels, offset)| panels.part(offset + start).rows_left);
+        let end = start + left.fold(length - start, usize::min);
+        ranges.push(start..end);
+        start = end;
+    }
+    ranges
+}

@@ -1,0 +1,193 @@
+//! Elements carried from place to place.
+
+use super::{memory, size};
+use crate::device::{
+    DType, DeviceError, Operand, Result, Tensor, check,
+    gpu::{Context, Dispatch, panels, segments},
+};
+use espalier_shaders::{
+    copy_block, diagonal as diagonal_kernel, reverse as reverse_kernel,
+    transpose::{self as transpose_kernel, SIDE_OF_TILE},
+};
+
+/// As [`Device::copy`](crate::device::Device::copy).
+///
+/// # Errors
+/// Operands that do not fit, or a failing device; so for every operation here.
+pub fn copy(context: &Context, from: &Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
+    check::copy(from, out, to)?;
+    carry(context, from, out, to, false)
+}
+
+/// Copies a square matrix with zeros for what is above its diagonal.
+pub fn copy_lower(context: &Context, x: &Tensor, out: &Tensor) -> Result<()> {
+    carry(context, &x.all(), out, (0, 0), true)
+}
+
+/// Copies a rectangle that fits. With `lower`, what is right of the rectangle's diagonal becomes 0.
+pub fn carry(context: &Context, from: &Operand, out: &Tensor, to: (usize, usize), lower: bool) -> Result<()> {
+    const NAME: &str = "copy";
+    let (x, per_word) = (from.tensor, 4 / out.dtype().size());
+    if from.rows.is_empty() || from.cols.is_empty() {
+        return Ok(());
+    }
+    let words = |count: usize| match count.is_multiple_of(per_word) {
+        true => size(NAME, count / per_word),
+        false => Err(DeviceError::Unsupported(format!(
+            "a GPU copies rectangles of {} at even columns and of even widths only",
+            x.dtype()
+        ))),
+    };
+    let (width, x_stride, out_stride) = (words(from.cols.len())?, words(x.cols())?, words(out.cols())?);
+    let (x_col, out_col) = (words(from.cols.start)?, words(to.1)?);
+    let operands = [(panels(NAME, x)?, from.rows.start), (panels(NAME, out)?, to.0)];
+    for segment in segments(from.rows.len(), operands) {
+        let [x_part, out_part] = &segment.parts;
+        let (rows, cols) = (segment.rows.len(), width as usize);
+        let params = copy_block::Params {
+            rows: size(NAME, rows)?,
+            cols: width,
+            x_start: size(NAME, x_part.row * x_stride as usize)? + x_col,
+            x_stride,
+            out_start: size(NAME, out_part.row * out_stride as usize)? + out_col,
+            out_stride,
+            diagonal: size(NAME, segment.rows.start)?,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &copy_block::KERNEL,
+            constants: &[("LOWER", f64::from(u8::from(lower)))],
+            bindings: &[x_part.binding.clone(), out_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: (rows * cols).div_ceil(copy_block::PER_WORKGROUP) as u64,
+        })?;
+    }
+    Ok(())
+}
+
+/// As [`Device::transpose`](crate::device::Device::transpose).
+pub fn transpose(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+    check::transpose(x, out)?;
+    turn(context, x, out, false)
+}
+
+/// Copies what is below a square matrix's diagonal to above it.
+pub fn mirror(context: &Context, x: &Tensor) -> Result<()> {
+    turn(context, x, x, true)
+}
+
+fn turn(context: &Context, x: &Tensor, out: &Tensor, mirror: bool) -> Result<()> {
+    const NAME: &str = "transpose";
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let (from, to) = (panels(NAME, x)?, panels(NAME, out)?);
+    // A matrix's own panel is bound once; something else then takes the other place.
+    let nothing = memory::uninitialised(context, DType::F32, 1, 4)?;
+    for source in 0..from.count() {
+        for sink in 0..to.count() {
+            let (rows, cols) = (from.panel_rows(source), to.panel_rows(sink));
+            if mirror && rows.end <= cols.start + 1 {
+                continue;
+            }
+            let in_place = mirror && source == sink;
+            let params = transpose_kernel::Params {
+                first_row: size(NAME, rows.start)?,
+                first_col: size(NAME, cols.start)?,
+                rows: size(NAME, rows.len())?,
+                cols: size(NAME, cols.len())?,
+                x_cols: size(NAME, x.cols())?,
+                out_cols: size(NAME, out.cols())?,
+                x_row: 0,
+                out_row: 0,
+            };
+            let source = if in_place { panels(NAME, &nothing)?.binding(0) } else { from.binding(source) };
+            let tiles = rows.len().div_ceil(SIDE_OF_TILE) * cols.len().div_ceil(SIDE_OF_TILE);
+            context.dispatch(&Dispatch {
+                kernel: &transpose_kernel::KERNEL,
+                constants: &[
+                    ("MIRROR", f64::from(u8::from(mirror))),
+                    ("IN_PLACE", f64::from(u8::from(in_place))),
+                ],
+                bindings: &[source, to.binding(sink)],
+                params: bytemuck::bytes_of(&params),
+                workgroups: tiles as u64,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`Device::reverse`](crate::device::Device::reverse).
+pub fn reverse(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "reverse";
+    check::same_shape(NAME, x, out)?;
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let (from, to) = (panels(NAME, x)?, panels(NAME, out)?);
+    let mut row = 0;
+    while row < x.rows() {
+        let (source, sink) = (from.part(x.rows() - 1 - row), to.part(row));
+        let rows = sink.rows_left.min(source.row + 1);
+        let params = reverse_kernel::Params {
+            rows: size(NAME, rows)?,
+            cols: size(NAME, x.cols())?,
+            x_row: size(NAME, source.row)?,
+            out_row: size(NAME, sink.row)?,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &reverse_kernel::KERNEL,
+            constants: &[],
+            bindings: &[source.binding, sink.binding],
+            params: bytemuck::bytes_of(&params),
+            workgroups: (rows * x.cols()).div_ceil(reverse_kernel::PER_WORKGROUP) as u64,
+        })?;
+        row += rows;
+    }
+    Ok(())
+}
+
+/// As [`Device::diagonal`](crate::device::Device::diagonal).
+pub fn diagonal(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+    along_diagonal(context, "diagonal", x, out, false)
+}
+
+/// As [`Device::add_diagonal`](crate::device::Device::add_diagonal).
+pub fn add_diagonal(context: &Context, d: &Tensor, x: &mut Tensor) -> Result<()> {
+    along_diagonal(context, "add_diagonal", x, d, true)
+}
+
+fn along_diagonal(
+    context: &Context,
+    name: &'static str,
+    matrix: &Tensor,
+    diagonal: &Tensor,
+    add: bool,
+) -> Result<()> {
+    check::diagonal(name, matrix, diagonal)?;
+    if matrix.elements() == 0 {
+        return Ok(());
+    }
+    let line = panels(name, diagonal)?.only(name)?;
+    for segment in segments(matrix.rows(), [(panels(name, matrix)?, 0)]) {
+        let [part] = &segment.parts;
+        let params = diagonal_kernel::Params {
+            rows: size(name, segment.rows.len())?,
+            cols: size(name, matrix.cols())?,
+            first: size(name, segment.rows.start)?,
+            row: size(name, part.row)?,
+        };
+        let (source, sink) = match add {
+            true => (line.clone(), part.binding.clone()),
+            false => (part.binding.clone(), line.clone()),
+        };
+        context.dispatch(&Dispatch {
+            kernel: &diagonal_kernel::KERNEL,
+            constants: &[("ADD", f64::from(u8::from(add)))],
+            bindings: &[source, sink],
+            params: bytemuck::bytes_of(&params),
+            workgroups: segment.rows.len().div_ceil(diagonal_kernel::PER_WORKGROUP) as u64,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The value at a place of the sorted scores of every row.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use crate::{
+    Access, Kernel,
+    order::{select, value},
+    parallel::with_scratch,
+    select_rows::keys_of,
+};
+
+/// Bindings: scores f32, out f32 (one column). A workgroup for every row.
+pub const KERNEL: Kernel = Kernel {
+    name: "kth_in_rows",
+    wgsl: include_str!("kth_in_rows.wgsl"),
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<Params>() as u32,
+};
+
+/// The kernel's parameters.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Rows.
+    pub rows: u32,
+    /// Columns of the scores.
+    pub cols: u32,
+    /// The place, from 0.
+    pub place: u32,
+    /// The first row of the scores in their panel.
+    pub scores_row: u32,
+    /// The first row of out in its panel.
+    pub out_row: u32,
+}
+
+/// `out[row]` = the value at place `k`, from 0, of the row's sorted scores.
+///
+/// # Panics
+/// `k` is not below `cols`, or the slices are not of fitting sizes.
+pub fn cpu(scores: &[f32], cols: usize, k: usize, out: &mut [f32]) {
+    assert_eq!(scores.len(), out.len() * cols, "out is [rows, 1]");
+    assert!(out.is_empty() || k < cols, "a place in a row");
+    out.par_iter_mut().zip(scores.par_chunks_exact(cols.max(1))).for_each(|(out, scores)| {
+        with_scratch(cols, |scratch| {
+            let keys = bytemuck::cast_slice_mut(scratch);
+            keys_of(scores, keys);
+            *out = value(select(keys, k).0);
+        });
+    });
+}

@@ -1,0 +1,103 @@
+// The value at a place of the sorted scores of a whole matrix, digit by digit of eight bits.
+//
+// For every digit two runs: one counts, for every value of the digit, the scores that share the digits
+// found so far (a run for every panel); one finds the next digit.
+
+// 0: count, 1: find the digit
+override PHASE: u32 = 0u;
+
+struct Params {
+    // Elements of the panel.
+    count: u32,
+    // The place, from 0. Read with the first digit.
+    place: u32,
+    // Where the digit is: 24, 16, 8 and 0.
+    shift: u32,
+}
+
+@group(0) @binding(0) var<storage, read> scores: array<u32>;
+// The digits found so far, the place among the scores that share them, how many those are, and from the
+// fourth word on the counts. All 0 before the first run.
+@group(0) @binding(1) var<storage, read_write> state: array<atomic<u32>>;
+// The value that the digits found so far make.
+@group(0) @binding(2) var<storage, read_write> out: array<u32>;
+var<immediate> p: Params;
+
+const SIZE = 256u;
+const PER_INVOCATION = 32u;
+const COUNTS = 4u;
+var<workgroup> histogram: array<atomic<u32>, SIZE>;
+var<workgroup> sums: array<u32, SIZE>;
+
+// An integer that orders as its number does: -0 as +0, every NaN above all.
+fn key(bits: u32) -> u32 {
+    let magnitude = bits & 0x7fffffffu;
+    if magnitude == 0u { return 0x80000000u; }
+    if magnitude > 0x7f800000u { return 0xffffffffu; }
+    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
+}
+
+// The bits of the number with this key.
+fn value(key: u32) -> u32 {
+    if key == 0xffffffffu { return 0x7fc00000u; }
+    return select(~key, key & 0x7fffffffu, key >= 0x80000000u);
+}
+
+@compute @workgroup_size(SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = workgroup.x + workgroup.y * workgroups.x;
+    let found = atomicLoad(&state[0]);
+    if PHASE == 0u {
+        let first = index * SIZE * PER_INVOCATION;
+        if first >= p.count {
+            return;
+        }
+        atomicStore(&histogram[invocation], 0u);
+        workgroupBarrier();
+        let above = select(0xffffffffu << ((p.shift + 8u) & 31u), 0u, p.shift == 24u);
+        for (var i = first + invocation; i < min(first + SIZE * PER_INVOCATION, p.count); i += SIZE) {
+            let k = key(scores[i]);
+            if (k & above) == found {
+                atomicAdd(&histogram[(k >> p.shift) & 255u], 1u);
+            }
+        }
+        workgroupBarrier();
+        // Sums of integers do not depend on their order.
+        let here = atomicLoad(&histogram[invocation]);
+        if here > 0u {
+            atomicAdd(&state[COUNTS + invocation], here);
+        }
+        return;
+    }
+    if index > 0u {
+        return;
+    }
+    let place = select(atomicLoad(&state[1]), p.place, p.shift == 24u);
+    let here = atomicLoad(&state[COUNTS + invocation]);
+    sums[invocation] = here;
+    workgroupBarrier();
+    for (var step = 1u; step < SIZE; step <<= 1u) {
+        var sum = sums[invocation];
+        if invocation >= step {
+            sum += sums[invocation - step];
+        }
+        workgroupBarrier();
+        sums[invocation] = sum;
+        workgroupBarrier();
+    }
+    let below = sums[invocation] - here;
+    // Nobody reads the state any more; the next digit counts from 0.
+    storageBarrier();
+    atomicStore(&state[COUNTS + invocation], 0u);
+    if place >= below && place < below + here {
+        let digits = found | (invocation << p.shift);
+        atomicStore(&state[0], digits);
+        atomicStore(&state[1], place - below);
+        atomicStore(&state[2], here);
+        out[0] = value(digits);
+    }
+}

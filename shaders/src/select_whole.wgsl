@@ -1,0 +1,127 @@
+// Sets the bits of the smallest scores of a whole matrix, clears all others, once the greatest selected
+// score is known. Ties with it go to the lower rows, then to the lower columns.
+//
+// Three runs: one counts the ties of every row, one adds them up over the rows above, one sets bits. The
+// first and the last take a workgroup for every row, the second a single one.
+
+// 0: count, 1: add up, 2: set bits
+override PHASE: u32 = 0u;
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    // The first row of the scores, of the ties and of the mask in their panels.
+    scores_row: u32,
+    ties_row: u32,
+    mask_row: u32,
+}
+
+@group(0) @binding(0) var<storage, read> scores: array<u32>;
+// The key of the greatest selected score, and its place among its equals, from 0: what a search for that
+// place leaves behind. The fourth word is the sum of the ties so far, 0 before the first run.
+@group(0) @binding(1) var<storage, read_write> state: array<u32>;
+// The ties of every row; then those of the rows above it.
+@group(0) @binding(2) var<storage, read_write> ties: array<u32>;
+@group(0) @binding(3) var<storage, read_write> mask: array<u32>;
+var<immediate> p: Params;
+
+const SIZE = 256u;
+const SUM = 3u;
+var<workgroup> sums: array<u32, SIZE>;
+
+// An integer that orders as its number does: -0 as +0, every NaN above all.
+fn key(bits: u32) -> u32 {
+    let magnitude = bits & 0x7fffffffu;
+    if magnitude == 0u { return 0x80000000u; }
+    if magnitude > 0x7f800000u { return 0xffffffffu; }
+    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
+}
+
+// Replaces every sum by the sum of those up to it.
+fn scan(invocation: u32) {
+    workgroupBarrier();
+    for (var step = 1u; step < SIZE; step <<= 1u) {
+        var sum = sums[invocation];
+        if invocation >= step {
+            sum += sums[invocation - step];
+        }
+        workgroupBarrier();
+        sums[invocation] = sum;
+        workgroupBarrier();
+    }
+}
+
+fn add_up(invocation: u32) {
+    var before = state[SUM];
+    for (var first = 0u; first < p.rows; first += SIZE) {
+        let row = first + invocation;
+        var own = 0u;
+        if row < p.rows {
+            own = ties[p.ties_row + row];
+        }
+        // The last sums are read by all before they are written over.
+        workgroupBarrier();
+        sums[invocation] = own;
+        scan(invocation);
+        if row < p.rows {
+            ties[p.ties_row + row] = before + sums[invocation] - own;
+        }
+        before += sums[SIZE - 1u];
+    }
+    workgroupBarrier();
+    if invocation == 0u {
+        state[SUM] = before;
+    }
+}
+
+@compute @workgroup_size(SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let row = workgroup.x + workgroup.y * workgroups.x;
+    if PHASE == 1u {
+        if row > 0u {
+            return;
+        }
+        add_up(invocation);
+        return;
+    }
+    if row >= p.rows {
+        return;
+    }
+    let start = (p.scores_row + row) * p.cols;
+    let words = (p.cols + 31u) / 32u;
+    let threshold = state[0];
+    // An invocation owns whole words, so that no two write to one.
+    let per_invocation = (words + SIZE - 1u) / SIZE;
+    let first_word = min(invocation * per_invocation, words);
+    let end_word = min(first_word + per_invocation, words);
+    var count = 0u;
+    for (var column = first_word * 32u; column < min(end_word * 32u, p.cols); column++) {
+        count += u32(key(scores[start + column]) == threshold);
+    }
+    sums[invocation] = count;
+    scan(invocation);
+    if PHASE == 0u {
+        if invocation == 0u {
+            ties[p.ties_row + row] = sums[SIZE - 1u];
+        }
+        return;
+    }
+    let wanted = state[1] + 1u;
+    let before = ties[p.ties_row + row] + sums[invocation] - count;
+    var left = wanted - min(before, wanted);
+    for (var word = first_word; word < end_word; word++) {
+        var bits = 0u;
+        let columns = min(32u, p.cols - word * 32u);
+        for (var bit = 0u; bit < columns; bit++) {
+            let k = key(scores[start + word * 32u + bit]);
+            let tie = k == threshold && left > 0u;
+            left -= u32(tie);
+            bits |= u32(k < threshold || tie) << bit;
+        }
+        mask[(p.mask_row + row) * words + word] = bits;
+    }
+}

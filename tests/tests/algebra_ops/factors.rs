@@ -1,0 +1,191 @@
+use crate::{Under, on_every_device};
+use espalier_host::device::{DType, DeviceError, Tensor};
+use espalier_tests::random::Random;
+
+/// Blocks on the diagonal are 64 × 64 on a GPU, so panels are at least as large.
+const PANEL_LIMIT: u64 = 16384;
+
+const SIDES: [usize; 7] = [1, 5, 63, 64, 65, 130, 200];
+
+/// `x xᵀ / side + shift · I` of a random x: symmetric and positive definite.
+fn positive(random: &mut Random, side: usize, shift: f32) -> Vec<f32> {
+    let x = random.normal(side * side);
+    let mut product = vec![0.0; side * side];
+    for i in 0..side {
+        for j in 0..=i {
+            let sum: f64 = (0..side).map(|k| f64::from(x[i * side + k]) * f64::from(x[j * side + k])).sum();
+            let entry = (sum / side as f64) as f32 + if i == j { shift } else { 0.0 };
+            product[i * side + j] = entry;
+            product[j * side + i] = entry;
+        }
+    }
+    product
+}
+
+/// The Cholesky factor in double precision.
+fn cholesky(x: &[f32], side: usize) -> Vec<f64> {
+    let mut l = vec![0.0; side * side];
+    for i in 0..side {
+        for j in 0..=i {
+            let sum: f64 = (0..j).map(|k| l[i * side + k] * l[j * side + k]).sum();
+            let rest = f64::from(x[i * side + j]) - sum;
+            l[i * side + j] = if i == j { rest.sqrt() } else { rest / l[j * side + j] };
+        }
+    }
+    l
+}
+
+/// The inverse of a lower triangular matrix in double precision.
+fn inverse(l: &[f64], side: usize) -> Vec<f64> {
+    let mut out = vec![0.0; side * side];
+    for j in 0..side {
+        for i in j..side {
+            let sum: f64 = (j..i).map(|k| l[i * side + k] * out[k * side + j]).sum();
+            out[i * side + j] = (if i == j { 1.0 } else { 0.0 } - sum) / l[i * side + i];
+        }
+    }
+    out
+}
+
+/// The largest error, relative to the largest entry.
+fn error(found: &[f32], expected: &[f64]) -> f64 {
+    let largest = expected.iter().fold(0.0f64, |max, x| max.max(x.abs()));
+    let worst = found.iter().zip(expected).fold(0.0f64, |worst, (found, expected)| {
+        let error = (f64::from(*found) - expected).abs();
+        if error.is_nan() { f64::INFINITY } else { worst.max(error) }
+    });
+    worst / largest
+}
+
+fn factor(under: &Under, x: &[f32], side: usize) -> Tensor {
+    let mut x = x.to_vec();
+    // The upper half is not read.
+    for row in 0..side {
+        x[row * side + row + 1..(row + 1) * side].fill(f32::NAN);
+    }
+    let mut l = under.unwritten(DType::F32, side, side);
+    under.device().cholesky(&under.f32(side, side, &x), &mut l).expect("it is positive definite");
+    l
+}
+
+#[test]
+fn factors_and_their_inverses_are_those_of_double_precision() {
+    on_every_device(PANEL_LIMIT, |under| {
+        let mut random = Random::new(1);
+        for side in SIDES {
+            let x = positive(&mut random, side, 0.1);
+            let l = factor(under, &x, side);
+            let expected = cholesky(&x, side);
+            let what = format!("{}: {side}", under.what);
+            let found = under.output(&l);
+            assert!(error(&found, &expected) < 1e-5, "{what}: factor, {}", error(&found, &expected));
+            let mut out = under.unwritten(DType::F32, side, side);
+            under.device().triangular_inverse(&l, &mut out).expect("it runs");
+            let expected = inverse(&expected, side);
+            let inverse = under.output(&out);
+            assert!(error(&inverse, &expected) < 1e-4, "{what}: inverse, {}", error(&inverse, &expected));
+            for row in 0..side {
+                let above = row * side + row + 1..(row + 1) * side;
+                assert!(
+                    found[above.clone()].iter().chain(&inverse[above]).all(|x| x.to_bits() == 0),
+                    "{what}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn systems_are_solved_from_both_ends() {
+    on_every_device(PANEL_LIMIT, |under| {
+        let mut random = Random::new(2);
+        for (side, cols) in [(1, 1), (65, 3), (64, 70), (200, 33)] {
+            let l: Vec<f32> =
+                cholesky(&positive(&mut random, side, 0.5), side).iter().map(|x| *x as f32).collect();
+            let b = random.normal(side * cols);
+            for transposed in [false, true] {
+                let mut x = under.f32(side, cols, &b);
+                under
+                    .device()
+                    .triangular_solve(&under.f32(side, side, &l), transposed, &mut x)
+                    .expect("it runs");
+                let x = under.output(&x);
+                for (at, b) in b.iter().enumerate() {
+                    let (i, j) = (at / cols, at % cols);
+                    let entry = |k: usize| if transposed { l[k * side + i] } else { l[i * side + k] };
+                    let sum: f64 = (0..side).map(|k| f64::from(entry(k)) * f64::from(x[k * cols + j])).sum();
+                    assert!((sum - f64::from(*b)).abs() < 1e-3, "{}: {side}x{cols} {transposed}", under.what);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_pivot_that_fails_is_named() {
+    on_every_device(PANEL_LIMIT, |under| {
+        let mut random = Random::new(3);
+        for (side, bad) in [(1, 0), (70, 3), (200, 150), (130, 129)] {
+            let mut x = positive(&mut random, side, 0.1);
+            for value in [-1.0, f32::NAN] {
+                x[bad * side + bad] = value;
+                let mut l = under.unwritten(DType::F32, side, side);
+                match under.device().cholesky(&under.f32(side, side, &x), &mut l) {
+                    Err(DeviceError::NotPositiveDefinite { pivot, value }) => {
+                        assert_eq!(pivot, bad, "{}: {side}", under.what);
+                        assert!(value.is_nan() || value < 0.0, "{}: {value}", under.what);
+                    }
+                    other => panic!("{}: {side}: {other:?}", under.what),
+                }
+            }
+        }
+    });
+}
+
+/// `U` with `H⁻¹ = UᵀU`, as SparseGPT takes it: one Cholesky of the reversed matrix, one inverse.
+fn inverse_factor(under: &Under, h: &[f32], side: usize) -> Vec<f32> {
+    let device = under.device();
+    let (mut first, mut second) = (under.f32(side, side, h), under.unwritten(DType::F32, side, side));
+    device.reverse(&first, &mut second).expect("it runs");
+    device.cholesky(&second, &mut first).expect("it is positive definite");
+    device.triangular_inverse(&first, &mut second).expect("it runs");
+    device.reverse(&second, &mut first).expect("it runs");
+    under.output(&first)
+}
+
+fn inverse_factor_in_f64(h: &[f32], side: usize) -> Vec<f64> {
+    let reversed: Vec<f32> = h.iter().rev().copied().collect();
+    let mut inverse = inverse(&cholesky(&reversed, side), side);
+    inverse.reverse();
+    inverse
+}
+
+#[test]
+fn the_inverses_factor_survives_ill_conditioned_matrices() {
+    on_every_device(PANEL_LIMIT, |under| {
+        let mut random = Random::new(4);
+        let side = 160;
+        // Fewer tokens than columns; columns whose scales make a condition number of 1e8. Both damped by a
+        // hundredth of the mean, as by default; the tolerances are an order above what was seen.
+        let scales: Vec<f32> = (0..side).map(|j| 10f32.powf(-4.0 * j as f32 / (side - 1) as f32)).collect();
+        for (name, tokens, scaled, damping, tolerance) in [
+            ("rank 40", 40, false, 0.01, 1e-4),
+            ("rank 40, lightly damped", 40, false, 1e-4, 1e-2),
+            ("scaled columns", 400, true, 0.01, 1e-5),
+            ("scaled columns, lightly damped", 400, true, 1e-5, 1e-3),
+        ] {
+            let mut x = random.normal(tokens * side);
+            if scaled {
+                x.iter_mut().enumerate().for_each(|(at, x)| *x *= scales[at % side]);
+            }
+            let mut gram = under.device().zeros(DType::F32, side, side).expect("memory");
+            under.device().gram(&under.f32(tokens, side, &x), &mut gram).expect("it runs");
+            let mut h = under.output(&gram);
+            let mean = h.iter().step_by(side + 1).map(|x| f64::from(*x)).sum::<f64>() / side as f64;
+            h.iter_mut().step_by(side + 1).for_each(|x| *x += (damping * mean) as f32);
+            let found = error(&inverse_factor(under, &h, side), &inverse_factor_in_f64(&h, side));
+            println!("{}: {name}: relative error {found:.1e}", under.what);
+            assert!(found < tolerance, "{}: {name}: {found:e}", under.what);
+        }
+    });
+}
