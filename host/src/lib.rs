@@ -3,8 +3,11 @@
 //! Imports point one way: `cli → study → prune, evaluate → plugins, calibration → model → device → shaders`.
 
 pub mod calibration;
+pub mod cli;
 pub mod device;
 pub mod evaluate;
+pub mod inspect;
+pub mod interrupt;
 pub mod model;
 pub mod plugins;
 pub mod prune;

@@ -1,13 +1,15 @@
 //! The device and its tensors, as a plugin sees them.
 
 use crate::{
-    Axis, Binary, DType, Error, Reduction, Result, Selection, Sparsity, Unary,
-    service::{DeviceService, TensorId},
+    Access, Axis, Binary, Buffer, DType, Error, Kernel, Reduction, Result, Selection, Sparsity, Unary,
+    Within,
+    service::{Block, DeviceService, KernelCall, TensorId},
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// Where operations run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
     /// On a GPU, in WGSL.
     Gpu,
@@ -76,10 +78,6 @@ impl Tensor {
         Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
     }
 
-    pub(crate) fn id(&self) -> TensorId {
-        self.id
-    }
-
     /// The id of a tensor that this value no longer frees.
     pub(crate) fn into_id(mut self) -> TensorId {
         self.owned = false;
@@ -88,6 +86,70 @@ impl Tensor {
 
     fn words(&self) -> Result<Vec<u32>> {
         Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
+    }
+}
+
+/// A rectangle of a tensor, or its transpose, to read from.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    tensor: &'a Tensor,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    transposed: bool,
+}
+
+impl View<'_> {
+    /// The rectangle's transpose.
+    #[must_use]
+    pub fn t(mut self) -> Self {
+        self.transposed = !self.transposed;
+        self
+    }
+
+    fn block(&self) -> Block {
+        block(self.tensor, &self.rows, &self.cols, self.transposed)
+    }
+}
+
+/// A rectangle of a tensor to write to.
+#[derive(Debug)]
+pub struct ViewMut<'a> {
+    tensor: &'a mut Tensor,
+    rows: Range<usize>,
+    cols: Range<usize>,
+}
+
+fn block(tensor: &Tensor, rows: &Range<usize>, cols: &Range<usize>, transposed: bool) -> Block {
+    Block {
+        tensor: tensor.id,
+        row: rows.start,
+        col: cols.start,
+        rows: rows.len(),
+        cols: cols.len(),
+        transposed,
+    }
+}
+
+impl Tensor {
+    /// All of it.
+    pub fn view(&self) -> View<'_> {
+        self.block(0..self.rows, 0..self.cols)
+    }
+
+    /// These rows and columns.
+    pub fn block(&self, rows: Range<usize>, cols: Range<usize>) -> View<'_> {
+        View { tensor: self, rows, cols, transposed: false }
+    }
+
+    /// All of it, to write to.
+    pub fn view_mut(&mut self) -> ViewMut<'_> {
+        let (rows, cols) = (0..self.rows, 0..self.cols);
+        self.block_mut(rows, cols)
+    }
+
+    /// These rows and columns, to write to.
+    pub fn block_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> ViewMut<'_> {
+        ViewMut { tensor: self, rows, cols }
     }
 }
 
@@ -229,6 +291,145 @@ impl Device {
         let out = self.map(Unary::Identity, x)?;
         self.0.zero_where(mask.words.id, out.id)?;
         Ok(out)
+    }
+
+    /// `c = alpha · a · b + beta · c`.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn matmul(&self, alpha: f32, a: View, b: View, beta: f32, c: ViewMut) -> Result<()> {
+        self.0.matmul(alpha, a.block(), b.block(), beta, block(c.tensor, &c.rows, &c.cols, false))
+    }
+
+    /// Copies a rectangle onto one of the same shape.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn copy(&self, from: View, to: ViewMut) -> Result<()> {
+        self.0.copy(from.block(), block(to.tensor, &to.rows, &to.cols, false))
+    }
+
+    /// `xᵀ`
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn transpose(&self, x: &Tensor) -> Result<Tensor> {
+        self.make(x.cols, x.rows, |out| self.0.transpose(x.id, out))
+    }
+
+    /// The diagonal of a square matrix, `[1, cols]`.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn diagonal(&self, x: &Tensor) -> Result<Tensor> {
+        self.make(1, x.cols, |out| self.0.diagonal(x.id, out))
+    }
+
+    /// A square matrix plus a diagonal one, given as `[1, cols]`.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn add_diagonal(&self, x: &Tensor, diagonal: &Tensor) -> Result<Tensor> {
+        let sum = self.map(Unary::Identity, x)?;
+        self.0.add_diagonal(diagonal.id, sum.id)?;
+        Ok(sum)
+    }
+
+    /// `x` with the order of its rows and of its columns reversed.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn reverse(&self, x: &Tensor) -> Result<Tensor> {
+        self.make(x.rows, x.cols, |out| self.0.reverse(x.id, out))
+    }
+
+    /// The lower triangular `L` with `L Lᵀ = x`. Only the lower half of `x` is read.
+    ///
+    /// # Errors
+    /// As [`Device::map`]; [`Code::Numeric`](crate::Code::Numeric) where `x` is not positive definite.
+    pub fn cholesky(&self, x: &Tensor) -> Result<Tensor> {
+        self.make(x.rows, x.cols, |out| self.0.cholesky(x.id, out))
+    }
+
+    /// `L⁻¹` of a lower triangular `l`.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn triangular_inverse(&self, l: &Tensor) -> Result<Tensor> {
+        self.make(l.rows, l.cols, |out| self.0.triangular_inverse(l.id, out))
+    }
+
+    /// `L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, of a lower triangular `l`.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &Tensor) -> Result<Tensor> {
+        let x = self.map(Unary::Identity, b)?;
+        self.0.triangular_solve(l.id, transposed, x.id)?;
+        Ok(x)
+    }
+
+    /// The value at place `k`, from 0, of the sorted scores, none of which may be negative: `[rows, 1]` within
+    /// each row, `[1, 1]` over the whole matrix.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize) -> Result<Tensor> {
+        let rows = if within == Within::EachRow { scores.rows } else { 1 };
+        self.make(rows, 1, |out| self.0.kth_smallest(scores.id, within, k, out))
+    }
+
+    /// The scores that are at most their threshold, `[1, 1]` or `[rows, 1]`.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn at_most(&self, scores: &Tensor, thresholds: &Tensor) -> Result<Mask> {
+        let words = self.zeros(DType::U32, scores.rows, scores.cols.div_ceil(32))?;
+        self.0.at_most(scores.id, thresholds.id, words.id)?;
+        Ok(Mask { words, cols: scores.cols })
+    }
+
+    /// Runs a kernel of the plugin's own: `reads` are bound in order to its [`Access::Read`] bindings,
+    /// `writes` to its [`Access::Write`] bindings. `params` are the bytes of its `var<immediate>` block, at
+    /// most 128.
+    ///
+    /// # Errors
+    /// As [`Device::map`]; [`Code::Unsupported`](crate::Code::Unsupported) on a CPU device where the kernel
+    /// has no CPU twin, and where a tensor is larger than the device can bind.
+    pub fn run(
+        &self,
+        kernel: &Kernel,
+        reads: &[&Tensor],
+        writes: &mut [&mut Tensor],
+        params: &[u8],
+        workgroups: usize,
+    ) -> Result<()> {
+        let (mut read, mut written) = (reads.iter(), writes.iter());
+        let bindings = kernel.bindings.iter().map(|access| match access {
+            Access::Read => read.next().map(|tensor| tensor.id),
+            Access::Write => written.next().map(|tensor| tensor.id),
+        });
+        let bindings: Option<Vec<_>> = bindings.collect();
+        let (Some(bindings), None, None) = (bindings, read.next(), written.next()) else {
+            let (name, reads, writes) = (kernel.name, reads.len(), writes.len());
+            return Err(Error::invalid(format!(
+                "the kernel {name} is given {reads} tensors to read and {writes} to write, which are not its bindings"
+            )));
+        };
+        let workgroups = u32::try_from(workgroups)
+            .map_err(|_| Error::invalid(format!("{workgroups} workgroups for the kernel {}", kernel.name)))?;
+        let twin = kernel.cpu;
+        let call = move |buffers: &mut [Buffer<'_>], params: &[u8]| match twin {
+            Some(twin) => twin(buffers, params),
+            None => Ok(()),
+        };
+        let call = KernelCall {
+            name: kernel.name,
+            wgsl: kernel.wgsl,
+            bindings: kernel.bindings,
+            cpu: if twin.is_some() { Some(&call) } else { None },
+        };
+        self.0.run(&call, &bindings, params, workgroups)
     }
 
     /// A tensor that lives on this device already; `owned` if it is to be freed with the value.

@@ -4,7 +4,7 @@
 //! An author implements a plain Rust trait ([`PruningMethod`] or [`Selector`]) and names the type in
 //! one macro line, [`export_plugin!`]; the host opens the library with `--plugin path/to/lib.so`.
 //!
-//! ```ignore
+//! ```no_run
 //! use espalier_sdk::*;
 //!
 //! struct Smallest;
@@ -28,11 +28,12 @@
 //!
 //! The crate knows neither wgpu nor the host. No ABI type appears outside [`abi`].
 
-// pub mod abi;
+pub mod abi;
 mod device;
 mod dtype;
 mod error;
-// mod export;
+mod export;
+mod kernel;
 mod method;
 mod ops;
 mod options;
@@ -41,12 +42,13 @@ mod selector;
 pub mod service;
 mod sparsity;
 
-pub use device::{Device, DeviceKind, Mask, Tensor};
+pub use device::{Device, DeviceKind, Mask, Tensor, View, ViewMut};
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
-// pub use export::{LibraryInfo, Registry};
-pub use method::{Layer, MethodInfo, Pruned, PruningMethod, Statistic, Statistics};
-pub use ops::{Axis, Binary, Reduction, Selection, Unary};
+pub use export::{LibraryInfo, Registry};
+pub use kernel::{Access, Buffer, Kernel, Twin};
+pub use method::{Layer, MethodInfo, Order, Pruned, PruningMethod, Statistic, Statistics};
+pub use ops::{Axis, Binary, Reduction, Selection, Unary, Within};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use rng::Rng;
 pub use selector::{Document, Documents, Piece, SelectionRequest, Selector, SelectorInfo, Window};

@@ -3,6 +3,7 @@
 use crate::{Device, Error, OptionKind, OptionSpec, Options, Result, Sparsity, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A way of pruning one linear layer.
 ///
@@ -22,6 +23,11 @@ pub trait PruningMethod: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// When a layer's statistics are taken.
+    fn order(&self) -> Order {
+        Order::Block
+    }
+
     /// The pruned weight of one layer.
     ///
     /// # Errors
@@ -29,13 +35,45 @@ pub trait PruningMethod: Send + Sync + 'static {
     fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned>;
 }
 
+/// When the statistics of a block's layers are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u32)]
+pub enum Order {
+    /// Once, with the whole block still dense.
+    Block = 0,
+    /// Before each group of layers that share an input (q, k, v → o → gate, up → down), through what is
+    /// already pruned of the block.
+    TrueSequential = 1,
+}
+
 /// What the host measures of the inputs of every linear layer before it is pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Statistic {
-    /// `‖x_j‖₂` of every input feature j, over all tokens.
+    /// `‖x_j‖₂` of every input feature j, over all tokens: `[1, in_features]`.
     ColumnNorms,
+    /// `XᵀX` over all tokens: `[in_features, in_features]`, symmetric, both halves filled.
+    Gram,
+    /// The mean and the variance (divided by the number of tokens) of every input feature:
+    /// `[2, in_features]`, means above variances.
+    MeanVariance,
+    /// Every token's input: `[tokens, in_features]`. As large as it sounds.
+    Inputs,
+}
+
+impl Statistic {
+    /// Every statistic, at the place of its number at the plugin border.
+    const ALL: [Self; 4] = [Self::ColumnNorms, Self::Gram, Self::MeanVariance, Self::Inputs];
+
+    pub(crate) fn code(self) -> u32 {
+        self as u32
+    }
+
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.get(code as usize).copied()
+    }
 }
 
 /// What a method says of itself.
@@ -103,19 +141,58 @@ pub struct Layer {
 pub struct Statistics {
     /// Tokens measured.
     pub tokens: u64,
-    pub(crate) column_norms: Option<Tensor>,
+    column_norms: Option<Tensor>,
+    gram: Option<Tensor>,
+    mean_variance: Option<Tensor>,
+    inputs: Option<Tensor>,
 }
 
 impl Statistics {
-    /// `‖x_j‖₂` of every input feature, `[1, in_features]`, f32.
+    pub(crate) fn slot(&mut self, kind: Statistic) -> &mut Option<Tensor> {
+        match kind {
+            Statistic::ColumnNorms => &mut self.column_norms,
+            Statistic::Gram => &mut self.gram,
+            Statistic::MeanVariance => &mut self.mean_variance,
+            Statistic::Inputs => &mut self.inputs,
+        }
+    }
+
+    /// See [`Statistic::ColumnNorms`].
     ///
     /// # Errors
-    /// The method did not ask for [`Statistic::ColumnNorms`].
+    /// The method did not ask for it; so for every statistic.
     pub fn column_norms(&self) -> Result<&Tensor> {
-        self.column_norms
-            .as_ref()
-            .ok_or_else(|| Error::invalid("the method uses column norms without asking for them in its info"))
+        asked(&self.column_norms, Statistic::ColumnNorms)
     }
+
+    /// See [`Statistic::Gram`].
+    ///
+    /// # Errors
+    /// The method did not ask for it.
+    pub fn gram(&self) -> Result<&Tensor> {
+        asked(&self.gram, Statistic::Gram)
+    }
+
+    /// See [`Statistic::MeanVariance`].
+    ///
+    /// # Errors
+    /// The method did not ask for it.
+    pub fn mean_variance(&self) -> Result<&Tensor> {
+        asked(&self.mean_variance, Statistic::MeanVariance)
+    }
+
+    /// See [`Statistic::Inputs`].
+    ///
+    /// # Errors
+    /// The method did not ask for it.
+    pub fn inputs(&self) -> Result<&Tensor> {
+        asked(&self.inputs, Statistic::Inputs)
+    }
+}
+
+fn asked(slot: &Option<Tensor>, kind: Statistic) -> Result<&Tensor> {
+    let unasked = || Error::invalid(format!("the method uses {kind:?} without asking for it in its info"));
+    slot.as_ref().ok_or_else(unasked)
 }
 
 /// What a method made of a layer.
@@ -125,12 +202,14 @@ pub struct Pruned {
     pub weight: Tensor,
     /// The method's own measure of what pruning cost this layer, if it has one.
     pub error: Option<f64>,
-    /// Remarks for the run's log and manifest, such as a raised damping.
+    /// Other numbers for the manifest, by name, such as the damping that was used.
+    pub numbers: BTreeMap<String, f64>,
+    /// Remarks for the run's log and manifest, such as a damping that had to be raised.
     pub notes: Vec<String>,
 }
 
 impl From<Tensor> for Pruned {
     fn from(weight: Tensor) -> Self {
-        Self { weight, error: None, notes: Vec::new() }
+        Self { weight, error: None, numbers: BTreeMap::new(), notes: Vec::new() }
     }
 }

@@ -54,6 +54,16 @@ pub enum Axis {
     EachColumn = 1,
 }
 
+/// What a rank is counted within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Within {
+    /// Each row for itself.
+    EachRow = 0,
+    /// The whole matrix.
+    Whole = 1,
+}
+
 /// Which elements of a matrix of scores, none negative, are the smallest.
 ///
 /// Ties go to the lower column (and, over the whole matrix, to the lower row first).
@@ -70,6 +80,11 @@ pub enum Selection {
         n: usize,
         /// Columns in a group, at most 32.
         m: usize,
+    },
+    /// Over the whole matrix, the `count` smallest.
+    Whole {
+        /// How many.
+        count: usize,
     },
     /// In every row, the smallest as long as their sum stays at most `share` of the row's sum.
     RowMass {

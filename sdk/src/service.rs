@@ -1,9 +1,42 @@
 //! What a host offers to plugins: plain traits, which the ABI adapters carry over the border.
 
-use crate::{Axis, Binary, DType, DeviceKind, Document, Reduction, Result, Selection, Unary};
+use crate::{
+    Access, Axis, Binary, Buffer, DType, DeviceKind, Document, Reduction, Result, Selection, Unary, Within,
+};
 
 /// A tensor on a device, as the border names it. Never reused within a run.
 pub type TensorId = u64;
+
+/// A rectangle of a matrix, as an operand of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// The matrix.
+    pub tensor: TensorId,
+    /// The rectangle's first row.
+    pub row: usize,
+    /// The rectangle's first column.
+    pub col: usize,
+    /// Its rows.
+    pub rows: usize,
+    /// Its columns.
+    pub cols: usize,
+    /// Whether its transpose is the operand.
+    pub transposed: bool,
+}
+
+/// A plugin's [`Kernel`](crate::Kernel), borrowed for one run of it.
+#[derive(Clone, Copy)]
+pub struct KernelCall<'a> {
+    /// A name for messages.
+    pub name: &'a str,
+    /// The WGSL source.
+    pub wgsl: &'a str,
+    /// How it uses its bindings, in order.
+    pub bindings: &'a [Access],
+    /// The same computation for a CPU device.
+    #[expect(clippy::type_complexity, reason = "a name for it would be used here alone")]
+    pub cpu: Option<&'a dyn Fn(&mut [Buffer<'_>], &[u8]) -> Result<()>>,
+}
 
 /// The operations of a device. Matrices are row-major; sizes are checked by the implementation.
 ///
@@ -57,6 +90,54 @@ pub trait DeviceService: Send + Sync + 'static {
 
     /// `x = +0` where the mask's bit is set.
     fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()>;
+
+    /// `c = alpha · a · b + beta · c`, on rectangles; `c` is never transposed, and its tensor is neither
+    /// `a`'s nor `b`'s.
+    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()>;
+
+    /// Copies a rectangle of one tensor onto one of another.
+    fn copy(&self, from: Block, to: Block) -> Result<()>;
+
+    /// `out = xᵀ`.
+    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()>;
+
+    /// `out[0, j] = x[j, j]` of a square matrix.
+    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()>;
+
+    /// `x[j, j] += d[0, j]` of a square matrix, in place.
+    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()>;
+
+    /// `out = J x J`: the order of rows and of columns reversed.
+    fn reverse(&self, x: TensorId, out: TensorId) -> Result<()>;
+
+    /// `out = L`, lower triangular with `L Lᵀ = x`; the upper half of `out` is 0. Only the lower half of
+    /// `x` is read.
+    ///
+    /// # Errors
+    /// [`Code::Numeric`](crate::Code::Numeric) where `x` is not positive definite.
+    fn cholesky(&self, x: TensorId, out: TensorId) -> Result<()>;
+
+    /// `out = L⁻¹` of a lower triangular `l`.
+    fn triangular_inverse(&self, l: TensorId, out: TensorId) -> Result<()>;
+
+    /// `b = L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, in place, of a lower triangular `l`.
+    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()>;
+
+    /// `out` = the value at place `k`, from 0, of the sorted scores, none of which may be negative: `[1, 1]`
+    /// or `[rows, 1]`.
+    fn kth_smallest(&self, scores: TensorId, within: Within, k: usize, out: TensorId) -> Result<()>;
+
+    /// Sets the bits of the scores that are at most their threshold (`[1, 1]` or `[rows, 1]`), clears all
+    /// others.
+    fn at_most(&self, scores: TensorId, thresholds: TensorId, mask: TensorId) -> Result<()>;
+
+    /// Runs a plugin's own kernel over `workgroups` workgroups. Bindings that it writes are of its access
+    /// [`Write`](crate::Access::Write); one tensor is bound once.
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`](crate::Code::Unsupported) on a CPU device where the kernel has no CPU twin, and
+    /// where a tensor is larger than the device can bind.
+    fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()>;
 }
 
 /// A collection of documents.

@@ -10,6 +10,15 @@ pub(crate) fn key(x: f32) -> u32 {
     if magnitude > 0x7f80_0000 { u32::MAX } else { ordered }
 }
 
+/// The number of a key; NaN for the greatest.
+pub(crate) fn value(key: u32) -> f32 {
+    match key {
+        u32::MAX => f32::NAN,
+        key if key >> 31 == 1 => f32::from_bits(key & 0x7fff_ffff),
+        key => f32::from_bits(!key),
+    }
+}
+
 /// The digits of a radix selection: 11, 11 and 10 bits from the top.
 const DIGITS: [(u32, u32); 3] = [(21, 11), (10, 11), (0, 10)];
 const BUCKETS: usize = 2048;
@@ -66,6 +75,9 @@ mod tests {
         let order = [f32::NEG_INFINITY, -1.0, -1e-40, 0.0, 1e-40, 1.0, f32::MAX, f32::INFINITY, f32::NAN];
         for pair in order.windows(2) {
             assert!(key(pair[0]) < key(pair[1]), "{pair:?}");
+        }
+        for x in order {
+            assert!(value(key(x)) == x || x.is_nan(), "{x}");
         }
         assert_eq!(key(-0.0), key(0.0));
         assert_eq!(key(-f32::NAN), key(f32::NAN));

@@ -3,3 +3,59 @@
 pub mod gpu;
 pub mod random;
 pub mod reference;
+
+use espalier_host::device::{
+    Device,
+    choose::{self, DeviceChoice, DeviceRequest},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+};
+
+/// A file or folder beside this crate's `Cargo.toml`.
+pub fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// The folder that cargo builds into for this profile: the binary `host` and the plugins are there.
+///
+/// # Panics
+/// The test binary is not where cargo puts it.
+pub fn built() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let folder = test.ancestors().nth(2).expect("tests are run from target/PROFILE/deps");
+    assert!(folder.join("host").is_file(), "build the workspace first: `cargo build --workspace`");
+    folder.to_owned()
+}
+
+/// The binary `host`, with this build's plugins to be found and nothing of the user's environment.
+pub fn host() -> Command {
+    let mut command = Command::new(built().join("host"));
+    command.env("ESPALIER_PLUGIN_PATH", built()).env_remove("ESPALIER_LOG");
+    command
+}
+
+/// The device that GPU tests run on: the adapter whose name contains `ESPALIER_TEST_ADAPTER`, or the first.
+///
+/// # Panics
+/// There is none: GPU tests fail, they are never skipped.
+pub fn gpu() -> Arc<dyn Device> {
+    let adapter = std::env::var("ESPALIER_TEST_ADAPTER").ok();
+    let request = DeviceRequest { choice: DeviceChoice::Gpu, backend: None, adapter };
+    choose::open(&request).expect("GPU tests need an adapter; a software one will do")
+}
+
+/// The CPU device.
+///
+/// # Panics
+/// Never on a machine that runs tests.
+pub fn cpu() -> Arc<dyn Device> {
+    choose::open(&DeviceRequest { choice: DeviceChoice::Cpu, backend: None, adapter: None }).expect("a CPU")
+}
+
+/// What a process said, for assertions.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}

@@ -79,6 +79,12 @@ pub fn select(scores: &[f32], cols: usize, selection: Selection) -> Vec<u32> {
     let rows = scores.len() / cols;
     let words = cols.div_ceil(32);
     let mut mask = vec![0; rows * words];
+    if let Selection::Whole { count } = selection {
+        for at in &sorted(scores)[..count] {
+            mask[at / cols * words + at % cols / 32] |= 1 << (at % cols % 32);
+        }
+        return mask;
+    }
     for (row, scores) in scores.chunks(cols).enumerate() {
         let chosen: Vec<usize> = match selection {
             Selection::EachRow { count } => sorted(scores)[..count].to_vec(),
@@ -88,6 +94,7 @@ pub fn select(scores: &[f32], cols: usize, selection: Selection) -> Vec<u32> {
                     .flat_map(|(g, s)| sorted(s)[..n].iter().map(move |i| g * m + i).collect::<Vec<_>>())
                     .collect()
             }
+            Selection::Whole { .. } => unreachable!("it was done above"),
             Selection::RowMass { share } => {
                 let limit = f64::from(share) * scores.iter().map(|x| f64::from(*x)).sum::<f64>();
                 let mass = |t: f32| scores.iter().filter(|x| **x <= t).map(|x| f64::from(*x)).sum::<f64>();

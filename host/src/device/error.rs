@@ -49,6 +49,17 @@ pub enum DeviceError {
         /// What is wrong, and what would do.
         message: String,
     },
+    /// A Cholesky factorisation met a pivot that is not positive.
+    #[error("the matrix is not positive definite: pivot {pivot} is {value}")]
+    NotPositiveDefinite {
+        /// The row and column.
+        pivot: usize,
+        /// What was left of its diagonal.
+        value: f32,
+    },
+    /// The device cannot do what it is asked for.
+    #[error("{0}")]
+    Unsupported(String),
     /// The device has no memory left.
     #[error("the device has no memory left for {what} ({bytes} bytes)")]
     OutOfMemory {
@@ -77,6 +88,8 @@ impl From<DeviceError> for espalier_sdk::Error {
             DeviceError::Shape { .. } | DeviceError::Type { .. } | DeviceError::Invalid { .. } => {
                 Code::InvalidInput
             }
+            DeviceError::NotPositiveDefinite { .. } => Code::Numeric,
+            DeviceError::Unsupported(_) => Code::Unsupported,
             DeviceError::OutOfMemory { .. } => Code::OutOfMemory,
             DeviceError::NoAdapter(_)
             | DeviceError::Open { .. }

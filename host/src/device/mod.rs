@@ -15,7 +15,9 @@ mod tensor;
 pub use error::{DeviceError, Result};
 pub use tensor::{Storage, Tensor};
 
-pub use espalier_sdk::{Axis, Binary, DType, DeviceKind, Reduction, Selection, Unary};
+pub use espalier_sdk::{
+    Axis, Binary, DType, DeviceKind, Reduction, Selection, Unary, Within, service::KernelCall,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -26,7 +28,7 @@ pub struct DeviceInfo {
     /// The adapter's or processor's name.
     pub name: String,
     /// `gpu` or `cpu`.
-    pub kind: &'static str,
+    pub kind: DeviceKind,
     /// The backend (`vulkan`, `metal`, `dx12`, `gl`), or `native` for the CPU.
     pub backend: String,
     /// The driver's name and version, or the instruction sets in use for the CPU.
@@ -151,6 +153,105 @@ pub trait Device: Send + Sync {
 
     /// `x = +0` where the mask's bit is set, in place; x f32.
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()>;
+
+    /// The value at place `k`, from 0, of the sorted scores, none negative: out `[1, 1]` or `[rows, 1]`.
+    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()>;
+
+    /// Sets the bits of scores that are at most their threshold, clears all others; thresholds `[1, 1]` or
+    /// `[rows, 1]`, mask `[rows, ⌈cols / 32⌉]` u32.
+    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()>;
+
+    // Linear algebra, f32.
+
+    /// `gram += xᵀx`: x `[tokens, cols]`, gram `[cols, cols]`, both halves of which are filled. One half is
+    /// computed, in a fixed order.
+    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()>;
+
+    /// `c = alpha · a · b + beta · c` on the rectangle of `c` that starts at `to` (row, column) and has the
+    /// product's shape. With `beta` 0, what `c` held does not matter, were it NaN.
+    fn matmul(
+        &self,
+        alpha: f32,
+        a: Operand,
+        b: Operand,
+        beta: f32,
+        c: &mut Tensor,
+        to: (usize, usize),
+    ) -> Result<()>;
+
+    /// Copies a rectangle of one tensor to the place `to` (row, column) of another of the same type. Not
+    /// transposed.
+    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()>;
+
+    /// `out = xᵀ`
+    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+
+    /// `out = J x J`: the order of rows and of columns reversed.
+    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+
+    /// `out[0, j] = x[j, j]` of a square matrix.
+    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+
+    /// `x[j, j] += d[0, j]` of a square matrix, in place.
+    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()>;
+
+    /// `out = L`, lower triangular with `L Lᵀ = x`, its upper half 0. Reads the lower half of `x`.
+    ///
+    /// # Errors
+    /// [`DeviceError::NotPositiveDefinite`].
+    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+
+    /// `out = L⁻¹` of a lower triangular `l`; the upper half of `out` is 0.
+    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()>;
+
+    /// `b = L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, in place, of a lower triangular `l`.
+    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()>;
+
+    /// Runs a plugin's own kernel. Every binding is a whole tensor, which must fit one binding; those of
+    /// [`Access::Write`](espalier_sdk::Access::Write) are given as such.
+    fn run(
+        &self,
+        kernel: &KernelCall,
+        bindings: &mut [Binding],
+        params: &[u8],
+        workgroups: u32,
+    ) -> Result<()>;
+}
+
+/// A rectangle of a matrix, or its transpose, as an operand.
+#[derive(Debug, Clone)]
+pub struct Operand<'a> {
+    /// The matrix.
+    pub tensor: &'a Tensor,
+    /// The rectangle's rows.
+    pub rows: std::ops::Range<usize>,
+    /// The rectangle's columns.
+    pub cols: std::ops::Range<usize>,
+    /// Whether its transpose is the operand.
+    pub transposed: bool,
+}
+
+impl Tensor {
+    /// All of it, as an operand.
+    pub fn all(&self) -> Operand<'_> {
+        Operand { tensor: self, rows: 0..self.rows(), cols: 0..self.cols(), transposed: false }
+    }
+}
+
+impl Operand<'_> {
+    /// The operand's rows and columns, after transposing.
+    pub fn shape(&self) -> (usize, usize) {
+        if self.transposed { (self.cols.len(), self.rows.len()) } else { (self.rows.len(), self.cols.len()) }
+    }
+}
+
+/// A tensor bound to a plugin's kernel.
+#[derive(Debug)]
+pub enum Binding<'a> {
+    /// To be read.
+    Read(&'a Tensor),
+    /// To be written.
+    Write(&'a mut Tensor),
 }
 
 /// Conveniences over [`Device`].

@@ -1,1 +1,5 @@
-//! evaluate.
+//! What a model can do: perplexity.
+
+mod perplexity;
+
+pub use perplexity::{Perplexity, perplexity};

@@ -1,1 +1,29 @@
-//! model.
+//! A Hugging Face model folder: reading it, writing it, and the LLaMA forward pass.
+
+mod batch;
+pub mod checkpoint;
+pub mod config;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod hidden;
+pub(crate) mod json;
+pub mod layout;
+mod llama;
+pub mod resolve;
+pub mod rope;
+pub mod writer;
+
+pub use batch::Batch;
+pub use checkpoint::Checkpoint;
+pub use config::LlamaConfig;
+pub use error::{ModelError, Result};
+pub use hidden::HiddenStates;
+pub use llama::{Block, Head, Linear, Llama};
+pub use resolve::resolve;
+pub use writer::CheckpointWriter;
+
+/// Whether a file's first bytes say that Git LFS left a pointer where the content should be.
+pub(crate) fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}

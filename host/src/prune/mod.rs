@@ -1,1 +1,178 @@
-//! prune.
+//! Pruning, block by block.
+//!
+//! ```text
+//! for each block:
+//!     load its weights
+//!     run all windows through it, dense     → statistics of each linear layer's input
+//!     for each linear layer: method.prune(weight, statistics, target) → written to the output
+//!     run all windows through it, pruned    → hidden states for the next block
+//! ```
+//!
+//! A method may ask for statistics to be taken again within a block, before each group of layers that
+//! share an input ([`Order::TrueSequential`]); without propagation the dense pass is also what the next
+//! block sees, so there is one pass a block.
+
+mod card;
+mod error;
+mod layer;
+mod manifest;
+mod statistics;
+mod targets;
+
+pub use card::model_card;
+pub use error::{PruneError, Result};
+pub use layer::LayerReport;
+pub use manifest::{CalibrationRecord, Manifest, PluginRecord};
+pub use targets::{BlockRanges, Targets, TargetsError};
+
+use crate::{
+    interrupt,
+    model::{
+        CheckpointWriter, HiddenStates, Llama,
+        layout::{LayerInput, Projection},
+    },
+    plugins::DeviceTensors,
+};
+use espalier_sdk::{MethodInfo, Order, Sparsity, abi::LoadedMethod};
+use statistics::Gatherer;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What to do to a model.
+pub struct Plan<'a> {
+    /// The method.
+    pub method: &'a LoadedMethod,
+    /// What it says of itself; above all the statistics it needs.
+    pub info: &'a MethodInfo,
+    /// When it wants statistics to be taken.
+    pub order: Order,
+    /// Which layers are pruned, and how much of each.
+    pub targets: &'a Targets,
+    /// Whether a block's statistics are taken behind predecessors that are already pruned.
+    pub propagate: bool,
+    /// Tokens that run through a block at a time, about.
+    pub batch_tokens: usize,
+}
+
+/// What happens during a run, for progress bars and logs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// This many tokens have gone through a block once.
+    Tokens(usize),
+    /// A layer is done.
+    Layer(&'a LayerReport),
+}
+
+/// Prunes a model with calibration windows into `output`. A method that needs no statistics needs no
+/// windows.
+///
+/// # Errors
+/// See [`PruneError`]; the layer is named.
+pub fn prune(
+    model: &Llama,
+    plan: &Plan,
+    windows: &[&[u32]],
+    output: &mut CheckpointWriter,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Vec<LayerReport>> {
+    check(model, plan)?;
+    let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
+    let windows = if plan.info.statistics.is_empty() { &[] } else { windows };
+    let mut hidden = HiddenStates::embed(model, windows, plan.batch_tokens)?;
+    let last = (0..model.config.num_hidden_layers).rev().find(|&index| plan.prunes(index));
+    let mut reports = Vec::new();
+
+    // Nothing after the last pruned block matters.
+    for index in 0..=last.unwrap_or(0) {
+        let mut block = model.load_block(index)?;
+        for stage in plan.stages(index) {
+            let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+            let gatherer =
+                Gatherer::new(&*model.device, &plan.info.statistics, &stage.inputs, hidden.tokens());
+            let measured = if plan.propagate {
+                statistics::measure(model, (index, &block), &hidden, gatherer, progress)?
+            } else {
+                statistics::measure_and_advance(model, (index, &block), &mut hidden, gatherer, progress)?
+            };
+            for &(projection, sparsity) in &stage.layers {
+                interrupt::check()?;
+                let linear = block.linear_mut(projection);
+                let at = layer::Place { block: index, projection, sparsity };
+                let report = layer::prune(model, plan.method, &tensors, at, linear, &measured, output)?;
+                on_event(Event::Layer(&report));
+                reports.push(report);
+            }
+        }
+        if plan.propagate && Some(index) != last {
+            hidden.advance(model, &block, |tokens| on_event(Event::Tokens(tokens)))?;
+        }
+        drop(block);
+        model.release_block(index);
+    }
+    Ok(reports)
+}
+
+/// Layers whose statistics are taken together.
+struct Stage {
+    inputs: Vec<LayerInput>,
+    layers: Vec<(Projection, Sparsity)>,
+}
+
+impl Plan<'_> {
+    fn prunes(&self, block: usize) -> bool {
+        Projection::ALL.into_iter().any(|projection| self.targets.of(block, projection).is_some())
+    }
+
+    /// What is measured and pruned of a block, in order. Without propagation a stage is always the whole block,
+    /// because every pass is dense.
+    fn stages(&self, block: usize) -> Vec<Stage> {
+        let wanted = |projection| Some((projection, self.targets.of(block, projection)?));
+        let layers: Vec<_> = Projection::ALL.into_iter().filter_map(wanted).collect();
+        let mut by_input: BTreeMap<LayerInput, Vec<_>> = BTreeMap::new();
+        for layer in &layers {
+            by_input.entry(layer.0.input()).or_default().push(*layer);
+        }
+        if self.order == Order::TrueSequential && self.propagate {
+            return by_input
+                .into_iter()
+                .map(|(input, layers)| Stage { inputs: vec![input], layers })
+                .collect();
+        }
+        if layers.is_empty() && self.propagate {
+            return Vec::new();
+        }
+        vec![Stage { inputs: by_input.into_keys().collect(), layers }]
+    }
+
+    /// Tokens that a run will push through blocks, for a progress bar.
+    pub fn expected_tokens(&self, blocks: usize, windows: &[&[u32]]) -> usize {
+        if self.info.statistics.is_empty() {
+            return 0;
+        }
+        let tokens: usize = windows.iter().map(|window| window.len()).sum();
+        let Some(last) = (0..blocks).rev().find(|&index| self.prunes(index)) else { return 0 };
+        let measuring: usize = (0..=last).map(|index| self.stages(index).len()).sum();
+        tokens * (measuring + if self.propagate { last } else { 0 })
+    }
+
+    /// Layers that a run will prune, for a progress bar.
+    pub fn expected_layers(&self, blocks: usize) -> usize {
+        (0..blocks).flat_map(|block| self.stages(block)).map(|stage| stage.layers.len()).sum()
+    }
+}
+
+/// Refuses what cannot be done, before anything runs.
+fn check(model: &Llama, plan: &Plan) -> Result<()> {
+    plan.targets.check(model.config.num_hidden_layers)?;
+    for block in 0..model.config.num_hidden_layers {
+        for projection in Projection::ALL {
+            let Some(sparsity @ Sparsity::Pattern { m, .. }) = plan.targets.of(block, projection) else {
+                continue;
+            };
+            let (_, cols) = projection.shape(&model.config);
+            if !cols.is_multiple_of(m) {
+                return Err(PruneError::Pattern { layer: projection.weight(block), cols, sparsity });
+            }
+        }
+    }
+    Ok(())
+}

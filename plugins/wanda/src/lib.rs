@@ -1,1 +1,78 @@
-//! Wanda.
+//! Wanda (Sun et al., 2306.11695): a weight matters as much as its magnitude times the norm of the
+//! input it meets, `S_ij = |W_ij| · ‖x_j‖₂`, compared within each output row.
+
+use espalier_sdk::{
+    Axis, Binary, Device, Error, Layer, Mask, MethodInfo, OptionKind, Options, Pruned, PruningMethod,
+    Reduction, Result, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
+};
+
+struct Wanda {
+    use_variant: bool,
+}
+
+impl PruningMethod for Wanda {
+    fn info() -> MethodInfo {
+        MethodInfo::new(
+            "wanda",
+            "drops, in every row, the smallest |weight| · ‖input‖ (Sun et al., 2306.11695)",
+        )
+        .option(
+            "use_variant",
+            OptionKind::Bool,
+            false,
+            "let rows differ: drop what sums to the same share of each row's scores",
+        )
+        .needs(Statistic::ColumnNorms)
+    }
+
+    fn new(options: &Options) -> Result<Self> {
+        Ok(Self { use_variant: options.bool("use_variant")? })
+    }
+
+    fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
+        let norms = layer.statistics.column_norms()?;
+        let scores = device.zip(Unary::Abs, &layer.weight, Binary::Multiply, norms)?;
+        let mask = match (self.use_variant, target) {
+            (false, _) => device.smallest_per_row(&scores, target)?,
+            (true, Sparsity::Ratio(ratio)) => smallest_by_mass(&scores, ratio, device)?,
+            (true, Sparsity::Pattern { .. }) => {
+                return Err(Error::invalid(
+                    "use_variant needs a share such as 0.5; a pattern fixes every row",
+                ));
+            }
+        };
+        let mut pruned = Pruned::from(device.zero_where(&mask, &layer.weight)?);
+        // What the layer loses if its inputs were uncorrelated: Σ (w · ‖x‖)² over the dropped weights.
+        let kept = device.zip(Unary::Abs, &pruned.weight, Binary::Multiply, norms)?;
+        pruned.error = Some(energy(&scores, device)? - energy(&kept, device)?);
+        Ok(pruned)
+    }
+}
+
+/// The variant's mask: of every row the scores that together make up at most `alpha` of the row's sum, with
+/// `alpha` found by bisection so that the whole matrix comes within 0.001 of `ratio`.
+fn smallest_by_mass(scores: &Tensor, ratio: f64, device: &Device) -> Result<Mask> {
+    let (mut low, mut high, mut alpha) = (0.0, 0.8, 0.4);
+    loop {
+        let mask = device.select(scores, Selection::RowMass { share: alpha as f32 })?;
+        let sparsity = mask.share()?;
+        if (sparsity - ratio).abs() <= 0.001 || high - low < 0.001 {
+            return Ok(mask);
+        }
+        if sparsity > ratio {
+            high = alpha;
+            alpha = (alpha + low) / 2.0;
+        } else {
+            low = alpha;
+            alpha = (alpha + high) / 2.0;
+        }
+    }
+}
+
+/// `Σ x²`, in double precision over the rows.
+fn energy(x: &Tensor, device: &Device) -> Result<f64> {
+    let rows = device.reduce(Reduction::SumSquares, Axis::EachRow, x)?.to_vec()?;
+    Ok(rows.into_iter().map(f64::from).sum())
+}
+
+export_plugin! { methods: [Wanda] }

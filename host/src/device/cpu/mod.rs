@@ -1,5 +1,6 @@
 //! The native device: the CPU twins of the kernels over host memory, on all cores.
 
+mod algebra;
 mod forward;
 mod memory;
 mod processor;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    AttentionShape, Axis, Binary, DType, Device, DeviceInfo, Reduction, Result, Selection, Span, Storage,
-    Tensor, Unary, check,
+    AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, KernelCall, Operand, Reduction, Result,
+    Selection, Span, Storage, Tensor, Unary, Within, check,
 };
 use memory::{Meter, memory, memory_mut};
 
@@ -137,5 +138,65 @@ impl Device for Cpu {
 
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
         pruning::zero_where(mask, x)
+    }
+
+    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+        algebra::kth_smallest(scores, within, k, out)
+    }
+
+    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+        algebra::at_most(scores, thresholds, mask)
+    }
+
+    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
+        algebra::gram(x, gram)
+    }
+
+    fn matmul(
+        &self,
+        alpha: f32,
+        a: Operand,
+        b: Operand,
+        beta: f32,
+        c: &mut Tensor,
+        to: (usize, usize),
+    ) -> Result<()> {
+        algebra::matmul(alpha, &a, &b, beta, c, to)
+    }
+
+    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
+        algebra::copy(&from, out, to)
+    }
+
+    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        algebra::transpose(x, out)
+    }
+
+    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        algebra::reverse(x, out)
+    }
+
+    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        algebra::diagonal(x, out)
+    }
+
+    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
+        algebra::add_diagonal(d, x)
+    }
+
+    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        algebra::cholesky(x, out)
+    }
+
+    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
+        algebra::triangular_inverse(l, out)
+    }
+
+    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
+        algebra::triangular_solve(l, transposed, b)
+    }
+
+    fn run(&self, kernel: &KernelCall, bindings: &mut [Binding], params: &[u8], _: u32) -> Result<()> {
+        algebra::run(kernel, bindings, params)
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn info() -> DeviceInfo {
     let driver = instruction_sets().into_iter().map(str::to_owned).chain([threads]);
     DeviceInfo {
         name: name(),
-        kind: "cpu",
+        kind: crate::device::DeviceKind::Cpu,
         backend: "native".to_owned(),
         driver: driver.collect::<Vec<_>>().join(", "),
     }

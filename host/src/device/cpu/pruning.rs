@@ -14,12 +14,7 @@ pub(super) fn map(f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor
 
 pub(super) fn zip(f: Unary, a: &Tensor, op: Binary, alpha: f32, b: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "zip";
-    let repeat = match check::zip(a, b, out)? {
-        check::Repeat::Nowhere => kernels::Repeat::Nowhere,
-        check::Repeat::Row => kernels::Repeat::Row,
-        check::Repeat::Column => kernels::Repeat::Column,
-        check::Repeat::Number => kernels::Repeat::Number,
-    };
+    let repeat = check::zip(a, b, out)?;
     let op = match op {
         Binary::Add => kernels::Binary::Add,
         Binary::Subtract => kernels::Binary::Subtract,
@@ -64,6 +59,7 @@ pub(super) fn select(scores: &Tensor, selection: Selection, mask: &mut Tensor) -
     match selection {
         Selection::EachRow { count } => kernels::select_rows::cpu(scores, cols, count, mask),
         Selection::Groups { n, m } => kernels::select_groups::cpu(scores, cols, n, m, mask),
+        Selection::Whole { count } => kernels::select_whole::cpu(scores, cols, count, mask),
         Selection::RowMass { share } => kernels::select_mass::cpu(scores, cols, share, mask),
     }
     Ok(())

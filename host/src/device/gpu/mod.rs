@@ -11,6 +11,7 @@ pub mod ops;
 mod panels;
 mod pipelines;
 mod pool;
+mod through_host;
 mod transfer;
 
 pub use adapter::{
@@ -21,10 +22,11 @@ pub use context::{Context, Dispatch};
 pub use panels::{Panels, Part, Segment, panels, segments};
 
 use super::{
-    AttentionShape, Axis, Binary, DType, Device, DeviceInfo, Reduction, Result, Selection, Span, Tensor,
-    Unary,
+    AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, KernelCall, Operand,
+    Reduction, Result, Selection, Span, Tensor, Unary, Within,
 };
 use bytes::Bytes;
+use through_host::of;
 
 /// A GPU reached through wgpu.
 #[derive(Debug)]
@@ -32,6 +34,19 @@ pub struct Gpu {
     info: DeviceInfo,
     context: Context,
     tiles: ops::attention::TileCache,
+    plugin_kernels: ops::plugin::PluginKernels,
+}
+
+impl DeviceInfo {
+    /// What an adapter says of itself.
+    pub fn of_adapter(report: &AdapterReport) -> Self {
+        Self {
+            name: report.name.clone(),
+            kind: DeviceKind::Gpu,
+            backend: report.backend.to_string(),
+            driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
+        }
+    }
 }
 
 /// How a GPU is opened.
@@ -50,15 +65,14 @@ impl Gpu {
     /// # Errors
     /// It lacks immediate data, or the driver refuses.
     pub fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
-        let report = adapter.report();
-        let info = DeviceInfo {
-            name: report.name.clone(),
-            kind: "gpu",
-            backend: report.backend.to_string(),
-            driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
-        };
+        let info = DeviceInfo::of_adapter(adapter.report());
         let context = Context::open(adapter, options)?;
-        Ok(Self { info, context, tiles: ops::attention::TileCache::default() })
+        Ok(Self {
+            info,
+            context,
+            tiles: ops::attention::TileCache::default(),
+            plugin_kernels: Default::default(),
+        })
     }
 
     /// Whether no kernel wrote past the end of a tensor; see [`GpuOptions::guard_bytes`].
@@ -161,10 +175,84 @@ impl Device for Gpu {
     }
 
     fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+        if let Selection::Whole { .. } = selection {
+            return self
+                .through_host([scores], mask, |cpu, [scores], mask| cpu.select(scores, selection, mask));
+        }
         ops::select::select(&self.context, scores, selection, mask)
     }
 
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
         ops::select::zero_where(&self.context, mask, x)
+    }
+
+    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+        self.through_host([scores], out, |cpu, [scores], out| cpu.kth_smallest(scores, within, k, out))
+    }
+
+    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+        self.through_host([scores, thresholds], mask, |cpu, [scores, thresholds], mask| {
+            cpu.at_most(scores, thresholds, mask)
+        })
+    }
+
+    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
+        self.through_host([x], gram, |cpu, [x], gram| cpu.gram(x, gram))
+    }
+
+    fn matmul(
+        &self,
+        alpha: f32,
+        a: Operand,
+        b: Operand,
+        beta: f32,
+        c: &mut Tensor,
+        to: (usize, usize),
+    ) -> Result<()> {
+        self.through_host([a.tensor, b.tensor], c, |cpu, [x, y], c| {
+            cpu.matmul(alpha, of(&a, x), of(&b, y), beta, c, to)
+        })
+    }
+
+    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
+        self.through_host([from.tensor], out, |cpu, [x], out| cpu.copy(of(&from, x), out, to))
+    }
+
+    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        self.through_host([x], out, |cpu, [x], out| cpu.transpose(x, out))
+    }
+
+    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        self.through_host([x], out, |cpu, [x], out| cpu.reverse(x, out))
+    }
+
+    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        self.through_host([x], out, |cpu, [x], out| cpu.diagonal(x, out))
+    }
+
+    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
+        self.through_host([d], x, |cpu, [d], x| cpu.add_diagonal(d, x))
+    }
+
+    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
+        self.through_host([x], out, |cpu, [x], out| cpu.cholesky(x, out))
+    }
+
+    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
+        self.through_host([l], out, |cpu, [l], out| cpu.triangular_inverse(l, out))
+    }
+
+    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
+        self.through_host([l], b, |cpu, [l], b| cpu.triangular_solve(l, transposed, b))
+    }
+
+    fn run(
+        &self,
+        kernel: &KernelCall,
+        bindings: &mut [Binding],
+        params: &[u8],
+        workgroups: u32,
+    ) -> Result<()> {
+        ops::plugin::run(&self.context, &self.plugin_kernels, kernel, bindings, params, workgroups)
     }
 }

@@ -28,6 +28,20 @@ pub fn uninitialised(context: &Context, dtype: DType, rows: usize, cols: usize) 
     Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
 }
 
+/// Fills a tensor with zeros.
+///
+/// # Errors
+/// The device failed.
+pub fn clear(context: &Context, x: &mut Tensor) -> Result<()> {
+    let panels = panels("clear", x)?;
+    context.encode("clear", |encoder| {
+        for panel in 0..panels.count() {
+            let words = panels.panel_bytes(panel).next_multiple_of(4) as u64;
+            encoder.clear_buffer(panels.pooled(panel).buffer(), 0, Some(words));
+        }
+    })
+}
+
 /// As [`Device::upload`](crate::device::Device::upload).
 pub fn upload(context: &Context, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<Tensor> {
     check::tensor_bytes("upload", dtype, rows, cols, Some(bytes.len()))?;

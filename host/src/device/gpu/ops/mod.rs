@@ -4,6 +4,7 @@ pub mod attention;
 pub mod elementwise;
 pub mod linear;
 pub mod memory;
+pub mod plugin;
 pub mod reduce;
 pub mod rope;
 pub mod rows;

@@ -1,11 +1,101 @@
 //! Selection and masks.
 
-use crate::device::{DeviceError, Result, Selection, Tensor, gpu::Context};
+use super::size;
+use crate::device::{
+    DeviceError, Result, Selection, Tensor, check,
+    gpu::{Context, Dispatch, Segment, panels, segments},
+};
+use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as zero_where_kernel};
 
-pub fn select(_: &Context, _: &Tensor, _: Selection, _: &mut Tensor) -> Result<()> {
-    Err(DeviceError::Invalid { operation: "select", message: "not there yet".to_owned() })
+/// As [`Device::select`](crate::device::Device::select).
+///
+/// # Errors
+/// Operands that do not fit, or a failing device; so for every operation here.
+pub fn select(context: &Context, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+    const NAME: &str = "select";
+    check::select(scores, selection, mask)?;
+    if scores.elements() == 0 {
+        return Ok(());
+    }
+    for segment in segments(scores.rows(), [(panels(NAME, scores)?, 0), (panels(NAME, mask)?, 0)]) {
+        select_segment(context, scores.cols(), selection, &segment)?;
+    }
+    Ok(())
 }
 
-pub fn zero_where(_: &Context, _: &Tensor, _: &mut Tensor) -> Result<()> {
-    Err(DeviceError::Invalid { operation: "zero_where", message: "not there yet".to_owned() })
+fn select_segment(
+    context: &Context,
+    cols: usize,
+    selection: Selection,
+    segment: &Segment<'_, 2>,
+) -> Result<()> {
+    const NAME: &str = "select";
+    let [scores, mask] = &segment.parts;
+    let (rows, columns) = (size(NAME, segment.rows.len())?, size(NAME, cols)?);
+    let (scores_row, mask_row) = (size(NAME, scores.row)?, size(NAME, mask.row)?);
+    let run = |kernel, params: &[u8], workgroups: usize| {
+        context.dispatch(&Dispatch {
+            kernel,
+            constants: &[],
+            bindings: &[scores.binding.clone(), mask.binding.clone()],
+            params,
+            workgroups: workgroups as u64,
+        })
+    };
+    match selection {
+        Selection::EachRow { count } => {
+            let count = size(NAME, count)?;
+            let params = select_rows::Params { rows, cols: columns, count, scores_row, mask_row };
+            run(&select_rows::KERNEL, bytemuck::bytes_of(&params), segment.rows.len())
+        }
+        Selection::Groups { n, m } => {
+            let tile = select_groups::tile_columns(m);
+            let params = select_groups::Params {
+                rows,
+                cols: columns,
+                n: size(NAME, n)?,
+                m: size(NAME, m)?,
+                tile: size(NAME, tile)?,
+                scores_row,
+                mask_row,
+            };
+            let workgroups = segment.rows.len() * cols.div_ceil(tile);
+            run(&select_groups::KERNEL, bytemuck::bytes_of(&params), workgroups)
+        }
+        Selection::Whole { .. } => {
+            Err(DeviceError::Unsupported("selection over a whole matrix has no GPU kernel yet".to_owned()))
+        }
+        Selection::RowMass { share } => {
+            let params = select_mass::Params { rows, cols: columns, share, scores_row, mask_row };
+            run(&select_mass::KERNEL, bytemuck::bytes_of(&params), segment.rows.len())
+        }
+    }
+}
+
+/// As [`Device::zero_where`](crate::device::Device::zero_where).
+pub fn zero_where(context: &Context, mask: &Tensor, x: &mut Tensor) -> Result<()> {
+    const NAME: &str = "zero_where";
+    check::zero_where(mask, x)?;
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let cols = x.cols();
+    for segment in segments(x.rows(), [(panels(NAME, mask)?, 0), (panels(NAME, x)?, 0)]) {
+        let [mask_part, x_part] = &segment.parts;
+        let count = segment.rows.len() * cols;
+        let params = zero_where_kernel::Params {
+            count: size(NAME, count)?,
+            cols: size(NAME, cols)?,
+            mask_row: size(NAME, mask_part.row)?,
+            x_row: size(NAME, x_part.row)?,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &zero_where_kernel::KERNEL,
+            constants: &[],
+            bindings: &[mask_part.binding.clone(), x_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: count.div_ceil(zero_where_kernel::PER_WORKGROUP) as u64,
+        })?;
+    }
+    Ok(())
 }

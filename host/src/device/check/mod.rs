@@ -1,22 +1,18 @@
 //! What operations ask of their operands, the same on every device.
 
+mod algebra;
+
+pub use algebra::{
+    at_most, bound, copy, diagonal, gram, kth_smallest, matmul, same_shape, square, transpose,
+    triangular_solve,
+};
+
 use super::{AttentionShape, Axis, DType, DeviceError, Result, Selection, Span, Tensor};
+
+pub use espalier_shaders::Repeat;
 
 /// Any floating-point type.
 pub const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
-
-/// How the second operand of [`zip`](super::Device::zip) is repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
-    /// It is of the first one's shape.
-    Nowhere,
-    /// It is one row, repeated for every row.
-    Row,
-    /// It is one column, repeated for every column.
-    Column,
-    /// It is one number.
-    Number,
-}
 
 fn invalid(operation: &'static str, message: impl Into<String>) -> DeviceError {
     DeviceError::Invalid { operation, message: message.into() }
@@ -230,6 +226,9 @@ pub fn select(scores: &Tensor, selection: Selection, mask: &Tensor) -> Result<()
     match selection {
         Selection::EachRow { count } if count > cols => {
             Err(invalid(NAME, format!("{count} of the {cols} scores of a row")))
+        }
+        Selection::Whole { count } if count > scores.elements() => {
+            Err(invalid(NAME, format!("{count} of {} scores", scores.elements())))
         }
         Selection::Groups { n, m } if !(1..=32).contains(&m) || n > m || !cols.is_multiple_of(m) => {
             Err(invalid(

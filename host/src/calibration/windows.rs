@@ -1,0 +1,144 @@
+//! Windows: the tokens of one forward pass.
+
+use super::{CalibrationError, Collection, Shape, Tokenizer, scan::hex, tokenizer::check_tokens};
+use espalier_sdk::{Piece, SelectionRequest, Window};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// The windows of a collection that [has them](Collection::has_windows), as they are: all, or the first
+/// `samples`.
+///
+/// # Errors
+/// Fewer windows than asked for, one longer than `limit` tokens, or one with a token that the model does
+/// not know.
+pub fn ready_windows(
+    collection: &Collection,
+    samples: Option<usize>,
+    limit: usize,
+    vocab_size: usize,
+) -> Result<Vec<Window>, CalibrationError> {
+    let rows = collection.len();
+    let samples = samples.unwrap_or(rows);
+    if samples > rows {
+        return Err(CalibrationError::TooFew { path: collection.path().to_owned(), rows, samples });
+    }
+    (0..samples)
+        .map(|index| {
+            let input_ids = collection.window(index)?;
+            let length = input_ids.len();
+            if length > limit {
+                return Err(CalibrationError::TooLong { place: collection.place(index), length, limit });
+            }
+            check_tokens(&input_ids, vocab_size, || collection.place(index))?;
+            Ok(Window { input_ids, pieces: vec![Piece { document: index, offset: 0, length }] })
+        })
+        .collect()
+}
+
+/// Checks that a selector gave back what it was asked for.
+///
+/// # Errors
+/// Another number of windows, one that is empty or too long, or one with a token that the model does not
+/// know.
+pub fn check_selection(
+    selector: &str,
+    windows: &[Window],
+    request: &SelectionRequest,
+    vocab_size: usize,
+) -> Result<(), CalibrationError> {
+    let broken =
+        |problem: String| Err(CalibrationError::Selection { selector: selector.to_owned(), problem });
+    if windows.len() != request.samples {
+        return broken(format!("{} windows, but {} were asked for", windows.len(), request.samples));
+    }
+    for (index, window) in windows.iter().enumerate() {
+        let length = window.input_ids.len();
+        if length == 0 {
+            return broken(format!("window {index}, which has no tokens"));
+        }
+        if length > request.seqlen {
+            return broken(format!("window {index} of {length} tokens, but {} is the most", request.seqlen));
+        }
+        if let Some(token) = window.input_ids.iter().find(|&&token| token as usize >= vocab_size) {
+            return broken(format!("window {index} with the token {token}, which the model does not know"));
+        }
+    }
+    Ok(())
+}
+
+/// SHA-256 over the windows' tokens, in hex: of each window its length as 8 bytes and its tokens as 4
+/// bytes each, little-endian.
+pub fn windows_sha256(windows: &[Window]) -> String {
+    let mut hash = Sha256::new();
+    for window in windows {
+        hash.update((window.input_ids.len() as u64).to_le_bytes());
+        for token in &window.input_ids {
+            hash.update(token.to_le_bytes());
+        }
+    }
+    hex(hash)
+}
+
+/// The windows to measure perplexity on, of at most `seqlen` tokens.
+///
+/// Text is tokenised once, with the special tokens the tokenizer adds, and cut into whole windows; the
+/// tail is dropped, unless it is all there is. Rows of `text` are joined with two newlines first, as
+/// wikitext is. Instructions are a window each, cut at `seqlen`. Rows of `input_ids` are taken as they are.
+///
+/// # Errors
+/// The file is not usable, or has too few tokens to predict one.
+pub fn evaluation_windows(
+    path: &Path,
+    tokenizer: impl FnOnce() -> Result<Tokenizer, CalibrationError>,
+    seqlen: usize,
+    vocab_size: usize,
+) -> Result<Vec<Vec<u32>>, CalibrationError> {
+    let collection = Collection::open(path)?;
+    let windows: Vec<Vec<u32>> = match collection.shape() {
+        Shape::Windows => ready_windows(&collection, None, seqlen, vocab_size)?
+            .into_iter()
+            .map(|window| window.input_ids)
+            .collect(),
+        Shape::Instruction => examples(&collection, &tokenizer()?, seqlen)?,
+        Shape::Plain | Shape::Text => running_text(&collection, &tokenizer()?, seqlen)?,
+    };
+    // A single token predicts nothing and has nothing to predict.
+    let tokens = windows.iter().map(Vec::len).sum();
+    let windows: Vec<_> = windows.into_iter().filter(|window| window.len() > 1).collect();
+    if windows.is_empty() {
+        return Err(CalibrationError::TooShort { path: path.to_owned(), tokens });
+    }
+    Ok(windows)
+}
+
+fn examples(
+    collection: &Collection,
+    tokenizer: &Tokenizer,
+    seqlen: usize,
+) -> Result<Vec<Vec<u32>>, CalibrationError> {
+    (0..collection.len())
+        .map(|index| {
+            let mut tokens = tokenizer.encode(&collection.text(index)?, true, || collection.place(index))?;
+            tokens.truncate(seqlen);
+            Ok(tokens)
+        })
+        .collect()
+}
+
+fn running_text(
+    collection: &Collection,
+    tokenizer: &Tokenizer,
+    seqlen: usize,
+) -> Result<Vec<Vec<u32>>, CalibrationError> {
+    let texts = (0..collection.len()).map(|index| collection.text(index)).collect::<Result<Vec<_>, _>>()?;
+    let place = || collection.path().display().to_string();
+    let tokens = tokenizer.encode(&texts.join("\n\n"), true, place)?;
+    if tokens.len() < seqlen {
+        return Ok(vec![tokens]);
+    }
+    Ok(tokens.chunks_exact(seqlen.max(1)).map(<[u32]>::to_vec).collect())
+}
+
+#[cfg(test)]
+#[path = "windows_tests.rs"]
+mod tests;

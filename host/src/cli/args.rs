@@ -1,0 +1,212 @@
+//! Flags, as typed. Nothing below `cli` sees them.
+
+use crate::{
+    device::{
+        choose::{DeviceChoice, DeviceRequest},
+        gpu::Backend,
+    },
+    model::layout::Projection,
+    prune::BlockRanges,
+};
+use clap::{Parser, Subcommand};
+use espalier_sdk::Sparsity;
+use std::{ffi::OsString, path::PathBuf};
+
+/// Prune LLaMA-family models with any method, on any device, and measure what the calibration data did.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, max_term_width = 100, propagate_version = true, args_override_self = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Verbosity {
+    /// Say what is done (-vv: in detail)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Prune a model (what `host` does without a subcommand)
+    Prune(Prune),
+    /// Measure a model
+    Eval(Eval),
+    /// List the plugins that are found, or what one library offers
+    Plugins(Plugins),
+    /// List devices, and which one `--device auto` takes
+    Devices(Devices),
+    /// Show the sparsity of a model, tensor by tensor
+    Inspect(Inspect),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Prune {
+    /// Plugin library: a name such as `wanda`, a file name, or a path; may be given more than once
+    #[arg(long, required = true, value_name = "LIB")]
+    pub(super) plugin: Vec<String>,
+    /// Model to prune: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: String,
+    /// Calibration data: .txt, .json or .jsonl; not needed by methods that measure nothing
+    #[arg(long, value_name = "FILE")]
+    pub(super) calibration: Option<PathBuf>,
+    /// Folder to write the pruned model to
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Replace an existing output folder
+    #[arg(long)]
+    pub(super) overwrite: bool,
+    /// How much to prune: a share such as 0.5, or a pattern such as 2:4
+    #[arg(long, default_value = "0.5", value_name = "SHARE|N:M")]
+    pub(super) sparsity: Sparsity,
+    /// Blocks to prune, such as 0-15,20 [default: all]
+    #[arg(long, value_name = "BLOCKS")]
+    pub(super) layers: Option<BlockRanges>,
+    /// Linear layers to leave as they are, such as down_proj; may be given more than once
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) skip: Vec<Projection>,
+    /// JSON file with other sparsities for blocks (3), linear layers (down_proj) or both (3.down_proj)
+    #[arg(long, value_name = "FILE")]
+    pub(super) layer_sparsity: Option<PathBuf>,
+    /// Take all statistics in one dense pass, not behind predecessors that are already pruned
+    #[arg(long)]
+    pub(super) no_propagate: bool,
+    /// Pruning method, where the libraries offer several
+    #[arg(long, value_name = "NAME")]
+    pub(super) method: Option<String>,
+    /// Calibration selector [default: random]
+    #[arg(long, value_name = "NAME")]
+    pub(super) selector: Option<String>,
+    /// Calibration windows [default: 128; all that a file of ready windows has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) samples: Option<u32>,
+    /// Tokens in a window [default: 2048, at most the model's context]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(super) seqlen: Option<u32>,
+    /// Seed of every random draw
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(super) seed: u64,
+    /// Option of the method or selector; may be given more than once
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(super) options: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(super) device: Device,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Eval {
+    /// Model to measure: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: String,
+    /// Text to measure perplexity on: .txt, .json or .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub(super) perplexity: PathBuf,
+    /// Tokens in a window [default: 2048, at most the model's context]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(super) seqlen: Option<u32>,
+    #[command(flatten)]
+    pub(super) device: Device,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Plugins {
+    /// Plugin library to describe: a name, a file name, or a path
+    #[arg(value_name = "LIB")]
+    pub(super) library: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Devices {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Inspect {
+    /// Model to inspect: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
+    #[arg(value_name = "DIR")]
+    pub(super) model: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Device {
+    /// Where to compute; `auto` is the best GPU, or the CPU where there is none
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu")]
+    device: DeviceChoice,
+    /// Graphics interface to reach a GPU through
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<Backend>,
+    /// GPU to take: part of its name, or its number in `host devices`
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+}
+
+impl Device {
+    pub(super) fn request(&self) -> DeviceRequest {
+        DeviceRequest { choice: self.device, backend: self.backend, adapter: self.adapter.clone() }
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+/// The arguments with `prune` put in where no subcommand stands: `host --plugin wanda …`.
+pub(super) fn with_default_command(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const ANYWHERE: [&str; 5] = ["-v", "-vv", "-q", "--verbose", "--quiet"];
+    const INSTEAD: [&str; 4] = ["-h", "--help", "-V", "--version"];
+    let mut args: Vec<_> = args.collect();
+    let at = 1 + args.iter().skip(1).take_while(|arg| ANYWHERE.iter().any(|flag| arg == flag)).count();
+    match args.get(at).map(|arg| arg.to_string_lossy()) {
+        None => args.push("--help".into()),
+        Some(flag) if flag.starts_with('-') && !INSTEAD.contains(&&*flag) => args.insert(at, "prune".into()),
+        Some(_) => {}
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn prune_is_the_default_command() {
+        let command =
+            |line: &str| with_default_command(line.split(' ').map(OsString::from)).join(" ".as_ref());
+        assert_eq!(command("host --plugin wanda"), "host prune --plugin wanda");
+        assert_eq!(command("host -v --plugin wanda"), "host -v prune --plugin wanda");
+        assert_eq!(command("host eval --model x"), "host eval --model x");
+        assert_eq!(command("host --help"), "host --help");
+        assert_eq!(command("host --version"), "host --version");
+        assert_eq!(command("host"), "host --help");
+    }
+}

@@ -1,0 +1,37 @@
+//! `host inspect`.
+
+use super::{CliError, args, print, print_json, table};
+use crate::{
+    inspect::{Inspection, inspect},
+    model::{Checkpoint, LlamaConfig, resolve},
+};
+
+pub(super) fn run(command: &args::Inspect) -> Result<(), CliError> {
+    let folder = resolve(&command.model)?;
+    let config = LlamaConfig::read(&folder)?;
+    let inspection = inspect(&Checkpoint::open(&folder)?, &config)?;
+    if command.json { print_json(&inspection) } else { print(&render(&inspection)) }
+}
+
+fn render(inspection: &Inspection) -> String {
+    let row = |name: &str, shape: String, zeros: usize, sparsity: f64, patterns: &[String]| {
+        vec![
+            name.to_owned(),
+            shape,
+            zeros.to_string(),
+            format!("{:.2}%", 100.0 * sparsity),
+            patterns.join(" "),
+        ]
+    };
+    let mut rows: Vec<_> = inspection
+        .tensors
+        .iter()
+        .map(|tensor| {
+            let shape = format!("{} × {}", tensor.shape[0], tensor.shape[1]);
+            row(&tensor.name, shape, tensor.zeros, tensor.sparsity, &tensor.patterns)
+        })
+        .collect();
+    let weights = inspection.weights.to_string();
+    rows.push(row("all linear layers", weights, inspection.zeros, inspection.sparsity, &inspection.patterns));
+    table::render(&["tensor", "shape", "zeros", "sparsity", "patterns"], &rows)
+}

@@ -1,0 +1,99 @@
+//! The command line: parsed once, resolved once, then run.
+
+mod args;
+mod calibrate;
+mod devices;
+mod error;
+mod eval;
+mod inspect;
+mod plugins;
+mod progress;
+mod prune;
+mod table;
+
+use args::{Args, Command, Verbosity};
+use clap::Parser;
+use error::CliError;
+use std::{error::Error, io::Write, process::ExitCode};
+
+/// The exit code of a run that was interrupted, as shells count: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let args = Args::parse_from(args::with_default_command(std::env::args_os()));
+    listen(args.verbosity);
+    let result = crate::interrupt::listen().map_err(CliError::from).and_then(|()| run(&args));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(if error.is_interrupt() { INTERRUPTED } else { 1 })
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), CliError> {
+    match &args.command {
+        Command::Prune(command) => prune::run(command, args.verbosity),
+        Command::Eval(command) => eval::run(command, args.verbosity),
+        Command::Plugins(command) => plugins::run(command),
+        Command::Devices(command) => devices::run(command),
+        Command::Inspect(command) => inspect::run(command),
+    }
+}
+
+/// What happened, and below it why, cause by cause.
+fn report(error: &CliError) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(because) = cause {
+        let because_text = because.to_string();
+        // Transparent wrappers repeat their cause.
+        if !text.ends_with(&because_text) {
+            text.push_str("\n  because: ");
+            text.push_str(&because_text);
+        }
+        cause = because.source();
+    }
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Sends logs to standard error: warnings, with `-v` also what is done, with `-q` errors alone.
+/// `ESPALIER_LOG` sets filters by module.
+fn listen(verbosity: Verbosity) {
+    use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+    let level = match (verbosity.quiet, verbosity.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    // Graphics drivers' troubles come back as errors; their chatter about the search is noise.
+    let mut filter = EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).parse_lossy("");
+    let own = format!("espalier_host={level}");
+    if let Ok(directive) = own.parse() {
+        filter = filter.add_directive(directive);
+    }
+    if let Ok(wanted) = std::env::var("ESPALIER_LOG") {
+        filter = EnvFilter::builder().parse_lossy(wanted);
+    }
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .without_time()
+        .with_target(verbosity.verbose > 1)
+        .init();
+}
+
+/// Writes a result to standard output.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(CliError::Output)
+}
+
+/// Writes a result to standard output as one JSON object.
+fn print_json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
+    print(&serde_json::to_string_pretty(value)?)
+}

@@ -1,0 +1,75 @@
+//! Plugins' own kernels.
+
+use crate::device::{
+    Binding, DeviceError, KernelCall, Result, check,
+    gpu::{Context, Dispatch, panels},
+};
+use espalier_shaders::{Access, Kernel};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// The kernels that plugins have brought along so far. They are kept for as long as the process runs, as
+/// plugins are.
+#[derive(Debug, Default)]
+pub struct PluginKernels(Mutex<HashMap<(String, usize), &'static Kernel>>);
+
+impl PluginKernels {
+    /// A kernel under a name of its own: two plugins may both call theirs `sweep`.
+    fn get(&self, call: &KernelCall, params: usize) -> &'static Kernel {
+        let mut kernels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = kernels.len();
+        kernels.entry((call.wgsl.to_owned(), params)).or_insert_with(|| {
+            let access = |access: &espalier_sdk::Access| match access {
+                espalier_sdk::Access::Read => Access::Read,
+                espalier_sdk::Access::Write => Access::Write,
+            };
+            let bindings: Vec<_> = call.bindings.iter().map(access).collect();
+            Box::leak(Box::new(Kernel {
+                name: format!("{} (plugin kernel {number})", call.name).leak(),
+                wgsl: call.wgsl.to_owned().leak(),
+                bindings: bindings.leak(),
+                params: params as u32,
+            }))
+        })
+    }
+}
+
+/// As [`Device::run`](crate::device::Device::run).
+///
+/// # Errors
+/// The kernel does not compile, or a tensor is larger than one binding.
+pub fn run(
+    context: &Context,
+    kernels: &PluginKernels,
+    call: &KernelCall,
+    bindings: &[Binding],
+    params: &[u8],
+    workgroups: u32,
+) -> Result<()> {
+    let mut buffers = Vec::with_capacity(bindings.len());
+    for binding in bindings {
+        check::bound(call.name, binding)?;
+        let tensor = match binding {
+            Binding::Read(tensor) => *tensor,
+            Binding::Write(tensor) => tensor,
+        };
+        let panels = panels("run", tensor)?;
+        if panels.count() != 1 {
+            return Err(DeviceError::Unsupported(format!(
+                "the kernel {} is given a tensor of {} bytes, more than this device binds at once",
+                call.name,
+                tensor.bytes()
+            )));
+        }
+        buffers.push(panels.binding(0));
+    }
+    context.dispatch(&Dispatch {
+        kernel: kernels.get(call, params.len()),
+        constants: &[],
+        bindings: &buffers,
+        params,
+        workgroups: u64::from(workgroups),
+    })
+}

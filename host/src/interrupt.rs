@@ -1,0 +1,30 @@
+//! Ctrl-C: asked for between two steps, so that a run stops where nothing is half-written.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The run was interrupted.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("interrupted; nothing was written")]
+pub struct Interrupted;
+
+/// Makes Ctrl-C and SIGTERM stop the run at its next step; a second one ends the process at once.
+///
+/// # Errors
+/// The handler cannot be set.
+pub fn listen() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })
+}
+
+/// Whether to go on.
+///
+/// # Errors
+/// The run was interrupted.
+pub fn check() -> Result<(), Interrupted> {
+    if INTERRUPTED.load(Ordering::SeqCst) { Err(Interrupted) } else { Ok(()) }
+}

@@ -1,0 +1,124 @@
+//! What can be wrong with the weights of a model folder.
+
+use super::HeaderError;
+use std::path::PathBuf;
+
+/// What can be wrong with the weights of a model folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// No folder there.
+    #[error("{} is no folder", path.display())]
+    NoFolder {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// A folder without safetensors files.
+    #[error("{} holds no *.safetensors; {hint}", path.display())]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+        /// What is there instead, and what to do.
+        hint: String,
+    },
+    /// Several safetensors files, and nothing that says how they belong together.
+    #[error(
+        "{} holds several *.safetensors ({}), but no model.safetensors.index.json that says what is where",
+        path.display(), files.join(", ")
+    )]
+    NoIndex {
+        /// The folder.
+        path: PathBuf,
+        /// The files.
+        files: Vec<String>,
+    },
+    /// A file that does not open or does not map.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Git LFS left a pointer where the weights should be.
+    #[error("{} is a Git LFS pointer, not the weights themselves; fetch them with `git lfs pull`", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A safetensors file that lies about itself, or was not fetched whole.
+    #[error("{} is not usable", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: HeaderError,
+    },
+    /// An index that is no JSON or of another shape.
+    #[error("{} is malformed", path.display())]
+    IndexJson {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// An index that does not fit the shards.
+    #[error("{}: {problem}", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// Shards that the index names and that are not there.
+    #[error("{} names shards that are not there: {}; fetch them", index.display(), missing.join(", "))]
+    MissingShards {
+        /// The index.
+        index: PathBuf,
+        /// The files.
+        missing: Vec<String>,
+    },
+    /// Tensors that the model needs and that are not there.
+    #[error("{}: the tensor `{first}` is missing{}", path.display(), others(*more))]
+    MissingTensors {
+        /// The folder.
+        path: PathBuf,
+        /// The first.
+        first: String,
+        /// How many more.
+        more: usize,
+    },
+    /// A tensor of an element type that pruning cannot work with.
+    #[error("{}: the tensor `{name}` is {dtype}, but only F32, F16 and BF16 weights can be pruned", path.display())]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its element type.
+        dtype: safetensors::Dtype,
+    },
+    /// A tensor of another shape than the configuration makes it.
+    #[error(
+        "{}: the tensor `{name}` has the shape {found:?}, but config.json makes it {expected:?}",
+        path.display()
+    )]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The shape by the configuration.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+}
+
+fn others(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => " (and one more)".to_owned(),
+        more => format!(" (and {more} more)"),
+    }
+}

@@ -1,0 +1,272 @@
+//! The weights of a Hugging Face model folder: memory-mapped, checked, looked up by name.
+
+mod error;
+mod header;
+mod index;
+mod shard;
+
+pub use error::CheckpointError;
+pub use header::{Entry, Header, HeaderError};
+pub(crate) use index::INDEX;
+pub use shard::Shard;
+
+use super::{
+    config::LlamaConfig,
+    layout::{self, EMBEDDING, FINAL_NORM, LM_HEAD},
+};
+use bytes::Bytes;
+use espalier_sdk::DType;
+use index::Index;
+use safetensors::Dtype;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A tensor of a checkpoint: its bytes are a slice of the memory-mapped file.
+#[derive(Debug, Clone)]
+pub struct TensorView {
+    /// The element type.
+    pub dtype: DType,
+    /// The shape, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements, little-endian, row by row. They are as aligned as the file has them.
+    pub bytes: Bytes,
+    /// The number of the shard it is in.
+    pub shard: usize,
+}
+
+impl TensorView {
+    /// Rows and columns; a vector is one row.
+    pub fn rows_cols(&self) -> (usize, usize) {
+        let cols = self.shape.last().copied().unwrap_or(1);
+        (self.shape.iter().rev().skip(1).product(), cols)
+    }
+}
+
+/// The weights of a model folder.
+#[derive(Debug)]
+pub struct Checkpoint {
+    dir: PathBuf,
+    shards: Vec<Shard>,
+    /// The index's file name, where the weights are sharded.
+    index: Option<String>,
+    /// Name to shard and place in its header.
+    places: BTreeMap<String, (usize, usize)>,
+}
+
+impl Checkpoint {
+    /// Opens the weights of a model folder: `model.safetensors`, or the shards that
+    /// `model.safetensors.index.json` names, or the only other `*.safetensors`. The files are mapped and
+    /// their headers checked; no weight is read.
+    ///
+    /// # Errors
+    /// No such folder, no or incomplete weights, a file that lies about itself, an index that names
+    /// shards or tensors that are not there or leaves some out.
+    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        if !dir.is_dir() {
+            return Err(CheckpointError::NoFolder { path: dir.to_owned() });
+        }
+        let index_path = dir.join(INDEX);
+        let single = dir.join("model.safetensors");
+        let (files, index) = if fs::symlink_metadata(&single).is_ok() {
+            (vec!["model.safetensors".to_owned()], None)
+        } else if fs::symlink_metadata(&index_path).is_ok() {
+            let index = Index::read(&index_path)?;
+            (index.files(dir)?, Some(index))
+        } else {
+            (vec![only_file(dir)?], None)
+        };
+        let shards = files
+            .into_iter()
+            .map(|file| Shard::open(dir.join(&file), file))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(index) = &index {
+            index.check(&shards)?;
+        }
+        let mut places = BTreeMap::new();
+        for (number, shard) in shards.iter().enumerate() {
+            let entries = shard.header.tensors.iter().enumerate();
+            places.extend(entries.map(|(place, entry)| (entry.name.clone(), (number, place))));
+        }
+        Ok(Self { dir: dir.to_owned(), shards, index: index.map(|_| INDEX.to_owned()), places })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The files the weights are in, in the order of their names.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The file name of the shard index, if there is one.
+    pub fn index(&self) -> Option<&str> {
+        self.index.as_deref()
+    }
+
+    /// The names of all tensors, shard by shard in the order of their bytes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.shards.iter().flat_map(|shard| shard.header.tensors.iter().map(|entry| entry.name.as_str()))
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// The number of the shard a tensor is in, and what its header says of it.
+    pub fn entry(&self, name: &str) -> Option<(usize, &Entry)> {
+        let &(shard, place) = self.places.get(name)?;
+        Some((shard, &self.shards[shard].header.tensors[place]))
+    }
+
+    /// A tensor of f32, f16 or bf16.
+    ///
+    /// # Errors
+    /// It is not there, or of another element type.
+    pub fn tensor(&self, name: &str) -> Result<TensorView, CheckpointError> {
+        let (shard, entry) = self.entry(name).ok_or_else(|| self.missing(name, 0))?;
+        let path = &self.shards[shard].path;
+        let Some(dtype) = float(entry.dtype) else {
+            return Err(CheckpointError::Type {
+                path: path.clone(),
+                name: name.to_owned(),
+                dtype: entry.dtype,
+            });
+        };
+        let bytes = self.shards[shard].slice(entry.range.clone());
+        Ok(TensorView { dtype, shape: entry.shape.clone(), bytes, shard })
+    }
+
+    /// A tensor of this shape: `[rows, cols]`, or `[cols]` where `rows` is 1.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor), or another shape.
+    pub fn expect(&self, name: &str, rows: usize, cols: usize) -> Result<TensorView, CheckpointError> {
+        let view = self.tensor(name)?;
+        if view.shape == [rows, cols] || (rows == 1 && view.shape == [cols]) {
+            return Ok(view);
+        }
+        Err(CheckpointError::Shape {
+            path: self.shards[view.shard].path.clone(),
+            name: name.to_owned(),
+            expected: if rows == 1 { vec![cols] } else { vec![rows, cols] },
+            found: view.shape,
+        })
+    }
+
+    /// The name of the embedding matrix: `lm_head.weight` where the two are tied and only that was saved.
+    pub fn embedding(&self, config: &LlamaConfig) -> &'static str {
+        let swapped = config.tie_word_embeddings && !self.contains(EMBEDDING) && self.contains(LM_HEAD);
+        if swapped { LM_HEAD } else { EMBEDDING }
+    }
+
+    /// The name of the projection to logits: the embedding's where the two are tied, unless both were
+    /// saved.
+    pub fn head(&self, config: &LlamaConfig) -> &'static str {
+        if config.tie_word_embeddings && !self.contains(LM_HEAD) { EMBEDDING } else { LM_HEAD }
+    }
+
+    /// Checks that every tensor the model uses is there, in an element type it can work with and in the
+    /// shape the configuration makes it. Others, such as older checkpoints' `rotary_emb.inv_freq`, may be
+    /// there too.
+    ///
+    /// # Errors
+    /// The first tensor that is missing or of another type or shape.
+    pub fn validate(&self, config: &LlamaConfig) -> Result<(), CheckpointError> {
+        let expected = self.expected(config);
+        let missing: Vec<_> = expected.iter().filter(|(name, _)| !self.contains(name)).collect();
+        if let Some((first, _)) = missing.first() {
+            return Err(self.missing(first, missing.len() - 1));
+        }
+        for (name, shape) in expected {
+            match shape.as_slice() {
+                [rows, cols] => self.expect(&name, *rows, *cols)?,
+                other => self.expect(&name, 1, other.iter().product())?,
+            };
+        }
+        Ok(())
+    }
+
+    /// The tensors that the model does not use, which are carried along as they are.
+    pub fn unused(&self, config: &LlamaConfig) -> Vec<&str> {
+        let expected: BTreeMap<_, _> = self.expected(config).into_iter().collect();
+        self.names().filter(|name| !expected.contains_key(*name)).collect()
+    }
+
+    /// Gives the memory of a tensor's pages back to the system. Its bytes stay valid: they are read from
+    /// the file again when used again.
+    pub fn release(&self, name: &str) {
+        if let Some((shard, entry)) = self.entry(name) {
+            self.shards[shard].release(entry.range.clone());
+        }
+    }
+
+    /// The names and shapes of all tensors the model uses.
+    fn expected(&self, config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
+        let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
+        let mut tensors = vec![(self.embedding(config).to_owned(), vec![vocabulary, hidden])];
+        tensors.extend((0..config.num_hidden_layers).flat_map(|block| layout::block(config, block)));
+        tensors.push((FINAL_NORM.to_owned(), vec![hidden]));
+        tensors.push((self.head(config).to_owned(), vec![vocabulary, hidden]));
+        tensors
+    }
+
+    fn missing(&self, first: &str, more: usize) -> CheckpointError {
+        CheckpointError::MissingTensors { path: self.dir.clone(), first: first.to_owned(), more }
+    }
+}
+
+/// The element types a model computes with.
+fn float(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+/// The only `*.safetensors` of a folder without the usual names.
+fn only_file(dir: &Path) -> Result<String, CheckpointError> {
+    let unreadable = |source| CheckpointError::Read { path: dir.to_owned(), source };
+    let mut names = Vec::new();
+    for item in fs::read_dir(dir).map_err(unreadable)? {
+        names.push(item.map_err(unreadable)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let mut files: Vec<String> =
+        names.iter().filter(|name| name.ends_with(".safetensors")).cloned().collect();
+    match files.len() {
+        0 => Err(CheckpointError::NoWeights { path: dir.to_owned(), hint: hint(dir, &names) }),
+        1 => Ok(files.remove(0)),
+        _ => Err(CheckpointError::NoIndex { path: dir.to_owned(), files }),
+    }
+}
+
+/// What to do with a folder that holds these files and no safetensors.
+fn hint(dir: &Path, names: &[String]) -> String {
+    let ends = |end: &str| names.iter().find(|name| name.ends_with(end));
+    if let Some(file) = ends(".bin").filter(|name| name.starts_with("pytorch_model")) {
+        format!(
+            "convert {file} with: python -c \"from transformers import AutoModelForCausalLM as M; \
+             M.from_pretrained('{}', dtype='auto').save_pretrained('CONVERTED')\"",
+            dir.display()
+        )
+    } else if let Some(file) = ends(".pth") {
+        format!("{file} is Meta's own format; use the model's Hugging Face version")
+    } else if let Some(file) = ends(".gguf") {
+        format!("{file} is llama.cpp's format; use the Hugging Face model it was made from")
+    } else if names.iter().any(|name| name == "config.json") {
+        "the weights were not fetched".to_owned()
+    } else {
+        "a Hugging Face model folder with config.json and model.safetensors is needed".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

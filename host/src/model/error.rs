@@ -1,0 +1,39 @@
+//! What can go wrong with a model.
+
+use super::{checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError, writer::WriteError};
+use crate::{device::DeviceError, interrupt::Interrupted};
+
+/// The result of everything that reads, runs or writes a model.
+pub type Result<T, E = ModelError> = std::result::Result<T, E>;
+
+/// What can go wrong with a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// There is no such model.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// Its configuration is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its weights are not usable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The run was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// A token that the model does not know.
+    #[error("token {token} is not in the model's vocabulary of {vocab_size}")]
+    Token {
+        /// The token.
+        token: usize,
+        /// The vocabulary's size.
+        vocab_size: usize,
+    },
+}

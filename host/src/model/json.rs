@@ -1,0 +1,165 @@
+//! Reading JSON objects key by key, so that a wrong one is named by file and key.
+
+use super::config::ConfigError;
+use serde_json::{Map, Value};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// An object of a JSON file, which remembers where it stands.
+pub(crate) struct Object {
+    path: PathBuf,
+    /// The keys above it, each followed by a dot.
+    prefix: String,
+    map: Map<String, Value>,
+}
+
+impl Object {
+    /// Reads a file that holds one JSON object.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        if super::is_lfs_pointer(&bytes) {
+            return Err(ConfigError::LfsPointer { path: path.to_owned() });
+        }
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|source| ConfigError::Json { path: path.to_owned(), source })?;
+        match value {
+            Value::Object(map) => Ok(Self { path: path.to_owned(), prefix: String::new(), map }),
+            other => Err(ConfigError::Type {
+                path: path.to_owned(),
+                key: "the file".to_owned(),
+                expected: "a JSON object",
+                found: kind(&other),
+            }),
+        }
+    }
+
+    /// The value of a key, unless it is absent or null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether a key is there, even if it is null.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// The keys in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.map.keys().map(String::as_str)
+    }
+
+    fn read_as<T>(
+        &self,
+        key: &str,
+        expected: &'static str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match read(value) {
+            Some(read) => Ok(Some(read)),
+            None => Err(self.wrong(key, expected, value)),
+        }
+    }
+
+    fn wrong(&self, key: &str, expected: &'static str, found: &Value) -> ConfigError {
+        ConfigError::Type { path: self.path.clone(), key: self.name(key), expected, found: kind(found) }
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// A number from 0.
+    pub(crate) fn whole(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+        self.read_as(key, "a whole number", |value| value.as_u64().and_then(|n| usize::try_from(n).ok()))
+    }
+
+    /// A size: a number from 1 to 2³¹ − 1.
+    pub(crate) fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+        match self.whole(key)? {
+            Some(0) => Err(self.bad(key, "it is 0, but must be at least 1")),
+            Some(n) if n > i32::MAX as usize => Err(self.bad(key, format!("{n} is beyond any model"))),
+            found => Ok(found),
+        }
+    }
+
+    /// A finite number.
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        self.read_as(key, "a number", |value| value.as_f64().filter(|x| x.is_finite()))
+    }
+
+    /// A finite number above 0.
+    pub(crate) fn positive(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        match self.number(key)? {
+            Some(x) if x <= 0.0 => Err(self.bad(key, format!("it is {x}, but must be above 0"))),
+            found => Ok(found),
+        }
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+        self.read_as(key, "true or false", Value::as_bool)
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.read_as(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A list of strings.
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, ConfigError> {
+        self.read_as(key, "a list of strings", |value| {
+            value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+        })
+    }
+
+    /// A token number or a list of them; none if the key is absent.
+    pub(crate) fn tokens(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
+        let token = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let found = self.read_as(key, "a token number or a list of them", |value| match value {
+            Value::Array(items) => items.iter().map(token).collect(),
+            other => token(other).map(|id| vec![id]),
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// A token given as a string or as `{"content": …}`.
+    pub(crate) fn token_text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.read_as(key, "a token", |value| {
+            value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
+        })
+    }
+
+    /// An object under a key.
+    pub(crate) fn object(&self, key: &str) -> Result<Option<Self>, ConfigError> {
+        let map = self.read_as(key, "an object", |value| value.as_object().cloned())?;
+        let prefix = format!("{}{key}.", self.prefix);
+        Ok(map.map(|map| Self { path: self.path.clone(), prefix, map }))
+    }
+
+    /// The value, or an error that names the missing key.
+    pub(crate) fn required<T>(&self, key: &str, found: Option<T>) -> Result<T, ConfigError> {
+        found.ok_or_else(|| ConfigError::Missing { path: self.path.clone(), key: self.name(key) })
+    }
+
+    /// An error about a value that is of the right type, but impossible.
+    pub(crate) fn bad(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::Value { path: self.path.clone(), key: self.name(key), message: message.into() }
+    }
+}
+
+/// A value in a few words, for messages.
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => {
+            let short: String = text.chars().take(40).collect();
+            let dots = if short.len() < text.len() { "…" } else { "" };
+            format!("the string \"{short}{dots}\"")
+        }
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}

@@ -1,0 +1,226 @@
+//! The LLaMA forward pass, read top-down: embed → blocks → head.
+//!
+//! Blocks are loaded one at a time; a batch is a ragged concatenation of sequences (see
+//! [`Batch`]), so padding does not exist here.
+
+use super::{
+    Batch, Checkpoint, LlamaConfig, ModelError, Result,
+    layout::{self, LayerInput, Projection},
+};
+use crate::device::{AttentionShape, DType, Device, Tensor};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
+
+/// A model whose weights stay in its checkpoint until they are needed.
+pub struct Llama {
+    /// The weights.
+    pub checkpoint: Checkpoint,
+    /// The architecture.
+    pub config: LlamaConfig,
+    /// Where it runs.
+    pub device: Arc<dyn Device>,
+}
+
+/// The weights of one block, on the device.
+pub struct Block {
+    input_norm: Tensor,
+    post_attention_norm: Tensor,
+    /// In the order of [`Projection::ALL`].
+    linears: [Linear; 7],
+}
+
+/// A linear layer's weights, in the checkpoint's type.
+pub struct Linear {
+    /// `[out_features, in_features]`
+    pub weight: Tensor,
+    /// `[1, out_features]`
+    pub bias: Option<Tensor>,
+}
+
+/// The final norm and the output projection, on the device.
+pub struct Head {
+    norm: Tensor,
+    lm_head: Tensor,
+}
+
+impl Block {
+    /// A linear layer.
+    pub fn linear(&self, projection: Projection) -> &Linear {
+        &self.linears[projection as usize]
+    }
+
+    /// A linear layer, to replace its weight.
+    pub fn linear_mut(&mut self, projection: Projection) -> &mut Linear {
+        &mut self.linears[projection as usize]
+    }
+}
+
+impl Llama {
+    /// Opens a model folder; weights are read when they are needed.
+    ///
+    /// # Errors
+    /// The configuration or the checkpoint is not usable.
+    pub fn open(folder: &Path, device: Arc<dyn Device>) -> Result<Self> {
+        let config = LlamaConfig::read(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        checkpoint.validate(&config)?;
+        Ok(Self { checkpoint, config, device })
+    }
+
+    /// The embeddings of a batch's tokens, `[tokens, hidden]`, f32. Gathered on the host: only the rows
+    /// that occur are ever read.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary, or a failing device.
+    pub fn embed(&self, batch: &Batch) -> Result<Tensor> {
+        let table = self.checkpoint.tensor(self.checkpoint.embedding(&self.config))?;
+        let (width, size) = (self.config.hidden_size, table.dtype.size());
+        let mut rows = Vec::with_capacity(batch.tokens.len() * width * size);
+        for &token in &batch.tokens {
+            let token = token as usize;
+            if token >= self.config.vocab_size {
+                return Err(ModelError::Token { token, vocab_size: self.config.vocab_size });
+            }
+            rows.extend_from_slice(&table.bytes[token * width * size..(token + 1) * width * size]);
+        }
+        let raw = self.device.upload(table.dtype, batch.tokens.len(), width, rows.into())?;
+        if table.dtype == DType::F32 {
+            return Ok(raw);
+        }
+        let mut hidden = self.device.zeros(DType::F32, batch.tokens.len(), width)?;
+        self.device.convert(&raw, &mut hidden)?;
+        Ok(hidden)
+    }
+
+    /// Loads a block's weights onto the device.
+    ///
+    /// # Errors
+    /// The device has no memory left, or the checkpoint lacks a tensor.
+    pub fn load_block(&self, index: usize) -> Result<Block> {
+        let mut linears = Vec::with_capacity(Projection::ALL.len());
+        for projection in Projection::ALL {
+            let bias = projection.has_bias(&self.config).then(|| self.load_row(&projection.bias(index)));
+            linears.push(Linear {
+                weight: self.load_matrix(&projection.weight(index), projection.shape(&self.config))?,
+                bias: bias.transpose()?,
+            });
+        }
+        let Ok(linears) = linears.try_into() else { unreachable!("one linear layer a projection") };
+        Ok(Block {
+            input_norm: self.load_row(&layout::input_norm(index))?,
+            post_attention_norm: self.load_row(&layout::post_attention_norm(index))?,
+            linears,
+        })
+    }
+
+    /// Gives the memory of a block's pages of the checkpoint back to the system.
+    pub fn release_block(&self, index: usize) {
+        for (name, _) in layout::block(&self.config, index) {
+            self.checkpoint.release(&name);
+        }
+    }
+
+    /// Runs a block over `hidden` `[tokens, hidden]`, in place. `observe` sees the input of every linear
+    /// layer before it is used; where it breaks, the block stops and `hidden` is left half-way.
+    ///
+    /// # Errors
+    /// A failing device, or what `observe` returns.
+    pub fn forward_block(
+        &self,
+        block: &Block,
+        batch: &Batch,
+        hidden: &mut Tensor,
+        observe: &mut dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let (device, config) = (&*self.device, &self.config);
+        let tokens = hidden.rows();
+
+        // Self-attention.
+        let mut normed = device.zeros(DType::F32, tokens, config.hidden_size)?;
+        device.rms_norm(hidden, &block.input_norm, config.rms_norm_eps as f32, &mut normed)?;
+        if observe(LayerInput::Attention, &normed)?.is_break() {
+            return Ok(());
+        }
+        let mut q = self.apply(block.linear(Projection::Query), &normed)?;
+        let mut k = self.apply(block.linear(Projection::Key), &normed)?;
+        let v = self.apply(block.linear(Projection::Value), &normed)?;
+        device.rope(&mut q, config.head_dim, &batch.rope, &batch.positions)?;
+        device.rope(&mut k, config.head_dim, &batch.rope, &batch.positions)?;
+        let mut attended = device.zeros(DType::F32, tokens, config.query_size())?;
+        device.attention(&q, &k, &v, &self.attention_shape(), &batch.spans, &mut attended)?;
+        drop((q, k, v));
+        if observe(LayerInput::AttentionOutput, &attended)?.is_break() {
+            return Ok(());
+        }
+        self.add(block.linear(Projection::Output), &attended, hidden)?;
+        drop(attended);
+
+        // Gated MLP.
+        device.rms_norm(hidden, &block.post_attention_norm, config.rms_norm_eps as f32, &mut normed)?;
+        if observe(LayerInput::Mlp, &normed)?.is_break() {
+            return Ok(());
+        }
+        let mut inner = self.apply(block.linear(Projection::Gate), &normed)?;
+        let up = self.apply(block.linear(Projection::Up), &normed)?;
+        device.silu_mul(&mut inner, &up)?;
+        drop((normed, up));
+        if observe(LayerInput::MlpOutput, &inner)?.is_break() {
+            return Ok(());
+        }
+        self.add(block.linear(Projection::Down), &inner, hidden)
+    }
+
+    /// Loads the final norm and the output projection.
+    ///
+    /// # Errors
+    /// As [`Llama::load_block`].
+    pub fn load_head(&self) -> Result<Head> {
+        let name = self.checkpoint.head(&self.config);
+        Ok(Head {
+            norm: self.load_row(layout::FINAL_NORM)?,
+            lm_head: self.load_matrix(name, (self.config.vocab_size, self.config.hidden_size))?,
+        })
+    }
+
+    /// Logits `[tokens, vocab]` of the last block's hidden states.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub fn logits(&self, head: &Head, hidden: &Tensor) -> Result<Tensor> {
+        let mut normed = self.device.zeros(DType::F32, hidden.rows(), hidden.cols())?;
+        self.device.rms_norm(hidden, &head.norm, self.config.rms_norm_eps as f32, &mut normed)?;
+        let mut logits = self.device.zeros(DType::F32, hidden.rows(), self.config.vocab_size)?;
+        self.device.linear(&normed, &head.lm_head, None, false, &mut logits)?;
+        Ok(logits)
+    }
+
+    fn attention_shape(&self) -> AttentionShape {
+        AttentionShape {
+            heads: self.config.num_attention_heads,
+            kv_heads: self.config.num_key_value_heads,
+            head_dim: self.config.head_dim,
+            scale: 1.0 / (self.config.head_dim as f32).sqrt(),
+            window: self.config.sliding_window,
+        }
+    }
+
+    fn apply(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
+        let mut y = self.device.zeros(DType::F32, x.rows(), linear.weight.rows())?;
+        self.device.linear(x, &linear.weight, linear.bias.as_ref(), false, &mut y)?;
+        Ok(y)
+    }
+
+    fn add(&self, linear: &Linear, x: &Tensor, residual: &mut Tensor) -> Result<()> {
+        Ok(self.device.linear(x, &linear.weight, linear.bias.as_ref(), true, residual)?)
+    }
+
+    fn load_matrix(&self, name: &str, (rows, cols): (usize, usize)) -> Result<Tensor> {
+        let view = self.checkpoint.tensor(name)?;
+        Ok(self.device.upload(view.dtype, rows, cols, view.bytes)?)
+    }
+
+    fn load_row(&self, name: &str) -> Result<Tensor> {
+        let view = self.checkpoint.tensor(name)?;
+        let width = view.bytes.len() / view.dtype.size();
+        Ok(self.device.upload(view.dtype, 1, width, view.bytes)?)
+    }
+}

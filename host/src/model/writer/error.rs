@@ -1,0 +1,78 @@
+//! What can go wrong when a checkpoint is written.
+
+use crate::interrupt::Interrupted;
+use std::{io, path::PathBuf};
+
+/// What can go wrong when a checkpoint is written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The target is there already.
+    #[error("{} exists: choose another --out, or replace it with --overwrite", .0.display())]
+    Exists(PathBuf),
+    /// The target would damage the source.
+    #[error("the output {} and the model {} contain one another: choose another --out", .target.display(), .source_dir.display())]
+    Overlaps {
+        /// The target.
+        target: PathBuf,
+        /// The model that is read.
+        source_dir: PathBuf,
+    },
+    /// The target is no name of a folder.
+    #[error("{} is no name of a folder to write to", .0.display())]
+    NoName(PathBuf),
+    /// The disk cannot hold the output.
+    #[error(
+        "{} has {} MiB free, but the pruned model takes {} MiB: make room or choose another --out",
+        .folder.display(), .free >> 20, .needed >> 20
+    )]
+    NoRoom {
+        /// Where the output would be.
+        folder: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// A file cannot be read.
+    #[error("{} cannot be read", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written{}", .path.display(), if is_full(.source) { ": the disk is full" } else { "" })]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A tensor that the source does not have.
+    #[error("the checkpoint has no tensor `{name}` to write")]
+    UnknownTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor of another size than the source's.
+    #[error("tensor `{name}` takes {expected} bytes, not {found}")]
+    Size {
+        /// Its name.
+        name: String,
+        /// Bytes it takes.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// The run was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,290 @@
+//! The host's device, as plugins use it: tensors by number.
+
+use crate::device::{
+    Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Selection, Tensor,
+    Unary, Within,
+};
+use bytes::Bytes;
+use espalier_sdk::{
+    Access, Code, Error, Result,
+    abi::TensorHandle,
+    service::{Block, DeviceService, KernelCall, TensorId},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A tensor that the host and the table of a call share.
+pub type Shared = Arc<RwLock<Tensor>>;
+
+/// A tensor in the table.
+#[derive(Clone)]
+struct Entry {
+    tensor: Shared,
+    /// Lent by the host: a plugin reads it, and neither writes nor frees it.
+    lent: bool,
+}
+
+/// A device whose tensors plugins name by number. Numbers are never used twice, so a tensor that a
+/// plugin keeps for too long is unknown, not another one.
+pub struct DeviceTensors {
+    device: Arc<dyn Device>,
+    tensors: Mutex<HashMap<TensorId, Entry>>,
+    next: AtomicU64,
+}
+
+impl DeviceTensors {
+    /// An empty table over a device.
+    pub fn new(device: Arc<dyn Device>) -> Self {
+        Self { device, tensors: Mutex::default(), next: AtomicU64::new(1) }
+    }
+
+    /// Lends a tensor to the plugin, to be read until [`clear`](DeviceTensors::clear).
+    pub fn lend(&self, tensor: &Shared) -> TensorHandle {
+        self.enter(Entry { tensor: Arc::clone(tensor), lent: true })
+    }
+
+    fn insert(&self, tensor: Tensor) -> TensorHandle {
+        self.enter(Entry { tensor: Arc::new(RwLock::new(tensor)), lent: false })
+    }
+
+    fn enter(&self, entry: Entry) -> TensorHandle {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let handle = {
+            let tensor = entry.tensor.read().unwrap_or_else(PoisonError::into_inner);
+            TensorHandle { id, dtype: tensor.dtype(), rows: tensor.rows(), cols: tensor.cols() }
+        };
+        self.table().insert(id, entry);
+        handle
+    }
+
+    /// Takes a tensor that the plugin made.
+    ///
+    /// # Errors
+    /// There is none of this number, it is lent, or an operation is using it.
+    pub fn take(&self, id: TensorId) -> Result<Tensor> {
+        let entry = self.get(id)?;
+        if entry.lent {
+            return Err(Error::invalid(format!("tensor {id} is lent by the host; a copy of it is due")));
+        }
+        self.table().remove(&id);
+        Arc::try_unwrap(entry.tensor)
+            .map(|lock| lock.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .map_err(|_| Error::invalid(format!("tensor {id} is in use")))
+    }
+
+    /// Ends the call: takes back what was lent, and frees what the plugin forgot to give back.
+    pub fn clear(&self) {
+        self.table().clear();
+    }
+
+    // No code panics while it holds the table, so a poisoned one is whole.
+    fn table(&self) -> MutexGuard<'_, HashMap<TensorId, Entry>> {
+        self.tensors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: TensorId) -> Result<Entry> {
+        self.table().get(&id).cloned().ok_or_else(|| unknown(id))
+    }
+
+    /// Runs an operation that reads `inputs` and writes `output`.
+    fn run<const N: usize>(
+        &self,
+        inputs: [TensorId; N],
+        output: TensorId,
+        operation: impl FnOnce(&dyn Device, [&Tensor; N], &mut Tensor) -> crate::device::Result<()>,
+    ) -> Result<()> {
+        if inputs.contains(&output) {
+            return Err(Error::invalid(format!("tensor {output} is both an input and the output")));
+        }
+        let mut entries = Vec::with_capacity(N);
+        for id in inputs {
+            entries.push(self.get(id)?);
+        }
+        let written = self.get(output)?;
+        if written.lent {
+            return Err(Error::invalid(format!("tensor {output} is lent by the host for reading")));
+        }
+        let guards: Vec<_> =
+            entries.iter().map(|entry| entry.tensor.read().unwrap_or_else(PoisonError::into_inner)).collect();
+        let mut output = written.tensor.write().unwrap_or_else(PoisonError::into_inner);
+        operation(&*self.device, std::array::from_fn(|at| &*guards[at]), &mut output)?;
+        Ok(())
+    }
+}
+
+fn unknown(id: TensorId) -> Error {
+    Error::new(Code::InvalidInput, format!("there is no tensor {id} (any more)"))
+}
+
+impl DeviceService for DeviceTensors {
+    fn name(&self) -> String {
+        self.device.info().name.clone()
+    }
+
+    fn kind(&self) -> DeviceKind {
+        self.device.info().kind
+    }
+
+    fn create(&self, dtype: DType, rows: usize, cols: usize) -> Result<TensorId> {
+        Ok(self.insert(self.device.zeros(dtype, rows, cols)?).id)
+    }
+
+    fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<TensorId> {
+        Ok(self.insert(self.device.upload(dtype, rows, cols, Bytes::copy_from_slice(bytes))?).id)
+    }
+
+    fn read(&self, tensor: TensorId) -> Result<Vec<u8>> {
+        let entry = self.get(tensor)?;
+        let tensor = entry.tensor.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.device.read(&tensor)?)
+    }
+
+    fn free(&self, tensor: TensorId) {
+        let mut table = self.table();
+        if table.get(&tensor).is_some_and(|entry| !entry.lent) {
+            table.remove(&tensor);
+        }
+    }
+
+    fn map(&self, f: Unary, x: TensorId, scale: f32, shift: f32, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.map(f, x, scale, shift, out))
+    }
+
+    fn zip(&self, f: Unary, a: TensorId, op: Binary, alpha: f32, b: TensorId, out: TensorId) -> Result<()> {
+        self.run([a, b], out, |device, [a, b], out| device.zip(f, a, op, alpha, b, out))
+    }
+
+    fn reduce(&self, f: Reduction, axis: Axis, x: TensorId, accumulate: bool, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.reduce(f, axis, x, accumulate, out))
+    }
+
+    fn select(&self, scores: TensorId, selection: Selection, mask: TensorId) -> Result<()> {
+        self.run([scores], mask, |device, [scores], mask| device.select(scores, selection, mask))
+    }
+
+    fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
+        self.run([mask], x, |device, [mask], x| device.zero_where(mask, x))
+    }
+
+    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()> {
+        if c.transposed {
+            return Err(Error::invalid("the result of a product is never transposed"));
+        }
+        self.run([a.tensor, b.tensor], c.tensor, |device, [x, y], out| {
+            let (a, b) = (operand(x, a), operand(y, b));
+            let shape = (a.shape().0, b.shape().1);
+            if shape != (c.rows, c.cols) {
+                return Err(misfit("matmul", (c.rows, c.cols), shape));
+            }
+            device.matmul(alpha, a, b, beta, out, (c.row, c.col))
+        })
+    }
+
+    fn copy(&self, from: Block, to: Block) -> Result<()> {
+        self.run([from.tensor], to.tensor, |device, [x], out| {
+            if (from.rows, from.cols) != (to.rows, to.cols) {
+                return Err(misfit("copy", (to.rows, to.cols), (from.rows, from.cols)));
+            }
+            device.copy(operand(x, from), out, (to.row, to.col))
+        })
+    }
+
+    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.transpose(x, out))
+    }
+
+    fn reverse(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.reverse(x, out))
+    }
+
+    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.diagonal(x, out))
+    }
+
+    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()> {
+        self.run([d], x, |device, [d], x| device.add_diagonal(d, x))
+    }
+
+    fn cholesky(&self, x: TensorId, out: TensorId) -> Result<()> {
+        self.run([x], out, |device, [x], out| device.cholesky(x, out))
+    }
+
+    fn triangular_inverse(&self, l: TensorId, out: TensorId) -> Result<()> {
+        self.run([l], out, |device, [l], out| device.triangular_inverse(l, out))
+    }
+
+    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {
+        self.run([l], b, |device, [l], b| device.triangular_solve(l, transposed, b))
+    }
+
+    fn kth_smallest(&self, scores: TensorId, within: Within, k: usize, out: TensorId) -> Result<()> {
+        self.run([scores], out, |device, [scores], out| device.kth_smallest(scores, within, k, out))
+    }
+
+    fn at_most(&self, scores: TensorId, thresholds: TensorId, mask: TensorId) -> Result<()> {
+        self.run([scores, thresholds], mask, |device, [scores, thresholds], mask| {
+            device.at_most(scores, thresholds, mask)
+        })
+    }
+
+    fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
+        if bindings.len() != kernel.bindings.len() {
+            let (name, due, given) = (kernel.name, kernel.bindings.len(), bindings.len());
+            return Err(Error::invalid(format!("the kernel {name} has {due} bindings, not {given}")));
+        }
+        let mut entries = Vec::with_capacity(bindings.len());
+        for (at, (&id, access)) in bindings.iter().zip(kernel.bindings).enumerate() {
+            let entry = self.get(id)?;
+            if bindings[..at].contains(&id) {
+                return Err(Error::invalid(format!(
+                    "tensor {id} is bound twice to the kernel {}",
+                    kernel.name
+                )));
+            }
+            if entry.lent && *access == Access::Write {
+                return Err(Error::invalid(format!("tensor {id} is lent by the host for reading")));
+            }
+            entries.push(entry);
+        }
+        let mut guards = Vec::with_capacity(bindings.len());
+        for (entry, access) in entries.iter().zip(kernel.bindings) {
+            guards.push(match access {
+                Access::Read => Guard::Read(entry.tensor.read().unwrap_or_else(PoisonError::into_inner)),
+                Access::Write => Guard::Write(entry.tensor.write().unwrap_or_else(PoisonError::into_inner)),
+            });
+        }
+        let mut bindings: Vec<_> = guards
+            .iter_mut()
+            .map(|guard| match guard {
+                Guard::Read(tensor) => Binding::Read(tensor),
+                Guard::Write(tensor) => Binding::Write(tensor),
+            })
+            .collect();
+        Ok(self.device.run(kernel, &mut bindings, params, workgroups)?)
+    }
+}
+
+/// A bound tensor for the length of a kernel's run.
+enum Guard<'a> {
+    Read(RwLockReadGuard<'a, Tensor>),
+    Write(RwLockWriteGuard<'a, Tensor>),
+}
+
+fn operand(tensor: &Tensor, block: Block) -> Operand<'_> {
+    Operand {
+        tensor,
+        rows: block.row..block.row.saturating_add(block.rows),
+        cols: block.col..block.col.saturating_add(block.cols),
+        transposed: block.transposed,
+    }
+}
+
+fn misfit(operation: &'static str, expected: (usize, usize), found: (usize, usize)) -> DeviceError {
+    let shape = |(rows, cols)| format!("[{rows}, {cols}]");
+    DeviceError::Shape { operation, expected: shape(expected), found: shape(found) }
+}

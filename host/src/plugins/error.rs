@@ -1,0 +1,78 @@
+//! What can be wrong with a plugin library.
+
+use espalier_sdk::abi::OpenError;
+use std::path::PathBuf;
+
+/// What can be wrong with a plugin library, or with what is asked of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// No file of this name in any of the places.
+    #[error("no plugin `{name}`: looked for {file} in {}", list(.places))]
+    NotFound {
+        /// What was asked for.
+        name: String,
+        /// The file name looked for.
+        file: String,
+        /// The folders looked in.
+        places: Vec<PathBuf>,
+    },
+    /// The dynamic loader refuses the file.
+    #[error("{} is not a dynamic library that this machine can load", .path.display())]
+    NotALibrary {
+        /// The file.
+        path: PathBuf,
+        /// What the loader said.
+        #[source]
+        source: libloading::Error,
+    },
+    /// A library, but no plugin.
+    #[error(
+        "{} is a dynamic library but no Espalier plugin: it lacks the symbol `{symbol}`, which \
+         `espalier_sdk::export_plugin!` would have made",
+        .path.display()
+    )]
+    NotAPlugin {
+        /// The file.
+        path: PathBuf,
+        /// The missing symbol.
+        symbol: &'static str,
+        /// What the loader said.
+        #[source]
+        source: libloading::Error,
+    },
+    /// A plugin of another interface.
+    #[error(
+        "{} speaks plugin interface {}.{}, but this host speaks {}.{}: {}",
+        .path.display(), .plugin.0, .plugin.1, .host.0, .host.1,
+        if .plugin > .host { "use a newer host" } else { "rebuild the plugin with a newer espalier-sdk" }
+    )]
+    Interface {
+        /// The file.
+        path: PathBuf,
+        /// The plugin's interface version.
+        plugin: (u16, u16),
+        /// This host's interface version.
+        host: (u16, u16),
+    },
+    /// The library did not open as a plugin.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// None of the libraries offers what is wanted.
+    #[error("{0}")]
+    NotOffered(String),
+    /// A method or selector refuses its options.
+    #[error("{what}")]
+    Options {
+        /// The method or selector.
+        what: String,
+        /// What it said.
+        #[source]
+        source: espalier_sdk::Error,
+    },
+}
+
+fn list(places: &[PathBuf]) -> String {
+    let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    places.join(", ")
+}

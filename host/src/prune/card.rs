@@ -1,0 +1,38 @@
+//! The model card of a pruned model.
+
+use super::Manifest;
+use std::fmt::Write;
+
+/// A model card: what the model is, and the settings that made it.
+pub fn model_card(manifest: &Manifest) -> String {
+    let mut card = format!(
+        "---\ntags:\n- pruning\n- {}\n---\n\n# {}, pruned\n\nPruned by [Espalier](espalier.json) {} with the method \
+         **{}** to a sparsity of {:.4} over {} linear layers. Pruned weights are exactly 0; everything else is as it \
+         was, down to files and types.\n\n| setting | value |\n|---|---|\n",
+        manifest.method.name,
+        manifest.model,
+        manifest.espalier,
+        manifest.method.name,
+        manifest.reached,
+        manifest.layers.len()
+    );
+    let mut row = |setting: &str, value: &str| {
+        let _ = writeln!(card, "| {setting} | {value} |");
+    };
+    row("method", &format!("{} ({})", manifest.method.name, manifest.method.version));
+    for (name, value) in manifest.method.options.values() {
+        row(name, &value.to_string());
+    }
+    row("sparsity", &manifest.targets.sparsity.to_string());
+    if let Some(calibration) = &manifest.calibration {
+        let file = calibration.file.file_name().unwrap_or_default().to_string_lossy();
+        row("calibration", &format!("{file} (SHA-256 {})", calibration.sha256));
+        row("windows", &format!("{} of at most {} tokens", calibration.samples, calibration.seqlen));
+        if let Some(selector) = &calibration.selector {
+            row("selector", &format!("{}, seed {}", selector.name, calibration.seed));
+        }
+    }
+    row("device", &format!("{} ({})", manifest.device.name, manifest.device.backend));
+    card.push_str("\n`espalier.json` holds every setting and what became of every layer.\n");
+    card
+}

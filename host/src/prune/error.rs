@@ -1,0 +1,84 @@
+//! What stops a pruning run.
+
+use super::TargetsError;
+use crate::{
+    device::DeviceError,
+    interrupt::Interrupted,
+    model::{ModelError, writer::WriteError},
+};
+use espalier_sdk::Sparsity;
+
+/// The result of pruning.
+pub type Result<T, E = PruneError> = std::result::Result<T, E>;
+
+/// What stops a pruning run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PruneError {
+    /// The model cannot be read, run or written.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The run was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// A choice of layers that does not fit the model.
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
+    /// A pattern that does not fit the layers.
+    #[error(
+        "sparsity {sparsity} is not possible: {layer} has {cols} columns, which do not divide into such groups"
+    )]
+    Pattern {
+        /// The weight's name.
+        layer: String,
+        /// Its columns.
+        cols: usize,
+        /// The pattern.
+        sparsity: Sparsity,
+    },
+    /// The device failed at a layer.
+    #[error("{layer}")]
+    Device {
+        /// The weight's name.
+        layer: String,
+        /// What the device said.
+        #[source]
+        source: DeviceError,
+    },
+    /// The method failed at a layer.
+    #[error("the method failed at {layer}")]
+    Method {
+        /// The weight's name.
+        layer: String,
+        /// What it said.
+        #[source]
+        source: espalier_sdk::Error,
+    },
+    /// The method returned something that is no pruned weight.
+    #[error("the method returned an unusable weight for {layer}: {message}")]
+    Returned {
+        /// The weight's name.
+        layer: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The device failed between layers.
+    #[error("while measuring the inputs of layers")]
+    Measuring(#[from] DeviceError),
+    /// A measured number is NaN or infinite.
+    #[error(
+        "the inputs of {layers} are not finite (feature {feature} has norm {value}): the model's numbers overflow on \
+         this calibration data, or a block before it was damaged"
+    )]
+    Inputs {
+        /// The names of the weights that read it.
+        layers: String,
+        /// The first such feature.
+        feature: usize,
+        /// Its norm.
+        value: f32,
+    },
+}

@@ -1,0 +1,187 @@
+//! Pruning one linear layer: over the plugin border and back, checked, rounded and written.
+
+use super::{PruneError, Result, statistics::Measured};
+use crate::{
+    device::{DType, Tensor},
+    model::{
+        CheckpointWriter, Linear, Llama,
+        layout::{LayerInput, Projection},
+    },
+    plugins::DeviceTensors,
+};
+use bytes::Bytes;
+use espalier_sdk::{
+    Sparsity,
+    abi::{LoadedMethod, LoadedPruned},
+};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+    time::Instant,
+};
+
+/// What became of one linear layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerReport {
+    /// The weight's name in the checkpoint.
+    pub name: String,
+    /// `[out_features, in_features]`
+    pub shape: [usize; 2],
+    /// What was asked for.
+    pub target: Sparsity,
+    /// Zeros in the written weight.
+    pub zeros: usize,
+    /// Their share.
+    pub sparsity: f64,
+    /// The method's own measure of what pruning cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// The method's other numbers, such as the damping it used.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub numbers: BTreeMap<String, f64>,
+    /// Remarks: the method's, and on features that no token ever used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Wall time of the method, in seconds.
+    pub seconds: f64,
+}
+
+/// Which layer, and how much of it.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) block: usize,
+    pub(super) projection: Projection,
+    pub(super) sparsity: Sparsity,
+}
+
+/// Prunes one layer: its weight in `linear` is replaced by the pruned one, as written to `output`.
+pub(super) fn prune(
+    model: &Llama,
+    method: &LoadedMethod,
+    tensors: &Arc<DeviceTensors>,
+    at: Place,
+    linear: &mut Linear,
+    measured: &BTreeMap<LayerInput, Measured>,
+    output: &mut CheckpointWriter,
+) -> Result<LayerReport> {
+    let started = Instant::now();
+    let device = &*model.device;
+    let name = at.projection.weight(at.block);
+    let (rows, cols) = (linear.weight.rows(), linear.weight.cols());
+    let dtype = linear.weight.dtype();
+    let on_device = |source| PruneError::Device { layer: name.clone(), source };
+    let returned = |message| PruneError::Returned { layer: name.clone(), message };
+
+    let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
+    device.convert(&linear.weight, &mut weight).map_err(on_device)?;
+    let measured = measured.get(&at.projection.input());
+    let (pruned, said) = call_method(method, tensors, (&name, at), weight, measured)
+        .map_err(|source| PruneError::Method { layer: name.clone(), source })?;
+    if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
+        return Err(returned(format!(
+            "{} [{}, {}] where f32 [{rows}, {cols}] is due",
+            pruned.dtype(),
+            pruned.rows(),
+            pruned.cols()
+        )));
+    }
+
+    // The next block sees what is written: the weight in the checkpoint's own type.
+    let mut rounded = device.zeros(dtype, rows, cols).map_err(on_device)?;
+    device.convert(&pruned, &mut rounded).map_err(on_device)?;
+    drop(pruned);
+    let mut bytes = device.read(&rounded).map_err(on_device)?;
+    let zeros = clean(dtype, &mut bytes, cols).map_err(returned)?;
+    output.write(&name, &bytes)?;
+    linear.weight = device.upload(dtype, rows, cols, Bytes::from(bytes)).map_err(on_device)?;
+
+    let mut notes = said.notes;
+    if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
+        notes.push(format!("{} input features were 0 for every token", measured.zero_features));
+    }
+    Ok(LayerReport {
+        name,
+        shape: [rows, cols],
+        target: at.sparsity,
+        zeros,
+        sparsity: zeros as f64 / (rows * cols) as f64,
+        error: said.error,
+        numbers: said.numbers,
+        notes,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Lends the weight and its statistics to the method, and takes what it made.
+fn call_method(
+    method: &LoadedMethod,
+    tensors: &Arc<DeviceTensors>,
+    (name, at): (&str, Place),
+    weight: Tensor,
+    measured: Option<&Measured>,
+) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {
+    let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
+    let tokens = measured.map_or(0, |measured| measured.tokens as u64);
+    let statistics = measured.iter().flat_map(|measured| &measured.statistics);
+    let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
+    let pruned = method
+        .prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone())
+        .and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
+    // What the method forgot to free must not pile up over a model's layers.
+    tensors.clear();
+    pruned
+}
+
+/// Counts the zeros, makes them all positive, and refuses what is not a number.
+fn clean(dtype: DType, bytes: &mut [u8], cols: usize) -> std::result::Result<usize, String> {
+    // Exponent bits all set: NaN or infinite.
+    let (size, exponent) = match dtype {
+        DType::F32 | DType::U32 => (4, 0x7f80_0000),
+        DType::F16 => (2, 0x7c00),
+        DType::BF16 => (2, 0x7f80),
+    };
+    let sign = 1u32 << (8 * size - 1);
+    let rows = bytes.par_chunks_mut(cols * size).enumerate().map(|(row, line)| {
+        let mut zeros = 0;
+        for (col, element) in line.chunks_exact_mut(size).enumerate() {
+            let mut word = [0; 4];
+            word[..size].copy_from_slice(element);
+            let bits = u32::from_le_bytes(word) & !sign;
+            if bits == 0 {
+                element.fill(0);
+                zeros += 1;
+            } else if bits & exponent == exponent {
+                return Err(format!("the entry at row {row}, column {col} is not a finite {dtype}"));
+            }
+        }
+        Ok(zeros)
+    });
+    rows.try_reduce(|| 0, |a, b| Ok(a + b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_counted_and_made_positive() {
+        let mut bytes: Vec<u8> = [1.0f32, -0.0, 0.0, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(clean(DType::F32, &mut bytes, 2), Ok(2));
+        assert_eq!(bytes[4..8], [0; 4]);
+        let mut bytes: Vec<u8> =
+            [0x8000u16, 0x3f80, 0x0000, 0xbf80].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(clean(DType::BF16, &mut bytes, 4), Ok(2));
+        assert_eq!(bytes[..2], [0; 2]);
+    }
+
+    #[test]
+    fn what_is_no_number_is_named() {
+        let mut bytes: Vec<u8> =
+            [1.0f32, 0.0, 0.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert!(clean(DType::F32, &mut bytes, 2).unwrap_err().contains("row 1, column 1"));
+        let mut bytes = 0x7c01u16.to_le_bytes().to_vec();
+        assert!(clean(DType::F16, &mut bytes, 1).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! SparseGPT (Frantar & Alistarh, 2301.00774): columns are pruned from left to right, and what each
+//! pruned weight takes from the layer's output is made up for by the columns to its right, as the inverse
+//! of the input's Gram matrix says.
+
+mod inverse;
+mod sweep;
+
+use espalier_sdk::{
+    Axis, Binary, DType, Device, Error, Layer, MethodInfo, OptionKind, Options, Order, Pruned, PruningMethod,
+    Reduction, Result, Sparsity, Statistic, Tensor, Unary, Within, export_plugin,
+};
+use inverse::Inverse;
+use sweep::Target;
+
+struct SparseGpt {
+    blocksize: usize,
+    percdamp: f64,
+    true_sequential: bool,
+}
+
+impl PruningMethod for SparseGpt {
+    fn info() -> MethodInfo {
+        MethodInfo::new(
+            "sparsegpt",
+            "prunes column by column and updates the rest to compensate (Frantar & Alistarh, 2301.00774)",
+        )
+        .option("blocksize", OptionKind::Integer, 128, "columns whose mask is chosen together, at most 256")
+        .option("percdamp", OptionKind::Float, 0.01, "damping, as a share of the Gram matrix's mean diagonal")
+        .option(
+            "true_sequential",
+            OptionKind::Bool,
+            false,
+            "take statistics again before o, gate/up and down, through what is already pruned",
+        )
+        .needs(Statistic::Gram)
+    }
+
+    fn new(options: &Options) -> Result<Self> {
+        let (blocksize, percdamp) = (options.integer("blocksize")?, options.float("percdamp")?);
+        if !(1..=sweep::MAX_BLOCK as i64).contains(&blocksize) {
+            return Err(Error::invalid(format!("blocksize {blocksize} is not in 1..={}", sweep::MAX_BLOCK)));
+        }
+        if percdamp < 0.0 {
+            return Err(Error::invalid(format!("percdamp {percdamp} is negative")));
+        }
+        let true_sequential = options.bool("true_sequential")?;
+        Ok(Self { blocksize: blocksize as usize, percdamp, true_sequential })
+    }
+
+    fn order(&self) -> Order {
+        if self.true_sequential { Order::TrueSequential } else { Order::Block }
+    }
+
+    fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
+        if let Sparsity::Pattern { m, .. } = target
+            && !self.blocksize.is_multiple_of(m)
+        {
+            let message = format!("blocksize {} does not divide into groups of {m}", self.blocksize);
+            return Err(Error::invalid(message));
+        }
+        let inverse = inverse::of_gram(layer.statistics.gram()?, self.percdamp, device)?;
+        let mut weight = device.zip(Unary::Identity, &layer.weight, Binary::Multiply, &inverse.alive)?;
+        let losses = self.sweep_blocks(&mut weight, &inverse, target, device)?;
+        let error = losses.to_vec()?.into_iter().map(f64::from).sum::<f64>() / 2.0;
+        let mut pruned = Pruned { error: Some(error), ..weight.into() };
+        pruned.numbers.insert("damping".to_owned(), inverse.percdamp);
+        if inverse.dead > 0 {
+            pruned.numbers.insert("dead_columns".to_owned(), inverse.dead as f64);
+        }
+        pruned.notes = inverse.notes;
+        Ok(pruned)
+    }
+}
+
+impl SparseGpt {
+    /// Prunes the blocks of columns from left to right; returns `Σ e²` of each row, `[rows, 1]`.
+    fn sweep_blocks(
+        &self,
+        weight: &mut Tensor,
+        inverse: &Inverse,
+        target: Sparsity,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let (rows, cols) = (weight.rows(), weight.cols());
+        let mut losses = device.zeros(DType::F32, rows, 1)?;
+        for start in (0..cols).step_by(self.blocksize) {
+            let end = (start + self.blocksize).min(cols);
+            let mut columns = copy(weight, 0..rows, start..end, device)?;
+            let block = copy(&inverse.factor, start..end, start..end, device)?;
+            let target = match target {
+                Sparsity::Ratio(_) => {
+                    let scores = device.zip(
+                        Unary::Square,
+                        &columns,
+                        Binary::Divide,
+                        &copy(&inverse.diagonal_squared, 0..1, start..end, device)?,
+                    )?;
+                    let place = target.count(rows * (end - start));
+                    Target::AtMost(device.kth_smallest(&scores, Within::Whole, place)?)
+                }
+                Sparsity::Pattern { n, m } => Target::Groups { n, m },
+            };
+            let errors = sweep::run(&mut columns, &block, &target, device)?;
+            device.copy(columns.view(), weight.block_mut(0..rows, start..end))?;
+            let squares = device.reduce(Reduction::SumSquares, Axis::EachRow, &errors)?;
+            losses = device.axpy(&losses, 1.0, &squares)?;
+            if end < cols {
+                // Everything to the right makes up for the whole block at once.
+                let across = inverse.factor.block(start..end, end..cols);
+                device.matmul(-1.0, errors.view(), across, 1.0, weight.block_mut(0..rows, end..cols))?;
+            }
+        }
+        Ok(losses)
+    }
+}
+
+/// A rectangle as a tensor of its own.
+fn copy(
+    from: &Tensor,
+    rows: std::ops::Range<usize>,
+    cols: std::ops::Range<usize>,
+    device: &Device,
+) -> Result<Tensor> {
+    let mut to = device.zeros(from.dtype(), rows.len(), cols.len())?;
+    device.copy(from.block(rows, cols), to.view_mut())?;
+    Ok(to)
+}
+
+export_plugin! { methods: [SparseGpt] }

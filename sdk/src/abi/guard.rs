@@ -1,0 +1,48 @@
+//! Panics at the border.
+//!
+//! A library has a standard library of its own, and so a panic hook of its own that would write to standard
+//! error on the host's behalf. Inside the border the hook only notes what was said and where.
+
+use super::{AbiResult, error::ErrorAbi};
+use crate::{Code, Error, Result};
+use abi_stable::std_types::RResult;
+use std::{
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+};
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs one side's code for the other: a panic becomes an error.
+pub(super) fn guard<T>(call: impl FnOnce() -> Result<T>) -> AbiResult<T> {
+    install_hook();
+    DEPTH.with(|depth| depth.set(depth.get() + 1));
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
+    DEPTH.with(|depth| depth.set(depth.get() - 1));
+    match result {
+        Ok(result) => result.map_err(ErrorAbi::from).into(),
+        Err(_) => RResult::RErr(Error::new(Code::Panic, SAID.with(RefCell::take)).into()),
+    }
+}
+
+/// Makes panics inside the border quiet; those outside go on as before.
+fn install_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if DEPTH.with(Cell::get) == 0 {
+                return before(info);
+            }
+            let message = info.payload_as_str().unwrap_or("without a message");
+            let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+            SAID.with(|said| {
+                *said.borrow_mut() = format!("panicked: {message}{}", place.unwrap_or_default())
+            });
+        }));
+    });
+}

@@ -1,0 +1,156 @@
+//! A plugin library as a whole.
+
+use super::{
+    AbiResult, LoadedMethod, LoadedSelector,
+    device::plain,
+    guard,
+    method::{MethodBox, SelectorBox, from_json, pack_method, pack_selector, to_json},
+};
+use crate::{LibraryInfo, Options, Registry, Result};
+use abi_stable::{
+    StableAbi,
+    library::{CheckTypeLayout, LibHeader, LibraryError, RootModule, RootModuleResult, lib_header_from_path},
+    package_version_strings,
+    prefix_type::PrefixTypeTrait,
+    sabi_types::VersionStrings,
+    std_types::{RStr, RString},
+};
+use std::path::{Path, PathBuf};
+
+/// What a library exports. New fields come after the last.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = LibraryRef)))]
+#[sabi(missing_field(panic))]
+pub struct Library {
+    describe: extern "C" fn() -> AbiResult<RString>,
+    new_method: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<MethodBox>,
+    #[sabi(last_prefix_field)]
+    new_selector: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<SelectorBox>,
+}
+
+impl RootModule for LibraryRef {
+    abi_stable::declare_root_module_statics! {LibraryRef}
+
+    const BASE_NAME: &'static str = "espalier_plugin";
+    const NAME: &'static str = "espalier_plugin";
+    const VERSION_STRINGS: VersionStrings = package_version_strings!();
+}
+
+/// A crate that is a plugin; implemented by [`export_plugin!`](crate::export_plugin).
+pub trait Plugin {
+    /// What the crate offers.
+    fn registry() -> Registry;
+}
+
+/// The header that leads to a plugin's [`Library`].
+pub const fn header<P: Plugin>() -> LibHeader {
+    // SAFETY: `construct` returns what abi_stable's own loader made of a `LibraryRef`.
+    unsafe { LibHeader::from_constructor::<LibraryRef>(construct::<P>, CheckTypeLayout::Yes) }
+}
+
+extern "C" fn construct<P: Plugin>() -> RootModuleResult {
+    abi_stable::library::__call_root_module_loader(|| {
+        let library =
+            Library { describe: describe::<P>, new_method: new_method::<P>, new_selector: new_selector::<P> };
+        library.leak_into_prefix()
+    })
+}
+
+extern "C" fn describe<P: Plugin>() -> AbiResult<RString> {
+    guard(|| Ok(to_json(P::registry().info())?.into()))
+}
+
+extern "C" fn new_method<P: Plugin>(name: RStr<'_>, options: RStr<'_>) -> AbiResult<MethodBox> {
+    guard(|| Ok(pack_method(P::registry().new_method(&name, &from_json(&options)?)?)))
+}
+
+extern "C" fn new_selector<P: Plugin>(name: RStr<'_>, options: RStr<'_>) -> AbiResult<SelectorBox> {
+    guard(|| Ok(pack_selector(P::registry().new_selector(&name, &from_json(&options)?)?)))
+}
+
+/// Why a library does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The dynamic loader refused it, or it has no header.
+    #[error("{} is not an Espalier plugin that this host can load: {message}", .path.display())]
+    Library {
+        /// The library.
+        path: PathBuf,
+        /// What abi_stable said.
+        message: String,
+    },
+    /// The library's types are laid out otherwise than this host's.
+    #[error(
+        "{} was built against another Espalier SDK: rebuild it with the SDK of this host (version {})",
+        .path.display(),
+        env!("CARGO_PKG_VERSION")
+    )]
+    Layout {
+        /// The library.
+        path: PathBuf,
+        /// The differences, for the log.
+        details: String,
+    },
+    /// The library opened, but cannot say what it offers.
+    #[error("{} cannot say what it offers", .path.display())]
+    Describe {
+        /// The library.
+        path: PathBuf,
+        /// What it answered.
+        #[source]
+        source: crate::Error,
+    },
+}
+
+/// An opened library. It is never unloaded.
+pub struct LoadedLibrary {
+    library: LibraryRef,
+    info: LibraryInfo,
+}
+
+/// Opens a library. Ask its [`INTERFACE_SYMBOL`](super::INTERFACE_SYMBOL) first: this compares layouts,
+/// whose differences are hard to read.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open(path: &Path) -> Result<LoadedLibrary, OpenError> {
+    let failed = |error: LibraryError| match error {
+        LibraryError::AbiInstability(details) => {
+            OpenError::Layout { path: path.to_owned(), details: details.to_string() }
+        }
+        error => OpenError::Library { path: path.to_owned(), message: error.to_string() },
+    };
+    // Not `RootModule::load_from_file`: it keeps one library a type and would hand back the first one.
+    let header = lib_header_from_path(path).map_err(failed)?;
+    let library = header.init_root_module::<LibraryRef>().map_err(failed)?;
+    let info = plain(library.describe()())
+        .and_then(|json| from_json(&json))
+        .map_err(|source| OpenError::Describe { path: path.to_owned(), source })?;
+    Ok(LoadedLibrary { library, info })
+}
+
+impl LoadedLibrary {
+    /// What the library says of itself.
+    pub fn info(&self) -> &LibraryInfo {
+        &self.info
+    }
+
+    /// An instance of one of its methods.
+    ///
+    /// # Errors
+    /// There is none of this name, or it refuses the options.
+    pub fn method(&self, name: &str, options: &Options) -> Result<LoadedMethod> {
+        let options = to_json(options)?;
+        plain(self.library.new_method()(name.into(), options.as_str().into())).map(LoadedMethod)
+    }
+
+    /// An instance of one of its selectors.
+    ///
+    /// # Errors
+    /// There is none of this name, or it refuses the options.
+    pub fn selector(&self, name: &str, options: &Options) -> Result<LoadedSelector> {
+        let options = to_json(options)?;
+        plain(self.library.new_selector()(name.into(), options.as_str().into())).map(LoadedSelector)
+    }
+}

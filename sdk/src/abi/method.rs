@@ -1,0 +1,234 @@
+//! Methods and selectors at the border.
+
+use super::{
+    AbiResult,
+    device::{self, DeviceBox, OptionF64, TensorAbi, dtype_from, plain},
+    documents::{self, DocumentsBox},
+    guard,
+};
+use crate::{
+    DType, Device, Documents, Error, Layer, Order, Pruned, PruningMethod, Result, SelectionRequest, Selector,
+    Sparsity, Statistic, Statistics, Tensor, Window,
+    service::{DeviceService, DocumentService, TensorId},
+};
+use abi_stable::{
+    StableAbi, sabi_trait,
+    sabi_trait::TD_Opaque,
+    std_types::{RBox, RStr, RString, RVec, Tuple2},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// [`Layer`] with a stable layout. The tensors stay the host's.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct LayerAbi {
+    name: RString,
+    block: u64,
+    weight: TensorAbi,
+    tokens: u64,
+    statistics: RVec<Tuple2<u32, TensorAbi>>,
+}
+
+/// [`Pruned`] with a stable layout. The weight becomes the host's.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct PrunedAbi {
+    weight: TensorAbi,
+    error: OptionF64,
+    numbers: RVec<Tuple2<RString, f64>>,
+    notes: RVec<RString>,
+}
+
+/// [`PruningMethod`] with a stable layout.
+#[sabi_trait]
+pub trait MethodAbi: Send + Sync {
+    fn is_true_sequential(&self) -> AbiResult<bool>;
+    #[sabi(last_prefix_field)]
+    fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi>;
+}
+
+/// [`Selector`] with a stable layout; request and windows are JSON.
+#[sabi_trait]
+pub trait SelectorAbi: Send + Sync {
+    #[sabi(last_prefix_field)]
+    fn select(&self, documents: DocumentsBox<'_>, request: RStr<'_>) -> AbiResult<RString>;
+}
+
+/// A method as it crosses the border.
+pub type MethodBox = MethodAbi_TO<'static, RBox<()>>;
+/// A selector as it crosses the border.
+pub type SelectorBox = SelectorAbi_TO<'static, RBox<()>>;
+
+/// Packs a plugin's method for the host.
+pub(super) fn pack_method(method: Box<dyn PruningMethod>) -> MethodBox {
+    MethodAbi_TO::from_value(MethodSide(method), TD_Opaque)
+}
+
+/// Packs a plugin's selector for the host.
+pub(super) fn pack_selector(selector: Box<dyn Selector>) -> SelectorBox {
+    SelectorAbi_TO::from_value(SelectorSide(selector), TD_Opaque)
+}
+
+struct MethodSide(Box<dyn PruningMethod>);
+
+impl MethodAbi for MethodSide {
+    fn is_true_sequential(&self) -> AbiResult<bool> {
+        guard(|| Ok(self.0.order() == Order::TrueSequential))
+    }
+
+    fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi> {
+        guard(|| {
+            let device = Device::new(device::unpack(device));
+            let borrow = |tensor: TensorAbi| -> Result<Tensor> {
+                let dtype = dtype_from(tensor.dtype)?;
+                Ok(device.tensor(tensor.id, false, dtype, tensor.rows as usize, tensor.cols as usize))
+            };
+            let mut statistics = Statistics::default();
+            statistics.tokens = layer.tokens;
+            for Tuple2(code, tensor) in layer.statistics {
+                // A statistic this plugin's SDK does not know was not asked for by it either.
+                if let Some(slot) = Statistic::from_code(code).map(|kind| statistics.slot(kind)) {
+                    *slot = Some(borrow(tensor)?);
+                }
+            }
+            let layer = Layer {
+                name: layer.name.into(),
+                block: layer.block as usize,
+                weight: borrow(layer.weight)?,
+                statistics,
+            };
+            let target: Sparsity = target.as_str().parse().map_err(|e| Error::invalid(format!("{e}")))?;
+            let Pruned { weight, error, numbers, notes } = self.0.prune(&layer, target, &device)?;
+            Ok(PrunedAbi {
+                weight: TensorAbi {
+                    dtype: weight.dtype().code(),
+                    rows: weight.rows() as u64,
+                    cols: weight.cols() as u64,
+                    id: weight.into_id(),
+                },
+                error: error.into(),
+                numbers: numbers.into_iter().map(|(name, number)| Tuple2(name.into(), number)).collect(),
+                notes: notes.into_iter().map(RString::from).collect(),
+            })
+        })
+    }
+}
+
+struct SelectorSide(Box<dyn Selector>);
+
+impl SelectorAbi for SelectorSide {
+    fn select(&self, documents: DocumentsBox<'_>, request: RStr<'_>) -> AbiResult<RString> {
+        guard(|| {
+            let service = documents::PluginSide(documents);
+            let request: SelectionRequest = from_json(request.as_str())?;
+            let windows = self.0.select(&Documents::new(&service), &request)?;
+            Ok(to_json(&windows)?.into())
+        })
+    }
+}
+
+/// A tensor of the host's, as it names it to a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TensorHandle {
+    /// The id in the host's [`DeviceService`].
+    pub id: TensorId,
+    /// The element type.
+    pub dtype: DType,
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+impl From<TensorHandle> for TensorAbi {
+    fn from(handle: TensorHandle) -> Self {
+        Self { id: handle.id, dtype: handle.dtype.code(), rows: handle.rows as u64, cols: handle.cols as u64 }
+    }
+}
+
+/// A method of a loaded library.
+pub struct LoadedMethod(pub(super) MethodBox);
+
+/// What a loaded method made of a layer; the weight is a tensor of the host's service now.
+#[derive(Debug)]
+pub struct LoadedPruned {
+    /// The new weight.
+    pub weight: TensorHandle,
+    /// The method's own measure of what pruning cost this layer.
+    pub error: Option<f64>,
+    /// Other numbers for the manifest, by name.
+    pub numbers: BTreeMap<String, f64>,
+    /// Remarks for the run's log and manifest.
+    pub notes: Vec<String>,
+}
+
+impl LoadedMethod {
+    /// When a layer's statistics are taken; see [`PruningMethod::order`].
+    ///
+    /// # Errors
+    /// The method panics.
+    pub fn order(&self) -> Result<Order> {
+        let true_sequential = plain(self.0.is_true_sequential())?;
+        Ok(if true_sequential { Order::TrueSequential } else { Order::Block })
+    }
+
+    /// Prunes one layer; see [`PruningMethod::prune`]. The tensors are the caller's before and after.
+    ///
+    /// # Errors
+    /// What the method reports, its panics included.
+    pub fn prune(
+        &self,
+        name: &str,
+        block: usize,
+        weight: TensorHandle,
+        tokens: u64,
+        statistics: &[(Statistic, TensorHandle)],
+        target: Sparsity,
+        device: Arc<dyn DeviceService>,
+    ) -> Result<LoadedPruned> {
+        let layer = LayerAbi {
+            name: name.into(),
+            block: block as u64,
+            weight: weight.into(),
+            tokens,
+            statistics: statistics.iter().map(|&(kind, tensor)| Tuple2(kind.code(), tensor.into())).collect(),
+        };
+        let target = target.to_string();
+        let pruned = plain(self.0.prune(layer, target.as_str().into(), device::pack(device)))?;
+        Ok(LoadedPruned {
+            weight: TensorHandle {
+                id: pruned.weight.id,
+                dtype: dtype_from(pruned.weight.dtype)?,
+                rows: pruned.weight.rows as usize,
+                cols: pruned.weight.cols as usize,
+            },
+            error: pruned.error.into_option(),
+            numbers: pruned.numbers.into_iter().map(|Tuple2(name, number)| (name.into(), number)).collect(),
+            notes: pruned.notes.into_iter().map(RString::into_string).collect(),
+        })
+    }
+}
+
+/// A selector of a loaded library.
+pub struct LoadedSelector(pub(super) SelectorBox);
+
+impl LoadedSelector {
+    /// Chooses windows; see [`Selector::select`].
+    ///
+    /// # Errors
+    /// What the selector reports, its panics included.
+    pub fn select(&self, documents: &dyn DocumentService, request: &SelectionRequest) -> Result<Vec<Window>> {
+        let request = to_json(request)?;
+        let windows = plain(self.0.select(documents::pack(documents), request.as_str().into()))?;
+        from_json(&windows)
+    }
+}
+
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::invalid(format!("cannot be written as JSON: {e}")))
+}
+
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::invalid(format!("the other side of the border sent JSON that does not fit: {e}")))
+}

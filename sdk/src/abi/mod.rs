@@ -1,0 +1,67 @@
+//! The stable ABI under the plain traits. Nothing here needs to be known to write a plugin.
+//!
+//! A plugin library exports two symbols: the C function [`INTERFACE_SYMBOL`], which answers the
+//! interface version and can be asked of any library safely, and abi_stable's library header, which
+//! leads to [`Library`] once layouts have been compared. Both directions of every call go through
+//! [`guard`](mod@guard), which turns panics into errors before they reach an `extern "C"` frame, where they would
+//! abort.
+
+// `#[sabi_trait]` writes impls inside function bodies; there is no way to place them elsewhere.
+#![allow(non_local_definitions)]
+// What abi_stable's derives generate carries no docs, and must be `pub` in a private module.
+#![allow(missing_docs, unreachable_pub)]
+
+mod device;
+mod documents;
+mod error;
+mod guard;
+mod kernel;
+mod library;
+mod method;
+
+pub use abi_stable::library::LibHeader;
+pub use library::{Library, LibraryRef, LoadedLibrary, OpenError, Plugin, header, open};
+pub use method::{LoadedMethod, LoadedPruned, LoadedSelector, TensorHandle};
+
+use abi_stable::std_types::RResult;
+use error::ErrorAbi;
+use guard::guard;
+
+/// The C symbol that tells a library's interface version, as [`interface_word`] packs it:
+/// `extern "C" fn() -> u32`.
+pub const INTERFACE_SYMBOL: &str = "espalier_plugin_interface";
+
+/// An interface version in one word: major in the upper half, minor in the lower.
+pub const fn interface_word((major, minor): (u16, u16)) -> u32 {
+    ((major as u32) << 16) | minor as u32
+}
+
+/// The interface version in a word.
+pub const fn interface_version(word: u32) -> (u16, u16) {
+    ((word >> 16) as u16, word as u16)
+}
+
+type AbiResult<T> = RResult<T, ErrorAbi>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_exported_under_the_name_that_abi_stable_looks_up() {
+        assert_eq!(abi_stable::library::ROOT_MODULE_LOADER_NAME, "_1as_0lib_1header_0root_bmodule_bloader");
+    }
+
+    #[test]
+    fn versions_survive_packing() {
+        assert_eq!(interface_version(interface_word((1, 7))), (1, 7));
+    }
+
+    #[test]
+    fn panics_become_errors() {
+        let result: crate::Result<()> = guard(|| panic!("lost {}", "it")).into_result().map_err(Into::into);
+        let error = result.unwrap_err();
+        assert_eq!(error.code, crate::Code::Panic);
+        assert!(error.message.contains("lost it") && error.message.contains("mod.rs:"), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Methods and a selector that do what they must not: the host has to answer each with one clear error.
+
+use espalier_sdk::{
+    Device, Documents, Error, Layer, MethodInfo, Options, Pruned, PruningMethod, Result, SelectionRequest,
+    Selector, SelectorInfo, Sparsity, Unary, Window, export_plugin,
+};
+
+/// A method that is one function.
+macro_rules! method {
+    ($type:ident, $name:literal, |$layer:ident, $device:ident| $body:expr) => {
+        struct $type;
+
+        impl PruningMethod for $type {
+            fn info() -> MethodInfo {
+                MethodInfo::new($name, "for tests")
+            }
+
+            fn new(_: &Options) -> Result<Self> {
+                Ok(Self)
+            }
+
+            fn prune(&self, $layer: &Layer, _: Sparsity, $device: &Device) -> Result<Pruned> {
+                $body
+            }
+        }
+    };
+}
+
+method!(Panics, "panics", |layer, _device| panic!("out of ideas at {}", layer.name));
+method!(Fails, "fails", |_layer, _device| Err(Error::invalid("no reason at all")));
+method!(WrongShape, "wrong_shape", |_layer, device| Ok(device.from_slice(1, 2, &[1.0, 2.0])?.into()));
+method!(NotFinite, "not_finite", |layer, device| {
+    Ok(device.affine(Unary::Identity, &layer.weight, 1.0, f32::NAN)?.into())
+});
+method!(Unasked, "unasked", |layer, _device| {
+    layer.statistics.column_norms()?;
+    unreachable!("the norms were not asked for")
+});
+method!(Leaks, "leaks", |layer, device| {
+    std::mem::forget(device.map(Unary::Identity, &layer.weight)?);
+    Ok(device.map(Unary::Identity, &layer.weight)?.into())
+});
+
+struct PanicsAtBirth;
+
+impl PruningMethod for PanicsAtBirth {
+    fn info() -> MethodInfo {
+        MethodInfo::new("panics_at_birth", "for tests")
+    }
+
+    fn new(_: &Options) -> Result<Self> {
+        panic!("not today")
+    }
+
+    fn prune(&self, _: &Layer, _: Sparsity, _: &Device) -> Result<Pruned> {
+        unreachable!("it is never made")
+    }
+}
+
+/// Returns windows of a token that no model has.
+struct Liar;
+
+impl Selector for Liar {
+    fn info() -> SelectorInfo {
+        SelectorInfo::new("liar", "for tests")
+    }
+
+    fn new(_: &Options) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn select(&self, _: &Documents, request: &SelectionRequest) -> Result<Vec<Window>> {
+        let window = Window { input_ids: vec![u32::MAX; request.seqlen], pieces: Vec::new() };
+        Ok(vec![window; request.samples])
+    }
+}
+
+export_plugin! {
+    methods: [Panics, Fails, WrongShape, NotFinite, Unasked, Leaks, PanicsAtBirth],
+    selectors: [Liar],
+}

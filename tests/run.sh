@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Builds everything and passes every test, setting up what they need: a software Vulkan driver where there is no other.
+#
+# The WGSL kernels run on every software driver that is found: Mesa's lavapipe (also under the Khronos validation layer,
+# if that is installed) and SwiftShader (inside Debian's chromium). ESPALIER_REQUIRE lists those that must be there:
+#   ESPALIER_REQUIRE="lavapipe validation swiftshader" tests/run.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+icd_dirs=(/usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d)
+find_icd() { find "${icd_dirs[@]}" -name "$1" 2>/dev/null | head -1; }
+lavapipe() { find_icd 'lvp_icd*.json'; }
+swiftshader() { find /usr/lib/chromium /usr/lib64/chromium /opt/swiftshader -name 'vk_swiftshader_icd.json' 2>/dev/null | head -1; }
+validation() { find /usr/share/vulkan/explicit_layer.d /etc/vulkan/explicit_layer.d -name 'VkLayer_khronos_validation.json' 2>/dev/null | head -1; }
+
+# macOS has Metal; on Linux any driver will do, and lavapipe is one that runs everywhere.
+if [ "$(uname)" = Linux ] && [ -z "$(find_icd '*.json')" ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "no Vulkan driver: install Mesa's lavapipe (the package is called mesa-vulkan-drivers or vulkan-swrast)" >&2
+        exit 1
+    fi
+    sudo=""; [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -q
+    $sudo apt-get install -q -y --no-install-recommends mesa-vulkan-drivers
+fi
+
+for needed in ${ESPALIER_REQUIRE:-}; do
+    [ -n "$("$needed")" ] || { echo "ESPALIER_REQUIRE asks for $needed, which is not installed" >&2; exit 1; }
+done
+
+# Plugins are loaded as libraries, so they are built before any test runs.
+cargo build --workspace --locked
+
+# The tests that run WGSL; named here so that it shows when one of them did not run.
+gpu_tests=(gpu_forward gpu_prune_ops logits)
+gpu_flags=(); for name in "${gpu_tests[@]}"; do gpu_flags+=(--test "$name"); done
+
+log=$(mktemp); trap 'rm -f "$log"' EXIT
+check_gpu_tests_ran() {
+    local name
+    for name in "${gpu_tests[@]}"; do
+        awk -v name="$name" '
+            /Running/ { current = index($0, "tests/" name ".rs") > 0 }
+            current && /^test result: ok\. [1-9]/ { ran = 1 }
+            END { exit !ran }' "$log" || { echo "the WGSL tests of $name did not run ($1)" >&2; exit 1; }
+    done
+}
+
+cargo test --workspace --locked 2>&1 | tee "$log"
+check_gpu_tests_ran "default driver"
+
+on_driver() {
+    local what=$1; shift
+    echo "== WGSL kernels on $what"
+    env "$@" cargo test --locked -p espalier-tests "${gpu_flags[@]}" 2>&1 | tee "$log"
+    check_gpu_tests_ran "$what"
+}
+if [ -n "$(lavapipe)" ]; then
+    on_driver lavapipe VK_DRIVER_FILES="$(lavapipe)"
+    if [ -n "$(validation)" ]; then
+        on_driver "lavapipe under the Khronos validation layer" VK_DRIVER_FILES="$(lavapipe)" ESPALIER_TEST_VALIDATION=1
+    fi
+fi
+if [ -n "$(swiftshader)" ]; then
+    on_driver SwiftShader VK_DRIVER_FILES="$(swiftshader)"
+fi
+echo "all tests passed"

@@ -1,0 +1,240 @@
+//! The command line as scripts use it: what comes out, and that nothing half-made is left behind.
+
+use espalier_tests::{built, host, path, said};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::{Command, Output},
+};
+
+fn prune(out: &Path) -> Command {
+    let mut command = host();
+    command.args(["--plugin", "wanda", "--device", "cpu", "--samples", "8", "--seqlen", "64"]);
+    command.arg("--model").arg(path("models/tiny-instruct"));
+    command.arg("--calibration").arg(path("models/data/c4.jsonl"));
+    command.arg("--out").arg(out);
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    output
+}
+
+fn json(command: &mut Command) -> Value {
+    let output = run(command);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&output)))
+}
+
+#[test]
+fn a_pruned_model_is_the_same_model_with_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pruned");
+    let manifest = json(prune(&out).arg("--json"));
+    assert_eq!(manifest["method"]["name"], "wanda");
+    assert_eq!(manifest["calibration"]["selector"]["name"], "random");
+    assert!((manifest["reached"].as_f64().unwrap() - 0.5).abs() < 0.01, "{manifest}");
+
+    let read = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+    let (before, after) = (read(&path("models/tiny-instruct")), read(&out));
+    let (before, after) =
+        (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
+    let sorted = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(before.names()), sorted(after.names()));
+    for (name, tensor) in before.tensors() {
+        let pruned = after.tensor(&name).unwrap();
+        assert_eq!((tensor.dtype(), tensor.shape()), (pruned.dtype(), pruned.shape()), "{name}");
+        let words = |data: &[u8]| -> Vec<u32> { bytemuck::pod_collect_to_vec(data) };
+        let mut zeros = 0;
+        for (&old, &new) in words(tensor.data()).iter().zip(&words(pruned.data())) {
+            // Kept to the bit, or +0.
+            assert!(old == new || new == 0, "{name}: {old:#x} became {new:#x}");
+            zeros += usize::from(new == 0);
+        }
+        let expected = if name.contains("_proj") { 0.45..0.55 } else { 0.0..0.01 };
+        let share = zeros as f64 / (tensor.data().len() / 4) as f64;
+        assert!(expected.contains(&share), "{name}: {share} zeros");
+    }
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
+        assert_eq!(read(&path("models/tiny-instruct")), read(&out), "{file}");
+    }
+    let written: Value = serde_json::from_slice(&std::fs::read(out.join("espalier.json")).unwrap()).unwrap();
+    assert_eq!(written["layers"], manifest["layers"]);
+    assert!(std::fs::read_to_string(out.join("README.md")).unwrap().contains("wanda"));
+}
+
+#[test]
+fn the_same_command_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for device in ["cpu", "gpu"] {
+        let weights = |out: &str, seed: &str| {
+            let out = folder.path().join(out);
+            run(prune(&out).args(["--device", device, "--seed", seed]));
+            std::fs::read(out.join("model.safetensors")).unwrap()
+        };
+        let first = weights(&format!("{device}-first"), "3");
+        assert!(first == weights(&format!("{device}-second"), "3"), "{device}");
+        assert!(first != weights(&format!("{device}-other"), "4"), "{device}: the seed has no effect");
+    }
+}
+
+#[test]
+fn an_existing_output_is_kept_unless_it_may_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pruned");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("precious.txt"), "keep me").unwrap();
+    let refused = prune(&out).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("--overwrite"), "{}", said(&refused));
+    assert!(out.join("precious.txt").is_file());
+    run(prune(&out).arg("--overwrite"));
+    assert!(out.join("model.safetensors").is_file() && !out.join("precious.txt").exists());
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing else is left behind");
+}
+
+#[test]
+fn perplexity_is_one_json_object() {
+    let mut command = host();
+    command.args(["eval", "--json", "--seqlen", "64", "--device", "cpu"]);
+    command.arg("--model").arg(path("models/tiny-instruct"));
+    command.arg("--perplexity").arg(path("models/data/text_evaluation.txt"));
+    let found = json(&mut command);
+    assert!(
+        found["perplexity"].as_f64().unwrap() > 1.0 && found["tokens"].as_u64().unwrap() > 1000,
+        "{found}"
+    );
+}
+
+#[test]
+fn sparsity_and_patterns_are_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pruned");
+    run(prune(&out).args(["--sparsity", "2:4"]));
+    let report = json(host().args(["inspect", "--json"]).arg(&out));
+    assert!((report["sparsity"].as_f64().unwrap() - 0.5).abs() < 0.01, "{report}");
+    assert!(report["patterns"].as_array().unwrap().contains(&Value::from("2:4")), "{report}");
+}
+
+#[test]
+fn a_library_is_described() {
+    let info = json(host().args(["plugins", "libwanda.so", "--json"]));
+    assert_eq!(info["interface"], "1.0");
+    assert_eq!(info["methods"][0]["name"], "wanda");
+    assert_eq!(info["methods"][0]["options"][0]["name"], "use_variant");
+    assert_eq!(info["methods"][0]["options"][0]["default"], false);
+    let listed = json(host().args(["plugins", "--json"]));
+    let paths: Vec<_> =
+        listed["plugins"].as_array().unwrap().iter().map(|p| p["path"].as_str().unwrap()).collect();
+    for library in ["libwanda.so", "librandom.so"] {
+        assert!(paths.iter().any(|path| path.ends_with(library)), "{library} in {paths:?}");
+    }
+}
+
+#[test]
+fn devices_are_listed_with_the_one_that_auto_takes() {
+    let report = json(host().args(["devices", "--json"]));
+    assert!(report["auto"].is_object(), "{report}");
+    let adapters = report["adapters"].as_array().unwrap();
+    assert!(adapters.iter().all(|a| a["limits"]["max_storage_buffer_binding_size"].is_u64()), "{report}");
+}
+
+#[test]
+fn plugins_that_misbehave_are_refused_or_reported() {
+    let library = |name: &str| built().join(format!("lib{name}.so")).into_os_string().into_string().unwrap();
+    let not_a_library = path("Cargo.toml").into_os_string().into_string().unwrap();
+    let cases = [
+        (library("bare"), None, "no Espalier plugin"),
+        (library("future"), None, "speaks plugin interface 2.0"),
+        (library("headless"), None, "not an Espalier plugin that this host can load"),
+        (not_a_library, None, "not a dynamic library"),
+        ("no-such-plugin".to_owned(), None, "looked for libno-such-plugin.so in"),
+        (library("hostile"), None, "choose one with --method"),
+        (library("hostile"), Some("absent"), "absent"),
+        (
+            library("hostile"),
+            Some("panics"),
+            "panicked: out of ideas at model.layers.0.self_attn.q_proj.weight",
+        ),
+        (library("hostile"), Some("panics_at_birth"), "panicked: not today"),
+        (library("hostile"), Some("fails"), "no reason at all"),
+        (library("hostile"), Some("wrong_shape"), "f32 [1, 2] where f32"),
+        (library("hostile"), Some("not_finite"), "not a finite f32"),
+        (library("hostile"), Some("unasked"), "without asking for it"),
+    ];
+    for (plugin, method, words) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = host();
+        command.args(["--plugin", &plugin, "--selector", "random", "--samples", "2", "--seqlen", "32"]);
+        command.args(method.iter().flat_map(|method| ["--method", method]));
+        command.arg("--model").arg(path("models/tiny-instruct"));
+        command.arg("--calibration").arg(path("models/data/c4.jsonl"));
+        command.args(["--device", "cpu"]).arg("--out").arg(folder.path().join("pruned"));
+        refused(&mut command, words, folder.path());
+    }
+    // One that forgets to free its tensors is no reason to fail.
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pruned");
+    run(prune(&out).args(["--plugin", &library("hostile"), "--method", "leaks"]));
+}
+
+#[test]
+fn a_selector_that_lies_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = built().join("libhostile.so");
+    let mut command = prune(&folder.path().join("pruned"));
+    command.arg("--plugin").arg(hostile).args(["--method", "wanda", "--selector", "liar"]);
+    refused(&mut command, "4294967295", folder.path());
+}
+
+#[test]
+fn bad_input_gets_one_clear_message() {
+    let bad = |name: &str, text: &str| {
+        let file = std::env::temp_dir().join(format!("espalier-test-{}-{name}", std::process::id()));
+        std::fs::write(&file, text).unwrap();
+        file.into_os_string().into_string().unwrap()
+    };
+    let cases: [(Vec<String>, &str); 12] = [
+        (vec!["--sparsity".into(), "1.0".into()], "outside [0, 1)"),
+        (vec!["--sparsity".into(), "4:4".into()], "0 < N < M"),
+        (vec!["--sparsity".into(), "2:7".into()], "columns, which do not divide"),
+        (vec!["--option".into(), "speed=11".into()], "unknown option `speed`"),
+        (vec!["--option".into(), "use_variant=maybe".into()], "not a bool"),
+        (
+            vec!["--device".into(), "gpu".into(), "--adapter".into(), "no such adapter".into()],
+            "no such adapter",
+        ),
+        (vec!["--model".into(), "no/such-model".into()], "no/such-model"),
+        (vec!["--calibration".into(), "no-such-file.jsonl".into()], "no-such-file.jsonl"),
+        (vec!["--calibration".into(), bad("empty.jsonl", "")], "empty.jsonl"),
+        (
+            vec!["--calibration".into(), bad("rows.jsonl", "{\"text\": \"fine\"}\n{\"text\": 7}\n")],
+            "rows.jsonl",
+        ),
+        (
+            vec!["--calibration".into(), bad("json.jsonl", "{\"text\": \"fine\"}\n{\"text\": \n")],
+            "json.jsonl",
+        ),
+        (vec!["--calibration".into(), bad("short.txt", "too short")], "a window of 64"),
+    ];
+    for (flags, words) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = prune(&folder.path().join("pruned"));
+        refused(command.args(flags), words, folder.path());
+    }
+}
+
+/// Fails without a panic, says `words`, and leaves nothing in `folder`.
+fn refused(command: &mut Command, words: &str, folder: &Path) {
+    let output = command.output().unwrap();
+    let said = said(&output);
+    assert!(!output.status.success(), "{command:?} succeeded");
+    assert!(output.status.code().is_some_and(|code| code < 100), "{:?}: {said}", output.status);
+    assert!(said.contains(words), "no `{words}` in: {said}");
+    assert!(!said.contains("RUST_BACKTRACE") && !said.contains("stack backtrace"), "{said}");
+    assert_eq!(folder.read_dir().unwrap().count(), 0, "something was left behind: {said}");
+}

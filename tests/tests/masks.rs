@@ -1,0 +1,115 @@
+//! Pruning the trained checkpoint in `tests/models`, against masks and perplexities that the PyTorch
+//! reference recorded (`tests/scripts/make_masks.py`), on the CPU and on the GPU.
+
+use espalier_tests::{host, path, said};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::path::Path;
+
+/// Entries of a mask that must agree.
+const AGREEMENT: f64 = 0.999;
+
+struct Case {
+    plugin: &'static str,
+    recorded: &'static str,
+    sparsity: &'static str,
+    options: &'static [&'static str],
+    /// Relative difference of perplexity that is let pass.
+    perplexity: f64,
+}
+
+const fn case(plugin: &'static str, recorded: &'static str, sparsity: &'static str) -> Case {
+    Case { plugin, recorded, sparsity, options: &[], perplexity: 0.001 }
+}
+
+/// SparseGPT's updates amplify an entry that falls the other way, so its perplexity may differ more.
+const fn sparsegpt(recorded: &'static str, sparsity: &'static str) -> Case {
+    Case { perplexity: 0.005, ..case("sparsegpt", recorded, sparsity) }
+}
+
+const CASES: [Case; 14] = [
+    case("wanda", "wanda-0.5", "0.5"),
+    case("wanda", "wanda-0.7", "0.7"),
+    case("wanda", "wanda-2of4", "2:4"),
+    case("wanda", "wanda-4of8", "4:8"),
+    Case { options: &["use_variant=true"], ..case("wanda", "wanda_variant-0.5", "0.5") },
+    case("magnitude", "magnitude-0.5", "0.5"),
+    case("magnitude", "magnitude-0.7", "0.7"),
+    case("magnitude", "magnitude-2of4", "2:4"),
+    case("magnitude", "magnitude-4of8", "4:8"),
+    sparsegpt("sparsegpt-0.5", "0.5"),
+    sparsegpt("sparsegpt-0.7", "0.7"),
+    sparsegpt("sparsegpt-2of4", "2:4"),
+    sparsegpt("sparsegpt-4of8", "4:8"),
+    Case { options: &["true_sequential=true"], ..sparsegpt("sparsegpt_true_sequential-0.5", "0.5") },
+];
+
+#[test]
+fn masks_on_the_cpu_are_those_of_the_reference() {
+    compare_all("cpu", &CASES.each_ref());
+}
+
+#[test]
+fn masks_on_the_gpu_are_those_of_the_reference() {
+    compare_all("gpu", &CASES.each_ref());
+}
+
+fn compare_all(device: &str, cases: &[&Case]) {
+    let recorded: Value =
+        serde_json::from_slice(&std::fs::read(path("fixtures/pruning/expected.json")).unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for case in cases {
+        let out = folder.path().join(case.recorded);
+        let mut command = host();
+        command.args(["--plugin", case.plugin, "--sparsity", case.sparsity, "--device", device]);
+        command.arg("--model").arg(path("models/tiny-instruct"));
+        command.arg("--calibration").arg(path("fixtures/pruning/windows.jsonl"));
+        command.arg("--out").arg(&out);
+        command.args(case.options.iter().flat_map(|option| ["--option", option]));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}: {}", case.recorded, said(&output));
+
+        let agreement = agreement(&out, case.recorded);
+        // Magnitude has no statistics that could be rounded otherwise.
+        assert!(case.plugin != "magnitude" || agreement == 1.0, "{}: {agreement}", case.recorded);
+        assert!(agreement >= AGREEMENT, "{} on {device}: {agreement} of the mask agrees", case.recorded);
+        let expected = recorded["cases"][case.recorded]["perplexity"].as_f64().unwrap();
+        let found = perplexity(&out);
+        let off = (found - expected).abs() / expected;
+        assert!(
+            off <= case.perplexity,
+            "{} on {device}: perplexity {found}, recorded {expected}",
+            case.recorded
+        );
+    }
+}
+
+/// The share of entries whose being zero is as recorded.
+fn agreement(model: &Path, recorded: &str) -> f64 {
+    let masks = std::fs::read(path(&format!("fixtures/pruning/{recorded}.safetensors"))).unwrap();
+    let masks = SafeTensors::deserialize(&masks).unwrap();
+    let weights = std::fs::read(model.join("model.safetensors")).unwrap();
+    let weights = SafeTensors::deserialize(&weights).unwrap();
+    let (mut same, mut all) = (0usize, 0usize);
+    for (name, mask) in masks.tensors() {
+        let weight: Vec<f32> = bytemuck::pod_collect_to_vec(weights.tensor(&name).unwrap().data());
+        assert_eq!(mask.data().len(), weight.len().div_ceil(8), "{name}");
+        for (at, w) in weight.iter().enumerate() {
+            let pruned = mask.data()[at / 8] >> (at % 8) & 1 == 1;
+            same += usize::from(pruned == (*w == 0.0));
+        }
+        all += weight.len();
+    }
+    assert!(all > 100_000, "the recording covers the model");
+    same as f64 / all as f64
+}
+
+/// Always on the CPU: what is under test is the pruned model.
+fn perplexity(model: &Path) -> f64 {
+    let mut command = host();
+    command.args(["eval", "--json", "--seqlen", "128", "--device", "cpu"]);
+    command.arg("--model").arg(model).arg("--perplexity").arg(path("models/data/text_evaluation.txt"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["perplexity"].as_f64().unwrap()
+}
