@@ -165,14 +165,14 @@ fn the_inverses_factor_survives_ill_conditioned_matrices() {
     on_every_device(PANEL_LIMIT, |under| {
         let mut random = Random::new(4);
         let side = 160;
-        // Fewer tokens than columns; columns whose scales make a condition number of 1e8. Both damped by a
-        // hundredth of the mean, as by default; the tolerances are an order above what was seen.
+        // Fewer tokens than columns; columns whose scales alone make a condition number of 1e8. A hundredth
+        // of the mean is the default damping; the tolerances are well above what was seen.
         let scales: Vec<f32> = (0..side).map(|j| 10f32.powf(-4.0 * j as f32 / (side - 1) as f32)).collect();
         for (name, tokens, scaled, damping, tolerance) in [
             ("rank 40", 40, false, 0.01, 1e-4),
-            ("rank 40, lightly damped", 40, false, 1e-4, 1e-2),
+            ("rank 40, lightly damped", 40, false, 1e-4, 5e-2),
             ("scaled columns", 400, true, 0.01, 1e-5),
-            ("scaled columns, lightly damped", 400, true, 1e-5, 1e-3),
+            ("scaled columns, not damped", 400, true, 0.0, 1e-5),
         ] {
             let mut x = random.normal(tokens * side);
             if scaled {
