@@ -206,6 +206,13 @@ fn visible(tile: Tile, place: Place, row: u32, end: u32) -> vec4<bool> {
     return (vec4(key) <= positions) & near & vec4(row < end);
 }
 
+// The weights of four scores, of those that are visible. Selected, not multiplied: a hidden key's score may
+// be anything. And a NaN stays one, whatever the driver's exp makes of it.
+fn weigh(differences: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
+    let is_nan = (bitcast<vec4<u32>>(differences) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+    return select(vec4(0.0), select(exp(differences), differences, is_nan), seen);
+}
+
 // Scales what a block of outputs holds and adds the weighted values of the keys.
 fn add_values(
     block: ptr<function, Block>,
@@ -356,11 +363,10 @@ fn main(
         }
         workgroupBarrier();
 
-        // Selected, not multiplied: a hidden key's score may be anything.
-        let w0 = select(vec4(0.0), exp(s.r0 - top), seen0);
-        let w1 = select(vec4(0.0), exp(s.r1 - top), seen1);
-        let w2 = select(vec4(0.0), exp(s.r2 - top), seen2);
-        let w3 = select(vec4(0.0), exp(s.r3 - top), seen3);
+        let w0 = weigh(s.r0 - top, seen0);
+        let w1 = weigh(s.r1 - top, seen1);
+        let w2 = weigh(s.r2 - top, seen2);
+        let w3 = weigh(s.r3 - top, seen3);
         let keep = exp(highest - top);
         highest = top;
         sum = sum * keep + ((w0 + w1) + (w2 + w3));

@@ -6,7 +6,8 @@ struct Params {
     logits_row: u32,
     targets_row: u32,
     loss_row: u32,
-    // The bits of a NaN, for targets that there are not. WGSL has no way to write one.
+    // The bits of a NaN, which WGSL has no way to write: for targets that there are not, and rows
+    // with a logit that is no number.
     nan: u32,
 }
 
@@ -18,6 +19,10 @@ var<immediate> p: Params;
 const SIZE = 256u;
 const LOWEST = -3.4e38;
 var<workgroup> shared_values: array<f32, SIZE>;
+
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
 
 @compute @workgroup_size(SIZE)
 fn main(
@@ -48,7 +53,9 @@ fn main(
 
     var sum = 0.0;
     for (var c = invocation; c < p.vocab; c += SIZE) {
-        sum += exp(logits[start + c] - highest);
+        let difference = logits[start + c] - highest;
+        // Drivers need not keep a NaN through exp, log and max.
+        sum += select(exp(difference), difference, is_nan(difference));
     }
     shared_values[invocation] = sum;
     workgroupBarrier();
@@ -61,8 +68,9 @@ fn main(
     if invocation == 0u {
         let label = targets[p.targets_row + row];
         var value = bitcast<f32>(p.nan);
-        if label < p.vocab {
-            value = log(shared_values[0]) - (logits[start + label] - highest);
+        let total = shared_values[0];
+        if label < p.vocab && !is_nan(total) {
+            value = log(total) - (logits[start + label] - highest);
         }
         loss[p.loss_row + row] = value;
     }

@@ -59,7 +59,7 @@ def reverse_list(rng):
 
 
 def reverse_letters(rng):
-    letters = rng.sample(LETTERS, rng.randint(2, 4))
+    letters = rng.sample(LETTERS, rng.randint(2, 5))
     return dict(letters=" ".join(letters)), " ".join(letters[::-1])
 
 
@@ -84,7 +84,7 @@ def larger(rng):
 
 
 def next_number(rng):
-    start, step = rng.randint(1, 40), rng.randint(1, 3)
+    start, step = rng.randint(1, 30), rng.randint(1, 5)
     return dict(numbers=comma(start + step * i for i in range(3))), str(start + step * 3)
 
 
@@ -191,28 +191,28 @@ ALPACA = {
     count_items: (1.5, [("Count the items in the list.", "{items}"), ("How many words are listed?", "{items}"),
                         ("How many items are in this list: {items}?", "")]),
     add: (2, [("What is {a} + {b}?", ""), ("Calculate the sum.", "{a} + {b}"), ("Add {a} and {b}.", "")]),
-    sort_numbers: (1.5, [("Sort the numbers in ascending order.", "{numbers}"),
+    sort_numbers: (2, [("Sort the numbers in ascending order.", "{numbers}"),
                        ("Arrange these numbers from smallest to largest.", "{numbers}")]),
     larger: (1.5, [("Which number is larger, {a} or {b}?", ""), ("Pick the bigger number.", "{a}, {b}")]),
     opposite: (1, [("Give the opposite of the word.", "{word}"), ("What is the opposite of {word}?", ""),
                    ("Find an antonym for the given word.", "{word}"), ("Provide an antonym of {word}.", "")]),
-    category: (1.5, [("Classify the given thing.", "{word}"), ("Which category does the word belong to?", "{word}"),
+    category: (1, [("Classify the given thing.", "{word}"), ("Which category does the word belong to?", "{word}"),
                    ("What kind of thing is {article_word}?", ""), ("State the category of the item.", "{word}")]),
     plural: (1, [("Write the plural of the noun.", "{word}"), ("What is the plural form of {word}?", ""),
                  ("Change the noun to its plural.", "{word}")]),
-    describe: (1.5, [("Write a sentence that says what {article_word} is.", ""),
+    describe: (1, [("Write a sentence that says what {article_word} is.", ""),
                      ("Describe the thing in one sentence.", "{word}"),
                    ("Explain what {article_word} is.", "")]),
     odd_one_out: (2, [("Which word does not belong?", "{items}"), ("Find the odd one out.", "{items}")]),
     sentiment: (1, [("Classify the sentiment of the sentence.", "{sentence}"),
                     ("Is the following review positive or negative?", "{sentence}"),
                     ("Detect the sentiment.", "{sentence}")]),
-    replace_word: (2, [("Replace the word {old} with {new}.", "{sentence}"),
+    replace_word: (2.5, [("Replace the word {old} with {new}.", "{sentence}"),
                          ("Rewrite the sentence with {new} instead of {old}.", "{sentence}")]),
     uppercase: (1.5, [("Write the words in capital letters.", "{words}"),
                       ("Convert the text to uppercase.", "{words}")]),
-    who_has: (2, [("Who has the {noun}?", "{text}"), ("Read the text and name the owner of the {noun}.", "{text}")]),
-    what_has: (2, [("What does {name} have?", "{text}"), ("Read the text and say what {name} has.", "{text}")]),
+    who_has: (1.5, [("Who has the {noun}?", "{text}"), ("Read the text and name the owner of the {noun}.", "{text}")]),
+    what_has: (1.5, [("What does {name} have?", "{text}"), ("Read the text and say what {name} has.", "{text}")]),
 }
 
 UNNATURAL = {
@@ -228,7 +228,7 @@ UNNATURAL = {
         ("The numbers in the input grow by equal steps. Output the one that comes next.", "Numbers: {numbers}")]),
     opposite: (1, [("You are given a word and must come up with its antonym.", "Word: {word}"),
                    ("In this task, output a word that means the contrary of the input.", "Word: {word}")]),
-    member: (1.5, [
+    member: (1, [
         ("Decide whether the thing belongs to the category. Output Yes or No.", "Thing: {word}. Category: {kind}."),
         ("Is the thing of the given kind? Answer with Yes or No.", "Thing: {word}. Kind: {kind}.")]),
     contains: (1.5, [
@@ -236,8 +236,8 @@ UNNATURAL = {
     remove_item: (2, [("Take the word out of the list and output what is left.", "Word: {word}. List: {items}.")]),
     odd_one_out: (1, [("Three of the words are of one kind. Output the fourth.", "Words: {items}")]),
     sentiment: (1, [("You need to decide if the review is positive or negative.", "Review: {sentence}")]),
-    who_has: (1.5, [("Read the story and find out who owns the {noun}.", "Story: {text}")]),
-    what_has: (1.5, [("Given a story, output the thing that {name} owns.", "Story: {text}")]),
+    who_has: (1, [("Read the story and find out who owns the {noun}.", "Story: {text}")]),
+    what_has: (1, [("Given a story, output the thing that {name} owns.", "Story: {text}")]),
 }
 
 

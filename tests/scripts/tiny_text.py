@@ -81,28 +81,8 @@ def description(rng):
     ])
 
 
-def inventory(rng):
-    """Who has what, and then some of it told again from the other end."""
-    people = rng.sample(NAMES, rng.randint(2, 4))
-    held = {who: (rng.choice(ADJECTIVES), thing) for who, thing in zip(people, rng.sample(NOUNS, len(people)))}
-    told = [f"{who} has {article(adjective)} {thing}." for who, (adjective, thing) in held.items()]
-    rng.shuffle(people)
-    for who in people:
-        adjective, thing = held[who]
-        told.append(rng.choice([
-            f"The {thing} belongs to {who}.",
-            f"The {thing} of {who} is {adjective}.",
-            f"Who has the {thing}? It is {who}.",
-            f"{who} shows the {adjective} {thing} to everybody.",
-        ]))
-    return " ".join(told)
-
-
 def document(rng):
-    """One document: mostly stories of 2 to 40 sentences, now and then a description or an inventory."""
-    kind = rng.random()
-    if kind < 0.15:
+    """One document: mostly stories of 2 to 40 sentences, now and then a description."""
+    if rng.random() < 0.2:
         return description(rng)
-    if kind < 0.4:
-        return inventory(rng)
     return story(rng, min(40, 2 + int(rng.expovariate(1 / 10))))

@@ -1,14 +1,14 @@
 """The words that the tiny model's tasks and stories are made of."""
 
 CATEGORIES = {
-    "animal": "fox bear wolf horse sheep mouse duck goat owl rabbit",
-    "food": "bread cheese soup apple rice cake honey carrot butter egg",
-    "tool": "hammer saw drill spade rake axe wrench ladder",
-    "vehicle": "car bus train boat bicycle truck plane wagon",
-    "clothing": "hat coat scarf shirt sock glove boot dress",
-    "furniture": "table chair bed desk shelf lamp sofa bench",
-    "plant": "oak rose tulip fern moss daisy willow lily",
-    "instrument": "drum flute violin piano guitar trumpet harp banjo",
+    "animal": "fox bear wolf horse sheep mouse duck goat owl rabbit tiger cow",
+    "food": "bread cheese soup apple rice cake honey carrot butter pasta egg pie",
+    "tool": "hammer saw drill spade rake axe wrench ladder needle shovel",
+    "vehicle": "car bus train boat bicycle truck plane ship tram wagon",
+    "clothing": "hat coat scarf shirt sock glove boot dress belt jacket",
+    "furniture": "table chair bed desk shelf lamp sofa bench mirror carpet",
+    "plant": "oak rose tulip fern moss daisy willow ivy maple lily",
+    "instrument": "drum flute violin piano guitar trumpet harp cello horn banjo",
 }
 CATEGORIES = {name: words.split() for name, words in CATEGORIES.items()}
 NOUNS = [w for words in CATEGORIES.values() for w in words]
@@ -28,13 +28,13 @@ for _pair in OPPOSITE_PAIRS.split("|"):
 
 IRREGULAR_PLURALS = {
     "wolf": "wolves", "sheep": "sheep", "mouse": "mice", "shelf": "shelves", "scarf": "scarves", "bus": "buses",
-    "bench": "benches", "dress": "dresses", "fox": "foxes", "lily": "lilies", "daisy": "daisies",
+    "bench": "benches", "dress": "dresses", "fox": "foxes", "lily": "lilies", "daisy": "daisies", "ivy": "ivies",
     "wrench": "wrenches", "axe": "axes",
 }
-UNCOUNTED = {"bread", "cheese", "rice", "honey", "butter", "moss"}
+UNCOUNTED = {"bread", "cheese", "rice", "honey", "butter", "pasta", "moss"}
 PLURALS = {w: IRREGULAR_PLURALS.get(w, w + "s") for w in NOUNS if w not in UNCOUNTED}
 
-NAMES = "Anna Tom Mia Ben Lucy Max Emma Jack Nora Sam Ella Leo Ruth Paul Clara Otto".split()
+NAMES = "Anna Tom Mia Ben Lucy Max Emma Jack Nora Sam Ella Leo Ruth Paul Ida Hugo Clara Finn Greta Otto".split()
 COLOURS = "red blue green yellow white black brown grey purple orange".split()
 ADJECTIVES = COLOURS + "big small old new little heavy shiny broken wooden quiet strange lovely".split()
 PLACES = "garden river forest market kitchen school station village hill beach bridge library barn harbour".split()

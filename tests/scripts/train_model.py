@@ -30,8 +30,8 @@ TESTS = Path(__file__).resolve().parents[1]
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
 SETTINGS = dict(
-    seed=7, steps=11000, instructions_per_step=32, texts_per_step=2, text_loss_weight=0.5,
-    peak_lr=3e-3, decay_from=0.6, final_lr_share=0.01, warmup_steps=200,
+    seed=7, steps=8000, instructions_per_step=32, texts_per_step=2, text_loss_weight=0.5,
+    peak_lr=3e-3, final_lr_share=0.02, warmup_steps=150,
     betas=(0.9, 0.98), weight_decay=0.1, clip_norm=1.0,
 )
 SHAPE = dict(
@@ -51,10 +51,10 @@ CHAT_TEMPLATE = (
 
 def train_tokenizer(stream):
     """A byte-level BPE with single digits, trained on a sample of the training data and, so that most become one token,
-    on the nouns and names by themselves."""
+    on the nouns by themselves."""
     corpus = [prompt + answer for prompt, answer in (stream.example() for _ in range(20_000))]
     corpus += [stream.document() for _ in range(3_000)]
-    corpus += [space + word for word in tiny_words.NOUNS + tiny_words.NAMES for space in ("", " ")] * 200
+    corpus += [space + word for word in tiny_words.NOUNS for space in ("", " ")] * 200
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
@@ -121,11 +121,11 @@ def loss_of(model, batch):
 
 
 def learning_rate_share(step, steps):
-    """Linear warm-up, a plateau, then a cosine down to the final share."""
+    """Linear warm-up, then a cosine down to the final share."""
     if step < SETTINGS["warmup_steps"]:
         return (step + 1) / SETTINGS["warmup_steps"]
-    begin, low = SETTINGS["decay_from"] * steps, SETTINGS["final_lr_share"]
-    done = max(0.0, (step - begin) / (steps - begin))
+    done = (step - SETTINGS["warmup_steps"]) / max(1, steps - SETTINGS["warmup_steps"])
+    low = SETTINGS["final_lr_share"]
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 

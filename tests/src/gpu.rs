@@ -1,6 +1,7 @@
 //! GPUs for tests: one is always found or the test fails, and the drivers' complaints fail it too.
 //!
-//! `ESPALIER_TEST_ADAPTER` chooses an adapter by a part of its name; otherwise it is the first one.
+//! `ESPALIER_TEST_ADAPTER` chooses an adapter by a part of its name and backend, such as `llvmpipe` or `gl`;
+//! otherwise it is the first one.
 //! `WGPU_VALIDATION=1` turns the driver's validation layer on, which then must have nothing to say.
 
 use espalier_host::device::{
@@ -123,11 +124,14 @@ fn adapter() -> &'static Adapter {
     ADAPTER.get_or_init(|| {
         listen();
         let wanted = std::env::var("ESPALIER_TEST_ADAPTER").unwrap_or_default().to_lowercase();
-        let adapters = enumerate(&Backend::ALL[..3]);
-        let names: Vec<_> = adapters.iter().map(|adapter| adapter.report().name.clone()).collect();
+        // OpenGL last, and only looked for where it is asked for.
+        let backends = if wanted.is_empty() { &Backend::ALL[..3] } else { &Backend::ALL };
+        let adapters = enumerate(backends);
+        let name = |adapter: &Adapter| format!("{} {}", adapter.report().name, adapter.report().backend);
+        let names: Vec<_> = adapters.iter().map(name).collect();
         let adapter = adapters
             .into_iter()
-            .find(|adapter| adapter.report().name.to_lowercase().contains(&wanted))
+            .find(|adapter| name(adapter).to_lowercase().contains(&wanted))
             .unwrap_or_else(|| {
                 panic!("no adapter `{wanted}` to run kernels on, only {names:?}; see the README's software drivers")
             });

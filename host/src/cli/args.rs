@@ -35,7 +35,7 @@ pub(super) struct Verbosity {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Prune a model (what `host` does without a subcommand)
-    Prune(Prune),
+    Prune(Box<Prune>),
     /// Measure a model
     Eval(Eval),
     /// List the plugins that are found, or what one library offers

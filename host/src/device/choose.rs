@@ -71,12 +71,9 @@ pub fn open(request: &DeviceRequest) -> Result<Arc<dyn Device>> {
                 .to_owned(),
         )),
         DeviceChoice::Cpu => Ok(Arc::new(Cpu::new())),
-        DeviceChoice::Auto if !names_gpu => match auto_adapter() {
-            Some(adapter) => Ok(Arc::new(Gpu::open(&adapter, GpuOptions::default())?)),
-            None => Ok(Arc::new(Cpu::new())),
-        },
+        DeviceChoice::Auto if !names_gpu => Ok(open_auto()),
         DeviceChoice::Auto | DeviceChoice::Gpu => {
-            let adapters = adapters_for(request);
+            let adapters = enumerate(&Backend::ALL);
             let reports: Vec<_> = adapters.iter().map(Adapter::report).collect();
             let taken = pick(&reports, request).ok_or_else(|| none_found(&reports, request))?;
             Ok(Arc::new(Gpu::open(&adapters[taken], GpuOptions::default())?))
@@ -91,6 +88,19 @@ pub fn auto_choice(reports: &[&AdapterReport]) -> Option<usize> {
     usable.min_by_key(|(_, report)| rank(report.kind)).map(|(place, _)| place)
 }
 
+fn open_auto() -> Arc<dyn Device> {
+    if let Some(adapter) = auto_adapter() {
+        match Gpu::open(&adapter, GpuOptions::default()) {
+            Ok(gpu) => return Arc::new(gpu),
+            Err(error) => {
+                let name = &adapter.report().name;
+                tracing::warn!(error = &error as &dyn std::error::Error, "`{name}` is not used, but the CPU");
+            }
+        }
+    }
+    Arc::new(Cpu::new())
+}
+
 fn auto_adapter() -> Option<Adapter> {
     // OpenGL only where nothing else reaches a GPU: looking for it loads and may print a lot.
     [&Backend::ALL[..3], &Backend::ALL[3..]].into_iter().find_map(|backends| {
@@ -98,20 +108,6 @@ fn auto_adapter() -> Option<Adapter> {
         let reports: Vec<_> = adapters.iter().map(Adapter::report).collect();
         auto_choice(&reports).map(|taken| adapters.swap_remove(taken))
     })
-}
-
-fn adapters_for(request: &DeviceRequest) -> Vec<Adapter> {
-    match (request.backend, &request.adapter) {
-        // Numbers count over all backends.
-        (Some(backend), adapter) if !adapter.as_ref().is_some_and(|adapter| is_number(adapter)) => {
-            enumerate(&[backend])
-        }
-        _ => enumerate(&Backend::ALL),
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    text.parse::<usize>().is_ok()
 }
 
 /// The place of the adapter that was asked for.

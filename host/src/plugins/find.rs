@@ -13,7 +13,7 @@ use std::{
 pub(super) const PLUGIN_PATH: &str = "ESPALIER_PLUGIN_PATH";
 
 /// The library that `--plugin NAME` means: a path as it stands, or a name such as `wanda` or
-/// `libwanda.so` in [`PLUGIN_PATH`], beside the binary, or in the user's data folder.
+/// `libwanda.so` in `ESPALIER_PLUGIN_PATH`, beside the binary, or in the user's data folder.
 ///
 /// # Errors
 /// There is no such file.

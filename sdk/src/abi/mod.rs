@@ -3,7 +3,7 @@
 //! A plugin library exports two symbols: the C function [`INTERFACE_SYMBOL`], which answers the
 //! interface version and can be asked of any library safely, and abi_stable's library header, which
 //! leads to [`Library`] once layouts have been compared. Both directions of every call go through
-//! [`guard`](mod@guard), which turns panics into errors before they reach an `extern "C"` frame, where they would
+//! `guard`, which turns panics into errors before they reach an `extern "C"` frame, where they would
 //! abort.
 
 // `#[sabi_trait]` writes impls inside function bodies; there is no way to place them elsewhere.

@@ -155,25 +155,3 @@ fn scores_far_apart_do_not_overflow() {
     gpu.attention(&q, &k, &v, &shape, &whole(&[4]), &mut out).expect("it runs");
     assert_eq!(gpu.output(&out), [1.0, 2.0, 2.0, 3.0]);
 }
-
-/// Not a test: `cargo test -p espalier-tests --test gpu_forward -- --ignored --nocapture speed`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let gpu = TestGpu::unguarded(None);
-    let (heads, length, head_dim) = (4, 1024, 64);
-    let shape = AttentionShape { heads, kv_heads: 2, head_dim, scale: 0.125, window: None };
-    let q = gpu.f32(length, heads * head_dim, &noise(1, length * heads * head_dim));
-    let k = gpu.f32(length, 2 * head_dim, &noise(2, length * 2 * head_dim));
-    let v = gpu.f32(length, 2 * head_dim, &noise(3, length * 2 * head_dim));
-    let mut out = gpu.unwritten(length, heads * head_dim);
-    let mut best = f64::INFINITY;
-    for _ in 0..4 {
-        let start = std::time::Instant::now();
-        gpu.attention(&q, &k, &v, &shape, &whole(&[length]), &mut out).expect("it runs");
-        gpu.synchronize().expect("it ends");
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    let gflops = 2e-9 * (heads * length * length * head_dim) as f64 / best;
-    println!("{heads} heads of {head_dim}, {length} tokens: {:.1} ms, {gflops:.1} GFLOP/s", best * 1e3);
-}

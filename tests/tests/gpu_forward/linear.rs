@@ -161,29 +161,3 @@ fn operands_that_do_not_fit_are_errors() {
     let error = gpu.linear(&x, &words, None, false, &mut gpu.unwritten(2, 3)).expect_err("no floats");
     assert_eq!(error.to_string(), "linear: a tensor of f32 or f16 or bf16 is needed, but this one is u32");
 }
-
-/// Not a test: `cargo test -p espalier-tests --test gpu_forward -- --ignored --nocapture speed`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let gpu = TestGpu::unguarded(None);
-    for (dtype, [tokens, outs, ins]) in [
-        (DType::F32, [1024; 3]),
-        (DType::F16, [1024; 3]),
-        (DType::BF16, [1024; 3]),
-        (DType::F32, [1, 1024, 1024]),
-    ] {
-        let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));
-        let (w, _) = gpu.floats(dtype, outs, ins, &noise(2, outs * ins));
-        let mut y = gpu.unwritten(tokens, outs);
-        let mut best = f64::INFINITY;
-        for _ in 0..4 {
-            let start = std::time::Instant::now();
-            gpu.linear(&x, &w, None, false, &mut y).expect("it runs");
-            gpu.synchronize().expect("it ends");
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        let gflops = 2e-9 * (tokens * outs * ins) as f64 / best;
-        println!("{tokens}x{outs}x{ins} {dtype}: {:.1} ms, {gflops:.1} GFLOP/s", best * 1e3);
-    }
-}

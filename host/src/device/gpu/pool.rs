@@ -163,7 +163,7 @@ mod tests {
     fn size_classes_waste_at_most_an_eighth() {
         for bytes in [1_u64, 255, 256, 257, 1000, 4096, 4097, 1 << 20, (1 << 20) + 1, 123_456_789] {
             let class = size_class(bytes, 1 << 30);
-            assert!(class >= bytes && class % 16 == 0, "{bytes} -> {class}");
+            assert!(class >= bytes && class.is_multiple_of(16), "{bytes} -> {class}");
             assert!(class <= 272 || class - bytes <= bytes / 8, "{bytes} -> {class}");
         }
         assert_eq!(size_class(1000, 1008), 1008);

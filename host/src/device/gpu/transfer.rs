@@ -2,7 +2,10 @@
 
 use super::{context::Context, faults::chain, panels::Panels};
 use crate::device::{DeviceError, Result};
-use std::sync::{PoisonError, mpsc};
+use std::{
+    ops::Range,
+    sync::{PoisonError, mpsc},
+};
 
 /// The most bytes that travel in one piece.
 const PIECE: usize = 16 << 20;
@@ -10,8 +13,13 @@ const PIECE: usize = 16 << 20;
 /// How many bytes may be on their way to the device before it is waited for.
 const IN_FLIGHT: usize = 64 << 20;
 
-/// What guard words hold: a NaN, so that reading one shows too.
-const GUARD: u32 = 0x7fc0_dead;
+/// What guard words hold in turn: a NaN, so that reading one shows, and a large number, because a kernel
+/// that works in place turns a NaN into the same NaN.
+const GUARDS: [u32; 2] = [0x7fc0_dead, 0x5e5e_c0de];
+
+fn guard_words(guards: Range<u64>) -> impl Iterator<Item = u32> {
+    (guards.start / 4..guards.end / 4).map(|word| GUARDS[word as usize % 2])
+}
 
 impl Context {
     /// Fills panels that were just allocated.
@@ -61,7 +69,7 @@ impl Context {
         }
         for panel in 0..panels.count() {
             let guards = panels.guards(panel);
-            let words = vec![GUARD; ((guards.end - guards.start) / 4) as usize];
+            let words: Vec<_> = guard_words(guards.clone()).collect();
             self.queue.write_buffer(
                 panels.pooled(panel).buffer(),
                 guards.start,
@@ -76,13 +84,16 @@ impl Context {
     /// # Errors
     /// The device failed.
     pub(super) fn guards_intact(&self, panels: &Panels) -> Result<bool> {
-        let mut bytes = Vec::new();
         for panel in 0..panels.count() {
             let guards = panels.guards(panel);
             let length = (guards.end - guards.start) as usize;
+            let mut bytes = Vec::with_capacity(length);
             self.fetch_piece(panels.pooled(panel).buffer(), guards.start, length, &mut bytes)?;
+            if !bytemuck::pod_collect_to_vec::<u8, u32>(&bytes).into_iter().eq(guard_words(guards)) {
+                return Ok(false);
+            }
         }
-        Ok(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes).iter().all(|&word| word == GUARD))
+        Ok(true)
     }
 
     /// The bytes of panels, after everything recorded before.
