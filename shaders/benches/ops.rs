@@ -108,5 +108,29 @@ fn pruning(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, products, forward, pruning);
+fn algebra(c: &mut Criterion) {
+    let mut group = c.benchmark_group("algebra");
+    group.sample_size(10);
+    let (tokens, side) = (2048, 4096);
+    let x = elements(tokens * side);
+    let mut gram = vec![0.0; side * side];
+    group.throughput(Throughput::Elements((tokens * side * side) as u64));
+    group.bench_function("gram 2048x4096", |b| b.iter(|| gram::cpu(&x, side, &mut gram)));
+    gram.fill(0.0);
+    gram::cpu(&x, side, &mut gram);
+    gram.iter_mut().step_by(side + 1).for_each(|x| *x += 100.0);
+    let (mut lower, mut inverse) = (gram.clone(), vec![0.0; side * side]);
+    group.throughput(Throughput::Elements((side * side * side / 3) as u64));
+    group.bench_function("cholesky 4096", |b| {
+        b.iter(|| {
+            lower.copy_from_slice(&gram);
+            cholesky::cpu(&mut lower, side).expect("it is positive definite");
+        });
+    });
+    group.bench_function("triangular_inverse 4096", |b| {
+        b.iter(|| triangular_inverse::cpu(&lower, side, &mut inverse));
+    });
+}
+
+criterion_group!(benches, products, forward, pruning, algebra);
 criterion_main!(benches);
