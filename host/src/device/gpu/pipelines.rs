@@ -64,8 +64,8 @@ impl Pipelines {
                 label: Some(kernel.name),
                 source: wgpu::ShaderSource::Wgsl(kernel.wgsl.into()),
             };
-            if !KERNELS.iter().any(|own| std::ptr::eq(*own, kernel)) {
-                // A plugin's: nothing is known of its loops.
+            if !is_own(kernel) {
+                // Nothing is known of a plugin's loops.
                 return device.create_shader_module(descriptor);
             }
             // SAFETY: only the bounding of loops is off, and no kernel loops for ever.
@@ -75,6 +75,12 @@ impl Pipelines {
         modules.insert(kernel.name, module.clone());
         Ok(module)
     }
+}
+
+/// Whether a kernel is one of ours. A plugin's has a name that none of ours can have (see
+/// [`PluginKernels`](super::ops::plugin::PluginKernels)).
+fn is_own(kernel: &Kernel) -> bool {
+    KERNELS.iter().any(|own| own.name == kernel.name)
 }
 
 fn compile(
@@ -112,8 +118,8 @@ fn compile(
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants,
-                // No kernel reads workgroup memory that it has not written.
-                zero_initialize_workgroup_memory: false,
+                // Of our own, no kernel reads workgroup memory that it has not written.
+                zero_initialize_workgroup_memory: !is_own(kernel),
             },
             cache: None,
         });

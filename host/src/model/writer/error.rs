@@ -58,6 +58,12 @@ pub enum WriteError {
         /// Its name.
         name: String,
     },
+    /// A tensor that was forgotten.
+    #[error("tensor `{name}` was never written: the checkpoint is not whole")]
+    Unwritten {
+        /// Its name.
+        name: String,
+    },
     /// A tensor of another size than the source's.
     #[error("tensor `{name}` takes {expected} bytes, not {found}")]
     Size {

@@ -73,8 +73,12 @@ impl<'a> CheckpointWriter<'a> {
     /// The disk is full, or an interrupt.
     pub fn copy_remaining(&mut self) -> Result<(), WriteError> {
         let source = self.source;
+        let written = &mut self.written;
         for (open, shard) in self.shards.iter_mut().zip(source.shards()) {
-            for entry in shard.header.tensors.iter().filter(|entry| !self.written.contains(&entry.name)) {
+            for entry in &shard.header.tensors {
+                if !written.insert(entry.name.clone()) {
+                    continue;
+                }
                 for start in entry.range.clone().step_by(PIECE) {
                     interrupt::check()?;
                     let piece = start..entry.range.end.min(start + PIECE);
@@ -107,9 +111,12 @@ impl<'a> CheckpointWriter<'a> {
     /// Puts the finished checkpoint at its target.
     ///
     /// # Errors
-    /// The files cannot be brought to the disk, or the folder cannot be renamed; then a target that was there
+    /// A tensor was neither written nor copied, the files cannot be brought to the disk, or the folder cannot be renamed; then a target that was there
     /// before is there still.
     pub fn commit(self) -> Result<(), WriteError> {
+        if let Some(name) = self.source.names().find(|name| !self.written.contains(*name)) {
+            return Err(WriteError::Unwritten { name: name.to_owned() });
+        }
         for shard in &self.shards {
             shard.file.sync_all().map_err(|source| WriteError::Write { path: shard.path.clone(), source })?;
         }

@@ -80,6 +80,17 @@ fn one_that_is_not_finished_leaves_nothing_behind() {
 }
 
 #[test]
+fn one_that_lacks_a_tensor_is_not_put_in_place() {
+    let (folder, model) = model(&[]);
+    let source = Checkpoint::open(&model).unwrap();
+    let mut writer = CheckpointWriter::create(&source, &folder.path().join("out"), false).unwrap();
+    let name = "model.norm.weight";
+    writer.write(name, &source.tensor(name).unwrap().bytes).unwrap();
+    assert!(matches!(writer.commit(), Err(WriteError::Unwritten { .. })));
+    assert_eq!(files(folder.path()), ["model"]);
+}
+
+#[test]
 fn targets_that_would_lose_something_are_refused() {
     let (folder, model) = model(&[]);
     let source = Checkpoint::open(&model).unwrap();
