@@ -21,6 +21,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    quiet_drivers();
     let args = Args::parse_from(args::with_default_command(std::env::args_os()));
     listen(args.verbosity);
     let result = crate::interrupt::listen().map_err(CliError::from).and_then(|()| run(&args));
@@ -30,6 +31,16 @@ pub fn main() -> ExitCode {
             report(&error);
             ExitCode::from(if error.is_interrupt() { INTERRUPTED } else { 1 })
         }
+    }
+}
+
+/// Mesa's device-select layer complains on standard error where no display is attached. It orders devices for
+/// programs that take the first; this one looks at all of them.
+fn quiet_drivers() {
+    const LAYER: &str = "NODEVICE_SELECT";
+    if std::env::var_os(LAYER).is_none() {
+        // SAFETY: no other thread has been started yet.
+        unsafe { std::env::set_var(LAYER, "1") };
     }
 }
 

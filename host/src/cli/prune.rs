@@ -25,7 +25,12 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     let mut output = CheckpointWriter::create(&model.checkpoint, &command.out, command.overwrite)?;
 
     let calibration = match (&command.calibration, info.statistics.is_empty()) {
-        (_, true) => None,
+        (given, true) => {
+            if given.is_some() {
+                tracing::warn!("the method {} measures nothing: --calibration is not used", info.name);
+            }
+            None
+        }
         (None, false) => return Err(CliError::NoCalibration { method: info.name }),
         (Some(path), false) => {
             let selector = || calibrate::find_selector(command, &libraries, &options.selector);
@@ -38,7 +43,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     let plan = Plan {
         method: &method,
         info: &info,
-        order: method.order().map_err(|source| CliError::Selector { selector: info.name.clone(), source })?,
+        order: method.order().map_err(|source| CliError::Order { method: info.name.clone(), source })?,
         targets: &targets,
         propagate: !command.no_propagate,
         batch_tokens: calibrate::BATCH_TOKENS,
