@@ -1,11 +1,12 @@
-//! The device and its tensors, as a plugin sees them.
+//! The device, as a plugin sees it.
 
 use crate::{
     Access, Axis, Binary, Buffer, DType, Error, Kernel, Reduction, Result, Selection, Sparsity, Unary,
     Within,
-    service::{Block, DeviceService, KernelCall, TensorId},
+    service::{DeviceService, KernelCall, TensorId},
+    tensor::{Mask, Tensor, View, ViewMut},
 };
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// Where operations run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -24,157 +25,6 @@ pub struct Device(Arc<dyn DeviceService>);
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Device({})", self.0.name())
-    }
-}
-
-/// A row-major matrix on a device, freed when dropped.
-pub struct Tensor {
-    device: Arc<dyn DeviceService>,
-    id: TensorId,
-    owned: bool,
-    dtype: DType,
-    rows: usize,
-    cols: usize,
-}
-
-impl fmt::Debug for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tensor#{}({} [{}, {}])", self.id, self.dtype, self.rows, self.cols)
-    }
-}
-
-impl Drop for Tensor {
-    fn drop(&mut self) {
-        if self.owned {
-            self.device.free(self.id);
-        }
-    }
-}
-
-impl Tensor {
-    /// Rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Columns.
-    pub fn cols(&self) -> usize {
-        self.cols
-    }
-
-    /// The element type.
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    /// The elements of an f32 tensor, row by row.
-    ///
-    /// # Errors
-    /// The tensor is not f32, or the device failed.
-    pub fn to_vec(&self) -> Result<Vec<f32>> {
-        if self.dtype != DType::F32 {
-            return Err(Error::invalid(format!("{self:?} is read as f32")));
-        }
-        Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
-    }
-
-    /// The id of a tensor that this value no longer frees.
-    pub(crate) fn into_id(mut self) -> TensorId {
-        self.owned = false;
-        self.id
-    }
-
-    fn words(&self) -> Result<Vec<u32>> {
-        Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
-    }
-}
-
-/// A rectangle of a tensor, or its transpose, to read from.
-#[derive(Debug, Clone)]
-pub struct View<'a> {
-    tensor: &'a Tensor,
-    rows: Range<usize>,
-    cols: Range<usize>,
-    transposed: bool,
-}
-
-impl View<'_> {
-    /// The rectangle's transpose.
-    #[must_use]
-    pub fn t(mut self) -> Self {
-        self.transposed = !self.transposed;
-        self
-    }
-
-    fn block(&self) -> Block {
-        block(self.tensor, &self.rows, &self.cols, self.transposed)
-    }
-}
-
-/// A rectangle of a tensor to write to.
-#[derive(Debug)]
-pub struct ViewMut<'a> {
-    tensor: &'a mut Tensor,
-    rows: Range<usize>,
-    cols: Range<usize>,
-}
-
-fn block(tensor: &Tensor, rows: &Range<usize>, cols: &Range<usize>, transposed: bool) -> Block {
-    Block {
-        tensor: tensor.id,
-        row: rows.start,
-        col: cols.start,
-        rows: rows.len(),
-        cols: cols.len(),
-        transposed,
-    }
-}
-
-impl Tensor {
-    /// All of it.
-    pub fn view(&self) -> View<'_> {
-        self.block(0..self.rows, 0..self.cols)
-    }
-
-    /// These rows and columns.
-    pub fn block(&self, rows: Range<usize>, cols: Range<usize>) -> View<'_> {
-        View { tensor: self, rows, cols, transposed: false }
-    }
-
-    /// All of it, to write to.
-    pub fn view_mut(&mut self) -> ViewMut<'_> {
-        let (rows, cols) = (0..self.rows, 0..self.cols);
-        self.block_mut(rows, cols)
-    }
-
-    /// These rows and columns, to write to.
-    pub fn block_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> ViewMut<'_> {
-        ViewMut { tensor: self, rows, cols }
-    }
-}
-
-/// A set of a matrix's elements, one bit each.
-#[derive(Debug)]
-pub struct Mask {
-    words: Tensor,
-    cols: usize,
-}
-
-impl Mask {
-    /// How many elements are set.
-    ///
-    /// # Errors
-    /// The device failed.
-    pub fn count(&self) -> Result<u64> {
-        Ok(self.words.words()?.iter().map(|word| u64::from(word.count_ones())).sum())
-    }
-
-    /// The share of elements that are set.
-    ///
-    /// # Errors
-    /// The device failed.
-    pub fn share(&self) -> Result<f64> {
-        Ok(self.count()? as f64 / (self.words.rows * self.cols) as f64)
     }
 }
 
@@ -298,7 +148,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn matmul(&self, alpha: f32, a: View, b: View, beta: f32, c: ViewMut) -> Result<()> {
-        self.0.matmul(alpha, a.block(), b.block(), beta, block(c.tensor, &c.rows, &c.cols, false))
+        self.0.matmul(alpha, a.block(), b.block(), beta, c.block())
     }
 
     /// Copies a rectangle onto one of the same shape.
@@ -306,7 +156,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn copy(&self, from: View, to: ViewMut) -> Result<()> {
-        self.0.copy(from.block(), block(to.tensor, &to.rows, &to.cols, false))
+        self.0.copy(from.block(), to.block())
     }
 
     /// `xᵀ`
@@ -434,7 +284,7 @@ impl Device {
 
     /// A tensor that lives on this device already; `owned` if it is to be freed with the value.
     pub(crate) fn tensor(&self, id: TensorId, owned: bool, dtype: DType, rows: usize, cols: usize) -> Tensor {
-        Tensor { device: Arc::clone(&self.0), id, owned, dtype, rows, cols }
+        Tensor::of(&self.0, id, owned, dtype, (rows, cols))
     }
 
     fn make(&self, rows: usize, cols: usize, fill: impl FnOnce(TensorId) -> Result<()>) -> Result<Tensor> {

@@ -41,8 +41,9 @@ mod rng;
 mod selector;
 pub mod service;
 mod sparsity;
+mod tensor;
 
-pub use device::{Device, DeviceKind, Mask, Tensor, View, ViewMut};
+pub use device::{Device, DeviceKind};
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
 pub use export::{LibraryInfo, Registry};
@@ -53,6 +54,7 @@ pub use options::{OptionKind, OptionSpec, Options};
 pub use rng::Rng;
 pub use selector::{Document, Documents, Piece, SelectionRequest, Selector, SelectorInfo, Window};
 pub use sparsity::{ParseSparsityError, Sparsity};
+pub use tensor::{Mask, Tensor, View, ViewMut};
 
 /// The interface this SDK speaks, as (major, minor). A host loads a plugin whose major version is its
 /// own and whose minor version is at most its own.

@@ -2,9 +2,10 @@
 
 use super::{
     AbiResult,
-    device::{self, DeviceBox, OptionF64, TensorAbi, dtype_from, plain},
+    device::{self, DeviceBox, plain},
     documents::{self, DocumentsBox},
     guard,
+    types::{OptionF64, TensorAbi, dtype_from},
 };
 use crate::{
     DType, Device, Documents, Error, Layer, Order, Pruned, PruningMethod, Result, SelectionRequest, Selector,

@@ -18,6 +18,7 @@ mod guard;
 mod kernel;
 mod library;
 mod method;
+mod types;
 
 pub use abi_stable::library::LibHeader;
 pub use library::{Library, LibraryRef, LoadedLibrary, OpenError, Plugin, header, open};

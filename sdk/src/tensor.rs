@@ -1,0 +1,175 @@
+//! Tensors, and rectangles of them.
+
+use crate::{
+    DType, Error, Result,
+    service::{Block, DeviceService, TensorId},
+};
+use std::{fmt, ops::Range, sync::Arc};
+
+/// A row-major matrix on a device, freed when dropped.
+pub struct Tensor {
+    device: Arc<dyn DeviceService>,
+    pub(crate) id: TensorId,
+    owned: bool,
+    dtype: DType,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor#{}({} [{}, {}])", self.id, self.dtype, self.rows, self.cols)
+    }
+}
+
+impl Drop for Tensor {
+    fn drop(&mut self) {
+        if self.owned {
+            self.device.free(self.id);
+        }
+    }
+}
+
+impl Tensor {
+    /// A tensor that lives on the device already; `owned` if it is to be freed with the value.
+    pub(crate) fn of(
+        device: &Arc<dyn DeviceService>,
+        id: TensorId,
+        owned: bool,
+        dtype: DType,
+        (rows, cols): (usize, usize),
+    ) -> Self {
+        Self { device: Arc::clone(device), id, owned, dtype, rows, cols }
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The elements of an f32 tensor, row by row.
+    ///
+    /// # Errors
+    /// The tensor is not f32, or the device failed.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        if self.dtype != DType::F32 {
+            return Err(Error::invalid(format!("{self:?} is read as f32")));
+        }
+        Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
+    }
+
+    /// The id of a tensor that this value no longer frees.
+    pub(crate) fn into_id(mut self) -> TensorId {
+        self.owned = false;
+        self.id
+    }
+
+    fn words(&self) -> Result<Vec<u32>> {
+        Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
+    }
+}
+
+/// A rectangle of a tensor, or its transpose, to read from.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    tensor: &'a Tensor,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    transposed: bool,
+}
+
+impl View<'_> {
+    /// The rectangle's transpose.
+    #[must_use]
+    pub fn t(mut self) -> Self {
+        self.transposed = !self.transposed;
+        self
+    }
+
+    pub(crate) fn block(&self) -> Block {
+        block(self.tensor, &self.rows, &self.cols, self.transposed)
+    }
+}
+
+/// A rectangle of a tensor to write to.
+#[derive(Debug)]
+pub struct ViewMut<'a> {
+    tensor: &'a mut Tensor,
+    rows: Range<usize>,
+    cols: Range<usize>,
+}
+
+impl ViewMut<'_> {
+    pub(crate) fn block(&self) -> Block {
+        block(self.tensor, &self.rows, &self.cols, false)
+    }
+}
+
+fn block(tensor: &Tensor, rows: &Range<usize>, cols: &Range<usize>, transposed: bool) -> Block {
+    Block {
+        tensor: tensor.id,
+        row: rows.start,
+        col: cols.start,
+        rows: rows.len(),
+        cols: cols.len(),
+        transposed,
+    }
+}
+
+impl Tensor {
+    /// All of it.
+    pub fn view(&self) -> View<'_> {
+        self.block(0..self.rows, 0..self.cols)
+    }
+
+    /// These rows and columns.
+    pub fn block(&self, rows: Range<usize>, cols: Range<usize>) -> View<'_> {
+        View { tensor: self, rows, cols, transposed: false }
+    }
+
+    /// All of it, to write to.
+    pub fn view_mut(&mut self) -> ViewMut<'_> {
+        let (rows, cols) = (0..self.rows, 0..self.cols);
+        self.block_mut(rows, cols)
+    }
+
+    /// These rows and columns, to write to.
+    pub fn block_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> ViewMut<'_> {
+        ViewMut { tensor: self, rows, cols }
+    }
+}
+
+/// A set of a matrix's elements, one bit each.
+#[derive(Debug)]
+pub struct Mask {
+    pub(crate) words: Tensor,
+    pub(crate) cols: usize,
+}
+
+impl Mask {
+    /// How many elements are set.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn count(&self) -> Result<u64> {
+        Ok(self.words.words()?.iter().map(|word| u64::from(word.count_ones())).sum())
+    }
+
+    /// The share of elements that are set.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn share(&self) -> Result<f64> {
+        Ok(self.count()? as f64 / (self.words.rows * self.cols) as f64)
+    }
+}
