@@ -153,7 +153,8 @@ fn clean(dtype: DType, bytes: &mut [u8], cols: usize) -> std::result::Result<usi
                 element.fill(0);
                 zeros += 1;
             } else if bits & exponent == exponent {
-                return Err(format!("the entry at row {row}, column {col} is not a finite {dtype}"));
+                let what = if bits == exponent { format!("overflows {dtype}") } else { "is NaN".to_owned() };
+                return Err(format!("the entry at row {row}, column {col} {what}"));
             }
         }
         Ok(zeros)
@@ -180,8 +181,10 @@ mod tests {
     fn what_is_no_number_is_named() {
         let mut bytes: Vec<u8> =
             [1.0f32, 0.0, 0.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
-        assert!(clean(DType::F32, &mut bytes, 2).unwrap_err().contains("row 1, column 1"));
+        assert!(clean(DType::F32, &mut bytes, 2).unwrap_err().contains("row 1, column 1 overflows f32"));
+        let mut bytes = 0xfc00u16.to_le_bytes().to_vec();
+        assert!(clean(DType::F16, &mut bytes, 1).unwrap_err().ends_with("overflows f16"));
         let mut bytes = 0x7c01u16.to_le_bytes().to_vec();
-        assert!(clean(DType::F16, &mut bytes, 1).is_err());
+        assert!(clean(DType::F16, &mut bytes, 1).unwrap_err().ends_with("is NaN"));
     }
 }

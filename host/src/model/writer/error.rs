@@ -23,8 +23,8 @@ pub enum WriteError {
     NoName(PathBuf),
     /// The disk cannot hold the output.
     #[error(
-        "{} has {} MiB free, but the pruned model takes {} MiB: make room or choose another --out",
-        .folder.display(), .free >> 20, .needed >> 20
+        "{} has {:.1} MiB free, but the pruned model takes {:.1} MiB: make room or choose another --out",
+        .folder.display(), mebibytes(*.free), mebibytes(*.needed)
     )]
     NoRoom {
         /// Where the output would be.
@@ -77,6 +77,10 @@ pub enum WriteError {
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn is_full(error: &io::Error) -> bool {
