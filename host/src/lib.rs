@@ -11,3 +11,4 @@ pub mod interrupt;
 pub mod model;
 pub mod plugins;
 pub mod prune;
+pub mod study;

@@ -1,0 +1,3 @@
+//! A study: a matrix of runs, its table and its report.
+
+pub mod report;
