@@ -12,10 +12,6 @@ use crate::{
 use espalier_sdk::{Rng, SelectionRequest, Window, abi::LoadedSelector};
 use std::{collections::BTreeMap, path::Path};
 
-/// Tokens that go through a block at a time, about: enough to keep a device busy, few enough that
-/// activations stay small beside a block's weights.
-pub(super) const BATCH_TOKENS: usize = 4096;
-
 /// Tokens in a window where nothing is said: as many as the published codes take, or the model's context.
 const SEQLEN: usize = 2048;
 

@@ -28,8 +28,6 @@ pub(super) enum CliError {
     Targets(#[from] TargetsError),
     #[error("{selector} cannot choose calibration windows")]
     Selector { selector: String, source: espalier_sdk::Error },
-    #[error("the method {method} cannot be asked for its order")]
-    Order { method: String, source: espalier_sdk::Error },
     #[error("the method {method} needs calibration data: give a file with --calibration")]
     NoCalibration { method: String },
     #[error("{0}")]

@@ -6,6 +6,7 @@ use crate::{
     device::choose,
     evaluate::perplexity,
     model::{Llama, resolve},
+    prune::BATCH_TOKENS,
 };
 
 pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<(), CliError> {
@@ -20,7 +21,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
 
     let tokens: usize = windows.iter().map(|window| window.len()).sum();
     let bar = progress::bar("evaluating", tokens * model.config.num_hidden_layers, verbosity.quiet);
-    let result = perplexity(&model, &windows, calibrate::BATCH_TOKENS, |done| bar.inc(done as u64));
+    let result = perplexity(&model, &windows, BATCH_TOKENS, |done| bar.inc(done as u64));
     bar.finish_and_clear();
     let result = result?;
     if command.json {

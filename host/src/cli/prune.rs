@@ -3,72 +3,46 @@
 use super::{CliError, args, calibrate, print, print_json, progress, table};
 use crate::{
     device::choose,
-    model::{CheckpointWriter, Llama, resolve},
+    model::{Llama, resolve},
     plugins::{Library, find, load},
-    prune::{Event, LayerReport, Manifest, Plan, PluginRecord, Targets, model_card, prune},
+    prune::{CalibrationRecord, Event, Manifest, Method, Run, Settings, Targets},
 };
-use espalier_sdk::{MethodInfo, Options, abi::LoadedMethod};
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(), CliError> {
-    let started = Instant::now();
     // Everything that can be wrong with the request is found before anything long begins.
     let libraries =
         command.plugin.iter().map(|name| Ok(load(&find(name)?)?)).collect::<Result<Vec<_>, CliError>>()?;
     let options = Given::new(command, &libraries)?;
-    let (method, info, method_options, library) = find_method(command, &libraries, &options)?;
-    let targets = targets(command)?;
+    let method = Method::find(&libraries, command.method.as_deref(), &options.method)?;
+    let settings = Settings {
+        model: command.model.clone(),
+        targets: targets(command)?,
+        propagate: !command.no_propagate,
+    };
     let folder = resolve(&command.model)?;
     let device = choose::open(&command.device.request())?;
     tracing::info!("on {} ({}, {})", device.info().name, device.info().backend, device.info().driver);
     let model = Llama::open(&folder, device)?;
-    let mut output = CheckpointWriter::create(&model.checkpoint, &command.out, command.overwrite)?;
+    let run = Run::begin(&settings, &method, &model, &command.out, command.overwrite)?;
 
-    let calibration = match (&command.calibration, info.statistics.is_empty()) {
-        (given, true) => {
+    let calibration = match (&command.calibration, method.measures()) {
+        (given, false) => {
             if given.is_some() {
-                tracing::warn!("the method {} measures nothing: --calibration is not used", info.name);
+                let name = &method.info().name;
+                tracing::warn!("the method {name} measures nothing: --calibration is not used");
             }
             None
         }
-        (None, false) => return Err(CliError::NoCalibration { method: info.name }),
-        (Some(path), false) => {
+        (None, true) => return Err(CliError::NoCalibration { method: method.info().name.clone() }),
+        (Some(path), true) => {
             let selector = || calibrate::find_selector(command, &libraries, &options.selector);
             Some(calibrate::windows(command, path, &folder, &model.config, selector)?)
         }
     };
     let (windows, calibration) = calibration.unzip();
     let windows: Vec<&[u32]> = windows.iter().flatten().map(|window| window.input_ids.as_slice()).collect();
-
-    let plan = Plan {
-        method: &method,
-        info: &info,
-        order: method.order().map_err(|source| CliError::Order { method: info.name.clone(), source })?,
-        targets: &targets,
-        propagate: !command.no_propagate,
-        batch_tokens: calibrate::BATCH_TOKENS,
-    };
-    let layers = run_with_bar(&model, &plan, &windows, &mut output, verbosity)?;
-
-    output.copy_remaining()?;
-    output.side_files()?;
-    let manifest = Manifest {
-        format: 1,
-        espalier: env!("CARGO_PKG_VERSION"),
-        model: command.model.clone(),
-        method: PluginRecord::new(info.name.clone(), method_options, library),
-        targets: targets.clone(),
-        propagate: plan.propagate,
-        reached: share(&layers),
-        calibration,
-        device: model.device.info().clone(),
-        device_peak_bytes: model.device.peak_bytes(),
-        seconds: started.elapsed().as_secs_f64(),
-        layers,
-    };
-    output.add_file("espalier.json", &serde_json::to_vec_pretty(&manifest)?)?;
-    output.add_file("README.md", model_card(&manifest).as_bytes())?;
-    output.commit()?;
+    let manifest = finish_with_bar(run, &model, &windows, calibration, verbosity)?;
     if command.json { print_json(&manifest) } else { print(&summary(&manifest, command)) }
 }
 
@@ -100,37 +74,6 @@ impl Given {
     }
 }
 
-type FoundMethod<'a> = (LoadedMethod, MethodInfo, Options, &'a Library);
-
-fn find_method<'a>(
-    command: &args::Prune,
-    libraries: &'a [Library],
-    options: &Given,
-) -> Result<FoundMethod<'a>, CliError> {
-    let offered: Vec<_> = libraries
-        .iter()
-        .flat_map(|library| library.info().methods.iter().map(move |info| (library, info.name.as_str())))
-        .collect();
-    let names: Vec<_> = offered.iter().map(|(_, name)| *name).collect();
-    let (library, name) = match (&command.method, offered.as_slice()) {
-        (_, []) => return Err(CliError::Usage("none of the libraries offers a pruning method".to_owned())),
-        (None, [only]) => *only,
-        (None, _) => {
-            let message =
-                format!("there are several methods ({}): choose one with --method", names.join(", "));
-            return Err(CliError::Usage(message));
-        }
-        (Some(wanted), offered) => *offered.iter().find(|(_, name)| name == wanted).ok_or_else(|| {
-            CliError::Usage(format!(
-                "no library offers a method named `{wanted}`; there are {}",
-                names.join(", ")
-            ))
-        })?,
-    };
-    let (method, info, options) = library.method(name, &options.method)?;
-    Ok((method, info, options, library))
-}
-
 fn targets(command: &args::Prune) -> Result<Targets, CliError> {
     let mut targets = Targets::everywhere(command.sparsity);
     targets.layers.clone_from(&command.layers);
@@ -141,19 +84,20 @@ fn targets(command: &args::Prune) -> Result<Targets, CliError> {
     Ok(targets)
 }
 
-fn run_with_bar(
+/// Finishes a run under a progress bar, and logs what became of each layer.
+fn finish_with_bar(
+    run: Run,
     model: &Llama,
-    plan: &Plan,
     windows: &[&[u32]],
-    output: &mut CheckpointWriter,
+    calibration: Option<CalibrationRecord>,
     verbosity: args::Verbosity,
-) -> Result<Vec<LayerReport>, CliError> {
+) -> Result<Manifest, CliError> {
     // A layer's own work counts as much as some tokens, so that the bar moves while layers are pruned.
     const LAYER: u64 = 512;
-    let blocks = model.config.num_hidden_layers;
+    let (plan, blocks) = (run.plan(), model.config.num_hidden_layers);
     let total = plan.expected_tokens(blocks, windows) + plan.expected_layers(blocks) * LAYER as usize;
     let bar = progress::bar("pruning", total, verbosity.quiet);
-    let result = prune(model, plan, windows, output, &mut |event| match event {
+    let result = run.finish(windows, calibration, &mut |event| match event {
         Event::Tokens(tokens) => bar.inc(tokens as u64),
         Event::Layer(layer) => {
             bar.set_message(layer.name.clone());
@@ -168,14 +112,6 @@ fn run_with_bar(
     });
     bar.finish_and_clear();
     Ok(result?)
-}
-
-/// The share of zeros over all pruned layers.
-fn share(layers: &[LayerReport]) -> f64 {
-    let (zeros, all) = layers
-        .iter()
-        .fold((0, 0), |(zeros, all), layer| (zeros + layer.zeros, all + layer.shape[0] * layer.shape[1]));
-    if all == 0 { 0.0 } else { zeros as f64 / all as f64 }
 }
 
 fn summary(manifest: &Manifest, command: &args::Prune) -> String {

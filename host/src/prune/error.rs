@@ -5,6 +5,7 @@ use crate::{
     device::DeviceError,
     interrupt::Interrupted,
     model::{ModelError, writer::WriteError},
+    plugins::PluginError,
 };
 use espalier_sdk::Sparsity;
 
@@ -24,6 +25,27 @@ pub enum PruneError {
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// The method cannot be had, or not so.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The method does not say when it wants statistics to be taken.
+    #[error("the method {method} cannot be asked for its order")]
+    Order {
+        /// The method.
+        method: String,
+        /// What it said.
+        #[source]
+        source: espalier_sdk::Error,
+    },
+    /// A method that measures, and nothing to measure.
+    #[error("the method {method} needs calibration data")]
+    NoCalibration {
+        /// The method.
+        method: String,
+    },
+    /// The manifest cannot be written as JSON.
+    #[error("the manifest cannot be written as JSON")]
+    Manifest(#[from] serde_json::Error),
     /// A choice of layers that does not fit the model.
     #[error(transparent)]
     Targets(#[from] TargetsError),

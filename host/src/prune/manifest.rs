@@ -37,7 +37,7 @@ pub struct Manifest {
 }
 
 /// A method or selector, and the library it came from.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PluginRecord {
     /// The method's or selector's name.
     pub name: String,
@@ -59,7 +59,7 @@ impl PluginRecord {
 }
 
 /// The calibration data of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct CalibrationRecord {
     /// The file.
     pub file: PathBuf,

@@ -16,6 +16,8 @@ mod card;
 mod error;
 mod layer;
 mod manifest;
+mod method;
+mod run;
 mod statistics;
 mod targets;
 
@@ -23,12 +25,14 @@ pub use card::model_card;
 pub use error::{PruneError, Result};
 pub use layer::LayerReport;
 pub use manifest::{CalibrationRecord, Manifest, PluginRecord};
+pub use method::Method;
+pub use run::{BATCH_TOKENS, Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};
 
 use crate::{
     interrupt,
     model::{
-        CheckpointWriter, HiddenStates, Llama,
+        CheckpointWriter, HiddenStates, Llama, LlamaConfig,
         layout::{LayerInput, Projection},
     },
     plugins::DeviceTensors,
@@ -74,7 +78,7 @@ pub fn prune(
     output: &mut CheckpointWriter,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<Vec<LayerReport>> {
-    check(model, plan)?;
+    check(&model.config, plan.targets)?;
     let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
     let windows = if plan.info.statistics.is_empty() { &[] } else { windows };
     let mut hidden = HiddenStates::embed(model, windows, plan.batch_tokens)?;
@@ -160,15 +164,18 @@ impl Plan<'_> {
     }
 }
 
-/// Refuses what cannot be done, before anything runs.
-fn check(model: &Llama, plan: &Plan) -> Result<()> {
-    plan.targets.check(model.config.num_hidden_layers)?;
-    for block in 0..model.config.num_hidden_layers {
+/// Refuses targets that do not fit the model, before anything runs.
+///
+/// # Errors
+/// A block that it does not have, or a pattern that does not divide a layer's columns.
+pub fn check(config: &LlamaConfig, targets: &Targets) -> Result<()> {
+    targets.check(config.num_hidden_layers)?;
+    for block in 0..config.num_hidden_layers {
         for projection in Projection::ALL {
-            let Some(sparsity @ Sparsity::Pattern { m, .. }) = plan.targets.of(block, projection) else {
+            let Some(sparsity @ Sparsity::Pattern { m, .. }) = targets.of(block, projection) else {
                 continue;
             };
-            let (_, cols) = projection.shape(&model.config);
+            let (_, cols) = projection.shape(config);
             if !cols.is_multiple_of(m) {
                 return Err(PruneError::Pattern { layer: projection.weight(block), cols, sparsity });
             }

@@ -2,23 +2,23 @@
 
 use crate::model::layout::Projection;
 use espalier_sdk::{ParseSparsityError, Sparsity};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 /// Which layers are pruned, and how much of each: the most specific rule counts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Targets {
     /// How much of a layer goes where nothing else is said.
     pub sparsity: Sparsity,
     /// The blocks that are pruned; all where this is absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<BlockRanges>,
     /// Projections that are left as they are, such as `down_proj`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<Projection>,
     /// Other sparsities, by block (`3`), projection (`down_proj`), or both (`3.down_proj`); `0` leaves a layer
     /// as it is.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub per_layer: BTreeMap<String, Sparsity>,
 }
 
@@ -86,8 +86,8 @@ pub enum TargetsError {
 }
 
 /// Numbers of blocks, such as `0-15,20`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct BlockRanges(Vec<RangeInclusive<usize>>);
 
 impl Targets {
@@ -157,6 +157,12 @@ impl FromStr for Projection {
     }
 }
 
+impl<'de> Deserialize<'de> for Projection {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 fn is_key(key: &str) -> bool {
     let is_block = |text: &str| text.parse::<usize>().is_ok();
     let is_projection = |text: &str| text.parse::<Projection>().is_ok();
@@ -183,6 +189,14 @@ impl FromStr for BlockRanges {
         };
         let ranges: Option<Vec<_>> = text.split(',').map(part).collect();
         ranges.map(Self).ok_or_else(|| TargetsError::Blocks(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for BlockRanges {
+    type Error = TargetsError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

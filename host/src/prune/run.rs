@@ -1,0 +1,109 @@
+//! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
+
+use super::{CalibrationRecord, Event, LayerReport, Manifest, Method, Plan, Result, Targets, check, prune};
+use crate::{
+    model::{CheckpointWriter, Llama},
+    prune::{PruneError, model_card},
+};
+use serde::{Deserialize, Serialize};
+use std::{path::Path, time::Instant};
+
+/// Tokens that go through a block at a time, about: enough to keep a device busy, few enough that
+/// activations stay small beside a block's weights.
+pub const BATCH_TOKENS: usize = 4096;
+
+/// What to do to a model, but for the method and the calibration data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The model, as it was named.
+    pub model: String,
+    /// Which layers are pruned, and how much of each.
+    pub targets: Targets,
+    /// Whether a block's statistics are taken behind predecessors that are already pruned.
+    pub propagate: bool,
+}
+
+/// A run that has begun: what can be wrong with it is known, and its output has its place.
+pub struct Run<'a> {
+    settings: &'a Settings,
+    method: &'a Method,
+    model: &'a Llama,
+    output: CheckpointWriter<'a>,
+    started: Instant,
+}
+
+impl<'a> Run<'a> {
+    /// Checks that the model can be pruned so, and begins a checkpoint that will be at `out`.
+    ///
+    /// # Errors
+    /// Targets that do not fit the model, or an output that cannot be written there.
+    pub fn begin(
+        settings: &'a Settings,
+        method: &'a Method,
+        model: &'a Llama,
+        out: &Path,
+        overwrite: bool,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        check(&model.config, &settings.targets)?;
+        let output = CheckpointWriter::create(&model.checkpoint, out, overwrite)?;
+        Ok(Self { settings, method, model, output, started })
+    }
+
+    /// The plan of the run.
+    pub fn plan(&self) -> Plan<'a> {
+        Plan {
+            method: &self.method.loaded,
+            info: &self.method.info,
+            order: self.method.order,
+            targets: &self.settings.targets,
+            propagate: self.settings.propagate,
+            batch_tokens: BATCH_TOKENS,
+        }
+    }
+
+    /// Prunes, and puts the checkpoint with its manifest and model card in its place. A method that measures
+    /// nothing needs no windows.
+    ///
+    /// # Errors
+    /// See [`PruneError`]; then nothing is left at the target.
+    pub fn finish(
+        mut self,
+        windows: &[&[u32]],
+        calibration: Option<CalibrationRecord>,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Manifest> {
+        if windows.is_empty() && self.method.measures() {
+            return Err(PruneError::NoCalibration { method: self.method.info.name.clone() });
+        }
+        let layers = prune(self.model, &self.plan(), windows, &mut self.output, on_event)?;
+        self.output.copy_remaining()?;
+        self.output.side_files()?;
+        let manifest = Manifest {
+            format: 1,
+            espalier: env!("CARGO_PKG_VERSION"),
+            model: self.settings.model.clone(),
+            method: self.method.record.clone(),
+            targets: self.settings.targets.clone(),
+            propagate: self.settings.propagate,
+            reached: share(&layers),
+            calibration,
+            device: self.model.device.info().clone(),
+            device_peak_bytes: self.model.device.peak_bytes(),
+            seconds: self.started.elapsed().as_secs_f64(),
+            layers,
+        };
+        self.output.add_file("espalier.json", &serde_json::to_vec_pretty(&manifest)?)?;
+        self.output.add_file("README.md", model_card(&manifest).as_bytes())?;
+        self.output.commit()?;
+        Ok(manifest)
+    }
+}
+
+/// The share of zeros over all pruned layers.
+fn share(layers: &[LayerReport]) -> f64 {
+    let (zeros, all) = layers
+        .iter()
+        .fold((0, 0), |(zeros, all), layer| (zeros + layer.zeros, all + layer.shape[0] * layer.shape[1]));
+    if all == 0 { 0.0 } else { zeros as f64 / all as f64 }
+}
