@@ -1,7 +1,10 @@
 //! What the report shows, as the study fills it in. Nothing here is computed by the page but sums over seeds.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+};
 
 /// Everything the page shows. The order of lists is the order on the page.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -141,6 +144,16 @@ pub enum CalibrationKind {
     Task,
     /// Both.
     Mixed,
+}
+
+impl Display for CalibrationKind {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::PlainText => "plain text",
+            Self::Task => "task",
+            Self::Mixed => "mixed",
+        })
+    }
 }
 
 /// A pruned variant against the dense model, paired over items, its seeds averaged. No difference is

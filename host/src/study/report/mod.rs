@@ -1,8 +1,18 @@
 //! The report: what a study found, and the page that shows it.
 
+mod cells;
 mod data;
+mod html;
+mod metric;
+mod page;
+mod plots;
+mod predictions;
+mod table;
+mod verdict;
+mod view;
 
 pub use data::{
     Calibration, CalibrationKind, Cell, CellState, Difference, Evaluation, Gain, GainContrast, LayerResult,
     Mean, Output, Prediction, Report,
 };
+pub use page::render;
