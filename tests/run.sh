@@ -2,8 +2,9 @@
 # Builds everything and passes every test, setting up what they need: a software Vulkan driver where there is no other.
 #
 # The WGSL kernels run on every software driver that is found: Mesa's lavapipe (also under the Khronos validation layer,
-# if that is installed) and SwiftShader (inside Debian's chromium). ESPALIER_REQUIRE lists those that must be there:
-#   ESPALIER_REQUIRE="lavapipe validation swiftshader" tests/run.sh
+# if that is installed) and SwiftShader (inside Debian's chromium). The study's report is opened in a Chromium, if there is
+# one. ESPALIER_REQUIRE lists what must be there:
+#   ESPALIER_REQUIRE="lavapipe validation swiftshader browser" tests/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +13,12 @@ find_icd() { find "${icd_dirs[@]}" -name "$1" 2>/dev/null | head -1; }
 lavapipe() { find_icd 'lvp_icd*.json'; }
 swiftshader() { find /usr/lib/chromium /usr/lib64/chromium /opt/swiftshader -name 'vk_swiftshader_icd.json' 2>/dev/null | head -1; }
 validation() { find /usr/share/vulkan/explicit_layer.d /etc/vulkan/explicit_layer.d -name 'VkLayer_khronos_validation.json' 2>/dev/null | head -1; }
+browser() {
+    if [ -n "${ESPALIER_CHROMIUM:-}" ]; then echo "$ESPALIER_CHROMIUM"; return; fi
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do command -v "$name" && return; done
+    return 0
+}
 
 # macOS has Metal; on Linux any driver will do, and lavapipe is one that runs everywhere.
 if [ "$(uname)" = Linux ] && [ -z "$(find_icd '*.json')" ]; then
@@ -64,4 +71,8 @@ fi
 if [ -n "$(swiftshader)" ]; then
     on_driver SwiftShader VK_DRIVER_FILES="$(swiftshader)"
 fi
-echo "all tests passed"
+if [ -n "$(browser)" ]; then
+    echo "all tests passed"
+else
+    echo "all tests passed, but the study's report was not opened in a browser: there is no Chromium"
+fi

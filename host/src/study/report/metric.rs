@@ -12,6 +12,40 @@ pub(super) enum Kind {
     Likelihood,
 }
 
+/// What the 95% interval of a difference says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All of it is on the better side of 0.
+    Better,
+    /// All of it is on the worse side.
+    Worse,
+    /// It contains 0.
+    Undecided,
+    /// One of its ends is not a number.
+    Unknown,
+}
+
+impl Outcome {
+    /// In words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Undecided => "no difference detected",
+            Self::Unknown => "not comparable",
+        }
+    }
+
+    /// As a class of the style sheet.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Undecided | Self::Unknown => "undecided",
+        }
+    }
+}
+
 /// A metric, as it is shown.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Metric<'a> {
@@ -99,6 +133,17 @@ impl<'a> Metric<'a> {
         if self.higher_is_better { difference } else { -difference }
     }
 
+    /// What an interval says of a difference.
+    pub(super) fn outcome(&self, low: f64, high: f64) -> Outcome {
+        let (worst, best) = if self.higher_is_better { (low, high) } else { (-high, -low) };
+        match () {
+            () if worst.is_nan() || best.is_nan() => Outcome::Unknown,
+            () if worst > 0.0 => Outcome::Better,
+            () if best < 0.0 => Outcome::Worse,
+            () => Outcome::Undecided,
+        }
+    }
+
     /// Which way is better, as a hint on an axis.
     pub(super) fn direction(&self) -> &'static str {
         if self.higher_is_better { "right is better" } else { "left is better" }
@@ -174,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn intervals_tell_which_way() {
+        let (f1, perplexity) = (Metric::named("f1"), Metric::named("perplexity"));
+        assert_eq!(f1.outcome(0.1, 0.2), Outcome::Better);
+        assert_eq!(f1.outcome(-0.2, -0.1), Outcome::Worse);
+        assert_eq!(perplexity.outcome(-0.2, -0.1), Outcome::Better);
+        assert_eq!(perplexity.outcome(0.1, 0.2), Outcome::Worse);
+        assert_eq!(f1.outcome(0.0, 0.2), Outcome::Undecided);
+        assert_eq!(perplexity.outcome(-0.1, 0.0), Outcome::Undecided);
+        assert_eq!(f1.outcome(f64::NAN, -0.1), Outcome::Unknown);
+    }
+
+    #[test]
     fn sparsities_are_read() {
         assert_eq!(sparsity_title("0.5"), "50%");
         assert_eq!(sparsity_title("0.666"), "66.6%");
@@ -185,7 +242,7 @@ mod tests {
 
     #[test]
     fn times_are_in_words() {
-        assert_eq!(duration(3.14), "3.1 s");
+        assert_eq!(duration(3.12), "3.1 s");
         assert_eq!(duration(61.2), "61 s");
         assert_eq!(duration(9.97), "10 s");
         assert_eq!(duration(125.0), "2 min 5 s");

@@ -243,3 +243,7 @@ fn settings(report: &Report) -> String {
     put!(out, "<p>The study file, <code>{}</code>:</p>\n", Text(&report.study_file));
     out + &pre("The study file", &report.study_toml)
 }
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

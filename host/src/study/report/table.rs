@@ -3,7 +3,7 @@
 use super::{
     data::CellState,
     html::{Text, put, scrolling},
-    metric::sparsity_title,
+    metric::{Outcome, sparsity_title},
     plots::key,
     view::{Column, Variant, View},
 };
@@ -128,7 +128,7 @@ fn second_line(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, mean:
         });
     }
     if let Some(difference) = view.difference(variant, column) {
-        let undecided = difference.low <= 0.0 && difference.high >= 0.0;
+        let undecided = metric.outcome(difference.low, difference.high) == Outcome::Undecided;
         let mark = if undecided { " <abbr title=\"no difference detected\">n.d.</abbr>" } else { "" };
         return format!("{}{mark}", metric.signed(difference.difference));
     }

@@ -4,7 +4,7 @@
 use super::{
     data::{Gain, GainContrast},
     html::{Text, put},
-    metric::{Kind, Metric, sparsity_title},
+    metric::{Kind, Metric, Outcome, sparsity_title},
     view::{View, distinct},
 };
 
@@ -17,16 +17,14 @@ struct Tally {
 }
 
 impl Tally {
+    /// Of metrics with the intervals of their differences.
     fn of<'a>(intervals: impl Iterator<Item = (&'a str, f64, f64)>) -> Self {
         let mut tally = Self::default();
         for (metric, low, high) in intervals {
-            let metric = Metric::named(metric);
-            let (low, high) = (metric.gain(low), metric.gain(high));
-            let (low, high) = (low.min(high), low.max(high));
-            match () {
-                () if low > 0.0 => tally.better += 1,
-                () if high < 0.0 => tally.worse += 1,
-                () => tally.undecided += 1,
+            match Metric::named(metric).outcome(low, high) {
+                Outcome::Better => tally.better += 1,
+                Outcome::Worse => tally.worse += 1,
+                Outcome::Undecided | Outcome::Unknown => tally.undecided += 1,
             }
         }
         tally

@@ -107,12 +107,13 @@ fn unknown(view: &View<'_>, variant: &Variant<'_>) -> Row {
 impl Interval {
     fn row(self, metric: &Metric<'_>, scale: &Scale) -> Row {
         let words = metric.interval(self.difference, self.low, self.high);
-        let verdict = verdict(metric, self.low, self.high);
+        let outcome = metric.outcome(self.low, self.high);
         let description = format!(
-            "{}, {} {}: {words}, {verdict}",
+            "{}, {} {}: {words}, {}",
             self.name,
             self.seeds,
-            if self.seeds == 1 { "seed" } else { "seeds" }
+            if self.seeds == 1 { "seed" } else { "seeds" },
+            outcome.words()
         );
         let place = |value| scale.percent(metric.scaled(value));
         let mut strip = String::new();
@@ -126,21 +127,7 @@ impl Interval {
             strip += &mark(self.look, x, MIDDLE, false, &description);
         }
         let mut value = format!("<span class=\"number\">{words}</span>");
-        put!(value, " <em class=\"{}\">{verdict}</em>", verdict.replace(' ', "-"));
+        put!(value, " <em class=\"{}\">{}</em>", outcome.class(), outcome.words());
         Row { look: self.look, name: self.name, strip, description, value }
-    }
-}
-
-/// What an interval says of a difference.
-pub(in super::super) fn verdict(metric: &Metric<'_>, low: f64, high: f64) -> &'static str {
-    let (low, high) = if metric.higher_is_better { (low, high) } else { (-high, -low) };
-    if low > 0.0 {
-        "better"
-    } else if high < 0.0 {
-        "worse"
-    } else if low.is_nan() || high.is_nan() {
-        "not comparable"
-    } else {
-        "no difference detected"
     }
 }

@@ -1,0 +1,297 @@
+//! A made-up report with everything in it: two methods, three calibration sets, two sparsities, three seeds,
+//! a failed cell, a variant that has not run, and predictions that try to break out of the page.
+
+use espalier_host::study::report::*;
+use std::collections::BTreeMap;
+
+const METHODS: [&str; 2] = ["SparseGPT", "Wanda"];
+const CALIBRATIONS: [(&str, CalibrationKind); 3] =
+    [("C4", CalibrationKind::PlainText), ("Alpaca", CalibrationKind::Task), ("GSM8K", CalibrationKind::Task)];
+const SPARSITIES: [&str; 2] = ["0.5", "0.7"];
+const EVALUATIONS: [(&str, &[&str], usize); 3] = [
+    ("alpaca-held-out", &["exact_match", "f1", "rouge1", "answer_perplexity"], 500),
+    ("unnatural-instructions", &["exact_match", "f1", "rouge1"], 500),
+    ("wikitext-2", &["perplexity", "js_divergence"], 83),
+];
+const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// The report.
+pub(crate) fn report() -> Report {
+    let mut cells = vec![cell(None, 0)];
+    for method in METHODS {
+        for calibration in 0..CALIBRATIONS.len() {
+            for sparsity in SPARSITIES {
+                cells.extend((0..3).map(|seed| cell(Some((method, calibration, sparsity)), seed)));
+            }
+        }
+    }
+    Report {
+        title: "What calibration data does to LLaMA-2-7B".into(),
+        espalier: "0.1.0".into(),
+        device: Some("NVIDIA GeForce RTX 4090 (Vulkan)".into()),
+        study_file: "tests/studies/llama-2-7b.toml".into(),
+        study_toml: STUDY.into(),
+        command: "host study tests/studies/llama-2-7b.toml --out results/llama-2-7b".into(),
+        evaluations: EVALUATIONS.map(evaluation).into(),
+        calibrations: CALIBRATIONS.map(calibration).into(),
+        differences: differences(&cells),
+        gains: gains(&cells),
+        contrasts: contrasts(&cells),
+        predictions: predictions(),
+        cells,
+    }
+}
+
+const STUDY: &str = "title = \"What calibration data does to LLaMA-2-7B\"\nseeds = [0, 1, 2]\n\n[models.llama-2-7b]\npath \
+                     = \"models/Llama-2-7b-hf\" # <the weights>\n\n[methods.SparseGPT]\nplugin = \"sparsegpt\"\nsparsity \
+                     = [0.5, 0.7]\n";
+
+fn evaluation((name, metrics, items): (&str, &[&str], usize)) -> Evaluation {
+    Evaluation { name: name.into(), metrics: metrics.iter().map(|&metric| metric.into()).collect(), items }
+}
+
+fn calibration((name, kind): (&str, CalibrationKind)) -> Calibration {
+    Calibration { name: name.into(), kind, summary: format!("{name}.jsonl, 128 windows of 2048 tokens") }
+}
+
+/// A number between −1 and 1 that depends on the text alone.
+fn noise(text: &str) -> f64 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+    });
+    (hash >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+/// A variant's score: worse with sparsity, a little better with the task's own data.
+fn score(variant: Option<(&str, usize, &str)>, seed: u64, evaluation: &str, metric: &str) -> f64 {
+    let (damage, own) = variant.map_or((0.0, 0.0), |(method, calibration, sparsity)| {
+        let damage = if sparsity == "0.5" { 0.05 } else { 0.35 };
+        let own =
+            if calibration == 0 || evaluation == "wikitext-2" { 0.0 } else { 0.02 * calibration as f64 };
+        (damage * if method == "Wanda" { 1.15 } else { 1.0 }, if method == "Wanda" { own * 0.2 } else { own })
+    });
+    let noise =
+        variant.map_or(0.0, |variant| noise(&format!("{variant:?}{seed}{evaluation}{metric}")) * 0.008);
+    let kept = 1.0 - damage + own + noise;
+    match metric {
+        "exact_match" => 0.412 * kept,
+        "f1" => 0.587 * kept,
+        "rouge1" => 0.553 * kept,
+        "js_divergence" => (1.0 - kept).max(0.0) * 0.21,
+        _ => 5.47 * (7.0 * (1.0 - kept)).exp(),
+    }
+}
+
+fn cell(variant: Option<(&str, usize, &str)>, seed: u64) -> Cell {
+    let state = match (variant, seed) {
+        (Some(("Wanda", 2, "0.7")), _) => CellState::Missing,
+        (Some(("SparseGPT", 1, "0.7")), 2) => CellState::Failed,
+        _ => CellState::Done,
+    };
+    let done = state == CellState::Done;
+    let label =
+        variant.map_or("dense".into(), |(method, set, _)| format!("{method}-{}", CALIBRATIONS[set].0));
+    let hash = format!("{:016x}", noise(&format!("{variant:?}{seed}")).to_bits());
+    let mut scores = BTreeMap::new();
+    for (name, metrics, items) in EVALUATIONS.into_iter().filter(|_| done) {
+        let of = |&metric: &&str| {
+            let mean = score(variant, seed, name, metric);
+            (metric.into(), Mean { mean, low: mean * 0.95, high: mean * 1.05, items })
+        };
+        scores.insert(name.into(), metrics.iter().map(of).collect());
+    }
+    Cell {
+        command: format!("host study tests/studies/llama-2-7b.toml --out results/llama-2-7b --cell {hash}"),
+        hash,
+        state,
+        error: (state == CellState::Failed).then(|| {
+            "SparseGPT failed on layer 17.down_proj\n  caused by: the Hessian is not positive definite <damped 1e-1>".into()
+        }),
+        model: "llama-2-7b".into(),
+        method: variant.map(|(method, ..)| method.into()),
+        label,
+        sparsity: variant.map(|(.., sparsity)| sparsity.into()),
+        reached: variant.filter(|_| done).map(|(.., sparsity)| sparsity.parse::<f64>().expect("a share")),
+        calibration: variant.map(|(_, set, _)| CALIBRATIONS[set].0.into()),
+        selector: variant.map(|_| "random".into()),
+        seed: variant.map(|_| seed),
+        seconds: done.then_some(1234.5 + 100.0 * seed as f64),
+        layers: variant.filter(|_| done).map_or_else(Vec::new, layers),
+        scores,
+    }
+}
+
+fn layers((method, set, sparsity): (&str, usize, &str)) -> Vec<LayerResult> {
+    let share: f64 = sparsity.parse().expect("a share");
+    let scale = if method == "Wanda" { 40.0 } else { 1.0 } * (1.0 + set as f64 * 0.4);
+    let blocks = (0..32).flat_map(|block| PROJECTIONS.map(|projection| (block, projection)));
+    let layer = |(block, projection): (usize, &str)| LayerResult {
+        block,
+        projection: projection.into(),
+        sparsity: share + 0.01 * noise(&format!("{block}{projection}")),
+        error: Some(
+            scale * (0.2 + block as f64).powf(1.4) * (1.2 + noise(&format!("{block}{projection}{method}"))),
+        ),
+    };
+    blocks.map(layer).collect()
+}
+
+/// The mean over a variant's seeds.
+fn mean(cells: &[Cell], label: &str, sparsity: &str, evaluation: &str, metric: &str) -> Option<(f64, usize)> {
+    let own = cells.iter().filter(|cell| cell.label == label && cell.sparsity.as_deref() == Some(sparsity));
+    let means: Vec<_> = own.filter_map(|cell| Some(cell.scores.get(evaluation)?.get(metric)?.mean)).collect();
+    (!means.is_empty()).then(|| (means.iter().sum::<f64>() / means.len() as f64, means.len()))
+}
+
+fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EVALUATIONS
+        .into_iter()
+        .flat_map(|(evaluation, metrics, _)| metrics.iter().map(move |&metric| (evaluation, metric)))
+}
+
+/// Half the width of a made-up interval.
+fn half(metric: &str) -> f64 {
+    if metric.ends_with("perplexity") { 0.25 } else { 0.012 }
+}
+
+fn differences(cells: &[Cell]) -> Vec<Difference> {
+    let mut all = Vec::new();
+    for (evaluation, metric) in columns() {
+        for sparsity in SPARSITIES {
+            for method in METHODS {
+                for (set, _) in CALIBRATIONS {
+                    let label = format!("{method}-{set}");
+                    let Some((mean, seeds)) = mean(cells, &label, sparsity, evaluation, metric) else {
+                        continue;
+                    };
+                    let dense = score(None, 0, evaluation, metric);
+                    all.push(Difference {
+                        model: "llama-2-7b".into(),
+                        label,
+                        method: method.into(),
+                        sparsity: sparsity.into(),
+                        calibration: Some(set.into()),
+                        evaluation: evaluation.into(),
+                        metric: metric.into(),
+                        dense,
+                        mean,
+                        difference: mean - dense,
+                        low: mean - dense - half(metric),
+                        high: mean - dense + half(metric),
+                        seeds,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn gains(cells: &[Cell]) -> Vec<Gain> {
+    let mut all = Vec::new();
+    for (evaluation, metric) in columns() {
+        for sparsity in SPARSITIES {
+            for method in METHODS {
+                for task in ["Alpaca", "GSM8K"] {
+                    let mean =
+                        |set: &str| mean(cells, &format!("{method}-{set}"), sparsity, evaluation, metric);
+                    let (Some((with, seeds)), Some((without, _))) = (mean(task), mean("C4")) else {
+                        continue;
+                    };
+                    all.push(Gain {
+                        model: "llama-2-7b".into(),
+                        method: method.into(),
+                        sparsity: sparsity.into(),
+                        plain: "C4".into(),
+                        task: task.into(),
+                        evaluation: evaluation.into(),
+                        metric: metric.into(),
+                        difference: with - without,
+                        low: with - without - half(metric),
+                        high: with - without + half(metric),
+                        seeds,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn contrasts(cells: &[Cell]) -> Vec<GainContrast> {
+    let gains = gains(cells);
+    let of = |gain: &Gain| {
+        let same = |other: &&Gain| {
+            other.method == "Wanda"
+                && (&other.sparsity, &other.task, &other.evaluation, &other.metric)
+                    == (&gain.sparsity, &gain.task, &gain.evaluation, &gain.metric)
+        };
+        let difference = gain.difference - gains.iter().find(same)?.difference;
+        Some(GainContrast {
+            model: gain.model.clone(),
+            method: gain.method.clone(),
+            against: "Wanda".into(),
+            sparsity: gain.sparsity.clone(),
+            plain: gain.plain.clone(),
+            task: gain.task.clone(),
+            evaluation: gain.evaluation.clone(),
+            metric: gain.metric.clone(),
+            difference,
+            low: difference - 1.4 * half(&gain.metric),
+            high: difference + 1.4 * half(&gain.metric),
+        })
+    };
+    gains.iter().filter(|gain| gain.method == "SparseGPT").filter_map(of).collect()
+}
+
+fn predictions() -> Vec<Prediction> {
+    let answers = [
+        ("Name the capital of France.", "Paris", "Paris", "Paris", "Lyon is the capital of France."),
+        (
+            "Write a closing tag.",
+            "</script>",
+            "</script>",
+            "</script><script>alert('out')</script>",
+            "<img src=x onerror=alert(1)>",
+        ),
+        ("How many legs does a spider have?", "8", "Eight legs", "8", "\u{202e}8 legs\0"),
+        ("Give three primes.", "2, 3, 5", "2, 3, 5", "", "2, 3, 5\n7, 11, 13\n"),
+        ("Übersetze „Haus“ ins Japanische 🏠", "家", "家", "家", "unbreakable".repeat(12).leak()),
+    ];
+    let mut all = Vec::new();
+    for (item, (prompt, reference, dense, first, second)) in answers.into_iter().enumerate() {
+        let output = |label: &str, sparsity: Option<&str>, text: &str| Output {
+            label: label.into(),
+            sparsity: sparsity.map(str::to_owned),
+            seed: sparsity.map(|_| 0),
+            text: text.into(),
+            scores: BTreeMap::from([
+                ("exact_match".to_owned(), f64::from(u8::from(text == reference))),
+                ("f1".to_owned(), if text.contains(reference) { 0.8 } else { 0.0 }),
+            ]),
+        };
+        let prompt = format!(
+            "Below is an instruction that describes a task.\n\n### Instruction:\n{prompt}\n\n### Response:\n"
+        );
+        all.push(Prediction {
+            model: "llama-2-7b".into(),
+            evaluation: EVALUATIONS[item % 2].0.into(),
+            item,
+            prompt,
+            references: vec![reference.into()],
+            dense: output("dense", None, dense),
+            others: SPARSITIES
+                .into_iter()
+                .flat_map(|sparsity| {
+                    [
+                        output("SparseGPT-C4", Some(sparsity), first),
+                        output("SparseGPT-Alpaca", Some(sparsity), dense),
+                        output("Wanda-C4", Some(sparsity), second),
+                        output("Wanda-Alpaca", Some(sparsity), first),
+                    ]
+                })
+                .collect(),
+        });
+    }
+    all
+}
