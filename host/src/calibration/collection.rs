@@ -1,72 +1,131 @@
-//! A file of calibration or evaluation data.
+//! Calibration or evaluation data: files and folders, of which any record can be read.
 
 use super::{
-    CalibrationError, Shape,
-    row::Row,
-    scan::{self, Scan, newlines},
+    CalibrationError, Reading, Record, Shape, Source, exclude::Exclusion, file::DataFile, folder,
+    source::check_weights,
 };
+use serde::Serialize;
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    ops::Range,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
-/// Formats that are known and not read.
-const UNREAD: [&str; 9] = ["parquet", "arrow", "gz", "zst", "bz2", "xz", "zip", "csv", "tsv"];
-
-/// A file of documents or of ready windows.
+/// Files and folders of data, each record of which has a number.
 ///
 /// `.json`, `.jsonl` and `.ndjson` hold rows, in a list or one a line; any other file is one document of
-/// plain text. Opening reads the file once and checks every row; after that, rows are read again when
+/// plain text. Opening reads every file once and checks every row; after that, rows are read again when
 /// they are asked for.
 #[derive(Debug)]
 pub struct Collection {
-    path: PathBuf,
-    sha256: String,
-    shape: Shape,
-    places: Vec<u64>,
-    file: Mutex<File>,
+    sources: Vec<SourceInfo>,
+    files: Vec<DataFile>,
+    /// The number of each file's first record, and the number of all records.
+    starts: Vec<usize>,
+    /// The file that was read last.
+    opened: Mutex<Option<(usize, File)>>,
+}
+
+/// A file or folder of a collection.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceInfo {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The file's SHA-256, in hex. A folder's is that of the lines that `sha256sum` writes for its files,
+    /// named from the folder and in the order they are read in.
+    pub sha256: String,
+    /// The weight that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// The numbers of its records.
+    pub documents: Range<usize>,
+    /// The shape of its rows.
+    pub shape: Shape,
+    /// The rows that were left out.
+    pub skipped: Skipped,
+}
+
+/// Rows that are left out of a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Rows that could not be read.
+    pub bad: u64,
+    /// Rows in which there is nothing.
+    pub blank: u64,
+    /// Rows that share text with what is excluded.
+    pub excluded: u64,
+}
+
+impl Skipped {
+    fn add(&mut self, other: Self) {
+        self.bad += other.bad;
+        self.blank += other.blank;
+        self.excluded += other.excluded;
+    }
 }
 
 impl Collection {
-    /// Opens a file and checks every row of it.
+    /// Opens files and folders and checks every row of them.
+    ///
+    /// Where a row cannot be used it is left out, counted and warned of. A file of which more than one row
+    /// in a hundred is wrong is refused; when [strict](Reading::strict), any row is enough.
     ///
     /// # Errors
-    /// The file does not read, is empty, is in a format that is not read, is no UTF-8 or no JSON, or a row
-    /// is blank or of another shape than the first; the message names the line.
-    pub fn open(path: &Path) -> Result<Self, CalibrationError> {
-        let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
-        if UNREAD.contains(&end.as_str()) {
-            return Err(CalibrationError::Format { path: path.to_owned(), format: end });
+    /// A file does not read, is empty, is in a format that is not read, is no JSON list and no rows, or has
+    /// too many rows that cannot be used: the message names the line of the first. No files, or weights
+    /// that are no shares of anything.
+    pub fn open(sources: &[Source], reading: &Reading) -> Result<Self, CalibrationError> {
+        check_weights(sources)?;
+        if sources.is_empty() {
+            return Err(CalibrationError::NoSources);
         }
-        let Scan { sha256, shape, places } = match end.as_str() {
-            "json" | "jsonl" | "ndjson" => scan::rows(path)?,
-            _ => scan::text(path)?,
-        };
-        let file =
-            File::open(path).map_err(|source| CalibrationError::Read { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), sha256, shape, places, file: Mutex::new(file) })
+        let exclusion = Exclusion::open(&reading.exclude)?;
+        let mut collection =
+            Self { sources: Vec::new(), files: Vec::new(), starts: vec![0], opened: Mutex::new(None) };
+        for source in sources {
+            collection.add(source, reading, exclusion.as_ref())?;
+        }
+        Ok(collection)
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn add(
+        &mut self,
+        source: &Source,
+        reading: &Reading,
+        exclusion: Option<&Exclusion>,
+    ) -> Result<(), CalibrationError> {
+        let begin = self.len();
+        let opened = folder::open(&source.path, reading, exclusion)?;
+        let mut skipped = Skipped::default();
+        for file in opened.files {
+            skipped.add(file.skipped());
+            self.starts.push(self.len() + file.len());
+            self.files.push(file);
+        }
+        let documents = begin..self.len();
+        if documents.is_empty() {
+            return Err(CalibrationError::AllExcluded { path: source.path.clone() });
+        }
+        self.sources.push(SourceInfo {
+            path: source.path.clone(),
+            sha256: opened.sha256,
+            weight: source.weight,
+            documents,
+            shape: opened.shape,
+            skipped,
+        });
+        Ok(())
     }
 
-    /// The file's SHA-256, in hex.
-    pub fn sha256(&self) -> &str {
-        &self.sha256
+    /// The files and folders, in the order they were given in.
+    pub fn sources(&self) -> &[SourceInfo] {
+        &self.sources
     }
 
-    /// The shape of the rows.
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// How many rows.
+    /// How many records.
     pub fn len(&self) -> usize {
-        self.places.len() - 1
+        self.starts.last().copied().unwrap_or(0)
     }
 
     /// Whether there are none; a collection that opened has some.
@@ -74,86 +133,48 @@ impl Collection {
         self.len() == 0
     }
 
-    /// Whether the rows are windows of tokens, ready to be used as they are.
+    /// Whether all records are windows of tokens, ready to be used as they are.
     pub fn has_windows(&self) -> bool {
-        self.shape == Shape::Windows
+        self.sources.iter().all(|source| source.shape == Shape::Windows)
     }
 
-    /// The text of a row; instructions as Alpaca's template renders them with their answer.
+    /// A record, by its number.
     ///
     /// # Errors
-    /// No such row, rows that hold no text, or a file that changed.
-    pub fn text(&self, index: usize) -> Result<String, CalibrationError> {
-        match self.row(index)? {
-            Row::Text(text) => Ok(text),
-            Row::Window(_) => Err(self.unlike("text", "token numbers")),
+    /// No such record, or a file that changed.
+    pub fn record(&self, index: usize) -> Result<Record, CalibrationError> {
+        let (number, within) = self.file_of(index)?;
+        let file = &self.files[number];
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.as_ref().is_none_or(|(which, _)| *which != number) {
+            *opened = Some((number, file.reopen()?));
         }
-    }
-
-    /// The tokens of a row that is a window, masked ones dropped.
-    ///
-    /// # Errors
-    /// No such row, rows that are no windows, or a file that changed.
-    pub fn window(&self, index: usize) -> Result<Vec<u32>, CalibrationError> {
-        match self.row(index)? {
-            Row::Window(tokens) => Ok(tokens),
-            Row::Text(_) => Err(self.unlike("`input_ids`", "text")),
-        }
-    }
-
-    /// Where a row is, for messages: its file and line.
-    pub fn place(&self, index: usize) -> String {
-        if self.shape == Shape::Plain {
-            return self.path.display().to_string();
-        }
-        match self.line(index) {
-            Some(line) => format!("{}, line {line}", self.path.display()),
-            None => format!("{}, row {}", self.path.display(), index + 1),
-        }
-    }
-
-    fn row(&self, index: usize) -> Result<Row, CalibrationError> {
-        let (Some(&begin), Some(&end)) = (self.places.get(index), self.places.get(index + 1)) else {
-            let problem = std::io::Error::other(format!("it has no row {index}, only {}", self.len()));
-            return Err(CalibrationError::Read { path: self.path.clone(), source: problem });
+        let Some((_, handle)) = opened.as_mut() else {
+            return Err(CalibrationError::Changed { path: file.path().to_owned() });
         };
-        let changed = || CalibrationError::Changed { path: self.path.clone() };
-        let mut bytes = vec![0; usize::try_from(end - begin).map_err(|_| changed())?];
-        {
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.seek(SeekFrom::Start(begin))
-                .and_then(|_| file.read_exact(&mut bytes))
-                .map_err(|source| CalibrationError::Read { path: self.path.clone(), source })?;
-        }
-        if self.shape == Shape::Plain {
-            return String::from_utf8(bytes).map(Row::Text).map_err(|_| changed());
-        }
-        // It was read once already, so that only a changed file can fail now.
-        self.shape.read(&bytes).map_err(|_| changed())
+        file.record(within, handle)
     }
 
-    /// A row's line, from 1. Counted when asked for, which is when something is wrong.
-    fn line(&self, index: usize) -> Option<u64> {
-        let mut left = *self.places.get(index)?;
-        let mut file = File::open(&self.path).ok()?;
-        let mut buffer = vec![0; 1 << 16];
-        let mut line = 1;
-        while left > 0 {
-            let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let count = file.read(&mut buffer[..wanted]).ok().filter(|&count| count > 0)?;
-            line += newlines(&buffer[..count]);
-            left -= count as u64;
+    /// Where a record is, for messages: its file and line.
+    pub fn place(&self, index: usize) -> String {
+        match self.file_of(index) {
+            Ok((number, within)) => self.files[number].place(within),
+            Err(error) => error.to_string(),
         }
-        Some(line)
     }
 
-    fn unlike(&self, expected: &str, found: &str) -> CalibrationError {
-        CalibrationError::Row {
-            path: self.path.clone(),
-            line: 1,
-            expected: expected.to_owned(),
-            found: found.to_owned(),
+    /// Which of the [sources](Self::sources) a record is from.
+    pub fn source_of(&self, index: usize) -> usize {
+        self.sources.partition_point(|source| source.documents.end <= index)
+    }
+
+    /// The file of a record, and the record's number in it.
+    fn file_of(&self, index: usize) -> Result<(usize, usize), CalibrationError> {
+        let number = self.starts.partition_point(|&start| start <= index);
+        if number == 0 || number > self.files.len() {
+            return Err(CalibrationError::NoRecord { index, records: self.len() });
         }
+        Ok((number - 1, index - self.starts[number - 1]))
     }
 }
 

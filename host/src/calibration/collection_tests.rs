@@ -1,18 +1,29 @@
 use super::*;
 use proptest::prelude::*;
-use std::fs;
+use std::{fs, path::Path};
 
 /// A collection of a file with this name and these bytes; the folder lives as long as it.
 fn open(name: &str, bytes: &[u8]) -> Result<(Collection, tempfile::TempDir), CalibrationError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
     fs::write(&path, bytes).unwrap();
-    Ok((Collection::open(&path)?, dir))
+    Ok((read(&path, &Reading::default())?, dir))
+}
+
+fn read(path: &Path, reading: &Reading) -> Result<Collection, CalibrationError> {
+    Collection::open(&[Source::new(path)], reading)
+}
+
+fn text(collection: &Collection, index: usize) -> String {
+    match collection.record(index).unwrap() {
+        Record::Text(text) => text,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn texts(name: &str, content: &str) -> Vec<String> {
     let (collection, _dir) = open(name, content.as_bytes()).unwrap();
-    (0..collection.len()).map(|index| collection.text(index).unwrap()).collect()
+    (0..collection.len()).map(|index| text(&collection, index)).collect()
 }
 
 #[test]
@@ -35,10 +46,10 @@ fn rows_stand_one_a_line_or_in_a_list() {
 #[test]
 fn plain_text_is_one_document() {
     let (collection, _dir) = open("a.txt", "\u{feff}one\n\ntwo\n".as_bytes()).unwrap();
-    assert_eq!((collection.len(), collection.shape()), (1, Shape::Plain));
-    assert_eq!(collection.text(0).unwrap(), "one\n\ntwo\n");
-    assert!(collection.text(1).is_err());
-    assert!(collection.window(0).is_err());
+    assert_eq!((collection.len(), collection.sources()[0].shape), (1, Shape::Plain));
+    assert_eq!(text(&collection, 0), "one\n\ntwo\n");
+    assert!(matches!(collection.record(1), Err(CalibrationError::NoRecord { index: 1, records: 1 })));
+    assert!(collection.place(0).ends_with("a.txt"));
 }
 
 #[test]
@@ -48,8 +59,8 @@ fn the_hash_is_the_files() {
     let row = b"{\"text\": \"one\"}\n";
     let (rows, _dir) = open("a.jsonl", row).unwrap();
     let (text, _other) = open("a.txt", row).unwrap();
-    assert_eq!(rows.sha256(), text.sha256());
-    assert_eq!(rows.sha256(), expected);
+    assert_eq!(rows.sources()[0].sha256, text.sources()[0].sha256);
+    assert_eq!(rows.sources()[0].sha256, expected);
 }
 
 #[test]
@@ -58,9 +69,8 @@ fn windows_are_taken_as_they_are() {
         open("a.jsonl", b"{\"input_ids\": [1, 2, 3]}\n{\"input_ids\": [4], \"attention_mask\": [1]}")
             .unwrap();
     assert!(collection.has_windows());
-    assert_eq!(collection.window(0).unwrap(), [1, 2, 3]);
-    assert_eq!(collection.window(1).unwrap(), [4]);
-    assert!(collection.text(0).is_err());
+    assert_eq!(collection.record(0).unwrap(), Record::Tokens(vec![1, 2, 3]));
+    assert_eq!(collection.record(1).unwrap(), Record::Tokens(vec![4]));
     assert!(collection.place(1).ends_with("a.jsonl, line 2"));
 }
 
@@ -70,15 +80,19 @@ fn bad_files_are_refused_by_line() {
     for (name, content, words) in [
         ("a.jsonl", "", "a.jsonl is empty"),
         ("a.jsonl", " \n\n", "a.jsonl is empty"),
+        (
+            "a.jsonl",
+            "\n{\"text\": \"\"}",
+            "line 2: expected an object with `text`, a string, but found `text` that is empty",
+        ),
         ("a.json", "[ ]", "a.json is empty"),
         ("a.txt", " \n", "a.txt is empty"),
         ("a.parquet", "x", ".parquet is not read"),
         ("a.jsonl.gz", "x", ".gz is not read"),
-        ("a.jsonl", &format!("{good}{{\"text\": \"\"}}"), "line 3: expected an object with a `text`"),
         (
             "a.jsonl",
             &format!("{good}{{\"text\": 7}}"),
-            "line 3: expected an object with a `text` that is a str",
+            "line 3: expected an object with `text`, a string, but found `text` that is the number 7",
         ),
         ("a.jsonl", &format!("{good}{{\"text\": \"a\""), "line 3: it is not valid JSON: EOF while parsing"),
         (
@@ -88,7 +102,11 @@ fn bad_files_are_refused_by_line() {
         ),
         ("a.jsonl", &format!("{good}nothing"), "line 3: it is not valid JSON"),
         ("a.jsonl", &format!("{good}[\"a\"]"), "line 3: expected an object, but found a list"),
-        ("a.jsonl", "{\"question\": \"a\"}", "line 1: expected an object with `text`, with `instruction`"),
+        (
+            "a.jsonl",
+            "{\"question\": \"a\"}",
+            "line 1: expected an object with `input_ids`; or with `messages` or",
+        ),
         (
             "a.json",
             "[{\"text\": \"a\"}\n,\n{\"text\": \"a\",}]",
@@ -106,10 +124,14 @@ fn bad_files_are_refused_by_line() {
             "line 2: it is not valid JSON: `,` or `]` should",
         ),
         ("a.json", "[{\"text\": \"a\"}\n", "the list does not end"),
-        ("a.json", "[{\"text\": \"a\"", "it is not valid JSON: EOF"),
+        ("a.json", "[{\"text\": \"a\"", "it is not valid JSON: the list does not end"),
         ("a.json", "[{\"text\": \"a\"}]\n{}", "line 2: it is not valid JSON: something follows the list"),
         ("a.json", "[\"a\"]", "a row should begin with `{`, not `\\\"`"),
-        ("a.json", "{\n \"text\": \"a\"\n}", "line 1: it is not valid JSON: EOF while parsing an object"),
+        (
+            "a.json",
+            "{\n \"text\": \"a\"\n}",
+            "3 of 3 rows cannot be used, where one in a hundred may be left out; the first:",
+        ),
     ] {
         let message = open(name, content.as_bytes()).unwrap_err().to_string();
         assert!(message.contains(words), "{content:?}: {message}");
@@ -118,16 +140,153 @@ fn bad_files_are_refused_by_line() {
         let message = open(name, b"{\"text\": \"a\"}\n{\"text\": \"b\xff\"}").unwrap_err().to_string();
         assert!(message.contains(", line 2: it is not valid UTF-8"), "{message}");
     }
-    assert!(matches!(Collection::open(Path::new("/nowhere.jsonl")), Err(CalibrationError::Read { .. })));
+    assert!(matches!(
+        read(Path::new("/nowhere.jsonl"), &Reading::default()),
+        Err(CalibrationError::Read { .. })
+    ));
+}
+
+#[test]
+fn a_bad_row_in_a_hundred_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.jsonl");
+    let rows: Vec<_> = (0..200).map(|n| format!("{{\"text\": \"row {n}\"}}")).collect();
+    let mut content = rows.join("\n").into_bytes();
+    content.extend_from_slice(
+        b"\n{\"text\": \"b\xff\"}\n{\"text\": \"\"}\n{\"text\": 1}\n{\"text\": \"last\"}\n{\"te",
+    );
+    fs::write(&path, &content).unwrap();
+    let message = read(&path, &Reading::default()).unwrap_err().to_string();
+    assert!(message.contains("3 of 205 rows cannot be used"), "{message}");
+    assert!(message.contains("line 201: it is not valid UTF-8"), "{message}");
+
+    content.truncate(content.len() - 5);
+    fs::write(&path, &content).unwrap();
+    let collection = read(&path, &Reading::default()).unwrap();
+    assert_eq!(collection.len(), 201);
+    assert_eq!(collection.sources()[0].skipped, Skipped { bad: 2, blank: 1, excluded: 0 });
+    assert_eq!((text(&collection, 199), text(&collection, 200)), ("row 199".to_owned(), "last".to_owned()));
+    assert!(collection.place(200).ends_with("a.jsonl, line 204"));
+
+    let strict = Reading { strict: true, ..Reading::default() };
+    assert!(matches!(read(&path, &strict), Err(CalibrationError::Utf8 { line: 201, .. })));
+    fs::write(&path, "{\"text\": \"a\"}\n{\"text\": \" \"}\n").unwrap();
+    assert!(matches!(read(&path, &strict), Err(CalibrationError::Blank { line: 2, .. })));
+}
+
+#[test]
+fn a_file_of_something_else_is_given_up_early() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.jsonl");
+    fs::write(&path, "{\"body\": \"a\"}\n".repeat(1000)).unwrap();
+    let message = read(&path, &Reading::default()).unwrap_err().to_string();
+    assert!(message.contains("100 of 100 rows cannot be used"), "{message}");
+    let fields = Reading { fields: Some("text=body".parse().unwrap()), ..Reading::default() };
+    assert_eq!(read(&path, &fields).unwrap().len(), 1000);
+}
+
+#[test]
+fn empty_rows_are_left_out_whatever_their_number() {
+    let (collection, _dir) =
+        open("a.jsonl", b"{\"text\": \"\"}\n{\"text\": \"a\"}\n{\"text\": \"\"}").unwrap();
+    assert_eq!((collection.len(), collection.sources()[0].skipped.blank), (1, 2));
+}
+
+#[test]
+fn several_sources_are_numbered_through() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("c4/b")).unwrap();
+    for (name, content) in [
+        ("c4/b/1.jsonl", "{\"text\": \"three\"}\n{\"text\": \"four\"}\n"),
+        ("c4/a.txt", "one two"),
+        ("c4/README.md", "# no data"),
+        ("c4/.hidden.txt", "no data"),
+        ("tasks.json", "[{\"question\": \"q\", \"answer\": \"a\"}]"),
+    ] {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    let tasks: Source = format!("{}:0.25", dir.path().join("tasks.json").display()).parse().unwrap();
+    let sources = [tasks, Source::new(dir.path().join("c4"))];
+    let collection = Collection::open(&sources, &Reading::default()).unwrap();
+    let task = Record::Instruction {
+        instruction: "q".to_owned(),
+        input: String::new(),
+        outputs: vec!["a".to_owned()],
+    };
+    assert_eq!(collection.record(0).unwrap(), task);
+    let texts: Vec<_> = (1..collection.len()).map(|index| text(&collection, index)).collect();
+    assert_eq!(texts, ["one two", "three", "four"]);
+    let [tasks, folder] = collection.sources() else { panic!("{:?}", collection.sources()) };
+    assert_eq!((tasks.weight, tasks.documents.clone(), tasks.shape), (Some(0.25), 0..1, Shape::Instruction));
+    assert_eq!((folder.weight, folder.documents.clone()), (None, 1..4));
+    // (cd c4 && sha256sum a.txt b/1.jsonl | sha256sum)
+    assert_eq!(folder.sha256, "24c8b3a50cf35a71f1ab4b19e755ac9254861aada2f7414a5e34d51324ce0767");
+    assert_eq!((0..4).map(|index| collection.source_of(index)).collect::<Vec<_>>(), [0, 1, 1, 1]);
+    assert!(collection.place(3).ends_with("1.jsonl, line 2"));
+
+    fs::write(dir.path().join("c4/c.json"), "[{\"question\": \"q\", \"answer\": \"a\"}]").unwrap();
+    let message = read(&dir.path().join("c4"), &Reading::default()).unwrap_err().to_string();
+    assert!(message.contains("a.txt") && message.contains("c.json"), "{message}");
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(read(empty.path(), &Reading::default()), Err(CalibrationError::NoFiles { .. })));
+    assert!(matches!(Collection::open(&[], &Reading::default()), Err(CalibrationError::NoSources)));
+}
+
+#[test]
+fn a_row_of_instances_is_several_records() {
+    let row = |name: &str| {
+        format!(
+            "{{\"instruction\": \"{name}\", \"instances\": [{{\"input\": \"1\", \"output\": \"a\"}}, \
+             {{\"input\": \"2\", \"output\": \"b\"}}]}}\n"
+        )
+    };
+    let (collection, _dir) = open("a.jsonl", (row("x") + &row("y")).as_bytes()).unwrap();
+    assert_eq!(collection.len(), 4);
+    for (index, (instruction, input, output)) in
+        [("x", "1", "a"), ("x", "2", "b"), ("y", "1", "a"), ("y", "2", "b")].into_iter().enumerate()
+    {
+        let expected = Record::Instruction {
+            instruction: instruction.to_owned(),
+            input: input.to_owned(),
+            outputs: vec![output.to_owned()],
+        };
+        assert_eq!(collection.record(index).unwrap(), expected);
+    }
+    assert!(collection.place(3).ends_with("line 2"));
+}
+
+#[test]
+fn rows_that_an_evaluation_holds_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let words = "one two three four five six seven eight nine ten eleven twelve thirteen";
+    let evaluation = write("eval.jsonl", &format!("{{\"question\": \"{words}\", \"answer\": \"14\"}}\n"));
+    let content = format!("{{\"text\": \"Zero, {words}.\"}}\n{{\"text\": \"one two three\"}}\n");
+    let calibration = write("a.jsonl", &content);
+    let reading = Reading { exclude: vec![evaluation], ..Reading::default() };
+    let collection = read(&calibration, &reading).unwrap();
+    assert_eq!((collection.len(), text(&collection, 0)), (1, "one two three".to_owned()));
+    assert_eq!(collection.sources()[0].skipped.excluded, 1);
+    assert!(collection.place(0).ends_with("line 2"));
+
+    let all = write("b.txt", words);
+    assert!(matches!(read(&all, &reading), Err(CalibrationError::AllExcluded { .. })));
+    let tokens = write("t.jsonl", "{\"input_ids\": [1]}");
+    let reading = Reading { exclude: vec![tokens], ..Reading::default() };
+    assert!(matches!(read(&calibration, &reading), Err(CalibrationError::NoText { .. })));
 }
 
 #[test]
 fn a_file_that_changes_is_noticed() {
     let (collection, dir) = open("a.jsonl", b"{\"text\": \"one\"}\n{\"text\": \"two\"}\n").unwrap();
     fs::write(dir.path().join("a.jsonl"), b"{\"text\": \"one\"}\n{\"txet\": \"two\"}\n").unwrap();
-    assert!(matches!(collection.text(1), Err(CalibrationError::Changed { .. })));
+    assert!(matches!(collection.record(1), Err(CalibrationError::Changed { .. })));
     fs::write(dir.path().join("a.jsonl"), b"{").unwrap();
-    assert!(matches!(collection.text(1), Err(CalibrationError::Read { .. })));
+    assert!(matches!(collection.record(1), Err(CalibrationError::Read { .. })));
 }
 
 proptest! {
@@ -150,7 +309,7 @@ proptest! {
             let (collection, _dir) = open("a.json", content.as_bytes()).unwrap();
             prop_assert_eq!(collection.len(), texts.len());
             for (index, text) in texts.iter().enumerate() {
-                prop_assert_eq!(&collection.text(index).unwrap(), text);
+                prop_assert_eq!(collection.record(index).unwrap(), Record::Text(text.clone()));
             }
         }
     }

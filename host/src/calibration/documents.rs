@@ -1,6 +1,6 @@
 //! A collection's documents as selectors see them.
 
-use super::{CalibrationError, Collection, Tokenizer};
+use super::{CalibrationError, Collection, Rendered, Renderer, Tokenizer};
 use espalier_sdk::{Document, Result, service::DocumentService};
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,6 +13,7 @@ const KEPT_TOKENS: usize = 8 << 20;
 /// A collection with the tokenizer that reads it.
 pub struct TokenizedCollection {
     collection: Collection,
+    renderer: Renderer,
     tokenizer: Tokenizer,
     kept: Mutex<Kept>,
 }
@@ -45,9 +46,9 @@ impl Kept {
 }
 
 impl TokenizedCollection {
-    /// The documents of a collection, tokenised when they are asked for.
-    pub fn new(collection: Collection, tokenizer: Tokenizer) -> Self {
-        Self { collection, tokenizer, kept: Mutex::new(Kept::new(KEPT_TOKENS)) }
+    /// The documents of a collection, rendered and tokenised when they are asked for.
+    pub fn new(collection: Collection, renderer: Renderer, tokenizer: Tokenizer) -> Self {
+        Self { collection, renderer, tokenizer, kept: Mutex::new(Kept::new(KEPT_TOKENS)) }
     }
 
     /// The collection.
@@ -60,13 +61,18 @@ impl TokenizedCollection {
         &self.tokenizer
     }
 
+    fn rendered(&self, index: usize) -> Result<Rendered, CalibrationError> {
+        self.renderer.render(&self.collection.record(index)?, || self.collection.place(index))
+    }
+
     fn read(&self, index: usize) -> Result<Arc<[u32]>, CalibrationError> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tokens) = kept().documents.get(&index) {
             return Ok(Arc::clone(tokens));
         }
-        let text = self.collection.text(index)?;
-        let tokens = self.tokenizer.encode(&text, true, || self.collection.place(index))?;
+        let rendered = self.rendered(index)?;
+        let place = || self.collection.place(index);
+        let tokens = self.tokenizer.encode(&rendered.document(), rendered.special, place)?;
         let tokens: Arc<[u32]> = tokens.into();
         kept().insert(index, Arc::clone(&tokens));
         Ok(tokens)
@@ -79,8 +85,9 @@ impl DocumentService for TokenizedCollection {
     }
 
     fn document(&self, index: usize) -> Result<Document> {
-        let text = self.collection.text(index)?;
-        Ok(Document { text, source: self.collection.path().display().to_string() })
+        let text = self.rendered(index)?.document();
+        let source = &self.collection.sources()[self.collection.source_of(index)];
+        Ok(Document { text, source: source.path.display().to_string() })
     }
 
     fn tokens(&self, index: usize) -> Result<Vec<u32>> {

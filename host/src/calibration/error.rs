@@ -61,6 +61,163 @@ pub enum CalibrationError {
         /// What it is.
         found: String,
     },
+    /// A row in which there is nothing.
+    #[error("{}, line {line}: expected {expected}, but found {found}", path.display())]
+    Blank {
+        /// The file.
+        path: PathBuf,
+        /// The line the row begins on, from 1.
+        line: u64,
+        /// What a row should be.
+        expected: String,
+        /// What is empty.
+        found: String,
+    },
+    /// More rows that cannot be used than are passed over.
+    #[error(
+        "{}: {bad} of {rows} rows cannot be used, where one in a hundred may be left out; the first: {source}",
+        path.display()
+    )]
+    BadRows {
+        /// The file.
+        path: PathBuf,
+        /// How many cannot be used.
+        bad: u64,
+        /// How many there are, as far as was read.
+        rows: u64,
+        /// What is wrong with the first.
+        #[source]
+        source: Box<CalibrationError>,
+    },
+    /// A document that is too long to be held.
+    #[error(
+        "{}{} is one document of {}; 1 GiB is the most: part it into rows of JSON, or into several files",
+        path.display(),
+        line.map_or_else(String::new, |line| format!(", line {line},")),
+        bytes.map_or_else(|| "more".to_owned(), |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)))
+    )]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// The line it begins on, from 1, in a file of rows.
+        line: Option<u64>,
+        /// Its length, where it is known.
+        bytes: Option<u64>,
+    },
+    /// No data at all.
+    #[error("there is no file of data")]
+    NoSources,
+    /// A folder without data.
+    #[error("{} holds no file that ends in .{ends}", path.display())]
+    NoFiles {
+        /// The folder.
+        path: PathBuf,
+        /// What names of data end in.
+        ends: String,
+    },
+    /// A folder of files that do not belong together.
+    #[error(
+        "{}: {} and {} hold rows of different shapes; give them as two sources",
+        path.display(), first.display(), other.display()
+    )]
+    Mixed {
+        /// The folder.
+        path: PathBuf,
+        /// Its first file.
+        first: PathBuf,
+        /// A file of another shape.
+        other: PathBuf,
+    },
+    /// A source of which nothing is left.
+    #[error("{}: all of it shares text with what is excluded", path.display())]
+    AllExcluded {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A weight that is no share.
+    #[error("{} has the weight {weight}; a weight is a number from 0", path.display())]
+    Weight {
+        /// The source.
+        path: PathBuf,
+        /// Its weight.
+        weight: f64,
+    },
+    /// Weights of nothing.
+    #[error("the weights of all sources are 0: nothing would be drawn")]
+    Weights,
+    /// Fields that are named wrongly.
+    #[error("the fields `{text}` are not understood: {problem}")]
+    Fields {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A prompt without a name.
+    #[error("the prompt is empty; write raw, alpaca, chat or the path of a template file")]
+    Prompt,
+    /// Text where tokens are needed.
+    #[error("{place} is text, where `input_ids` are needed")]
+    NoWindow {
+        /// The record.
+        place: String,
+    },
+    /// A record that is not there.
+    #[error("there is no record {index}, only {records}")]
+    NoRecord {
+        /// What was asked for.
+        index: usize,
+        /// How many there are.
+        records: usize,
+    },
+    /// Tokens where text is needed.
+    #[error("{place} is {found}, where text is needed")]
+    NoText {
+        /// The record.
+        place: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Something else where an instruction is needed.
+    #[error("{place} is {found}, which Alpaca's templates have no place for; choose another --prompt")]
+    NoInstruction {
+        /// The record.
+        place: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A template file that does not read.
+    #[error("the template {} cannot be read; a prompt is raw, alpaca, chat or a template file", path.display())]
+    TemplateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Text that is no template.
+    #[error("{} is no template", path.display())]
+    Template {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: minijinja::Error,
+    },
+    /// A record that a template refuses or fails on.
+    #[error("{place} cannot be put into the template of {}", path.display())]
+    Render {
+        /// The record.
+        place: String,
+        /// The file the template is from.
+        path: PathBuf,
+        /// Why.
+        source: minijinja::Error,
+    },
+    /// A model that does not say how to converse with it.
+    #[error("{} has no chat template, which conversations need; choose another --prompt", path.display())]
+    NoChatTemplate {
+        /// The model folder.
+        path: PathBuf,
+    },
     /// A file that is not what it was when its rows were found.
     #[error("{} changed while it was being read", path.display())]
     Changed {

@@ -1,18 +1,32 @@
-//! Calibration and evaluation data: files → documents → tokens → windows.
+//! Calibration and evaluation data: files → records → text → tokens → windows.
 
 mod collection;
 mod documents;
 mod error;
+mod exclude;
+mod feed;
+mod fields;
+mod file;
+mod folder;
+mod json;
 mod prompt;
+mod record;
 mod row;
 mod scan;
+mod source;
+mod template;
 mod tokenizer;
+mod values;
 mod windows;
 
-pub use collection::Collection;
+pub use collection::{Collection, Skipped, SourceInfo};
 pub use documents::TokenizedCollection;
 pub use error::CalibrationError;
-pub use prompt::alpaca_prompt;
+pub use fields::Fields;
+pub use prompt::{Prompt, Rendered, Renderer, alpaca_prompt};
+pub use record::{Message, Record};
 pub use row::Shape;
+pub use source::{Reading, Source};
+pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;
 pub use windows::{check_selection, evaluation_windows, ready_windows, windows_sha256};

@@ -1,30 +1,33 @@
 //! The shapes a row of JSON can have, and reading a row in its shape.
 
-use super::prompt::alpaca_document;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
-use std::borrow::Cow;
+use super::{
+    Fields, Record,
+    fields::Field,
+    json::{Json, Key},
+    values::{Wrong, instances, messages, optional_string, string, strings, tokens, visible},
+};
+use serde::{
+    Serialize,
+    de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use std::fmt;
 
 /// The shape of a collection's rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// The whole file is one document.
     Plain,
-    /// `text`.
+    /// Rows of running text.
     Text,
-    /// `instruction`, `input` and `output`, as Alpaca has them.
+    /// Beginnings of texts, and how they go on.
+    Completion,
+    /// Tasks with their answers.
     Instruction,
-    /// `input_ids`, and perhaps `attention_mask`: windows as they are.
+    /// Conversations.
+    Chat,
+    /// Windows of tokens as they are.
     Windows,
-}
-
-/// What a row holds.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Row {
-    /// A document's text.
-    Text(String),
-    /// A window's tokens, masked ones dropped.
-    Window(Vec<u32>),
 }
 
 /// Why a row cannot be used.
@@ -34,239 +37,293 @@ pub(super) enum RowError {
     Json { line: u64, problem: String },
     /// JSON of another shape.
     Shape { expected: String, found: String },
+    /// JSON of this shape in which there is nothing.
+    Blank { expected: String, found: String },
 }
 
-#[derive(Deserialize)]
-struct TextRow<'a> {
-    #[serde(borrow)]
-    text: Cow<'a, str>,
+/// The fields of a shape: all that are needed tell it from others.
+#[derive(Debug)]
+struct Form {
+    shape: Shape,
+    needed: &'static [Field],
+    optional: &'static [Field],
 }
 
-#[derive(Deserialize)]
-struct InstructionRow<'a> {
-    #[serde(borrow)]
-    instruction: Cow<'a, str>,
-    #[serde(borrow, default)]
-    input: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    output: Cow<'a, str>,
+/// The shapes that are known; the first that fits is taken, so that what says more stands before what says
+/// less. `windows.jsonl` has a `text` beside its tokens, and Alpaca's published rows one beside the answer.
+static FORMS: [Form; 6] = [
+    Form { shape: Shape::Windows, needed: &[Field::InputIds], optional: &[Field::AttentionMask] },
+    Form { shape: Shape::Chat, needed: &[Field::Messages], optional: &[] },
+    Form { shape: Shape::Instruction, needed: &[Field::Instruction, Field::Instances], optional: &[] },
+    Form {
+        shape: Shape::Instruction,
+        needed: &[Field::Instruction, Field::Output],
+        optional: &[Field::Input],
+    },
+    Form { shape: Shape::Completion, needed: &[Field::Prefix, Field::Completion], optional: &[] },
+    Form { shape: Shape::Text, needed: &[Field::Text], optional: &[] },
+];
+
+/// The most fields that a shape has.
+const FIELDS: usize = 3;
+
+impl Form {
+    fn fields(&self) -> impl Iterator<Item = Field> {
+        self.needed.iter().chain(self.optional).copied()
+    }
 }
 
-#[derive(Deserialize)]
-struct WindowRow {
-    input_ids: Vec<u32>,
-    #[serde(default)]
-    attention_mask: Option<Vec<u8>>,
+/// The shape of a file's rows with the keys its fields stand under.
+#[derive(Debug)]
+pub(super) struct Layout {
+    form: &'static Form,
+    /// The keys of each field, the preferred one first.
+    keys: Vec<Vec<String>>,
 }
 
-/// The first value of these bytes, whatever follows.
-fn first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
-    T::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
-}
-
-impl Shape {
-    /// The shape of the row that these bytes begin with.
-    pub(super) fn of(bytes: &[u8]) -> Result<Self, RowError> {
-        let keys = object(bytes)?;
-        if keys.contains_key("input_ids") {
-            Ok(Self::Windows)
-        } else if keys.contains_key("text") {
-            Ok(Self::Text)
-        } else if keys.contains_key("instruction") {
-            Ok(Self::Instruction)
-        } else {
-            let expected =
-                "an object with `text`, with `instruction` and `output`, or with `input_ids`".to_owned();
-            Err(RowError::Shape { expected, found: names(&keys) })
-        }
-    }
-
-    /// What a row of this shape should be, for messages.
-    fn expected(self) -> &'static str {
-        match self {
-            Self::Plain | Self::Text => "an object with a `text` that is a string",
-            Self::Instruction => "an object with `instruction`, `output` and perhaps `input`, all strings",
-            Self::Windows => {
-                "an object with `input_ids`, a list of token numbers, and perhaps an `attention_mask` of 0 and 1"
-            }
-        }
-    }
-
-    /// Reads the row that these bytes begin with.
-    pub(super) fn read(self, bytes: &[u8]) -> Result<Row, RowError> {
-        if !bytes.starts_with(b"{") {
-            // serde would read a list as the values of the keys in order.
-            object(bytes)?;
-        }
-        let blank = |what: &str| Err(self.refused(format!("{what} that is empty")));
-        match self {
-            Self::Plain | Self::Text => match first::<TextRow>(bytes) {
-                Ok(row) if row.text.trim().is_empty() => blank("`text`"),
-                Ok(row) => Ok(Row::Text(row.text.into_owned())),
-                Err(error) => Err(self.explain(bytes, &error)),
-            },
-            Self::Instruction => match first::<InstructionRow>(bytes) {
-                Ok(row) if row.instruction.trim().is_empty() => blank("`instruction`"),
-                Ok(row) => Ok(Row::Text(alpaca_document(&row.instruction, row.input.as_ref(), &row.output))),
-                Err(error) => Err(self.explain(bytes, &error)),
-            },
-            Self::Windows => match first::<WindowRow>(bytes) {
-                Ok(row) => self.window(row),
-                Err(error) => Err(self.explain(bytes, &error)),
-            },
-        }
-    }
-
-    fn window(self, row: WindowRow) -> Result<Row, RowError> {
-        let WindowRow { mut input_ids, attention_mask } = row;
-        if let Some(mask) = attention_mask {
-            if mask.len() != input_ids.len() {
-                let found = format!("{} tokens and a mask of {}", input_ids.len(), mask.len());
-                return Err(self.refused(found));
-            }
-            if let Some(other) = mask.iter().find(|&&bit| bit > 1) {
-                return Err(self.refused(format!("{other} in the `attention_mask`")));
-            }
-            let mut kept = mask.iter().map(|&bit| bit == 1);
-            input_ids.retain(|_| kept.next().unwrap_or(false));
-        }
-        if input_ids.is_empty() {
-            return Err(self.refused("a window without tokens".to_owned()));
-        }
-        Ok(Row::Window(input_ids))
-    }
-
-    fn refused(self, found: String) -> RowError {
-        RowError::Shape { expected: self.expected().to_owned(), found }
-    }
-
-    /// Why a row did not read in this shape.
-    fn explain(self, bytes: &[u8], error: &serde_json::Error) -> RowError {
-        let keys = match object(bytes) {
-            Ok(keys) => keys,
-            Err(error) => return error,
-        };
-        let (needed, optional): (&[&str], &[&str]) = match self {
-            Self::Plain | Self::Text => (&["text"], &[]),
-            Self::Instruction => (&["instruction", "output"], &["input"]),
-            Self::Windows => (&["input_ids"], &["attention_mask"]),
-        };
-        if let Some(missing) = needed.iter().find(|key| !keys.contains_key(**key)) {
-            return self.refused(format!("no `{missing}` ({})", names(&keys)));
-        }
-        let wrong = needed.iter().chain(optional).find_map(|key| {
-            let value = keys.get(*key)?;
-            let fits = match self {
-                Self::Windows => value.is_array(),
-                _ => value.is_string() || (value.is_null() && optional.contains(key)),
+impl Layout {
+    /// The layout of the row that these bytes begin with.
+    pub(super) fn of(row: &str, fields: Option<&Fields>) -> Result<Self, RowError> {
+        let found = keys(row)?;
+        let candidates = || {
+            let named = |form: &&Form| {
+                fields.is_none_or(|fields| fields.fields().all(|field| form.fields().any(|has| has == field)))
             };
-            (!fits).then(|| format!("`{key}` that is {}", kind(value)))
-        });
-        self.refused(wrong.unwrap_or_else(|| without_place(error)))
+            FORMS.iter().filter(named).map(|form| Self::new(form, fields))
+        };
+        let fits = |layout: &Self| {
+            layout.keys[..layout.form.needed.len()]
+                .iter()
+                .all(|keys| keys.iter().any(|key| found.contains(key)))
+        };
+        candidates().find(fits).ok_or_else(|| {
+            let needs: Vec<_> = candidates().map(|layout| layout.needs()).collect();
+            let expected = match needs.as_slice() {
+                [] => "fields of one shape (--fields names those of several)".to_owned(),
+                needs => format!("an object with {}", needs.join("; or with ")),
+            };
+            RowError::Shape { expected, found: names(&found) }
+        })
     }
-}
 
-/// The row as an object.
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, RowError> {
-    match parse::<Value>(bytes)? {
-        Value::Object(map) => Ok(map),
-        other => Err(RowError::Shape { expected: "an object".to_owned(), found: kind(&other).to_owned() }),
+    fn new(form: &'static Form, fields: Option<&Fields>) -> Self {
+        let keys = |field: Field| match fields.and_then(|fields| fields.key(field)) {
+            Some(key) => vec![key.to_owned()],
+            None => field.names().iter().map(|&name| name.to_owned()).collect(),
+        };
+        Self { form, keys: form.fields().map(keys).collect() }
     }
-}
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RowError> {
-    first(bytes).map_err(|error: serde_json::Error| {
-        // A row that ends too early is wrong as a whole.
-        if error.is_eof() {
-            return RowError::Json { line: 0, problem: without_place(&error) };
+    /// The needed keys in words.
+    fn needs(&self) -> String {
+        let needed: Vec<_> = self.keys[..self.form.needed.len()].iter().map(|keys| either(keys)).collect();
+        needed.join(" and ")
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.form.shape
+    }
+
+    /// What a row should be, for messages.
+    fn expected(&self) -> String {
+        let described =
+            |(field, keys): (Field, &Vec<String>)| format!("{}, {}", either(keys), field.expected());
+        let parts: Vec<_> = self.form.fields().zip(&self.keys).map(described).collect();
+        let (needed, optional) = parts.split_at(self.form.needed.len());
+        let mut text = format!("an object with {}", needed.join("; and "));
+        if !optional.is_empty() {
+            text = format!("{text}; and perhaps {}", optional.join("; and "));
         }
-        let problem = format!("{} (column {})", without_place(&error), error.column());
-        RowError::Json { line: (error.line() as u64).saturating_sub(1), problem }
-    })
+        text
+    }
+
+    /// The records of the row that this text begins with: one, or one for each instance.
+    pub(super) fn read(&self, row: &str) -> Result<Vec<Record>, RowError> {
+        let mut deserializer = serde_json::Deserializer::from_str(row);
+        self.records(row, self.slots(&mut deserializer)?)
+    }
+
+    /// The records of a row that stands alone on its line.
+    pub(super) fn read_line(&self, row: &str) -> Result<Vec<Record>, RowError> {
+        let mut deserializer = serde_json::Deserializer::from_str(row);
+        let slots = self.slots(&mut deserializer)?;
+        deserializer.end().map_err(|_| RowError::Json {
+            line: 0,
+            problem: "something follows the row; rows stand one a line, or in a list".to_owned(),
+        })?;
+        self.records(row, slots)
+    }
+
+    fn slots<'de>(
+        &self,
+        deserializer: &mut serde_json::Deserializer<serde_json::de::StrRead<'de>>,
+    ) -> Result<Slots<'de>, RowError> {
+        RowSeed(self)
+            .deserialize(deserializer)
+            .map_err(json_error)?
+            .map_err(|kind| RowError::Shape { expected: "an object".to_owned(), found: kind.to_owned() })
+    }
+
+    fn records(&self, row: &str, slots: Slots) -> Result<Vec<Record>, RowError> {
+        let values: [Option<Json>; FIELDS] = slots.0.map(|slot| slot.map(|(_, value)| value));
+        let missing = values.iter().take(self.form.needed.len()).position(Option::is_none);
+        if let Some(missing) = missing {
+            let found = format!("no {} ({})", either(&self.keys[missing]), names(&keys(row)?));
+            return Err(self.refused(found));
+        }
+        build(self.form, values).map_err(|wrong| match wrong {
+            Wrong::Type(field, found) => self.refused(format!("{} {found}", self.name(field))),
+            Wrong::Blank(field, found) => {
+                RowError::Blank { expected: self.expected(), found: format!("{} {found}", self.name(field)) }
+            }
+        })
+    }
+
+    /// The key of a field, for messages.
+    fn name(&self, field: Field) -> String {
+        let keys = self.form.fields().zip(&self.keys).find(|(has, _)| *has == field).map(|(_, keys)| keys);
+        keys.map_or_else(String::new, |keys| either(keys))
+    }
+
+    fn refused(&self, found: String) -> RowError {
+        RowError::Shape { expected: self.expected(), found }
+    }
 }
 
-/// The message without the place, which counts from the row's beginning.
-fn without_place(error: &serde_json::Error) -> String {
+/// The records of a row, of which the needed values are there, in the order of the form's fields.
+fn build(form: &Form, values: [Option<Json>; FIELDS]) -> Result<Vec<Record>, Wrong> {
+    let [first, second, third] = values;
+    let (first, second) = (first.unwrap_or(Json::Null), second.unwrap_or(Json::Null));
+    let record = match (form.shape, form.needed) {
+        (Shape::Instruction, [_, Field::Instances]) => return instances(first, second),
+        (Shape::Instruction, _) => Record::Instruction {
+            instruction: visible(Field::Instruction, string(Field::Instruction, first)?)?,
+            input: optional_string(Field::Input, third.unwrap_or(Json::Null))?,
+            outputs: strings(Field::Output, second)?,
+        },
+        (Shape::Completion, _) => Record::Completion {
+            prefix: visible(Field::Prefix, string(Field::Prefix, first)?)?,
+            completions: strings(Field::Completion, second)?,
+        },
+        (Shape::Chat, _) => Record::Chat(messages(first)?),
+        (Shape::Windows, _) => Record::Tokens(tokens(first, second)?),
+        (Shape::Plain | Shape::Text, _) => Record::Text(visible(Field::Text, string(Field::Text, first)?)?),
+    };
+    Ok(vec![record])
+}
+
+/// The values of a form's fields, each with the place of its key among those of the field.
+#[derive(Default)]
+struct Slots<'a>([Option<(usize, Json<'a>)>; FIELDS]);
+
+/// Reads the values that a layout asks for and passes over all others.
+struct RowSeed<'a>(&'a Layout);
+
+impl RowSeed<'_> {
+    fn place(&self, key: &str) -> Option<(usize, usize)> {
+        let within = |keys: &Vec<String>| keys.iter().position(|name| name == key);
+        self.0.keys.iter().enumerate().find_map(|(field, keys)| Some((field, within(keys)?)))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
+    type Value = Result<Slots<'de>, &'static str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_> {
+    /// The values, or what stands there instead of an object.
+    type Value = Result<Slots<'de>, &'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut slots = Slots::default();
+        while let Some(Key(key)) = entries.next_key()? {
+            match self.place(&key) {
+                Some((field, rank)) if slots.0[field].as_ref().is_none_or(|(held, _)| rank <= *held) => {
+                    slots.0[field] = Some((rank, entries.next_value()?));
+                }
+                _ => {
+                    entries.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Ok(slots))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Err("a list"))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Err("a string"))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Err("a number"))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Err("a number"))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Err("a number"))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err("true or false"))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Err("null"))
+    }
+}
+
+/// The keys of the object that this text begins with.
+fn keys(row: &str) -> Result<Vec<String>, RowError> {
+    let mut deserializer = serde_json::Deserializer::from_str(row);
+    let value: Json = serde::Deserialize::deserialize(&mut deserializer).map_err(json_error)?;
+    match value {
+        Json::Object(pairs) => Ok(pairs.into_iter().map(|(key, _)| key.into_owned()).collect()),
+        other => Err(RowError::Shape { expected: "an object".to_owned(), found: other.kind() }),
+    }
+}
+
+fn json_error(error: serde_json::Error) -> RowError {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    message.strip_suffix(&place).unwrap_or(&message).to_owned()
+    let problem = message.strip_suffix(&place).unwrap_or(&message);
+    // A row that ends too early is wrong as a whole.
+    if error.is_eof() {
+        return RowError::Json { line: 0, problem: problem.to_owned() };
+    }
+    let problem = format!("{problem} (column {})", error.column());
+    RowError::Json { line: (error.line() as u64).saturating_sub(1), problem }
+}
+
+/// Keys one of which is meant.
+fn either(keys: &[String]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+    keys.join(" or ")
 }
 
 /// The keys of an object, for messages.
-fn names(keys: &Map<String, Value>) -> String {
-    let mut shown: Vec<_> = keys.keys().take(8).map(|key| format!("`{key}`")).collect();
+fn names(keys: &[String]) -> String {
+    let mut shown: Vec<_> = keys.iter().take(8).map(|key| format!("`{key}`")).collect();
     if keys.len() > shown.len() {
         shown.push("…".to_owned());
     }
     if shown.is_empty() { "no keys".to_owned() } else { format!("the keys {}", shown.join(", ")) }
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shapes_are_found_by_looking() {
-        for (row, shape) in [
-            (r#"{"text": "a", "url": "b"}"#, Shape::Text),
-            (r#"{"instruction": "a", "output": "b"}"#, Shape::Instruction),
-            (r#"{"input_ids": [1], "text": "a"}"#, Shape::Windows),
-        ] {
-            assert_eq!(Shape::of(row.as_bytes()), Ok(shape));
-        }
-        let Err(RowError::Shape { found, .. }) = Shape::of(br#"{"question": "a", "answer": "b"}"#) else {
-            panic!("accepted")
-        };
-        assert_eq!(found, "the keys `answer`, `question`");
-    }
-
-    #[test]
-    fn rows_are_read() {
-        let read = |shape: Shape, row: &str| shape.read(row.as_bytes()).unwrap();
-        let text = read(Shape::Text, r#"{"text": "a\n\u00e9", "n": [1, {"x": null}]} , trailing"#);
-        assert_eq!(text, Row::Text("a\né".to_owned()));
-        let without = read(Shape::Instruction, r#"{"instruction": "Do.", "input": null, "output": ""}"#);
-        assert_eq!(without, Row::Text(format!("{}\n", super::super::alpaca_prompt("Do.", ""))));
-        let masked = read(Shape::Windows, r#"{"input_ids": [5, 6, 0, 0], "attention_mask": [1, 1, 0, 0]}"#);
-        assert_eq!(masked, Row::Window(vec![5, 6]));
-    }
-
-    #[test]
-    fn wrong_rows_are_explained() {
-        for (shape, row, words) in [
-            (Shape::Text, r#"{"text": 5}"#, "`text` that is a number"),
-            (Shape::Text, r#"{"texts": ""}"#, "no `text` (the keys `texts`)"),
-            (Shape::Text, r#"{"text": " \n"}"#, "`text` that is empty"),
-            (Shape::Text, "{}", "no `text` (no keys)"),
-            (Shape::Text, "[1]", "a list"),
-            (Shape::Instruction, r#"{"instruction": "a", "output": ["b"]}"#, "`output` that is a list"),
-            (Shape::Instruction, r#"{"instruction": "", "output": "b"}"#, "`instruction` that is empty"),
-            (Shape::Instruction, r#"{"instruction": "a", "input": 1, "output": "b"}"#, "`input` that is"),
-            (Shape::Windows, r#"{"input_ids": []}"#, "a window without tokens"),
-            (Shape::Windows, r#"{"input_ids": [1], "attention_mask": [0]}"#, "a window without tokens"),
-            (Shape::Windows, r#"{"input_ids": [1], "attention_mask": [1, 1]}"#, "1 tokens and a mask of 2"),
-            (Shape::Windows, r#"{"input_ids": [1], "attention_mask": [2]}"#, "2 in the `attention_mask`"),
-            (Shape::Windows, r#"{"input_ids": "1"}"#, "`input_ids` that is a string"),
-            (Shape::Windows, r#"{"input_ids": [-1]}"#, "invalid value: integer `-1`, expected u32"),
-            (Shape::Windows, r#"{"input_ids": [[1]]}"#, "invalid type: sequence, expected u32"),
-        ] {
-            let Err(RowError::Shape { found, .. }) = shape.read(row.as_bytes()) else { panic!("{row}") };
-            assert!(found.contains(words), "{row}: {found}");
-        }
-        let Err(RowError::Json { line, problem }) = Shape::Text.read(b"{\"text\":\n \"a\",}") else {
-            panic!("accepted")
-        };
-        assert_eq!((line, problem.as_str()), (1, "trailing comma (column 6)"));
-    }
-}
+#[path = "row_tests.rs"]
+mod tests;

@@ -1,196 +1,245 @@
 //! One pass over a file: its hash, and where its rows begin. Rows are looked at as they go by, so memory
 //! holds one row and 8 bytes for each.
 
-use super::{CalibrationError, Shape, row::RowError};
-use sha2::{Digest, Sha256};
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::Path,
+use super::{
+    CalibrationError, Reading, Skipped,
+    exclude::Exclusion,
+    feed::{Feed, LONGEST, hex, newlines},
+    row::{Layout, RowError},
 };
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Rows that may be wrong before most of them must be right.
+const PATIENCE: u64 = 100;
+
+/// Of this many rows one may be wrong.
+const ONE_IN: u64 = 100;
 
 /// What one pass over a file found.
 pub(super) struct Scan {
-    /// SHA-256 of the file, in hex.
-    pub(super) sha256: String,
-    /// The rows' shape.
-    pub(super) shape: Shape,
-    /// Where each row begins, and where the last one ends.
-    pub(super) places: Vec<u64>,
+    /// SHA-256 of the file, in hex, if it was to be hashed.
+    pub(super) sha256: Option<String>,
+    /// How the rows are read; nothing for a file that is one document.
+    pub(super) layout: Option<Layout>,
+    /// The records.
+    pub(super) places: Vec<Place>,
+    /// Where the last row ends.
+    pub(super) end: u64,
+    /// The rows that were left out.
+    pub(super) skipped: Skipped,
 }
 
-/// A file's bytes, hashed as they are read.
-struct Hashed {
-    file: File,
-    hash: Sha256,
-}
+/// Where a record is: the row it stands in, and which of the row's records it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u64);
 
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
-}
+impl Place {
+    /// Bits for the number of the record in its row.
+    const PART_BITS: u32 = 16;
 
-/// A file that is read from front to end.
-struct Source<'a> {
-    path: &'a Path,
-    reader: BufReader<Hashed>,
-    /// Bytes read.
-    offset: u64,
-    /// The line of the next byte, from 1.
-    line: u64,
-}
+    /// The records of a row that is not split further than this.
+    const PARTS: usize = 1 << Self::PART_BITS;
 
-impl<'a> Source<'a> {
-    fn open(path: &'a Path) -> Result<Self, CalibrationError> {
-        let file =
-            File::open(path).map_err(|source| CalibrationError::Read { path: path.to_owned(), source })?;
-        let hashed = Hashed { file, hash: Sha256::new() };
-        let mut source = Self { path, reader: BufReader::with_capacity(1 << 20, hashed), offset: 0, line: 1 };
-        let unreadable = |source| CalibrationError::Read { path: path.to_owned(), source };
-        if source.reader.fill_buf().map_err(unreadable)?.starts_with(b"\xEF\xBB\xBF") {
-            source.reader.consume(3);
-            source.offset = 3;
-        }
-        Ok(source)
+    fn new(offset: u64, part: usize) -> Self {
+        Self(offset << Self::PART_BITS | part as u64)
     }
 
-    fn unreadable(&self, source: io::Error) -> CalibrationError {
-        CalibrationError::Read { path: self.path.to_owned(), source }
+    /// Where the row begins in its file.
+    pub(super) fn offset(self) -> u64 {
+        self.0 >> Self::PART_BITS
     }
 
-    fn peek(&mut self) -> Result<Option<u8>, CalibrationError> {
-        let byte = self.reader.fill_buf().map(|buffer| buffer.first().copied());
-        byte.map_err(|source| self.unreadable(source))
-    }
-
-    fn skip(&mut self, byte: u8) {
-        self.reader.consume(1);
-        self.offset += 1;
-        self.line += u64::from(byte == b'\n');
-    }
-
-    /// The next byte that is no white space, left in place.
-    fn next_visible(&mut self) -> Result<Option<u8>, CalibrationError> {
-        while let Some(byte) = self.peek()? {
-            if !byte.is_ascii_whitespace() {
-                return Ok(Some(byte));
-            }
-            self.skip(byte);
-        }
-        Ok(None)
-    }
-
-    /// The rest of the line with its end.
-    fn line(&mut self, row: &mut Vec<u8>) -> Result<(), CalibrationError> {
-        row.clear();
-        let count = self.reader.read_until(b'\n', row).map_err(|source| self.unreadable(source))?;
-        self.offset += count as u64;
-        self.line += u64::from(row.ends_with(b"\n"));
-        Ok(())
-    }
-
-    /// An object, from its brace to the one that closes it. What lies between is only looked at for
-    /// braces and strings.
-    fn object(&mut self, row: &mut Vec<u8>) -> Result<(), CalibrationError> {
-        row.clear();
-        let (mut depth, mut string, mut escaped) = (0u32, false, false);
-        while let Some(byte) = self.peek()? {
-            self.skip(byte);
-            row.push(byte);
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if string => escaped = true,
-                b'"' => string = !string,
-                b'{' | b'[' if !string => depth += 1,
-                b'}' | b']' if !string => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            if depth == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn json(&self, problem: String) -> CalibrationError {
-        CalibrationError::Json { path: self.path.to_owned(), line: self.line, problem }
-    }
-
-    /// The hash of the whole file.
-    fn finish(self) -> String {
-        hex(self.reader.into_inner().hash)
+    /// Which record of the row it is.
+    pub(super) fn part(self) -> usize {
+        (self.0 & (Self::PARTS as u64 - 1)) as usize
     }
 }
 
-/// A hash in hex.
-pub(super) fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+/// A file to be read: `data`, which messages call `path`.
+pub(super) struct Target<'a> {
+    pub(super) path: &'a Path,
+    pub(super) data: &'a Path,
+    /// Whether to hash it.
+    pub(super) hashed: bool,
 }
 
 /// Reads a file of plain text: one document.
-pub(super) fn text(path: &Path) -> Result<Scan, CalibrationError> {
-    let unreadable = |source| CalibrationError::Read { path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    let mut hash = Sha256::new();
-    hash.update(&bytes);
-    let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    let text = utf8(path, body, 1)?;
-    if text.trim().is_empty() {
-        return Err(CalibrationError::Empty { path: path.to_owned() });
+pub(super) fn text(target: &Target, exclusion: Option<&Exclusion>) -> Result<Scan, CalibrationError> {
+    let path = || target.path.to_owned();
+    let unreadable = |source| CalibrationError::Read { path: path(), source };
+    let length = std::fs::metadata(target.data).map_err(unreadable)?.len();
+    if length > LONGEST as u64 {
+        return Err(CalibrationError::Document { path: path(), line: None, bytes: Some(length) });
     }
-    let (begin, end) = ((bytes.len() - body.len()) as u64, bytes.len() as u64);
-    Ok(Scan { sha256: hex(hash), shape: Shape::Plain, places: vec![begin, end] })
+    let bytes = std::fs::read(target.data).map_err(unreadable)?;
+    let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let text = utf8(body).map_err(|(further, source)| CalibrationError::Utf8 {
+        path: path(),
+        line: 1 + further,
+        source,
+    })?;
+    if text.trim().is_empty() {
+        return Err(CalibrationError::Empty { path: path() });
+    }
+    let mut skipped = Skipped::default();
+    let mut places = vec![Place::new((bytes.len() - body.len()) as u64, 0)];
+    if exclusion.is_some_and(|exclusion| exclusion.meets(&[text])) {
+        skipped.excluded = 1;
+        places.clear();
+    }
+    let sha256 = target.hashed.then(|| {
+        let mut hash = Sha256::new();
+        hash.update(&bytes);
+        hex(hash)
+    });
+    Ok(Scan { sha256, layout: None, places, end: bytes.len() as u64, skipped })
 }
 
-fn utf8<'a>(path: &Path, bytes: &'a [u8], line: u64) -> Result<&'a str, CalibrationError> {
-    std::str::from_utf8(bytes).map_err(|source| {
-        let line = line + newlines(&bytes[..source.valid_up_to()]);
-        CalibrationError::Utf8 { path: path.to_owned(), line, source }
-    })
-}
-
-/// How many lines end in these bytes.
-pub(super) fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+/// The text of these bytes; else, how many lines in the problem is, and what.
+fn utf8(bytes: &[u8]) -> Result<&str, (u64, std::str::Utf8Error)> {
+    std::str::from_utf8(bytes).map_err(|source| (newlines(&bytes[..source.valid_up_to()]), source))
 }
 
 /// Reads a file of JSON rows: a list of objects, or one object a line. Every row is checked.
-pub(super) fn rows(path: &Path) -> Result<Scan, CalibrationError> {
-    let mut source = Source::open(path)?;
-    let mut found = Found { path, shape: None, places: Vec::new() };
-    match source.next_visible()? {
-        None => return Err(CalibrationError::Empty { path: path.to_owned() }),
-        Some(b'[') => list(&mut source, &mut found)?,
-        Some(_) => lines(&mut source, &mut found)?,
+pub(super) fn rows(
+    target: &Target,
+    reading: &Reading,
+    exclusion: Option<&Exclusion>,
+) -> Result<Scan, CalibrationError> {
+    let mut feed = Feed::open(target.path, target.data, target.hashed)?;
+    let mut found = Found {
+        path: target.path,
+        reading,
+        exclusion,
+        layout: None,
+        places: Vec::new(),
+        rows: 0,
+        skipped: Skipped::default(),
+        first: None,
+    };
+    match feed.visible()? {
+        None => return Err(CalibrationError::Empty { path: target.path.to_owned() }),
+        Some(b'[') => list(&mut feed, &mut found)?,
+        Some(_) => lines(&mut feed, &mut found)?,
     }
-    let Some(shape) = found.shape else { return Err(CalibrationError::Empty { path: path.to_owned() }) };
-    let mut places = found.places;
-    places.push(source.offset);
-    places.shrink_to_fit();
-    Ok(Scan { sha256: source.finish(), shape, places })
+    let end = feed.offset();
+    found.finish(feed.finish()?, end)
 }
 
 /// The rows found so far.
 struct Found<'a> {
     path: &'a Path,
-    shape: Option<Shape>,
-    places: Vec<u64>,
+    reading: &'a Reading,
+    exclusion: Option<&'a Exclusion>,
+    layout: Option<Layout>,
+    places: Vec<Place>,
+    /// All rows, the ones left out with them.
+    rows: u64,
+    skipped: Skipped,
+    /// What is wrong with the first row that was left out.
+    first: Option<CalibrationError>,
 }
 
 impl Found<'_> {
-    fn add(&mut self, offset: u64, line: u64, bytes: &[u8]) -> Result<(), CalibrationError> {
-        utf8(self.path, bytes, line)?;
-        let shape = match self.shape {
-            Some(shape) => shape,
-            None => Shape::of(bytes).map_err(|error| located(self.path, line, error))?,
+    fn add(
+        &mut self,
+        offset: u64,
+        line: u64,
+        bytes: &[u8],
+        on_its_line: bool,
+    ) -> Result<(), CalibrationError> {
+        self.rows += 1;
+        match self.read(line, bytes, on_its_line) {
+            Ok(parts) => {
+                self.places.extend(parts.into_iter().map(|part| Place::new(offset, part)));
+                Ok(())
+            }
+            Err(error) => self.leave_out(error),
+        }
+    }
+
+    /// The records of a row that are used.
+    fn read(&mut self, line: u64, bytes: &[u8], on_its_line: bool) -> Result<Vec<usize>, CalibrationError> {
+        let path = self.path;
+        let located = |error| located(path, line, error);
+        let row = utf8(bytes).map_err(|(further, source)| CalibrationError::Utf8 {
+            path: path.to_owned(),
+            line: line + further,
+            source,
+        })?;
+        let layout = match self.layout.take() {
+            Some(layout) => layout,
+            None => Layout::of(row, self.reading.fields.as_ref()).map_err(located)?,
         };
-        shape.read(bytes).map_err(|error| located(self.path, line, error))?;
-        self.shape = Some(shape);
-        self.places.push(offset);
+        let read = if on_its_line { layout.read_line(row) } else { layout.read(row) };
+        // A row of no use does not say what shape the others have.
+        if !self.places.is_empty() || read.is_ok() {
+            self.layout = Some(layout);
+        }
+        let records = read.map_err(located)?;
+        if records.len() > Place::PARTS {
+            let found = format!("{} instances in one row", records.len());
+            let expected = format!("at most {}", Place::PARTS);
+            return Err(located(RowError::Shape { expected, found }));
+        }
+        let all = 0..records.len();
+        let Some(exclusion) = self.exclusion else { return Ok(all.collect()) };
+        let kept: Vec<usize> = all.filter(|&part| !exclusion.meets(&records[part].texts())).collect();
+        self.skipped.excluded += (records.len() - kept.len()) as u64;
+        Ok(kept)
+    }
+
+    fn leave_out(&mut self, error: CalibrationError) -> Result<(), CalibrationError> {
+        if self.reading.strict {
+            return Err(error);
+        }
+        match &error {
+            CalibrationError::Blank { .. } => self.skipped.blank += 1,
+            _ => self.skipped.bad += 1,
+        }
+        let first_is_blank = matches!(self.first, Some(CalibrationError::Blank { .. }));
+        if self.first.is_none() || first_is_blank && !matches!(error, CalibrationError::Blank { .. }) {
+            self.first = Some(error);
+        }
+        if self.skipped.bad >= PATIENCE && self.skipped.bad * 2 > self.rows {
+            return Err(self.refused());
+        }
         Ok(())
+    }
+
+    /// The error of a file of which too much is wrong.
+    fn refused(&mut self) -> CalibrationError {
+        let (path, bad) = (self.path.to_owned(), self.skipped.bad.max(self.skipped.blank));
+        match self.first.take() {
+            None => CalibrationError::Empty { path },
+            Some(first) if bad == 1 => first,
+            Some(first) => CalibrationError::BadRows { path, bad, rows: self.rows, source: Box::new(first) },
+        }
+    }
+
+    fn finish(mut self, sha256: Option<String>, end: u64) -> Result<Scan, CalibrationError> {
+        let usable = self.layout.is_some() && (!self.places.is_empty() || self.skipped.excluded > 0);
+        if !usable || self.skipped.bad * ONE_IN > self.rows {
+            return Err(self.refused());
+        }
+        if let Some(first) = &self.first {
+            let (bad, blank) = (self.skipped.bad, self.skipped.blank);
+            tracing::warn!(
+                "{}: {bad} bad and {blank} empty rows are left out; the first: {first}",
+                self.path.display()
+            );
+        }
+        if self.skipped.excluded > 0 {
+            let excluded = self.skipped.excluded;
+            tracing::warn!(
+                "{}: {excluded} rows share text with what is excluded and are left out",
+                self.path.display()
+            );
+        }
+        let Self { layout, mut places, skipped, .. } = self;
+        places.shrink_to_fit();
+        Ok(Scan { sha256, layout, places, end, skipped })
     }
 }
 
@@ -202,58 +251,53 @@ fn located(path: &Path, line: u64, error: RowError) -> CalibrationError {
             CalibrationError::Json { path, line: line + further, problem }
         }
         RowError::Shape { expected, found } => CalibrationError::Row { path, line, expected, found },
+        RowError::Blank { expected, found } => CalibrationError::Blank { path, line, expected, found },
     }
 }
 
-fn lines(source: &mut Source, found: &mut Found) -> Result<(), CalibrationError> {
-    let mut row = Vec::new();
-    while source.next_visible()?.is_some() {
-        let (offset, line) = (source.offset, source.line);
-        source.line(&mut row)?;
-        found.add(offset, line, &row)?;
-        // One object a line, and nothing after it.
-        let mut values = serde_json::Deserializer::from_slice(&row).into_iter::<serde::de::IgnoredAny>();
-        values.next();
-        if !row[values.byte_offset()..].iter().all(u8::is_ascii_whitespace) {
-            let problem = "something follows the row; rows stand one a line, or in a list".to_owned();
-            return Err(CalibrationError::Json { path: source.path.to_owned(), line, problem });
-        }
+fn lines(feed: &mut Feed, found: &mut Found) -> Result<(), CalibrationError> {
+    while feed.visible()?.is_some() {
+        let (offset, line) = (feed.offset(), feed.line());
+        found.add(offset, line, feed.rest_of_line()?, true)?;
     }
     Ok(())
 }
 
-fn list(source: &mut Source, found: &mut Found) -> Result<(), CalibrationError> {
-    source.skip(b'[');
-    let mut row = Vec::new();
+fn list(feed: &mut Feed, found: &mut Found) -> Result<(), CalibrationError> {
+    feed.next();
     let mut first = true;
     loop {
-        match source.next_visible()? {
+        match feed.visible()? {
             Some(b']') if first => break,
             Some(b'{') => {
-                let (offset, line) = (source.offset, source.line);
-                source.object(&mut row)?;
-                found.add(offset, line, &row)?;
+                let (offset, line) = (feed.offset(), feed.line());
+                found.add(offset, line, feed.object()?, false)?;
             }
             Some(byte) => {
                 let problem = format!("a row should begin with `{{`, not `{}`", byte.escape_ascii());
-                return Err(source.json(problem));
+                return Err(broken(found.path, feed, problem));
             }
-            None => return Err(source.json("the list does not end".to_owned())),
+            None => return Err(broken(found.path, feed, "the list does not end")),
         }
         first = false;
-        match source.next_visible()? {
-            Some(b',') => source.skip(b','),
+        match feed.visible()? {
+            Some(b',') => feed.next(),
             Some(b']') => break,
             Some(byte) => {
                 let problem = format!("`,` or `]` should follow a row, not `{}`", byte.escape_ascii());
-                return Err(source.json(problem));
+                return Err(broken(found.path, feed, problem));
             }
-            None => return Err(source.json("the list does not end".to_owned())),
+            None => return Err(broken(found.path, feed, "the list does not end")),
         }
     }
-    source.skip(b']');
-    match source.next_visible()? {
+    feed.next();
+    match feed.visible()? {
         None => Ok(()),
-        Some(_) => Err(source.json("something follows the list".to_owned())),
+        Some(_) => Err(broken(found.path, feed, "something follows the list")),
     }
+}
+
+/// A list that cannot be followed further.
+fn broken(path: &Path, feed: &Feed, problem: impl Into<String>) -> CalibrationError {
+    CalibrationError::Json { path: path.to_owned(), line: feed.line(), problem: problem.into() }
 }

@@ -1,9 +1,12 @@
 //! Windows: the tokens of one forward pass.
 
-use super::{CalibrationError, Collection, Shape, Tokenizer, scan::hex, tokenizer::check_tokens};
+use super::{
+    CalibrationError, Collection, Reading, Record, Renderer, Shape, Source, Tokenizer, feed::hex,
+    tokenizer::check_tokens,
+};
 use espalier_sdk::{Piece, SelectionRequest, Window};
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The windows of a collection that [has them](Collection::has_windows), as they are: all, or the first
 /// `samples`.
@@ -20,11 +23,13 @@ pub fn ready_windows(
     let rows = collection.len();
     let samples = samples.unwrap_or(rows);
     if samples > rows {
-        return Err(CalibrationError::TooFew { path: collection.path().to_owned(), rows, samples });
+        return Err(CalibrationError::TooFew { path: path(collection), rows, samples });
     }
     (0..samples)
         .map(|index| {
-            let input_ids = collection.window(index)?;
+            let Record::Tokens(input_ids) = collection.record(index)? else {
+                return Err(CalibrationError::NoWindow { place: collection.place(index) });
+            };
             let length = input_ids.len();
             if length > limit {
                 return Err(CalibrationError::TooLong { place: collection.place(index), length, limit });
@@ -33,6 +38,11 @@ pub fn ready_windows(
             Ok(Window { input_ids, pieces: vec![Piece { document: index, offset: 0, length }] })
         })
         .collect()
+}
+
+/// The first of a collection's files.
+fn path(collection: &Collection) -> PathBuf {
+    collection.sources().first().map(|source| source.path.clone()).unwrap_or_default()
 }
 
 /// Checks that a selector gave back what it was asked for.
@@ -89,18 +99,20 @@ pub fn windows_sha256(windows: &[Window]) -> String {
 /// The file is not usable, or has too few tokens to predict one.
 pub fn evaluation_windows(
     path: &Path,
+    renderer: &Renderer,
     tokenizer: impl FnOnce() -> Result<Tokenizer, CalibrationError>,
     seqlen: usize,
     vocab_size: usize,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
-    let collection = Collection::open(path)?;
-    let windows: Vec<Vec<u32>> = match collection.shape() {
-        Shape::Windows => ready_windows(&collection, None, seqlen, vocab_size)?
+    let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
+    let shape = collection.sources().first().map(|source| source.shape);
+    let windows: Vec<Vec<u32>> = match shape {
+        Some(Shape::Windows) => ready_windows(&collection, None, seqlen, vocab_size)?
             .into_iter()
             .map(|window| window.input_ids)
             .collect(),
-        Shape::Instruction => examples(&collection, &tokenizer()?, seqlen)?,
-        Shape::Plain | Shape::Text => running_text(&collection, &tokenizer()?, seqlen)?,
+        Some(Shape::Plain | Shape::Text) => running_text(&collection, renderer, &tokenizer()?, seqlen)?,
+        _ => examples(&collection, renderer, &tokenizer()?, seqlen)?,
     };
     // A single token predicts nothing and has nothing to predict.
     let tokens = windows.iter().map(Vec::len).sum();
@@ -113,12 +125,15 @@ pub fn evaluation_windows(
 
 fn examples(
     collection: &Collection,
+    renderer: &Renderer,
     tokenizer: &Tokenizer,
     seqlen: usize,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
     (0..collection.len())
         .map(|index| {
-            let mut tokens = tokenizer.encode(&collection.text(index)?, true, || collection.place(index))?;
+            let place = || collection.place(index);
+            let rendered = renderer.render(&collection.record(index)?, place)?;
+            let mut tokens = tokenizer.encode(&rendered.document(), rendered.special, place)?;
             tokens.truncate(seqlen);
             Ok(tokens)
         })
@@ -127,12 +142,16 @@ fn examples(
 
 fn running_text(
     collection: &Collection,
+    renderer: &Renderer,
     tokenizer: &Tokenizer,
     seqlen: usize,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
-    let texts = (0..collection.len()).map(|index| collection.text(index)).collect::<Result<Vec<_>, _>>()?;
-    let place = || collection.path().display().to_string();
-    let tokens = tokenizer.encode(&texts.join("\n\n"), true, place)?;
+    let text = |index| {
+        let rendered = renderer.render(&collection.record(index)?, || collection.place(index))?;
+        Ok(rendered.document())
+    };
+    let texts = (0..collection.len()).map(text).collect::<Result<Vec<_>, CalibrationError>>()?;
+    let tokens = tokenizer.encode(&texts.join("\n\n"), true, || path(collection).display().to_string())?;
     if tokens.len() < seqlen {
         return Ok(vec![tokens]);
     }

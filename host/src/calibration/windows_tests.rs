@@ -11,7 +11,7 @@ fn file(name: &str, content: &str) -> (std::path::PathBuf, tempfile::TempDir) {
 #[test]
 fn ready_windows_are_checked() {
     let (path, _dir) = file("a.jsonl", "{\"input_ids\": [1, 2]}\n{\"input_ids\": [3, 4, 5]}\n");
-    let collection = Collection::open(&path).unwrap();
+    let collection = Collection::open(&[Source::new(path)], &Reading::default()).unwrap();
     let windows = ready_windows(&collection, None, 3, 6).unwrap();
     assert_eq!(windows[1].input_ids, [3, 4, 5]);
     assert_eq!(windows[1].pieces, [Piece { document: 1, offset: 0, length: 3 }]);
@@ -57,7 +57,8 @@ fn evaluation_text_is_cut_into_windows() {
     let folder = tokenizer::tests::folder(None);
     let windows = |name: &str, content: &str, seqlen: usize| {
         let (path, _dir) = file(name, content);
-        evaluation_windows(&path, || Tokenizer::open(folder.path(), 6), seqlen, 6)
+        let renderer = Renderer::new(None, folder.path()).unwrap();
+        evaluation_windows(&path, &renderer, || Tokenizer::open(folder.path(), 6), seqlen, 6)
     };
     // One token begins the text, not every window; the tail is dropped.
     assert_eq!(windows("a.txt", "a b c a b c a", 3).unwrap(), [vec![1, 3, 4], vec![5, 3, 4]]);

@@ -3,7 +3,8 @@
 use super::{CliError, args};
 use crate::{
     calibration::{
-        Collection, TokenizedCollection, Tokenizer, check_selection, ready_windows, windows_sha256,
+        Collection, Reading, Renderer, Source, TokenizedCollection, Tokenizer, check_selection,
+        ready_windows, windows_sha256,
     },
     model::LlamaConfig,
     plugins::{Library, find, load},
@@ -80,10 +81,10 @@ pub(super) fn windows(
     config: &LlamaConfig,
     selector: impl FnOnce() -> Result<FoundSelector, CliError>,
 ) -> Result<(Vec<Window>, CalibrationRecord), CliError> {
-    let collection = Collection::open(path)?;
+    let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
     let seqlen = seqlen(command.seqlen, config)?;
     let samples = command.samples.map(|samples| samples as usize);
-    let sha256 = collection.sha256().to_owned();
+    let sha256 = collection.sources()[0].sha256.clone();
     let (windows, selector) = if collection.has_windows() {
         let limit = if command.seqlen.is_some() { seqlen } else { config.max_position_embeddings };
         (ready_windows(&collection, samples, limit, config.vocab_size)?, None)
@@ -93,7 +94,7 @@ pub(super) fn windows(
         let eos = config.eos_token_ids.first().copied();
         let request =
             SelectionRequest { samples: samples.unwrap_or(SAMPLES), seqlen, seed: command.seed, eos };
-        let documents = TokenizedCollection::new(collection, tokenizer);
+        let documents = TokenizedCollection::new(collection, Renderer::new(None, folder)?, tokenizer);
         let windows = selector
             .select(&documents, &request)
             .map_err(|source| CliError::Selector { selector: record.name.clone(), source })?;

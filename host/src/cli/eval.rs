@@ -2,7 +2,7 @@
 
 use super::{CliError, args, calibrate, print, print_json, progress};
 use crate::{
-    calibration::{Tokenizer, evaluation_windows},
+    calibration::{Renderer, Tokenizer, evaluation_windows},
     device::choose,
     evaluate::perplexity,
     model::{Llama, resolve},
@@ -16,7 +16,9 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
     let model = Llama::open(&folder, device)?;
     let seqlen = calibrate::seqlen(command.seqlen, &model.config)?;
     let tokenizer = || Tokenizer::open(&folder, model.config.vocab_size);
-    let windows = evaluation_windows(&command.perplexity, tokenizer, seqlen, model.config.vocab_size)?;
+    let renderer = Renderer::new(None, &folder)?;
+    let windows =
+        evaluation_windows(&command.perplexity, &renderer, tokenizer, seqlen, model.config.vocab_size)?;
     let windows: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
 
     let tokens: usize = windows.iter().map(|window| window.len()).sum();

@@ -130,6 +130,20 @@ impl Object {
         })
     }
 
+    /// The `chat_template` of a tokenizer's configuration: a template, or the one named `default` of a list.
+    pub(crate) fn chat_template(&self) -> Result<Option<String>, ConfigError> {
+        let expected = "a template, or a list of templates of which one is named `default`";
+        self.read_as("chat_template", expected, |value| match value {
+            Value::Array(named) => named
+                .iter()
+                .find(|template| template.get("name").and_then(Value::as_str) == Some("default"))?
+                .get("template")?
+                .as_str()
+                .map(str::to_owned),
+            other => other.as_str().map(str::to_owned),
+        })
+    }
+
     /// An object under a key.
     pub(crate) fn object(&self, key: &str) -> Result<Option<Self>, ConfigError> {
         let map = self.read_as(key, "an object", |value| value.as_object().cloned())?;

@@ -1,0 +1,80 @@
+//! A source as it is named: a file, or a folder of files.
+
+use super::{CalibrationError, Reading, Shape, exclude::Exclusion, feed::hex, file::DataFile};
+use sha2::{Digest, Sha256};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// What the name of a file of data ends in, where a folder holds other things too.
+const ENDS: [&str; 6] = ["json", "jsonl", "ndjson", "txt", "text", "raw"];
+
+/// The files of a source.
+pub(super) struct Opened {
+    pub(super) files: Vec<DataFile>,
+    pub(super) sha256: String,
+    pub(super) shape: Shape,
+}
+
+/// Opens a file, or all files of data in a folder and in its folders, in the order of their names.
+pub(super) fn open(
+    path: &Path,
+    reading: &Reading,
+    exclusion: Option<&Exclusion>,
+) -> Result<Opened, CalibrationError> {
+    if !path.is_dir() {
+        let file = DataFile::open(path, reading, exclusion)?;
+        let (sha256, shape) = (file.sha256().to_owned(), file.shape());
+        return Ok(Opened { files: vec![file], sha256, shape });
+    }
+    let mut paths = Vec::new();
+    walk(path, &mut paths)?;
+    paths.sort();
+    let mut files: Vec<DataFile> = Vec::new();
+    let mut hash = Sha256::new();
+    for found in &paths {
+        let file = DataFile::open(found, reading, exclusion)?;
+        if let Some(first) = files.first().filter(|first| running(first.shape()) != running(file.shape())) {
+            return Err(CalibrationError::Mixed {
+                path: path.to_owned(),
+                first: first.path().to_owned(),
+                other: found.clone(),
+            });
+        }
+        let name = found.strip_prefix(path).unwrap_or(found).display();
+        hash.update(format!("{}  {name}\n", file.sha256()));
+        files.push(file);
+    }
+    let Some(shape) = files.first().map(DataFile::shape) else {
+        return Err(CalibrationError::NoFiles { path: path.to_owned(), ends: ENDS.join(", .") });
+    };
+    Ok(Opened { files, sha256: hex(hash), shape })
+}
+
+/// The shape, where a text file counts as a row of text.
+fn running(shape: Shape) -> Shape {
+    if shape == Shape::Plain { Shape::Text } else { shape }
+}
+
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), CalibrationError> {
+    let unreadable = |source: io::Error| CalibrationError::Read { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, paths)?;
+        } else if is_data(&path) {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_data(path: &Path) -> bool {
+    let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
+    ENDS.contains(&end.as_str())
+}

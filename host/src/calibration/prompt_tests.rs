@@ -1,0 +1,143 @@
+use super::*;
+use std::fs;
+
+fn instruction(input: &str) -> Record {
+    Record::Instruction {
+        instruction: "Add.".to_owned(),
+        input: input.to_owned(),
+        outputs: vec!["3".to_owned(), "three".to_owned()],
+    }
+}
+
+fn chat(messages: &[(&str, &str)]) -> Record {
+    Record::Chat(messages.iter().map(|&(role, content)| Message::new(role, content)).collect())
+}
+
+/// A folder with a chat template.
+fn model(template: serde_json::Value) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        serde_json::json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": template});
+    fs::write(dir.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    dir
+}
+
+const TEMPLATE: &str = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content.strip() }}{{ eos_token }}\n\
+    {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+
+fn render(prompt: Option<Prompt>, folder: &Path, record: &Record) -> Result<Rendered, CalibrationError> {
+    Renderer::new(prompt, folder)?.render(record, || "a.json, line 1".to_owned())
+}
+
+/// The shape of the `text` column of tatsu-lab/alpaca, and the templates of Alpaca's `train.py`.
+#[test]
+fn alpacas_templates_are_the_published_ones() {
+    let none = Path::new("nowhere");
+    for (input, prompt) in [
+        (
+            "",
+            "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\nAdd.\n\n### Response:",
+        ),
+        (
+            "1 2",
+            "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:",
+        ),
+    ] {
+        assert_eq!(alpaca_prompt("Add.", input), prompt);
+        let rendered = render(None, none, &instruction(input)).unwrap();
+        assert_eq!(rendered, Rendered::new(format!("{prompt}\n"), "3"));
+        assert_eq!(rendered.document(), format!("{prompt}\n3"));
+    }
+    let exchange = chat(&[("user", "Add."), ("assistant", "3")]);
+    let rendered = render(Some(Prompt::Alpaca), none, &exchange).unwrap();
+    assert_eq!(rendered, render(None, none, &instruction("")).unwrap());
+    let longer = chat(&[("system", "Be good."), ("user", "Add."), ("assistant", "3")]);
+    let message = render(Some(Prompt::Alpaca), none, &longer).unwrap_err().to_string();
+    assert!(message.contains("a.json, line 1 is a conversation"), "{message}");
+}
+
+#[test]
+fn raw_parts_stand_one_a_line() {
+    let raw = |record: &Record| {
+        let rendered = render(Some(Prompt::Raw), Path::new("nowhere"), record).unwrap();
+        assert!(rendered.special);
+        (rendered.prompt, rendered.answer)
+    };
+    let pair = |prompt: &str, answer: &str| (prompt.to_owned(), answer.to_owned());
+    assert_eq!(raw(&instruction("")), pair("Add.\n", "3"));
+    assert_eq!(raw(&instruction("1 2")), pair("Add.\n1 2\n", "3"));
+    assert_eq!(raw(&chat(&[("user", "a"), ("assistant", "b"), ("user", "c")])), pair("a\nb\nc\n", ""));
+    assert_eq!(raw(&chat(&[("user", "a"), ("assistant", "b")])), pair("a\n", "b"));
+    let completion = Record::Completion { prefix: "On".to_owned(), completions: vec!["ce".to_owned()] };
+    assert_eq!(raw(&completion), pair("On", "ce"));
+    assert_eq!(raw(&Record::Text("a".to_owned())), pair("a", ""));
+}
+
+#[test]
+fn chat_templates_part_before_the_answer() {
+    let dir = model(TEMPLATE.into());
+    let said = chat(&[("user", "Hi "), ("assistant", "Yo")]);
+    let expected = Rendered {
+        prompt: "<s>user: Hi</s>\nassistant: ".to_owned(),
+        answer: "Yo</s>\n".to_owned(),
+        special: false,
+    };
+    assert_eq!(render(None, dir.path(), &said).unwrap(), expected);
+    let unanswered = render(None, dir.path(), &chat(&[("user", "Hi")])).unwrap();
+    assert_eq!((unanswered.prompt.as_str(), unanswered.answer.as_str()), ("<s>user: Hi</s>\n", ""));
+    let given = render(Some(Prompt::Chat), dir.path(), &instruction("1 2")).unwrap();
+    assert_eq!(given.document(), "<s>user: Add.\n\n1 2</s>\nassistant: 3</s>\n");
+    // Running text is in nobody's mouth.
+    let text = render(Some(Prompt::Chat), dir.path(), &Record::Text("a".to_owned())).unwrap();
+    assert_eq!(text, Rendered::new("a", ""));
+
+    let named = serde_json::json!([
+        {"name": "tool_use", "template": "no"}, {"name": "default", "template": TEMPLATE}
+    ]);
+    assert_eq!(render(None, model(named).path(), &said).unwrap(), expected);
+    // A file of its own overrules the configuration.
+    fs::write(dir.path().join("chat_template.jinja"), "{{ messages[0].content }}{{ eos_token }}").unwrap();
+    assert_eq!(render(None, dir.path(), &said).unwrap().document(), "Hi </s>");
+}
+
+#[test]
+fn template_files_see_the_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.jinja");
+    let file = |template: &str, record: &Record| {
+        fs::write(&path, template).unwrap();
+        render(Some(Prompt::File(path.clone())), dir.path(), record)
+    };
+    let template = "Q: {{ instruction }}{{ ' (' ~ input ~ ')' if input }}\nA: {{ output }}.\n\n";
+    let rendered = file(template, &instruction("1 2")).unwrap();
+    assert_eq!(rendered, Rendered::new("Q: Add. (1 2)\nA: ", "3.\n"));
+    assert_eq!(file(template, &instruction("")).unwrap().document(), "Q: Add.\nA: 3.\n");
+    assert_eq!(file("{{ instruction }}!", &instruction("")).unwrap(), Rendered::new("Add.!", ""));
+    let said = chat(&[("user", "a"), ("assistant", "b")]);
+    let turns = "{% for m in messages %}{{ m.role[0] }}={{ m.content }};{% endfor %}";
+    assert_eq!(file(turns, &said).unwrap(), Rendered::new("u=a;a=", "b;"));
+    assert_eq!(file("{{ text|upper }}", &Record::Text("a".to_owned())).unwrap(), Rendered::new("A", ""));
+    for (template, words) in [
+        ("{{ question }}", "a.json, line 1 cannot be put into"),
+        ("{{ raise_exception('not so') }}", "a.json, line 1 cannot be put into"),
+        ("{% if %}", "t.jinja is no template"),
+    ] {
+        let message = file(template, &instruction("")).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_rendered_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = chat(&[("user", "a")]);
+    for (prompt, record, words) in [
+        (None, &said, "has no chat template"),
+        (Some(Prompt::Chat), &said, "has no chat template"),
+        (Some(Prompt::File("no-such.jinja".into())), &said, "no-such.jinja"),
+        (None, &Record::Tokens(vec![1]), "a.json, line 1 is token numbers"),
+    ] {
+        let message = render(prompt, dir.path(), record).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}
