@@ -18,6 +18,7 @@ pub mod copy_block;
 pub mod cross_entropy;
 pub mod diagonal;
 pub mod gram;
+pub mod js_divergence;
 pub mod kth_in_rows;
 pub mod kth_smallest;
 pub mod linear;
@@ -28,6 +29,7 @@ pub mod reduce_rows;
 pub mod reverse;
 pub mod rms_norm;
 pub mod rope;
+pub mod scatter_rows;
 pub mod select_groups;
 pub mod select_mass;
 pub mod select_rows;
@@ -52,6 +54,7 @@ pub const KERNELS: &[&Kernel] = &[
     &copy_block::KERNEL,
     &cross_entropy::KERNEL,
     &diagonal::KERNEL,
+    &js_divergence::KERNEL,
     &kth_in_rows::KERNEL,
     &kth_smallest::KERNEL,
     &linear::KERNEL,
@@ -62,6 +65,7 @@ pub const KERNELS: &[&Kernel] = &[
     &reverse::KERNEL,
     &rms_norm::KERNEL,
     &rope::KERNEL,
+    &scatter_rows::KERNEL,
     &select_groups::KERNEL,
     &select_mass::KERNEL,
     &select_rows::KERNEL,

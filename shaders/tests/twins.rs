@@ -206,3 +206,51 @@ fn convert_covers_every_pair_of_types() {
         assert!(out.iter().zip(&wide).all(|(out, x)| *out == bf16::from_f32(*x)));
     }
 }
+
+#[test]
+fn js_divergence_agrees_with_f64() {
+    let mut random = Random::new(9);
+    for (tokens, vocab) in [(1, 1), (9, 77), (3, 32_000)] {
+        // From nearly equal distributions to those that share almost nothing.
+        for scale in [1e-3, 0.3, 20.0] {
+            let mut a = random.normal(tokens * vocab);
+            a.iter_mut().for_each(|x| *x *= 5.0);
+            let b: Vec<f32> =
+                a.iter().zip(random.normal(a.len())).map(|(a, noise)| a + noise * scale).collect();
+            let mut out = vec![f32::NAN; tokens];
+            js_divergence::cpu(&a, &b, vocab, &mut out);
+            for (row, &out) in out.iter().enumerate() {
+                let row = row * vocab..(row + 1) * vocab;
+                let expected = divergence(&a[row.clone()], &b[row]);
+                let error = (f64::from(out) - expected).abs();
+                assert!(
+                    error <= 1e-9 + 1e-4 * expected,
+                    "[{tokens}, {vocab}] × {scale}: {out}, not {expected}"
+                );
+            }
+        }
+    }
+}
+
+fn divergence(a: &[f32], b: &[f32]) -> f64 {
+    let distribution = |x: &[f32]| {
+        let max = x.iter().fold(f64::MIN, |a, b| a.max(f64::from(*b)));
+        let weights: Vec<f64> = x.iter().map(|x| (f64::from(*x) - max).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|x| x / sum).collect::<Vec<_>>()
+    };
+    let part = |p: f64, m: f64| if p > 0.0 { 0.5 * p * (p / m).ln() } else { 0.0 };
+    let both = distribution(a).into_iter().zip(distribution(b));
+    both.map(|(p, q)| part(p, (p + q) / 2.0) + part(q, (p + q) / 2.0)).sum()
+}
+
+#[test]
+fn js_divergence_at_its_ends() {
+    let a = [0.0, -1000.0, 3.0, 3.0, f32::NAN, 0.0];
+    let b = [-1000.0, 0.0, 3.0, 3.0, 0.0, 0.0];
+    let mut out = [f32::NAN; 3];
+    js_divergence::cpu(&a, &b, 2, &mut out);
+    assert!((out[0] - std::f32::consts::LN_2).abs() < 1e-6, "nothing in common: {}", out[0]);
+    assert_eq!(out[1], 0.0);
+    assert!(out[2].is_nan());
+}

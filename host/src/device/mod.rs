@@ -95,6 +95,10 @@ pub trait Device: Send + Sync {
     /// Rows `start..start + out.rows()` of `x`.
     fn copy_rows(&self, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()>;
 
+    /// `out[places[i]] = x[i]`, row by row: x f32, places `[rows, 1]` u32, all of them rows of `out` and no two
+    /// the same. Other rows of `out` stay as they are.
+    fn scatter_rows(&self, x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()>;
+
     // The forward pass. Activations are f32; weights f32, f16 or bf16, widened on the way.
 
     /// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, in]`, w `[out, in]`, bias `[1, out]` in any
@@ -136,6 +140,10 @@ pub trait Device: Send + Sync {
     /// `loss[t] = logsumexp(logits[t]) − logits[t, targets[t]]`: logits `[tokens, vocab]`, targets
     /// `[tokens, 1]` u32, loss `[tokens, 1]`.
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()>;
+
+    /// The Jensen-Shannon divergence in nats of the distributions of two rows of logits (Lin, 1991): a and b
+    /// `[tokens, vocab]`, out `[tokens, 1]`.
+    fn js_divergence(&self, a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()>;
 
     // Statistics and pruning; see `espalier_sdk::service::DeviceService` for the exact meaning.
 

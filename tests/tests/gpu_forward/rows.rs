@@ -144,3 +144,68 @@ fn rope_turns_pairs() {
         }
     }
 }
+
+#[test]
+fn js_divergence_of_odd_vocabularies() {
+    for limit in PANEL_LIMITS {
+        let gpu = TestGpu::open(limit);
+        for (rows, vocab) in [(1, 1), (3, 17), (65, 200), (9, 1023)] {
+            for scale in [1e-2, 1.0, 30.0] {
+                let a: Vec<f32> = noise(1, rows * vocab).iter().map(|x| 10.0 * x).collect();
+                let b: Vec<f32> =
+                    a.iter().zip(noise(2, a.len())).map(|(a, noise)| a + scale * noise).collect();
+                let mut out = gpu.unwritten(rows, 1);
+                gpu.js_divergence(&gpu.f32(rows, vocab, &a), &gpu.f32(rows, vocab, &b), &mut out)
+                    .expect("it runs");
+                for (r, got) in gpu.output(&out).into_iter().enumerate() {
+                    let row = r * vocab..(r + 1) * vocab;
+                    let want = js_divergence(&a[row.clone()], &b[row]);
+                    close(got, want, 1e-8 + 1e-4 * want, || format!("row {r} of {rows}x{vocab} by {scale}"));
+                }
+            }
+        }
+    }
+}
+
+fn js_divergence(a: &[f32], b: &[f32]) -> f64 {
+    let distribution = |x: &[f32]| {
+        let weights: Vec<f64> = x.iter().map(|&x| f64::from(x).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|x| x / sum).collect::<Vec<_>>()
+    };
+    let both = distribution(a).into_iter().zip(distribution(b));
+    both.map(|(p, q)| 0.5 * (p * (2.0 * p / (p + q)).ln() + q * (2.0 * q / (p + q)).ln())).sum()
+}
+
+#[test]
+fn js_divergence_at_its_ends() {
+    let gpu = TestGpu::open(None);
+    let a = gpu.f32(3, 2, &[0.0, -1000.0, 3.0, 3.0, f32::NAN, 0.0]);
+    let b = gpu.f32(3, 2, &[-1000.0, 0.0, 3.0, 3.0, 0.0, 0.0]);
+    let mut out = gpu.unwritten(3, 1);
+    gpu.js_divergence(&a, &b, &mut out).expect("it runs");
+    let got = gpu.output(&out);
+    close(got[0], 2.0_f64.ln(), 1e-6, || "nothing in common".to_owned());
+    assert_eq!(got[1], 0.0);
+    assert!(got[2].is_nan(), "a logit that is no number: {}", got[2]);
+}
+
+#[test]
+fn rows_are_scattered() {
+    for limit in PANEL_LIMITS {
+        let gpu = TestGpu::open(limit);
+        for (rows, cols, places) in [(1, 1, 1), (3, 17, 5), (65, 33, 200), (70, 1000, 70)] {
+            let x = noise(1, rows * cols);
+            // No number of places is a multiple of 3, so no two rows go to one place.
+            let to: Vec<u32> = (0..rows).map(|row| ((row * 3 + 1) % places) as u32).collect();
+            let mut expected = vec![-1.0; places * cols];
+            for (row, &place) in to.iter().enumerate() {
+                expected[place as usize * cols..][..cols].copy_from_slice(&x[row * cols..][..cols]);
+            }
+            let mut out = gpu.f32(places, cols, &vec![-1.0; places * cols]);
+            let to = (&*gpu as &dyn Device).from_u32(&to).expect("it is uploaded");
+            gpu.scatter_rows(&gpu.f32(rows, cols, &x), &to, &mut out).expect("it runs");
+            assert_eq!(gpu.output(&out), expected, "{rows}x{cols} to {places}");
+        }
+    }
+}

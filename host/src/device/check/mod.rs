@@ -72,6 +72,15 @@ pub fn copy_rows(x: &Tensor, start: usize, out: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// Checks the operands of [`scatter_rows`](super::Device::scatter_rows); not the places themselves.
+pub fn scatter_rows(x: &Tensor, places: &Tensor, out: &Tensor) -> Result<()> {
+    const NAME: &str = "scatter_rows";
+    all_f32(NAME, [x, out])?;
+    out.expect_shape(NAME, out.rows(), x.cols())?;
+    places.expect_dtype(NAME, &[DType::U32])?;
+    places.expect_shape(NAME, x.rows(), 1)
+}
+
 /// Checks the operands of [`linear`](super::Device::linear).
 pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
     const NAME: &str = "linear";
@@ -173,6 +182,14 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, loss: &Tensor) -> Result
     targets.expect_dtype(NAME, &[DType::U32])?;
     targets.expect_shape(NAME, logits.rows(), 1)?;
     loss.expect_shape(NAME, logits.rows(), 1)
+}
+
+/// Checks the operands of [`js_divergence`](super::Device::js_divergence).
+pub fn js_divergence(a: &Tensor, b: &Tensor, out: &Tensor) -> Result<()> {
+    const NAME: &str = "js_divergence";
+    all_f32(NAME, [a, b, out])?;
+    b.expect_shape(NAME, a.rows(), a.cols())?;
+    out.expect_shape(NAME, a.rows(), 1)
 }
 
 /// Checks the operands of [`map`](super::Device::map).

@@ -2,7 +2,8 @@
 
 use espalier_shaders::{
     attention as kernel, convert as convert_kernel, cross_entropy as cross_entropy_kernel,
-    linear as linear_kernel, rms_norm as rms_norm_kernel, rope as rope_kernel, silu_mul as silu_mul_kernel,
+    js_divergence as js_divergence_kernel, linear as linear_kernel, rms_norm as rms_norm_kernel,
+    rope as rope_kernel, scatter_rows as scatter_rows_kernel, silu_mul as silu_mul_kernel,
 };
 
 use super::memory::{f32s, f32s_mut, floats, floats_mut, u32s};
@@ -12,6 +13,15 @@ pub(super) fn convert(x: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "convert";
     check::convert(x, out)?;
     convert_kernel::cpu(floats(NAME, x)?, floats_mut(NAME, out)?);
+    Ok(())
+}
+
+pub(super) fn scatter_rows(x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "scatter_rows";
+    check::scatter_rows(x, places, out)?;
+    let places = u32s(NAME, places)?;
+    expect_below(NAME, "row", places, out.rows())?;
+    scatter_rows_kernel::cpu(f32s(NAME, x)?, x.cols(), places, f32s_mut(NAME, out)?);
     Ok(())
 }
 
@@ -85,6 +95,13 @@ pub(super) fn cross_entropy(logits: &Tensor, targets: &Tensor, loss: &mut Tensor
     let targets = u32s(NAME, targets)?;
     expect_below(NAME, "target", targets, logits.cols())?;
     cross_entropy_kernel::cpu(f32s(NAME, logits)?, logits.cols(), targets, f32s_mut(NAME, loss)?);
+    Ok(())
+}
+
+pub(super) fn js_divergence(a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "js_divergence";
+    check::js_divergence(a, b, out)?;
+    js_divergence_kernel::cpu(f32s(NAME, a)?, f32s(NAME, b)?, a.cols(), f32s_mut(NAME, out)?);
     Ok(())
 }
 

@@ -81,6 +81,10 @@ impl Device for Cpu {
         Ok(())
     }
 
+    fn scatter_rows(&self, x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()> {
+        forward::scatter_rows(x, places, out)
+    }
+
     fn linear(
         &self,
         x: &Tensor,
@@ -118,6 +122,10 @@ impl Device for Cpu {
 
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
         forward::cross_entropy(logits, targets, loss)
+    }
+
+    fn js_divergence(&self, a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()> {
+        forward::js_divergence(a, b, out)
     }
 
     fn map(&self, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {

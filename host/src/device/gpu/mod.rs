@@ -121,6 +121,10 @@ impl Device for Gpu {
         ops::memory::copy_rows(&self.context, x, start, out)
     }
 
+    fn scatter_rows(&self, x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::rows::scatter_rows(&self.context, x, places, out)
+    }
+
     fn linear(
         &self,
         x: &Tensor,
@@ -158,6 +162,10 @@ impl Device for Gpu {
 
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
         ops::rows::cross_entropy(&self.context, logits, targets, loss)
+    }
+
+    fn js_divergence(&self, a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()> {
+        ops::rows::js_divergence(&self.context, a, b, out)
     }
 
     fn map(&self, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {

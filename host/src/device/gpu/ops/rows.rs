@@ -5,7 +5,7 @@ use crate::device::{
     Result, Tensor, check,
     gpu::{Context, Dispatch, panels, segments},
 };
-use espalier_shaders::{cross_entropy, rms_norm, silu_mul};
+use espalier_shaders::{cross_entropy, js_divergence, rms_norm, scatter_rows, silu_mul};
 
 /// As [`Device::rms_norm`](crate::device::Device::rms_norm).
 pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
@@ -86,6 +86,68 @@ pub fn cross_entropy(context: &Context, logits: &Tensor, targets: &Tensor, loss:
             params: bytemuck::bytes_of(&params),
             workgroups: segment.rows.len() as u64,
         })?;
+    }
+    Ok(())
+}
+
+/// As [`Device::js_divergence`](crate::device::Device::js_divergence).
+pub fn js_divergence(context: &Context, a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "js_divergence";
+    check::js_divergence(a, b, out)?;
+    if a.elements() == 0 {
+        return Ok(());
+    }
+    let operands = [(panels(NAME, a)?, 0), (panels(NAME, b)?, 0), (panels(NAME, out)?, 0)];
+    for segment in segments(a.rows(), operands) {
+        let [a_part, b_part, out_part] = &segment.parts;
+        let params = js_divergence::Params {
+            rows: size(NAME, segment.rows.len())?,
+            vocab: size(NAME, a.cols())?,
+            a_row: size(NAME, a_part.row)?,
+            b_row: size(NAME, b_part.row)?,
+            out_row: size(NAME, out_part.row)?,
+            nan: f32::NAN.to_bits(),
+        };
+        context.dispatch(&Dispatch {
+            kernel: &js_divergence::KERNEL,
+            constants: &[],
+            bindings: &[a_part.binding.clone(), b_part.binding.clone(), out_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: segment.rows.len() as u64,
+        })?;
+    }
+    Ok(())
+}
+
+/// As [`Device::scatter_rows`](crate::device::Device::scatter_rows). A place that there is not is passed over.
+pub fn scatter_rows(context: &Context, x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()> {
+    const NAME: &str = "scatter_rows";
+    check::scatter_rows(x, places, out)?;
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let out_panels = panels(NAME, out)?;
+    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, places)?, 0)]) {
+        let [x_part, places_part] = &segment.parts;
+        // A row is carried by the run that has its place bound.
+        for panel in 0..out_panels.count() {
+            let out_rows = out_panels.panel_rows(panel);
+            let params = scatter_rows::Params {
+                rows: size(NAME, segment.rows.len())?,
+                cols: size(NAME, x.cols())?,
+                x_row: size(NAME, x_part.row)?,
+                places_row: size(NAME, places_part.row)?,
+                out_start: size(NAME, out_rows.start)?,
+                out_rows: size(NAME, out_rows.len())?,
+            };
+            context.dispatch(&Dispatch {
+                kernel: &scatter_rows::KERNEL,
+                constants: &[],
+                bindings: &[x_part.binding.clone(), places_part.binding.clone(), out_panels.binding(panel)],
+                params: bytemuck::bytes_of(&params),
+                workgroups: (segment.rows.len() * x.cols()).div_ceil(scatter_rows::PER_WORKGROUP) as u64,
+            })?;
+        }
     }
     Ok(())
 }
