@@ -1,4 +1,4 @@
-"""Records text metrics for the evaluation tests: `tests/fixtures/metrics.json`.
+"""Records text metrics for the evaluation tests: `tests/fixtures/metrics.json` and `tests/fixtures/stems.json`.
 
 Each row is a prediction with its references and what the published definitions give for them:
     exact_match, f1   SQuAD v1.1 (Rajpurkar et al., 1606.05250): lower case, no ASCII punctuation, no articles, single
@@ -7,6 +7,9 @@ Each row is a prediction with its references and what the published definitions 
     rouge1, rouge1_stemmed
                       precision, recall, F-measure of ROUGE-1 by PyPI `rouge-score`, without and with its Porter
                       stemmer; of several references the one with the highest F-measure (`score_multi`).
+
+tests/fixtures/stems.json: pairs of a word and its stem by NLTK's `PorterStemmer`, which `rouge-score` stems with: every
+irregular form, stems with all suffixes of the algorithm, and strings of letters at random.
 
 usage: python tests/scripts/make_metrics.py
 Deterministic. Hand-written pairs for the edges, and pairs made by editing sentences at random.
@@ -18,11 +21,12 @@ import re
 import string
 from pathlib import Path
 
+from nltk.stem.porter import PorterStemmer
 from rouge_score.rouge_scorer import RougeScorer
 
 import tiny_text
 
-OUT = Path(__file__).resolve().parents[1] / "fixtures" / "metrics.json"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 ROWS = 300
 
 EDGES = [
@@ -46,6 +50,15 @@ EDGES = [
 ]
 ASIDES = ["Café", "3.5", "naïve", "don't", "1,234", "über", "東京", "the", "an", "A", "well-known", "(sic)",
           "running", "happily"]
+
+BASES = ["b", "fl", "oat", "tree", "troubl", "hop", "fall", "hiss", "fizz", "fil", "siz", "enjo", "happ", "geo", "theo",
+         "archaeo", "sens", "formal", "relat", "cond", "ration", "vietnam", "oper", "decis", "electr", "good", "reviv",
+         "controll", "y", "sy", "play", "ow", "box", "er", "ag", "adopt", "activ", "x2", "probat", "ceas"]
+SUFFIXES = ["", "s", "es", "ss", "sses", "ies", "ied", "eed", "ed", "ing", "y", "ational", "tional", "enci", "anci", "izer",
+            "bli", "alli", "ally", "entli", "eli", "ously", "ization", "ation", "ator", "alism", "iveness", "fulness",
+            "ousness", "aliti", "ivity", "bility", "fully", "logy", "logi", "icate", "ative", "alize", "iciti", "ical",
+            "ful", "ness", "al", "ance", "ence", "er", "ic", "able", "ible", "ant", "ement", "ment", "ent", "ion", "ou",
+            "ism", "ate", "iti", "ous", "ive", "ize", "e", "ll", "le", "ted", "ating", "bling", "ee"]
 
 
 def normalised_tokens(text):
@@ -96,12 +109,23 @@ def measured(prediction, references):
     return row
 
 
+def stems(rng):
+    """Words with their stems."""
+    stemmer = PorterStemmer()
+    words = sorted({base + suffix for base in BASES for suffix in SUFFIXES})
+    words = [*stemmer.pool, *rng.sample(words, 1200)]
+    words += ["".join(rng.choices("aeiouybdlst", k=rng.randrange(1, 9))) for _ in range(300)]
+    return [[word, stemmer.stem(word)] for word in words]
+
+
 def main():
     rng = random.Random("metrics")
     pairs = EDGES + [random_pair(rng) for _ in range(ROWS - len(EDGES))]
     rows = [measured(prediction, references) for prediction, references in pairs]
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    (FIXTURES / "metrics.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(pair) for pair in stems(rng))
+    (FIXTURES / "stems.json").write_text(f"[\n{lines}\n]\n")
     print(f"{len(rows)} rows, mean F1 {sum(r['f1'] for r in rows) / len(rows):.3f}")
 
 
