@@ -2,6 +2,7 @@
 
 use super::{Llama, Result};
 use crate::device::{Span, Tensor};
+use std::sync::Arc;
 
 /// Sequences laid end to end. Every row of a hidden state is a token that counts: there is no padding
 /// that could leak into attention, statistics or perplexity.
@@ -13,8 +14,9 @@ pub struct Batch {
     pub spans: Vec<Span>,
     /// Each token's position in its sequence, `[tokens, 1]`, u32.
     pub positions: Tensor,
-    /// The rotary table up to the longest sequence, `[positions, head_dim]`, f32.
-    pub rope: Tensor,
+    /// The rotary table that the positions are rows of, `[positions, head_dim]`, f32: as a rule up to the
+    /// longest sequence.
+    pub rope: Arc<Tensor>,
 }
 
 impl Llama {
@@ -38,7 +40,7 @@ impl Llama {
             tokens,
             spans,
             positions: self.device.from_u32(&positions)?,
-            rope: self.device.from_f32(longest, self.config.head_dim, table)?,
+            rope: Arc::new(self.device.from_f32(longest, self.config.head_dim, table)?),
         })
     }
 

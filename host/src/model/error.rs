@@ -28,6 +28,18 @@ pub enum ModelError {
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// A prompt without tokens, for a model without a token that begins a text.
+    #[error("prompt {index} has no tokens, and the model's configuration names no token to begin with")]
+    EmptyPrompt {
+        /// The prompt's number, from 0.
+        index: usize,
+    },
+    /// Settings that nothing can be drawn with.
+    #[error("sampling: {0}")]
+    Sampling(String),
+    /// Logits that are no numbers: weights that overflowed, or that are none themselves.
+    #[error("the model's logits are not numbers, so it cannot write; its weights are damaged or overflow")]
+    NotNumbers,
     /// A token that the model does not know.
     #[error("token {token} is not in the model's vocabulary of {vocab_size}")]
     Token {

@@ -5,6 +5,7 @@
 
 use super::{
     Batch, Checkpoint, LlamaConfig, ModelError, Result,
+    generate::CachedBlock,
     layout::{self, LayerInput, Projection},
 };
 use crate::device::{AttentionShape, DType, Device, Tensor};
@@ -119,7 +120,7 @@ impl Llama {
         }
     }
 
-    /// Runs a block over `hidden` `[tokens, hidden]`, in place. `observe` sees the input of every linear
+    /// Runs a block over `hidden` `[tokens, hidden]`, in place, attending to the batch's own keys. `observe` sees the input of every linear
     /// layer before it is used; where it breaks, the block stops and `hidden` is left half-way.
     ///
     /// # Errors
@@ -128,6 +129,19 @@ impl Llama {
         &self,
         block: &Block,
         batch: &Batch,
+        hidden: &mut Tensor,
+        observe: &mut dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        self.run_block(block, batch, None, hidden, observe)
+    }
+
+    /// As [`Llama::forward_block`]; with a cache, the batch's keys and values are put into it, and its spans
+    /// are over the rows of the cache.
+    pub(super) fn run_block(
+        &self,
+        block: &Block,
+        batch: &Batch,
+        cache: Option<CachedBlock>,
         hidden: &mut Tensor,
         observe: &mut dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
@@ -146,7 +160,15 @@ impl Llama {
         device.rope(&mut q, config.head_dim, &batch.rope, &batch.positions)?;
         device.rope(&mut k, config.head_dim, &batch.rope, &batch.positions)?;
         let mut attended = device.zeros(DType::F32, tokens, config.query_size())?;
-        device.attention(&q, &k, &v, &self.attention_shape(), &batch.spans, &mut attended)?;
+        let (keys, values) = match cache {
+            None => (&k, &v),
+            Some(CachedBlock { keys, values, places }) => {
+                device.scatter_rows(&k, places, keys)?;
+                device.scatter_rows(&v, places, values)?;
+                (&*keys, &*values)
+            }
+        };
+        device.attention(&q, keys, values, &self.attention_shape(), &batch.spans, &mut attended)?;
         drop((q, k, v));
         if observe(LayerInput::AttentionOutput, &attended)?.is_break() {
             return Ok(());

@@ -6,6 +6,7 @@ pub mod config;
 mod error;
 #[cfg(test)]
 mod fixture;
+pub mod generate;
 mod hidden;
 pub(crate) mod json;
 pub mod layout;
@@ -18,6 +19,7 @@ pub use batch::Batch;
 pub use checkpoint::Checkpoint;
 pub use config::LlamaConfig;
 pub use error::{ModelError, Result};
+pub use generate::{Generated, Generation, Sampling};
 pub use hidden::HiddenStates;
 pub use llama::{Block, Head, Linear, Llama};
 pub use resolve::resolve;

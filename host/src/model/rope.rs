@@ -1,7 +1,7 @@
 //! Rotary position embeddings: the frequencies of every scaling that LLaMA checkpoints use, rounded
 //! where `transformers` rounds, and the table of cosines and sines that the devices turn heads with.
 
-use std::f64::consts::PI;
+use std::{f64::consts::PI, ops::Range};
 
 /// How the frequencies are stretched beyond the context a model was first trained on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,16 +105,21 @@ impl Rope {
     /// by row, a position's cosines in the left half of its row and its sines in the right, both times
     /// the [attention factor](Self::attention_factor).
     pub fn table(&self, length: usize) -> Vec<f32> {
+        let mut table = Vec::with_capacity(length * self.head_dim);
+        self.extend_table(length, 0..length, &mut table);
+        table
+    }
+
+    /// Appends the rows of these positions in the [table](Self::table) for `length` tokens.
+    pub fn extend_table(&self, length: usize, positions: Range<usize>, table: &mut Vec<f32>) {
         let frequencies = self.inverse_frequencies(length);
         let scale = self.attention_factor();
-        let mut table = Vec::with_capacity(length * self.head_dim);
-        for position in 0..length {
+        for position in positions {
             // The angle is rounded to f32 before its cosine is taken, as the models were trained.
             let angles = || frequencies.iter().map(|f| f64::from(position as f32 * f));
             table.extend(angles().map(|angle| angle.cos() as f32 * scale));
             table.extend(angles().map(|angle| angle.sin() as f32 * scale));
         }
-        table
     }
 
     /// `1 / base^(2i / head_dim)`.

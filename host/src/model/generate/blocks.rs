@@ -1,0 +1,88 @@
+//! The model's blocks over many steps: on the device if they fit, else loaded anew each time.
+
+use super::{cache::Cache, step::Step};
+use crate::{
+    device::{DType, DeviceError, Tensor},
+    model::{Block, Head, Llama, ModelError, Result},
+};
+use std::ops::ControlFlow;
+
+/// The first blocks of a model, which stay on the device; the rest are loaded when they are needed.
+pub(super) struct Blocks {
+    resident: Vec<Block>,
+}
+
+/// Blocks that make room for one that comes and goes, and for activations.
+const ROOM: usize = 2;
+
+impl Blocks {
+    /// As many blocks as fit.
+    pub(super) fn load(model: &Llama) -> Result<Self> {
+        let mut resident = Vec::with_capacity(model.config.num_hidden_layers);
+        for index in 0..model.config.num_hidden_layers {
+            match model.load_block(index) {
+                Ok(block) => resident.push(block),
+                Err(error) if is_out_of_memory(&error) => {
+                    resident.truncate(resident.len().saturating_sub(ROOM));
+                    tracing::info!("{} blocks stay on the device, the others are streamed", resident.len());
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { resident })
+    }
+
+    /// Keeps at most this many blocks.
+    pub(super) fn keep(&mut self, count: usize) {
+        self.resident.truncate(count);
+    }
+
+    /// Runs a step through the model: the logits of each sequence's newest token, `sequences · vocab`.
+    ///
+    /// A step that runs out of memory is repeated with fewer blocks on the device: it has only written keys
+    /// and values that the repetition writes again.
+    pub(super) fn run(
+        &mut self,
+        model: &Llama,
+        head: &Head,
+        step: &Step,
+        cache: &mut Cache,
+    ) -> Result<Vec<f32>> {
+        loop {
+            match self.try_run(model, head, step, cache) {
+                Err(error) if is_out_of_memory(&error) && !self.resident.is_empty() => {
+                    self.keep(self.resident.len().saturating_sub(ROOM));
+                    tracing::info!("only {} blocks stay on the device", self.resident.len());
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn try_run(&self, model: &Llama, head: &Head, step: &Step, cache: &mut Cache) -> Result<Vec<f32>> {
+        let mut hidden = model.embed(&step.batch)?;
+        for index in 0..model.config.num_hidden_layers {
+            let cached = cache.block(index, &step.places);
+            let run = |block: &Block, hidden: &mut Tensor| {
+                model.run_block(block, &step.batch, Some(cached), hidden, &mut |_, _| {
+                    Ok(ControlFlow::Continue(()))
+                })
+            };
+            match self.resident.get(index) {
+                Some(block) => run(block, &mut hidden)?,
+                None => {
+                    run(&model.load_block(index)?, &mut hidden)?;
+                    model.release_block(index);
+                }
+            }
+        }
+        let mut newest = model.device.zeros(DType::F32, step.sequences, hidden.cols())?;
+        model.device.copy_rows(&hidden, 0, &mut newest)?;
+        Ok(model.device.to_f32(&model.logits(head, &newest)?)?)
+    }
+}
+
+fn is_out_of_memory(error: &ModelError) -> bool {
+    matches!(error, ModelError::Device(DeviceError::OutOfMemory { .. }))
+}
