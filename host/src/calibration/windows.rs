@@ -1,12 +1,11 @@
 //! Windows: the tokens of one forward pass.
 
 use super::{
-    CalibrationError, Collection, Reading, Record, Renderer, Shape, Source, Tokenizer, feed::hex,
-    tokenizer::check_tokens,
+    CalibrationError, Collection, Record, Renderer, Shape, Tokenizer, feed::hex, tokenizer::check_tokens,
 };
 use espalier_sdk::{Piece, SelectionRequest, Window};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::{borrow::Borrow, path::PathBuf};
 
 /// The windows of a collection that [has them](Collection::has_windows), as they are: all, or the first
 /// `samples`.
@@ -89,36 +88,38 @@ pub fn windows_sha256(windows: &[Window]) -> String {
     hex(hash)
 }
 
-/// The windows to measure perplexity on, of at most `seqlen` tokens.
+/// The windows to measure perplexity on, of at most `seqlen` tokens. The tokenizer is asked for where there
+/// is text.
 ///
 /// Text is tokenised once, with the special tokens the tokenizer adds, and cut into whole windows; the
 /// tail is dropped, unless it is all there is. Rows of `text` are joined with two newlines first, as
 /// wikitext is. Instructions are a window each, cut at `seqlen`. Rows of `input_ids` are taken as they are.
 ///
 /// # Errors
-/// The file is not usable, or has too few tokens to predict one.
-pub fn evaluation_windows(
-    path: &Path,
+/// The data are not usable, or have too few tokens to predict one.
+pub fn evaluation_windows<T: Borrow<Tokenizer>>(
+    collection: &Collection,
     renderer: &Renderer,
-    tokenizer: impl FnOnce() -> Result<Tokenizer, CalibrationError>,
+    tokenizer: impl FnOnce() -> Result<T, CalibrationError>,
     seqlen: usize,
     vocab_size: usize,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
-    let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
     let shape = collection.sources().first().map(|source| source.shape);
     let windows: Vec<Vec<u32>> = match shape {
-        Some(Shape::Windows) => ready_windows(&collection, None, seqlen, vocab_size)?
+        Some(Shape::Windows) => ready_windows(collection, None, seqlen, vocab_size)?
             .into_iter()
             .map(|window| window.input_ids)
             .collect(),
-        Some(Shape::Plain | Shape::Text) => running_text(&collection, renderer, &tokenizer()?, seqlen)?,
-        _ => examples(&collection, renderer, &tokenizer()?, seqlen)?,
+        Some(Shape::Plain | Shape::Text) => {
+            running_text(collection, renderer, tokenizer()?.borrow(), seqlen)?
+        }
+        _ => examples(collection, renderer, tokenizer()?.borrow(), seqlen)?,
     };
     // A single token predicts nothing and has nothing to predict.
     let tokens = windows.iter().map(Vec::len).sum();
     let windows: Vec<_> = windows.into_iter().filter(|window| window.len() > 1).collect();
     if windows.is_empty() {
-        return Err(CalibrationError::TooShort { path: path.to_owned(), tokens });
+        return Err(CalibrationError::TooShort { path: path(collection).to_owned(), tokens });
     }
     Ok(windows)
 }

@@ -1,4 +1,7 @@
-use super::{super::tokenizer, *};
+use super::{
+    super::{Reading, Source, tokenizer},
+    *,
+};
 use std::fs;
 
 fn file(name: &str, content: &str) -> (std::path::PathBuf, tempfile::TempDir) {
@@ -58,7 +61,8 @@ fn evaluation_text_is_cut_into_windows() {
     let windows = |name: &str, content: &str, seqlen: usize| {
         let (path, _dir) = file(name, content);
         let renderer = Renderer::new(None, folder.path()).unwrap();
-        evaluation_windows(&path, &renderer, || Tokenizer::open(folder.path(), 6), seqlen, 6)
+        let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
+        evaluation_windows(&collection, &renderer, || Tokenizer::open(folder.path(), 6), seqlen, 6)
     };
     // One token begins the text, not every window; the tail is dropped.
     assert_eq!(windows("a.txt", "a b c a b c a", 3).unwrap(), [vec![1, 3, 4], vec![5, 3, 4]]);

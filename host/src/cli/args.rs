@@ -1,10 +1,12 @@
 //! Flags, as typed. Nothing below `cli` sees them.
 
 use crate::{
+    calibration::{Prompt, Source},
     device::{
         choose::{DeviceChoice, DeviceRequest},
         gpu::Backend,
     },
+    evaluate::Metric,
     model::layout::Projection,
     prune::BlockRanges,
 };
@@ -37,7 +39,7 @@ pub(super) enum Command {
     /// Prune a model (what `host` does without a subcommand)
     Prune(Box<Prune>),
     /// Measure a model
-    Eval(Eval),
+    Eval(Box<Eval>),
     /// List the plugins that are found, or what one library offers
     Plugins(Plugins),
     /// List devices, and which one `--device auto` takes
@@ -108,9 +110,34 @@ pub(super) struct Eval {
     /// Model to measure: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
     #[arg(long, value_name = "DIR")]
     pub(super) model: String,
-    /// Text to measure perplexity on: .txt, .json or .jsonl
+    /// Text to measure perplexity on
+    #[arg(long, required_unless_present = "task", value_name = "FILE")]
+    pub(super) perplexity: Option<PathBuf>,
+    /// Rows with prompts and answers, or running text, to measure `--metrics` on; may be given more than once
     #[arg(long, value_name = "FILE")]
-    pub(super) perplexity: PathBuf,
+    pub(super) task: Vec<Source>,
+    /// What to measure on tasks: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
+    /// running text perplexity, js_divergence
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "exact_match,f1,rouge1")]
+    pub(super) metrics: Vec<Metric>,
+    /// How rows become prompts: raw, alpaca, chat or a template file [default: what their shape asks for]
+    #[arg(long, value_name = "PROMPT")]
+    pub(super) prompt: Option<Prompt>,
+    /// The most tokens to write for an item
+    #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) max_new_tokens: u32,
+    /// Text that ends a prediction, beside the model's end token; may be given more than once
+    #[arg(long, value_name = "TEXT")]
+    pub(super) stop: Vec<String>,
+    /// Only the first so many items of each task
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: Option<u32>,
+    /// File to write every prediction to, with its scores
+    #[arg(long, requires = "task", value_name = "FILE.jsonl")]
+    pub(super) predictions: Option<PathBuf>,
+    /// Dense model that js_divergence compares with
+    #[arg(long, requires = "task", value_name = "DIR")]
+    pub(super) dense: Option<String>,
     /// Tokens in a window [default: 2048, at most the model's context]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(super) seqlen: Option<u32>,

@@ -3,6 +3,7 @@
 use crate::{
     calibration::CalibrationError,
     device::DeviceError,
+    evaluate::EvaluateError,
     interrupt::Interrupted,
     model::{
         ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError,
@@ -24,6 +25,8 @@ pub(super) enum CliError {
     Plugin(#[from] PluginError),
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     #[error(transparent)]
     Targets(#[from] TargetsError),
     #[error("{selector} cannot choose calibration windows")]
@@ -82,7 +85,12 @@ impl CliError {
             );
             let wrapped = matches!(
                 this.downcast_ref(),
-                Some(Self::Prune(PruneError::Model(ModelError::Interrupted(_))))
+                Some(
+                    Self::Prune(PruneError::Model(ModelError::Interrupted(_)))
+                        | Self::Evaluate(
+                            EvaluateError::Interrupted(_) | EvaluateError::Model(ModelError::Interrupted(_))
+                        )
+                )
             );
             if direct || wrapped || this.is::<Interrupted>() {
                 return true;

@@ -1,36 +1,178 @@
 //! `host eval`.
 
-use super::{CliError, args, calibrate, print, print_json, progress};
+use super::{CliError, args, calibrate, print, print_json, progress, table};
 use crate::{
-    calibration::{Renderer, Tokenizer, evaluation_windows},
-    device::choose,
-    evaluate::perplexity,
-    model::{Llama, resolve},
-    prune::BATCH_TOKENS,
+    calibration::{Collection, Reading, Renderer, Source, Tokenizer, evaluation_windows},
+    device::{Device, choose},
+    evaluate::{
+        DenseReference, Metric, Perplexity, Task, TaskItems, TaskResult, perplexity, run as run_task,
+        write_predictions,
+    },
+    model::{BATCH_TOKENS, Llama, resolve},
 };
+use serde::Serialize;
+use std::{path::Path, sync::Arc};
+
+/// What was measured.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    text: Option<Perplexity>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tasks: Vec<TaskResult>,
+}
 
 pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<(), CliError> {
     let folder = resolve(&command.model)?;
     let device = choose::open(&command.device.request())?;
     tracing::info!("on {} ({}, {})", device.info().name, device.info().backend, device.info().driver);
-    let model = Llama::open(&folder, device)?;
+    let model = Llama::open(&folder, Arc::clone(&device))?;
     let seqlen = calibrate::seqlen(command.seqlen, &model.config)?;
-    let tokenizer = || Tokenizer::open(&folder, model.config.vocab_size);
-    let renderer = Renderer::new(None, &folder)?;
-    let windows =
-        evaluation_windows(&command.perplexity, &renderer, tokenizer, seqlen, model.config.vocab_size)?;
-    let windows: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
+    // Everything that can be wrong with the request is found before anything long begins.
+    let windows = match &command.perplexity {
+        Some(path) => windows(path, &folder, &model, seqlen)?,
+        None => Vec::new(),
+    };
+    let tasks = match command.task.is_empty() {
+        true => None,
+        false => Some(Tasks::read(command, &folder, &model, &device)?),
+    };
 
+    let text = (!windows.is_empty()).then(|| measure_text(&model, &windows, verbosity)).transpose()?;
+    let results = match &tasks {
+        Some(tasks) => tasks.run(&model, verbosity)?,
+        None => Vec::new(),
+    };
+    if let Some(path) = &command.predictions {
+        write_predictions(path, &results)?;
+    }
+    if command.json {
+        return print_json(&Report { text, tasks: results });
+    }
+    let mut lines = Vec::new();
+    if let Some(Perplexity { perplexity, tokens, windows, .. }) = text {
+        lines.push(format!(
+            "perplexity {perplexity:.4} over {tokens} tokens in {windows} windows of at most {seqlen}"
+        ));
+    }
+    if !results.is_empty() {
+        lines.push(summary(&results));
+    }
+    print(&lines.join("\n\n"))
+}
+
+fn windows(path: &Path, folder: &Path, model: &Llama, seqlen: usize) -> Result<Vec<Vec<u32>>, CliError> {
+    let vocab_size = model.config.vocab_size;
+    let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
+    let renderer = Renderer::new(None, folder)?;
+    let tokenizer = || Tokenizer::open(folder, vocab_size);
+    Ok(evaluation_windows(&collection, &renderer, tokenizer, seqlen, vocab_size)?)
+}
+
+fn measure_text(
+    model: &Llama,
+    windows: &[Vec<u32>],
+    verbosity: args::Verbosity,
+) -> Result<Perplexity, CliError> {
+    let windows: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
     let tokens: usize = windows.iter().map(|window| window.len()).sum();
     let bar = progress::bar("evaluating", tokens * model.config.num_hidden_layers, verbosity.quiet);
-    let result = perplexity(&model, &windows, BATCH_TOKENS, |done| bar.inc(done as u64));
+    let result = perplexity(model, &windows, BATCH_TOKENS, |done| bar.inc(done as u64));
     bar.finish_and_clear();
-    let result = result?;
-    if command.json {
-        return print_json(&result);
+    Ok(result?)
+}
+
+/// The tasks, with what runs them.
+struct Tasks {
+    tokenizer: Tokenizer,
+    items: Vec<TaskItems>,
+    dense: Option<Llama>,
+}
+
+impl Tasks {
+    fn read(
+        command: &args::Eval,
+        folder: &Path,
+        model: &Llama,
+        device: &Arc<dyn Device>,
+    ) -> Result<Self, CliError> {
+        let compares = command.metrics.contains(&Metric::JsDivergence);
+        let dense = match (&command.dense, compares) {
+            (Some(dense), true) => Some(Llama::open(&resolve(dense)?, Arc::clone(device))?),
+            (Some(_), false) => {
+                tracing::warn!("no metric compares with the dense model: --dense is not used");
+                None
+            }
+            (None, true) => {
+                let message = "js_divergence compares with the dense model: give its folder with --dense";
+                return Err(CliError::Usage(message.to_owned()));
+            }
+            (None, false) => None,
+        };
+        let tokenizer = Tokenizer::open(folder, model.config.vocab_size)?;
+        let mut items = Vec::with_capacity(command.task.len());
+        for source in &command.task {
+            let task = Task {
+                reading: Reading { prompt: command.prompt.clone(), ..Reading::default() },
+                max_new_tokens: command.max_new_tokens as usize,
+                limit: command.limit.map(|limit| limit as usize),
+                seqlen: command.seqlen.map(|seqlen| seqlen as usize),
+                stop: command.stop.clone(),
+                ..Task::new(source.clone(), command.metrics.clone())
+            };
+            let read = TaskItems::read(&task, folder, &model.config, &tokenizer)?;
+            let counts = read.counts();
+            for (count, what) in [
+                (counts.without_answer, "rows have no answer and are passed over"),
+                (counts.prompts_cut, "prompts are too long for the model's context and lose their beginning"),
+                (counts.answers_cut, "sequences are too long for their likelihood and lose their end"),
+            ] {
+                if count > 0 {
+                    tracing::warn!("{}: {count} {what}", task.name);
+                }
+            }
+            items.push(read);
+        }
+        Ok(Self { tokenizer, items, dense })
     }
-    print(&format!(
-        "perplexity {:.4} over {} tokens in {} windows of at most {seqlen}",
-        result.perplexity, result.tokens, result.windows
-    ))
+
+    fn run(&self, model: &Llama, verbosity: args::Verbosity) -> Result<Vec<TaskResult>, CliError> {
+        let work = |items: &TaskItems| {
+            let dense = self.dense.as_ref().map_or(0, |dense| items.reading_work(&dense.config));
+            items.work(&model.config) + dense
+        };
+        let bar = progress::bar("evaluating", self.items.iter().map(work).sum(), verbosity.quiet);
+        let mut progress = |done: usize| bar.inc(done as u64);
+        let mut results = Vec::with_capacity(self.items.len());
+        for items in &self.items {
+            let dense = self.dense.as_ref().map(|dense| DenseReference::new(dense, items, &mut progress));
+            results.push(run_task(
+                model,
+                &self.tokenizer,
+                items,
+                dense.transpose()?.as_ref(),
+                &mut progress,
+            )?);
+        }
+        bar.finish_and_clear();
+        Ok(results)
+    }
+}
+
+fn summary(results: &[TaskResult]) -> String {
+    let rows: Vec<_> = results
+        .iter()
+        .flat_map(|result| result.metrics.iter().map(move |(metric, mean)| (result, metric, mean)))
+        .map(|(result, metric, mean)| {
+            let interval = format!("{:.4} – {:.4}", mean.low, mean.high);
+            vec![
+                result.name.clone(),
+                metric.to_string(),
+                format!("{:.4}", mean.mean),
+                interval,
+                mean.items.to_string(),
+            ]
+        })
+        .collect();
+    table::render(&["task", "metric", "mean", "95% interval", "items"], &rows)
 }

@@ -1,6 +1,26 @@
-//! What a model can do: perplexity.
+//! What a model can do: perplexity of running text, and tasks with reference answers.
+//!
+//! A [`Task`] says what to measure on which data. Its data are read and tokenised once ([`TaskItems`]) and
+//! may then be run with any number of models that share a tokenizer; what the divergence from a dense model
+//! needs of it is computed once too ([`DenseReference`]).
 
+mod bootstrap;
+mod error;
+mod items;
+mod likelihood;
+mod metric;
 pub mod metrics;
 mod perplexity;
+mod predictions;
+mod run;
+mod task;
 
+pub use bootstrap::{Difference, Mean, Score, mean, paired_difference};
+pub use error::{EvaluateError, Result};
+pub use items::{ItemCounts, TaskItems};
+pub use likelihood::DenseReference;
+pub use metric::Metric;
 pub use perplexity::{Perplexity, perplexity};
+pub use predictions::write_predictions;
+pub use run::{Item, TaskResult, run};
+pub use task::Task;

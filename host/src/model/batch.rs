@@ -4,6 +4,10 @@ use super::{Llama, Result};
 use crate::device::{Span, Tensor};
 use std::sync::Arc;
 
+/// Tokens that go through a block at a time, about: enough to keep a device busy, few enough that
+/// activations stay small beside a block's weights.
+pub const BATCH_TOKENS: usize = 4096;
+
 /// Sequences laid end to end. Every row of a hidden state is a token that counts: there is no padding
 /// that could leak into attention, statistics or perplexity.
 #[derive(Debug)]

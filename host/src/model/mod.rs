@@ -15,7 +15,7 @@ pub mod resolve;
 pub mod rope;
 pub mod writer;
 
-pub use batch::Batch;
+pub use batch::{BATCH_TOKENS, Batch};
 pub use checkpoint::Checkpoint;
 pub use config::LlamaConfig;
 pub use error::{ModelError, Result};

@@ -26,7 +26,7 @@ pub use error::{PruneError, Result};
 pub use layer::LayerReport;
 pub use manifest::{CalibrationRecord, Manifest, PluginRecord};
 pub use method::Method;
-pub use run::{BATCH_TOKENS, Run, Settings};
+pub use run::{Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};
 
 use crate::{

@@ -2,15 +2,11 @@
 
 use super::{CalibrationRecord, Event, LayerReport, Manifest, Method, Plan, Result, Targets, check, prune};
 use crate::{
-    model::{CheckpointWriter, Llama},
+    model::{BATCH_TOKENS, CheckpointWriter, Llama},
     prune::{PruneError, model_card},
 };
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
-
-/// Tokens that go through a block at a time, about: enough to keep a device busy, few enough that
-/// activations stay small beside a block's weights.
-pub const BATCH_TOKENS: usize = 4096;
 
 /// What to do to a model, but for the method and the calibration data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

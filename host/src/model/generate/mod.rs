@@ -16,7 +16,7 @@ pub use choose::Sampling;
 
 pub(super) use cache::CachedBlock;
 
-use super::{Llama, LlamaConfig, ModelError, Result};
+use super::{BATCH_TOKENS, Llama, LlamaConfig, ModelError, Result};
 use crate::interrupt;
 use blocks::Blocks;
 use cache::Cache;
@@ -40,9 +40,6 @@ pub struct Generation {
 
 /// Sequences at a time where nothing is said: with so many, a step still reads every weight once.
 const SEQUENCES: usize = 64;
-
-/// Tokens of prompts that go through the model in one step, about: activations stay small.
-const STEP_TOKENS: usize = 4096;
 
 impl Generation {
     /// Greedily, up to the model's own end tokens or this many tokens.
@@ -131,7 +128,7 @@ impl Llama {
         while !(waiting.is_empty() && active.is_empty()) {
             interrupt::check()?;
             let writing = active.len();
-            let mut room = STEP_TOKENS.saturating_sub(writing);
+            let mut room = BATCH_TOKENS.saturating_sub(writing);
             while let (Some(next), Some(&slot)) = (waiting.front(), free.last()) {
                 // One is always taken, however long.
                 if next.prompt.len() > room && active.len() > writing {

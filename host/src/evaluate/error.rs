@@ -1,0 +1,105 @@
+//! What can go wrong with an evaluation.
+
+use super::Metric;
+use crate::{calibration::CalibrationError, interrupt::Interrupted, model::ModelError};
+use std::path::PathBuf;
+
+/// The result of an evaluation.
+pub type Result<T, E = EvaluateError> = std::result::Result<T, E>;
+
+/// What can go wrong with an evaluation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The model fails.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The data are not usable.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// The run was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// No such metric.
+    #[error("there is no metric `{name}`; there are {known}")]
+    Metric {
+        /// What was given.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A task that measures nothing.
+    #[error("the task {task} names no metric")]
+    NoMetrics {
+        /// The task.
+        task: String,
+    },
+    /// A metric that needs reference answers, for data without.
+    #[error(
+        "{metric} needs answers to compare with, and {place} has none; for running text there is perplexity"
+    )]
+    NoAnswers {
+        /// The metric.
+        metric: Metric,
+        /// Where the data are from.
+        place: String,
+    },
+    /// A metric of running text, for rows with answers.
+    #[error(
+        "{metric} is for running text, and {place} has an answer; for answers there is answer_perplexity"
+    )]
+    Answers {
+        /// The metric.
+        metric: Metric,
+        /// Where the data are from.
+        place: String,
+    },
+    /// No room for a prompt before the tokens that are to be written.
+    #[error("{max_new_tokens} new tokens leave no room for a prompt in the model's context of {context}")]
+    Room {
+        /// Tokens to be written.
+        max_new_tokens: usize,
+        /// The model's context.
+        context: usize,
+    },
+    /// A context longer than the model's.
+    #[error("the task {task} asks for sequences of {seqlen} tokens, and the model's context is {context}")]
+    Seqlen {
+        /// The task.
+        task: String,
+        /// What it asks for.
+        seqlen: usize,
+        /// What the model has.
+        context: usize,
+    },
+    /// A divergence without the model that it is from.
+    #[error("js_divergence of {task} needs the dense model to compare with")]
+    NoDense {
+        /// The task.
+        task: String,
+    },
+    /// A dense model that is of another shape.
+    #[error("the dense model is another than the one that is measured: {problem}")]
+    OtherDense {
+        /// What differs.
+        problem: String,
+    },
+    /// Two runs that cannot be compared item by item.
+    #[error("two runs of {metric} cannot be compared item by item: one has {left} items, the other {right}")]
+    Unpaired {
+        /// The metric.
+        metric: Metric,
+        /// Items of the one.
+        left: usize,
+        /// Items of the other.
+        right: usize,
+    },
+    /// Predictions that cannot be written.
+    #[error("the predictions cannot be written to {}", path.display())]
+    Predictions {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,143 @@
+//! `host eval` on tasks: what is printed, what is kept, and what is refused.
+
+use espalier_tests::{host, path, said};
+use serde_json::Value;
+use std::{path::Path, process::Command};
+
+fn eval(task: &Path) -> Command {
+    let mut command = host();
+    command.args(["eval", "--device", "cpu", "--json", "--limit", "24", "--max-new-tokens", "24"]);
+    command.arg("--model").arg(path("models/tiny-instruct")).arg("--task").arg(task);
+    command
+}
+
+fn json(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&output)))
+}
+
+fn mean(found: &Value, metric: &str) -> f64 {
+    found["tasks"][0]["metrics"][metric]["mean"].as_f64().unwrap_or_else(|| panic!("{metric} in {found}"))
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_prediction_is_kept_with_its_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("predictions.jsonl");
+    let task = path("models/data/alpaca_evaluation.json");
+    let metrics = "exact_match,f1,rouge1,rouge1_stemmed,answer_perplexity";
+    let command = || {
+        let mut command = eval(&task);
+        command.args(["--metrics", metrics]).arg("--predictions").arg(&file);
+        command
+    };
+    let found = json(&mut command());
+    let result = &found["tasks"][0];
+    assert_eq!((&result["name"], &result["counts"]["items"]), (&"alpaca_evaluation".into(), &24.into()));
+    let kept = lines(&file);
+    assert_eq!(kept.len(), 24);
+    for metric in ["exact_match", "f1", "rouge1"] {
+        let sum: f64 = kept.iter().map(|line| line["scores"][metric].as_f64().unwrap()).sum();
+        assert!((sum / 24.0 - mean(&found, metric)).abs() < 1e-12, "{metric}");
+        let [low, high] = ["low", "high"].map(|end| result["metrics"][metric][end].as_f64().unwrap());
+        assert!(low <= mean(&found, metric) && mean(&found, metric) <= high && low < high, "{metric}");
+    }
+    // The loss of all answers' tokens together.
+    let (loss, tokens) = kept.iter().fold((0.0, 0.0), |(loss, tokens), line| {
+        let [own, count] =
+            [&line["scores"]["answer_perplexity"], &line["tokens"]].map(|x| x.as_f64().unwrap());
+        (loss + own.ln() * count, tokens + count)
+    });
+    assert!((mean(&found, "answer_perplexity") / f64::exp(loss / tokens) - 1.0).abs() < 1e-9);
+    for (number, line) in kept.iter().enumerate() {
+        assert_eq!((&line["task"], &line["item"]), (&"alpaca_evaluation".into(), &number.into()));
+        let prompt = line["prompt"].as_str().unwrap();
+        assert!(prompt.ends_with("### Response:\n"), "{prompt:?}");
+        let equal = line["references"].as_array().unwrap().contains(&line["prediction"]);
+        assert!(!equal || line["scores"]["exact_match"] == 1.0, "{line}");
+    }
+    assert!(kept.iter().any(|line| line["scores"]["exact_match"] == 1.0), "the model knows some");
+    // The same again, to the byte.
+    let bytes = std::fs::read(&file).unwrap();
+    assert_eq!(json(&mut command()), found);
+    assert!(std::fs::read(&file).unwrap() == bytes);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn the_divergence_from_itself_is_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let pruned = folder.path().join("pruned");
+    let mut prune = host();
+    prune.args(["--plugin", "magnitude", "--device", "cpu", "--sparsity", "0.3", "--model"]);
+    prune.arg(path("models/tiny-instruct")).arg("--out").arg(&pruned);
+    let output = prune.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+
+    let task = path("models/data/unnatural_evaluation.jsonl");
+    let compare = |model: &Path| {
+        let mut command = host();
+        command.args(["eval", "--device", "cpu", "--json", "--limit", "12"]);
+        command.args(["--metrics", "js_divergence,answer_perplexity"]);
+        command.arg("--dense").arg(path("models/tiny-instruct"));
+        command.arg("--model").arg(model).arg("--task").arg(&task);
+        mean(&json(&mut command), "js_divergence")
+    };
+    assert_eq!(compare(&path("models/tiny-instruct")), 0.0);
+    let found = compare(&pruned);
+    assert!(found > 1e-6 && found < std::f64::consts::LN_2, "{found}");
+}
+
+#[test]
+fn running_text_has_perplexity() {
+    let text = path("models/data/text_evaluation.txt");
+    let mut task = host();
+    task.args(["eval", "--device", "cpu", "--json", "--metrics", "perplexity", "--model"]);
+    task.arg(path("models/tiny-instruct")).arg("--task").arg(&text).arg("--perplexity").arg(&text);
+    let found = json(&mut task);
+    let expected = found["perplexity"].as_f64().unwrap();
+    assert!((mean(&found, "perplexity") / expected - 1.0).abs() < 1e-6, "{found}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = path("models/data/alpaca_evaluation.json");
+    let text = path("models/data/text_evaluation.txt");
+    let predictions = folder.path().join("predictions.jsonl");
+    for (task, arguments, words) in [
+        (&text, ["--metrics", "exact_match"], "exact_match needs answers to compare with"),
+        (&text, ["--metrics", "answer_perplexity"], "answer_perplexity needs answers"),
+        (&answers, ["--metrics", "perplexity"], "perplexity is for running text"),
+        (&answers, ["--metrics", "f1,bleu"], "there is no metric `bleu`"),
+        (&answers, ["--metrics", "js_divergence"], "give its folder with --dense"),
+        (&answers, ["--max-new-tokens", "256"], "leave no room for a prompt in the model's context of 256"),
+        (&answers, ["--seqlen", "257"], "more than the model's context of 256"),
+        (&answers, ["--prompt", "no-such-file"], "no-such-file"),
+    ] {
+        let output = eval(task).args(arguments).arg("--predictions").arg(&predictions).output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        assert!(said(&output).contains(words), "{arguments:?}: {}", said(&output));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn long_prompts_lose_their_beginning_and_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = folder.path().join("task.jsonl");
+    let row = |words: usize, output: &str| {
+        serde_json::json!({"instruction": "fox ".repeat(words), "output": output}).to_string()
+    };
+    std::fs::write(&task, [row(2, "red"), row(400, "red"), row(2, "")].join("\n")).unwrap();
+    let found = json(eval(&task).args(["--metrics", "f1,answer_perplexity"]));
+    let counts = &found["tasks"][0]["counts"];
+    let expected = serde_json::json!({"items": 2, "without_answer": 1, "prompts_cut": 1, "answers_cut": 1});
+    assert_eq!(counts, &expected);
+}
