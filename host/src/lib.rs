@@ -1,6 +1,6 @@
 //! Espalier's host as a library: everything the binary `host` does, so that tests and tools can call it.
 //!
-//! Imports point one way: `cli → study → prune, evaluate → plugins, calibration → model → device → shaders`.
+//! Imports point one way: `cli → study → prune, evaluate, select → plugins, calibration → model → device → shaders`.
 
 pub mod calibration;
 pub mod cli;
@@ -11,4 +11,5 @@ pub mod interrupt;
 pub mod model;
 pub mod plugins;
 pub mod prune;
+pub mod select;
 pub mod study;

@@ -30,11 +30,14 @@
 
 pub mod abi;
 mod device;
+mod documents;
+mod draw;
 mod dtype;
 mod error;
 mod export;
 mod kernel;
 mod method;
+mod model;
 mod ops;
 mod options;
 mod rng;
@@ -42,19 +45,24 @@ mod selector;
 pub mod service;
 mod sparsity;
 mod tensor;
+mod windows;
 
 pub use device::{Device, DeviceKind};
+pub use documents::{Document, Documents, Source};
+pub use draw::{Draw, Shuffled};
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
 pub use export::{LibraryInfo, Registry};
 pub use kernel::{Access, Buffer, Kernel, Twin};
 pub use method::{Layer, MethodInfo, Order, Pruned, PruningMethod, Statistic, Statistics};
+pub use model::{Model, ModelInfo, SamplingOptions};
 pub use ops::{Axis, Binary, Reduction, Selection, Unary, Within};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use rng::Rng;
-pub use selector::{Document, Documents, Piece, SelectionRequest, Selector, SelectorInfo, Window};
+pub use selector::{SelectionRequest, Selector, SelectorInfo};
 pub use sparsity::{ParseSparsityError, Sparsity};
 pub use tensor::{Mask, Tensor, View, ViewMut};
+pub use windows::Windows;
 
 /// The interface this SDK speaks, as (major, minor). A host loads a plugin whose major version is its
 /// own and whose minor version is at most its own.

@@ -1,10 +1,13 @@
 //! Calibration-set selectors.
 
-use crate::{OptionKind, OptionSpec, Options, Result, service::DocumentService};
+use crate::{Documents, Model, OptionKind, OptionSpec, Options, Result, Windows};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A way of choosing calibration windows from a collection of documents.
+/// A way of choosing calibration data from a collection of documents.
+///
+/// A selector says which documents, in its order of preference; the host cuts windows of them, by crops, by
+/// packing or one document a window, as the user wants them.
 pub trait Selector: Send + Sync + 'static {
     /// The selector's name, what it does, and its options.
     fn info() -> SelectorInfo
@@ -19,11 +22,18 @@ pub trait Selector: Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// Exactly [`SelectionRequest::samples`] windows of at most [`SelectionRequest::seqlen`] tokens.
+    /// Offers documents until no more windows are [wanted](Windows::wanted), or none are left to offer.
+    /// Documents that do not suffice are no error of the selector's: the host says what is missing.
     ///
     /// # Errors
-    /// The documents do not suffice; the message says what is missing.
-    fn select(&self, documents: &Documents, request: &SelectionRequest) -> Result<Vec<Window>>;
+    /// Whatever stops the selection; the errors of `documents`, `model` and `windows` are passed on with `?`.
+    fn select(
+        &self,
+        documents: &Documents,
+        model: &Model,
+        request: &SelectionRequest,
+        windows: &mut Windows,
+    ) -> Result<()>;
 }
 
 /// What a selector says of itself.
@@ -36,12 +46,22 @@ pub struct SelectorInfo {
     /// The options it takes.
     #[serde(default)]
     pub options: Vec<OptionSpec>,
+    /// Whether it asks the model; one that does not is run without loading any.
+    #[serde(default)]
+    pub needs_model: bool,
 }
 
 impl SelectorInfo {
-    /// A selector without options.
+    /// A selector without options that does without the model.
     pub fn new(name: impl Into<String>, summary: impl Into<String>) -> Self {
-        Self { name: name.into(), summary: summary.into(), options: Vec::new() }
+        Self { name: name.into(), summary: summary.into(), options: Vec::new(), needs_model: false }
+    }
+
+    /// Asks for the model.
+    #[must_use]
+    pub fn needs_model(mut self) -> Self {
+        self.needs_model = true;
+        self
     }
 
     /// Adds an option.
@@ -66,78 +86,10 @@ impl SelectorInfo {
 /// What is wanted of a selector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelectionRequest {
-    /// How many windows.
+    /// How many windows; of a budget in tokens, as many as it fills.
     pub samples: usize,
     /// Tokens in a window, at most.
     pub seqlen: usize,
     /// The seed of every random draw.
     pub seed: u64,
-    /// The model's end-of-text token, which joins packed documents.
-    pub eos: Option<u32>,
-}
-
-/// One document of a collection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
-    /// Its text, as the prompt template rendered it.
-    pub text: String,
-    /// The file it came from.
-    pub source: String,
-}
-
-/// The documents of a collection, read and tokenised when asked for.
-pub struct Documents<'a>(&'a dyn DocumentService);
-
-impl<'a> Documents<'a> {
-    /// The documents behind a service.
-    pub fn new(service: &'a dyn DocumentService) -> Self {
-        Self(service)
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// A document's text and source.
-    ///
-    /// # Errors
-    /// The document cannot be read.
-    pub fn get(&self, index: usize) -> Result<Document> {
-        self.0.document(index)
-    }
-
-    /// A document's tokens, with the special tokens that the model's tokenizer adds.
-    ///
-    /// # Errors
-    /// The document cannot be read or tokenised.
-    pub fn tokens(&self, index: usize) -> Result<Vec<u32>> {
-        self.0.tokens(index)
-    }
-}
-
-/// A calibration window: the tokens of one forward pass, without padding.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Window {
-    /// The tokens.
-    pub input_ids: Vec<u32>,
-    /// Where they came from, in order.
-    #[serde(default)]
-    pub pieces: Vec<Piece>,
-}
-
-/// A run of a window's tokens that came from one document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Piece {
-    /// The document's number in the collection.
-    pub document: usize,
-    /// The first token's place in the document.
-    pub offset: usize,
-    /// How many tokens.
-    pub length: usize,
 }

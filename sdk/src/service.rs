@@ -1,7 +1,8 @@
 //! What a host offers to plugins: plain traits, which the ABI adapters carry over the border.
 
 use crate::{
-    Access, Axis, Binary, Buffer, DType, DeviceKind, Document, Reduction, Result, Selection, Unary, Within,
+    Access, Axis, Binary, Buffer, DType, DeviceKind, Document, ModelInfo, Reduction, Result, SamplingOptions,
+    Selection, Source, Unary, Within,
 };
 
 /// A tensor on a device, as the border names it. Never reused within a run.
@@ -150,6 +151,12 @@ pub trait DocumentService: Send + Sync {
         self.len() == 0
     }
 
+    /// The files they came from, in order.
+    ///
+    /// # Errors
+    /// The other side of the border fails.
+    fn sources(&self) -> Result<Vec<Source>>;
+
     /// A document's text and source.
     ///
     /// # Errors
@@ -161,4 +168,46 @@ pub trait DocumentService: Send + Sync {
     /// # Errors
     /// The document cannot be read or tokenised.
     fn tokens(&self, index: usize) -> Result<Vec<u32>>;
+}
+
+/// What selectors may ask of a model; see [`Model`](crate::Model) for the exact meaning.
+pub trait ModelService: Send + Sync {
+    /// Facts of the model.
+    ///
+    /// # Errors
+    /// There is no model.
+    fn info(&self) -> Result<ModelInfo>;
+
+    /// The log-likelihood of every token but each sequence's first.
+    ///
+    /// # Errors
+    /// No model, an unusable sequence, or a failing device; so for every function below.
+    fn log_likelihoods(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>>;
+
+    /// The mean hidden state of each sequence behind each of these layers.
+    fn pooled(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<Vec<f32>>>;
+
+    /// What the model writes after each prefix.
+    fn sample(&self, prefixes: &[&[u32]], options: &SamplingOptions) -> Result<Vec<Vec<u32>>>;
+}
+
+/// What cuts windows of what a selector offers; see [`Windows`](crate::Windows) for the exact meaning.
+pub trait WindowService: Send + Sync {
+    /// Whether more windows are wanted.
+    fn wanted(&self) -> bool;
+
+    /// Takes a document, for at most `limit` windows. The answer is how many came of it.
+    ///
+    /// # Errors
+    /// There is no such document, or it cannot be read.
+    fn offer(&mut self, document: usize, score: Option<f64>, limit: usize) -> Result<usize>;
+
+    /// Takes a selector's own text, for at most `limit` windows.
+    ///
+    /// # Errors
+    /// No tokens, or one that the model does not know.
+    fn offer_tokens(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize>;
+
+    /// Drops what was packed and has not filled a window.
+    fn separate(&mut self);
 }

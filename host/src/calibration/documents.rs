@@ -1,7 +1,6 @@
-//! A collection's documents as selectors see them.
+//! A collection's documents, as text and as tokens.
 
-use super::{CalibrationError, Collection, Rendered, Renderer, Tokenizer};
-use espalier_sdk::{Document, Result, service::DocumentService};
+use super::{CalibrationError, Collection, Record, Rendered, Renderer, Tokenizer, tokenizer::check_tokens};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
@@ -61,37 +60,43 @@ impl TokenizedCollection {
         &self.tokenizer
     }
 
-    fn rendered(&self, index: usize) -> Result<Rendered, CalibrationError> {
-        self.renderer.render(&self.collection.record(index)?, || self.collection.place(index))
+    /// A document's text; nothing where a row holds its tokens instead.
+    ///
+    /// # Errors
+    /// The document cannot be read or rendered.
+    pub fn text(&self, index: usize) -> Result<Option<String>, CalibrationError> {
+        match self.collection.record(index)? {
+            Record::Tokens(_) => Ok(None),
+            record => Ok(Some(self.rendered(&record, index)?.document())),
+        }
     }
 
-    fn read(&self, index: usize) -> Result<Arc<[u32]>, CalibrationError> {
+    /// A document's tokens, with the special tokens that the tokenizer adds.
+    ///
+    /// # Errors
+    /// The document cannot be read, rendered or tokenised, or has a token that the model does not know.
+    pub fn tokens(&self, index: usize) -> Result<Arc<[u32]>, CalibrationError> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tokens) = kept().documents.get(&index) {
             return Ok(Arc::clone(tokens));
         }
-        let rendered = self.rendered(index)?;
         let place = || self.collection.place(index);
-        let tokens = self.tokenizer.encode(&rendered.document(), rendered.special, place)?;
-        let tokens: Arc<[u32]> = tokens.into();
+        let tokens: Arc<[u32]> = match self.collection.record(index)? {
+            Record::Tokens(tokens) => {
+                check_tokens(&tokens, self.tokenizer.vocab_size(), place)?;
+                tokens.into()
+            }
+            record => {
+                let rendered = self.rendered(&record, index)?;
+                self.tokenizer.encode(&rendered.document(), rendered.special, place)?.into()
+            }
+        };
         kept().insert(index, Arc::clone(&tokens));
         Ok(tokens)
     }
-}
 
-impl DocumentService for TokenizedCollection {
-    fn len(&self) -> usize {
-        self.collection.len()
-    }
-
-    fn document(&self, index: usize) -> Result<Document> {
-        let text = self.rendered(index)?.document();
-        let source = &self.collection.sources()[self.collection.source_of(index)];
-        Ok(Document { text, source: source.path.display().to_string() })
-    }
-
-    fn tokens(&self, index: usize) -> Result<Vec<u32>> {
-        Ok(self.read(index)?.to_vec())
+    fn rendered(&self, record: &Record, index: usize) -> Result<Rendered, CalibrationError> {
+        self.renderer.render(record, || self.collection.place(index))
     }
 }
 

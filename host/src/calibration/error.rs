@@ -292,14 +292,6 @@ pub enum CalibrationError {
         /// Its tokens.
         tokens: usize,
     },
-    /// A selector that broke its contract.
-    #[error("the selector {selector} gave back {problem}")]
-    Selection {
-        /// The selector.
-        selector: String,
-        /// What is wrong with its windows.
-        problem: String,
-    },
 }
 
 impl From<CalibrationError> for espalier_sdk::Error {

@@ -216,6 +216,6 @@ pub(super) fn newlines(bytes: &[u8]) -> u64 {
 }
 
 /// A hash in hex.
-pub(super) fn hex(hash: Sha256) -> String {
+pub(crate) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -22,6 +22,7 @@ mod windows;
 pub use collection::{Collection, Skipped, SourceInfo};
 pub use documents::TokenizedCollection;
 pub use error::CalibrationError;
+pub(crate) use feed::hex;
 pub use fields::Fields;
 pub use prompt::{Prompt, Rendered, Renderer, alpaca_prompt};
 pub use record::{Message, Record};
@@ -29,4 +30,6 @@ pub use row::Shape;
 pub use source::{Reading, Source};
 pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;
-pub use windows::{check_selection, evaluation_windows, ready_windows, windows_sha256};
+#[cfg(test)]
+pub(crate) use tokenizer::tests::folder as tokenizer_folder;
+pub use windows::{evaluation_windows, ready_windows};

@@ -93,6 +93,20 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Tokens that the model knows.
+    pub(super) fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The text of these tokens, special ones included.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn decode_all(&self, tokens: &[u32]) -> Result<String, CalibrationError> {
+        let place = || format!("a run of {} tokens", tokens.len());
+        self.inner.decode(tokens, false).map_err(|source| CalibrationError::Encode { place: place(), source })
+    }
+
     /// The text of these tokens, without special ones.
     ///
     /// # Errors

@@ -1,10 +1,6 @@
 //! Windows: the tokens of one forward pass.
 
-use super::{
-    CalibrationError, Collection, Record, Renderer, Shape, Tokenizer, feed::hex, tokenizer::check_tokens,
-};
-use espalier_sdk::{Piece, SelectionRequest, Window};
-use sha2::{Digest, Sha256};
+use super::{CalibrationError, Collection, Record, Renderer, Shape, Tokenizer, tokenizer::check_tokens};
 use std::{borrow::Borrow, path::PathBuf};
 
 /// The windows of a collection that [has them](Collection::has_windows), as they are: all, or the first
@@ -18,7 +14,7 @@ pub fn ready_windows(
     samples: Option<usize>,
     limit: usize,
     vocab_size: usize,
-) -> Result<Vec<Window>, CalibrationError> {
+) -> Result<Vec<Vec<u32>>, CalibrationError> {
     let rows = collection.len();
     let samples = samples.unwrap_or(rows);
     if samples > rows {
@@ -34,7 +30,7 @@ pub fn ready_windows(
                 return Err(CalibrationError::TooLong { place: collection.place(index), length, limit });
             }
             check_tokens(&input_ids, vocab_size, || collection.place(index))?;
-            Ok(Window { input_ids, pieces: vec![Piece { document: index, offset: 0, length }] })
+            Ok(input_ids)
         })
         .collect()
 }
@@ -42,50 +38,6 @@ pub fn ready_windows(
 /// The first of a collection's files.
 fn path(collection: &Collection) -> PathBuf {
     collection.sources().first().map(|source| source.path.clone()).unwrap_or_default()
-}
-
-/// Checks that a selector gave back what it was asked for.
-///
-/// # Errors
-/// Another number of windows, one that is empty or too long, or one with a token that the model does not
-/// know.
-pub fn check_selection(
-    selector: &str,
-    windows: &[Window],
-    request: &SelectionRequest,
-    vocab_size: usize,
-) -> Result<(), CalibrationError> {
-    let broken =
-        |problem: String| Err(CalibrationError::Selection { selector: selector.to_owned(), problem });
-    if windows.len() != request.samples {
-        return broken(format!("{} windows, but {} were asked for", windows.len(), request.samples));
-    }
-    for (index, window) in windows.iter().enumerate() {
-        let length = window.input_ids.len();
-        if length == 0 {
-            return broken(format!("window {index}, which has no tokens"));
-        }
-        if length > request.seqlen {
-            return broken(format!("window {index} of {length} tokens, but {} is the most", request.seqlen));
-        }
-        if let Some(token) = window.input_ids.iter().find(|&&token| token as usize >= vocab_size) {
-            return broken(format!("window {index} with the token {token}, which the model does not know"));
-        }
-    }
-    Ok(())
-}
-
-/// SHA-256 over the windows' tokens, in hex: of each window its length as 8 bytes and its tokens as 4
-/// bytes each, little-endian.
-pub fn windows_sha256(windows: &[Window]) -> String {
-    let mut hash = Sha256::new();
-    for window in windows {
-        hash.update((window.input_ids.len() as u64).to_le_bytes());
-        for token in &window.input_ids {
-            hash.update(token.to_le_bytes());
-        }
-    }
-    hex(hash)
 }
 
 /// The windows to measure perplexity on, of at most `seqlen` tokens. The tokenizer is asked for where there
@@ -106,10 +58,7 @@ pub fn evaluation_windows<T: Borrow<Tokenizer>>(
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
     let shape = collection.sources().first().map(|source| source.shape);
     let windows: Vec<Vec<u32>> = match shape {
-        Some(Shape::Windows) => ready_windows(collection, None, seqlen, vocab_size)?
-            .into_iter()
-            .map(|window| window.input_ids)
-            .collect(),
+        Some(Shape::Windows) => ready_windows(collection, None, seqlen, vocab_size)?,
         Some(Shape::Plain | Shape::Text) => {
             running_text(collection, renderer, tokenizer()?.borrow(), seqlen)?
         }

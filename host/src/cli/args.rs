@@ -1,7 +1,7 @@
 //! Flags, as typed. Nothing below `cli` sees them.
 
 use crate::{
-    calibration::{Prompt, Source},
+    calibration::{Fields, Prompt, Reading, Source},
     device::{
         choose::{DeviceChoice, DeviceRequest},
         gpu::Backend,
@@ -9,10 +9,11 @@ use crate::{
     evaluate::Metric,
     model::layout::Projection,
     prune::BlockRanges,
+    select::{self, Budget, WindowMode},
 };
 use clap::{Parser, Subcommand};
 use espalier_sdk::Sparsity;
-use std::{ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 /// Prune LLaMA-family models with any method, on any device, and measure what the calibration data did.
 #[derive(Debug, Parser)]
@@ -38,6 +39,8 @@ pub(super) struct Verbosity {
 pub(super) enum Command {
     /// Prune a model (what `host` does without a subcommand)
     Prune(Box<Prune>),
+    /// Choose calibration windows and write them to a file
+    Select(Box<Select>),
     /// Measure a model
     Eval(Box<Eval>),
     /// List the plugins that are found, or what one library offers
@@ -56,9 +59,8 @@ pub(super) struct Prune {
     /// Model to prune: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
     #[arg(long, value_name = "DIR")]
     pub(super) model: String,
-    /// Calibration data: .txt, .json or .jsonl; not needed by methods that measure nothing
-    #[arg(long, value_name = "FILE")]
-    pub(super) calibration: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) calibration: Calibration,
     /// Folder to write the pruned model to
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
@@ -83,26 +85,111 @@ pub(super) struct Prune {
     /// Pruning method, where the libraries offer several
     #[arg(long, value_name = "NAME")]
     pub(super) method: Option<String>,
-    /// Calibration selector [default: random]
-    #[arg(long, value_name = "NAME")]
-    pub(super) selector: Option<String>,
-    /// Calibration windows [default: 128; all that a file of ready windows has]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) samples: Option<u32>,
-    /// Tokens in a window [default: 2048, at most the model's context]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
-    pub(super) seqlen: Option<u32>,
-    /// Seed of every random draw
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub(super) seed: u64,
-    /// Option of the method or selector; may be given more than once
-    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(super) options: Vec<(String, String)>,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Select {
+    /// Plugin library with selectors: a name, a file name or a path; may be given more than once
+    #[arg(long, value_name = "LIB")]
+    pub(super) plugin: Vec<String>,
+    /// Model that the windows are for: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: String,
+    #[command(flatten)]
+    pub(super) calibration: Calibration,
+    /// File to write the windows to, a row of JSON each
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Replace an existing file
+    #[arg(long)]
+    pub(super) overwrite: bool,
+    /// Other windows to say the overlap with
+    #[arg(long, value_name = "FILE")]
+    pub(super) compare: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) device: Device,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What calibration windows are chosen from, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Calibration data")]
+pub(super) struct Calibration {
+    /// Calibration data, with its weight beside other files; may be given more than once
+    #[arg(long = "calibration", value_name = "FILE[:WEIGHT]")]
+    sources: Vec<Source>,
+    /// Keys of rows that name their fields in their own way, such as text=body
+    #[arg(long, value_name = "FIELD=KEY,…")]
+    fields: Option<Fields>,
+    /// How rows become text: raw, alpaca, chat, or a template file [default: by the shape of the rows]
+    #[arg(long, value_name = "raw|alpaca|chat|FILE")]
+    prompt: Option<Prompt>,
+    /// How windows are cut: crops of long documents, documents packed, or a document each [default: crop for
+    /// running text, pack for instructions]
+    #[arg(long, value_name = "crop|pack|pad")]
+    windows: Option<WindowMode>,
+    /// Windows [default: 128; all that a file of ready windows has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    samples: Option<u32>,
+    /// Tokens in all windows, instead of --samples
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..), conflicts_with = "samples")]
+    tokens: Option<u64>,
+    /// Tokens in a window [default: 2048, at most the model's context]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    seqlen: Option<u32>,
+    /// Seed of every random draw
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+    /// Selector [default: random]
+    #[arg(long, value_name = "NAME")]
+    selector: Option<String>,
+    /// Option of the selector or the method; may be given more than once
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(super) options: Vec<(String, String)>,
+    /// Data that must not be calibrated on: rows that share 13 words in a row with it are dropped
+    #[arg(long, value_name = "FILE")]
+    exclude: Vec<PathBuf>,
+    /// Stop at a row that cannot be used, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
+    /// Print so many of the windows, special tokens visible
+    #[arg(long, value_name = "N", conflicts_with = "json")]
+    pub(super) show_samples: Option<usize>,
+}
+
+impl Calibration {
+    /// Whether there is any data.
+    pub(super) fn is_given(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// What is asked for; `options` are those of the selector.
+    pub(super) fn request(&self, options: BTreeMap<String, String>) -> select::Request {
+        let samples = self.samples.map(|samples| Budget::Samples(samples as usize));
+        let tokens = self.tokens.map(|tokens| Budget::Tokens(tokens as usize));
+        select::Request {
+            sources: self.sources.clone(),
+            reading: Reading {
+                fields: self.fields.clone(),
+                prompt: self.prompt.clone(),
+                strict: self.strict,
+                exclude: self.exclude.clone(),
+            },
+            windows: self.windows,
+            budget: samples.or(tokens),
+            seqlen: self.seqlen.map(|seqlen| seqlen as usize),
+            seed: self.seed,
+            selector: self.selector.clone(),
+            options,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]

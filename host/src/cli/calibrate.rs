@@ -1,120 +1,47 @@
-//! From flags to calibration windows.
+//! Calibration windows under a progress bar, and what they look like.
 
-use super::{CliError, args};
+use super::{CliError, args, print, progress};
 use crate::{
-    calibration::{
-        Collection, Reading, Renderer, Source, TokenizedCollection, Tokenizer, check_selection,
-        ready_windows, windows_sha256,
-    },
-    model::LlamaConfig,
-    plugins::{Library, find, load},
-    prune::{CalibrationRecord, PluginRecord},
+    calibration::Tokenizer,
+    plugins::Library,
+    select::{self, Request, Selection, Step, Target},
 };
-use espalier_sdk::{Rng, SelectionRequest, Window, abi::LoadedSelector};
-use std::{collections::BTreeMap, path::Path};
+use indicatif::ProgressBar;
+use std::sync::{Mutex, PoisonError};
 
-/// Tokens in a window where nothing is said: as many as the published codes take, or the model's context.
-const SEQLEN: usize = 2048;
-
-/// Windows where nothing is said.
-const SAMPLES: usize = 128;
-
-/// The selector where nothing is said, and the library it is in.
-const SELECTOR: &str = "random";
-
-/// Tokens in a window.
-pub(super) fn seqlen(given: Option<u32>, config: &LlamaConfig) -> Result<usize, CliError> {
-    let context = config.max_position_embeddings;
-    match given.map(|seqlen| seqlen as usize) {
-        None => Ok(SEQLEN.min(context)),
-        Some(seqlen) if seqlen <= context => Ok(seqlen),
-        Some(seqlen) => {
-            Err(CliError::Usage(format!("--seqlen {seqlen} is more than the model's context of {context}")))
-        }
-    }
-}
-
-/// A selector that was found, with what the manifest says of it.
-pub(super) struct FoundSelector {
-    selector: LoadedSelector,
-    record: PluginRecord,
-}
-
-/// The selector that is asked for: in the libraries given, else in the one of its own name.
-pub(super) fn find_selector(
-    command: &args::Prune,
+/// Chooses windows, under a bar for each question that a selector has for the model.
+pub(super) fn select(
+    request: &Request,
     libraries: &[Library],
-    options: &BTreeMap<String, String>,
-) -> Result<FoundSelector, CliError> {
-    let offered =
-        || libraries.iter().flat_map(|library| library.info().selectors.iter().map(move |s| (library, s)));
-    let name = match (&command.selector, offered().map(|(_, info)| &info.name).collect::<Vec<_>>().as_slice())
-    {
-        (Some(name), _) => name.clone(),
-        // A library that was given for its one selector is meant to be used.
-        (None, [only]) => (*only).clone(),
-        (None, []) => SELECTOR.to_owned(),
-        (None, several) => {
-            let several: Vec<_> = several.iter().map(|name| name.as_str()).collect();
-            let message =
-                format!("there are several selectors ({}): choose one with --selector", several.join(", "));
-            return Err(CliError::Usage(message));
+    target: Target,
+    verbosity: args::Verbosity,
+) -> Result<Selection, CliError> {
+    let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
+    let selection = select::select(request, libraries, target, &|step| {
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match (step, &*bar) {
+            (Step::Begin(total), _) => *bar = Some(progress::bar("selecting", total, verbosity.quiet)),
+            (Step::Advance(steps), Some(bar)) => bar.inc(steps as u64),
+            (Step::End, Some(bar)) => bar.finish_and_clear(),
+            (_, None) => {}
         }
-    };
-    let own;
-    let library = match offered().find(|(_, info)| info.name == name) {
-        Some((library, _)) => library,
-        None => {
-            own = load(&find(&name)?)?;
-            &own
-        }
-    };
-    let (selector, info, options) = library.selector(&name, options)?;
-    Ok(FoundSelector { selector, record: PluginRecord::new(info.name, options, library) })
+    });
+    Ok(selection?)
 }
 
-/// The calibration windows of a run, and what the manifest says of them.
-pub(super) fn windows(
-    command: &args::Prune,
-    path: &Path,
-    folder: &Path,
-    config: &LlamaConfig,
-    selector: impl FnOnce() -> Result<FoundSelector, CliError>,
-) -> Result<(Vec<Window>, CalibrationRecord), CliError> {
-    let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
-    let seqlen = seqlen(command.seqlen, config)?;
-    let samples = command.samples.map(|samples| samples as usize);
-    let sha256 = collection.sources()[0].sha256.clone();
-    let (windows, selector) = if collection.has_windows() {
-        let limit = if command.seqlen.is_some() { seqlen } else { config.max_position_embeddings };
-        (ready_windows(&collection, samples, limit, config.vocab_size)?, None)
-    } else {
-        let tokenizer = Tokenizer::open(folder, config.vocab_size)?;
-        let FoundSelector { selector, record } = selector()?;
-        let eos = config.eos_token_ids.first().copied();
-        let request =
-            SelectionRequest { samples: samples.unwrap_or(SAMPLES), seqlen, seed: command.seed, eos };
-        let documents = TokenizedCollection::new(collection, Renderer::new(None, folder)?, tokenizer);
-        let windows = selector
-            .select(&documents, &request)
-            .map_err(|source| CliError::Selector { selector: record.name.clone(), source })?;
-        check_selection(&record.name, &windows, &request, config.vocab_size)?;
-        (windows, Some(record))
-    };
-    let record = CalibrationRecord {
-        file: path.to_owned(),
-        sha256,
-        selector,
-        samples: windows.len(),
-        seqlen: windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0),
-        tokens: windows.iter().map(|window| window.input_ids.len()).sum(),
-        seed: command.seed,
-        generator: Rng::NAME,
-        windows_sha256: windows_sha256(&windows),
-        documents: windows
-            .iter()
-            .map(|window| window.pieces.iter().map(|piece| piece.document).collect())
-            .collect(),
-    };
-    Ok((windows, record))
+/// Prints the first windows as text, special tokens visible.
+pub(super) fn show(selection: &Selection, count: Option<usize>, target: Target) -> Result<(), CliError> {
+    let Some(count) = count else { return Ok(()) };
+    let tokenizer = Tokenizer::open(target.folder, target.config.vocab_size)?;
+    for (at, window) in selection.windows.iter().take(count).enumerate() {
+        let place = |piece: &select::Piece| {
+            let path = selection.record.sources[piece.source].path.display();
+            format!("{path}, document {} from token {}", piece.document, piece.offset)
+        };
+        let places: Vec<_> = window.pieces.iter().map(place).collect();
+        let places = if places.is_empty() { "the selector's own text".to_owned() } else { places.join("; ") };
+        let text = tokenizer.decode_all(&window.input_ids)?;
+        print(&format!("--- window {at}, {} tokens: {places}\n{text}\n", window.input_ids.len()))?;
+    }
+    Ok(())
 }

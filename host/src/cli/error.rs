@@ -11,6 +11,7 @@ use crate::{
     },
     plugins::PluginError,
     prune::{PruneError, TargetsError},
+    select::SelectError,
 };
 use std::error::Error;
 
@@ -29,8 +30,8 @@ pub(super) enum CliError {
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]
     Targets(#[from] TargetsError),
-    #[error("{selector} cannot choose calibration windows")]
-    Selector { selector: String, source: espalier_sdk::Error },
+    #[error(transparent)]
+    Select(#[from] SelectError),
     #[error("the method {method} needs calibration data: give a file with --calibration")]
     NoCalibration { method: String },
     #[error("{0}")]
@@ -81,7 +82,11 @@ impl CliError {
             // Transparent wrappers are seen through by their own kind, not by `source`.
             let direct = matches!(
                 this.downcast_ref(),
-                Some(Self::Model(ModelError::Interrupted(_)) | Self::Prune(PruneError::Interrupted(_)))
+                Some(
+                    Self::Model(ModelError::Interrupted(_))
+                        | Self::Prune(PruneError::Interrupted(_))
+                        | Self::Select(SelectError::Interrupted(_))
+                )
             );
             let wrapped = matches!(
                 this.downcast_ref(),

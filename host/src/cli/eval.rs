@@ -1,6 +1,6 @@
 //! `host eval`.
 
-use super::{CliError, args, calibrate, print, print_json, progress, table};
+use super::{CliError, args, print, print_json, progress, table};
 use crate::{
     calibration::{Collection, Reading, Renderer, Source, Tokenizer, evaluation_windows},
     device::{Device, choose},
@@ -9,6 +9,7 @@ use crate::{
         write_predictions,
     },
     model::{BATCH_TOKENS, Llama, resolve},
+    select,
 };
 use serde::Serialize;
 use std::{path::Path, sync::Arc};
@@ -27,7 +28,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
     let device = choose::open(&command.device.request())?;
     tracing::info!("on {} ({}, {})", device.info().name, device.info().backend, device.info().driver);
     let model = Llama::open(&folder, Arc::clone(&device))?;
-    let seqlen = calibrate::seqlen(command.seqlen, &model.config)?;
+    let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config)?;
     // Everything that can be wrong with the request is found before anything long begins.
     let windows = match &command.perplexity {
         Some(path) => windows(path, &folder, &model, seqlen)?,

@@ -9,6 +9,7 @@ mod inspect;
 mod plugins;
 mod progress;
 mod prune;
+mod select;
 mod table;
 
 use args::{Args, Command, Verbosity};
@@ -47,6 +48,7 @@ fn quiet_drivers() {
 fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         Command::Prune(command) => prune::run(command, args.verbosity),
+        Command::Select(command) => select::run(command, args.verbosity),
         Command::Eval(command) => eval::run(command, args.verbosity),
         Command::Plugins(command) => plugins::run(command),
         Command::Devices(command) => devices::run(command),

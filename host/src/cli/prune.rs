@@ -5,9 +5,10 @@ use crate::{
     device::choose,
     model::{Llama, resolve},
     plugins::{Library, find, load},
-    prune::{CalibrationRecord, Event, Manifest, Method, Run, Settings, Targets},
+    prune::{Event, Manifest, Method, Run, Settings, Targets},
+    select::{self, CalibrationRecord, Selection},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(), CliError> {
     // Everything that can be wrong with the request is found before anything long begins.
@@ -26,23 +27,27 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     let model = Llama::open(&folder, device)?;
     let run = Run::begin(&settings, &method, &model, &command.out, command.overwrite)?;
 
-    let calibration = match (&command.calibration, method.measures()) {
+    let calibration = match (command.calibration.is_given(), method.measures()) {
         (given, false) => {
-            if given.is_some() {
+            if given {
                 let name = &method.info().name;
                 tracing::warn!("the method {name} measures nothing: --calibration is not used");
             }
             None
         }
-        (None, true) => return Err(CliError::NoCalibration { method: method.info().name.clone() }),
-        (Some(path), true) => {
-            let selector = || calibrate::find_selector(command, &libraries, &options.selector);
-            Some(calibrate::windows(command, path, &folder, &model.config, selector)?)
+        (false, true) => return Err(CliError::NoCalibration { method: method.info().name.clone() }),
+        (true, true) => {
+            let request = command.calibration.request(options.selector);
+            let device = || Ok(Arc::clone(&model.device));
+            let target = select::Target { folder: &folder, config: &model.config, device: &device };
+            let selection = calibrate::select(&request, &libraries, target, verbosity)?;
+            calibrate::show(&selection, command.calibration.show_samples, target)?;
+            Some(selection)
         }
     };
-    let (windows, calibration) = calibration.unzip();
-    let windows: Vec<&[u32]> = windows.iter().flatten().map(|window| window.input_ids.as_slice()).collect();
-    let manifest = finish_with_bar(run, &model, &windows, calibration, verbosity)?;
+    let windows = calibration.as_ref().map_or_else(Vec::new, Selection::input_ids);
+    let record = calibration.as_ref().map(|selection| selection.record.clone());
+    let manifest = finish_with_bar(run, &model, &windows, record, verbosity)?;
     if command.json { print_json(&manifest) } else { print(&summary(&manifest, command)) }
 }
 
@@ -57,7 +62,7 @@ impl Given {
     /// which refuses it with the names it does know.
     fn new(command: &args::Prune, libraries: &[Library]) -> Result<Self, CliError> {
         let mut given = Self { method: BTreeMap::new(), selector: BTreeMap::new() };
-        for (key, value) in &command.options {
+        for (key, value) in &command.calibration.options {
             let known = |specs: &[espalier_sdk::OptionSpec]| specs.iter().any(|spec| &spec.name == key);
             let infos = || libraries.iter().map(Library::info);
             let of_selector =

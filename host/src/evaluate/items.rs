@@ -92,7 +92,7 @@ impl TaskItems {
         self.counts
     }
 
-    /// How much work a [run](super::run) with a model is, in the units that its progress counts.
+    /// How much work a [run](fn@super::run) with a model is, in the units that its progress counts.
     pub fn work(&self, config: &LlamaConfig) -> usize {
         self.reading_work(config) + self.writing_work(config) * self.items.len()
     }

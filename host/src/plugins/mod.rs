@@ -4,8 +4,10 @@ mod device;
 mod error;
 mod find;
 mod load;
+mod record;
 
 pub use device::{DeviceTensors, Shared};
 pub use error::PluginError;
 pub use find::{available, find};
 pub use load::{Library, load};
+pub use record::PluginRecord;

@@ -25,8 +25,10 @@ pub fn model_card(manifest: &Manifest) -> String {
     }
     row("sparsity", &manifest.targets.sparsity.to_string());
     if let Some(calibration) = &manifest.calibration {
-        let file = calibration.file.file_name().unwrap_or_default().to_string_lossy();
-        row("calibration", &format!("{file} (SHA-256 {})", calibration.sha256));
+        for source in &calibration.sources {
+            let file = source.path.file_name().unwrap_or_default().to_string_lossy();
+            row("calibration", &format!("{file} (SHA-256 {})", source.sha256));
+        }
         row("windows", &format!("{} of at most {} tokens", calibration.samples, calibration.seqlen));
         if let Some(selector) = &calibration.selector {
             row("selector", &format!("{}, seed {}", selector.name, calibration.seed));

@@ -1,7 +1,7 @@
 //! The method of a run: found in the libraries that were given.
 
-use super::{PluginRecord, PruneError, Result};
-use crate::plugins::{Library, PluginError};
+use super::{PruneError, Result};
+use crate::plugins::{Library, PluginError, PluginRecord};
 use espalier_sdk::{MethodInfo, Order, abi::LoadedMethod};
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ mod targets;
 pub use card::model_card;
 pub use error::{PruneError, Result};
 pub use layer::LayerReport;
-pub use manifest::{CalibrationRecord, Manifest, PluginRecord};
+pub use manifest::Manifest;
 pub use method::Method;
 pub use run::{Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};

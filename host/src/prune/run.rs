@@ -1,9 +1,10 @@
 //! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
 
-use super::{CalibrationRecord, Event, LayerReport, Manifest, Method, Plan, Result, Targets, check, prune};
+use super::{Event, LayerReport, Manifest, Method, Plan, Result, Targets, check, prune};
 use crate::{
     model::{BATCH_TOKENS, CheckpointWriter, Llama},
     prune::{PruneError, model_card},
+    select::CalibrationRecord,
 };
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};

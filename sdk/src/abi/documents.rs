@@ -1,17 +1,29 @@
 //! Documents at the border.
 
 use super::{AbiResult, device::plain, guard};
-use crate::{Document, Result, service::DocumentService};
+use crate::{Document, Result, Source, service::DocumentService};
 use abi_stable::{
-    sabi_trait,
+    StableAbi, sabi_trait,
     sabi_trait::TD_Opaque,
     std_types::{RBox, RString, RVec, Tuple2},
 };
+
+/// [`Source`] with a stable layout.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct SourceAbi {
+    name: RString,
+    share: f64,
+    start: u64,
+    end: u64,
+    min_tokens: u64,
+}
 
 /// [`DocumentService`] with a stable layout.
 #[sabi_trait]
 pub trait DocumentsAbi: Send + Sync {
     fn len(&self) -> u64;
+    fn sources(&self) -> AbiResult<RVec<SourceAbi>>;
     fn document(&self, index: u64) -> AbiResult<Tuple2<RString, RString>>;
     #[sabi(last_prefix_field)]
     fn tokens(&self, index: u64) -> AbiResult<RVec<u32>>;
@@ -32,6 +44,17 @@ impl DocumentsAbi for HostSide<'_> {
         self.0.len() as u64
     }
 
+    fn sources(&self) -> AbiResult<RVec<SourceAbi>> {
+        let pack = |source: Source| SourceAbi {
+            name: source.name.into(),
+            share: source.share,
+            start: source.documents.start as u64,
+            end: source.documents.end as u64,
+            min_tokens: source.min_tokens as u64,
+        };
+        guard(|| Ok(self.0.sources()?.into_iter().map(pack).collect()))
+    }
+
     fn document(&self, index: u64) -> AbiResult<Tuple2<RString, RString>> {
         guard(|| {
             let Document { text, source } = self.0.document(index as usize)?;
@@ -50,6 +73,16 @@ pub(super) struct PluginSide<'a>(pub(super) DocumentsBox<'a>);
 impl DocumentService for PluginSide<'_> {
     fn len(&self) -> usize {
         self.0.len() as usize
+    }
+
+    fn sources(&self) -> Result<Vec<Source>> {
+        let unpack = |source: SourceAbi| Source {
+            name: source.name.into(),
+            share: source.share,
+            documents: source.start as usize..source.end as usize,
+            min_tokens: source.min_tokens as usize,
+        };
+        Ok(plain(self.0.sources())?.into_iter().map(unpack).collect())
     }
 
     fn document(&self, index: usize) -> Result<Document> {

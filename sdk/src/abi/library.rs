@@ -4,7 +4,9 @@ use super::{
     AbiResult, LoadedMethod, LoadedSelector,
     device::plain,
     guard,
-    method::{MethodBox, SelectorBox, from_json, pack_method, pack_selector, to_json},
+    json::{from_json, to_json},
+    method::{MethodBox, pack_method},
+    selector::{SelectorBox, pack_selector},
 };
 use crate::{LibraryInfo, Options, Registry, Result};
 use abi_stable::{

@@ -1,16 +1,15 @@
-//! Methods and selectors at the border.
+//! Methods at the border.
 
 use super::{
     AbiResult,
     device::{self, DeviceBox, plain},
-    documents::{self, DocumentsBox},
     guard,
     types::{OptionF64, TensorAbi, dtype_from},
 };
 use crate::{
-    DType, Device, Documents, Error, Layer, Order, Pruned, PruningMethod, Result, SelectionRequest, Selector,
-    Sparsity, Statistic, Statistics, Tensor, Window,
-    service::{DeviceService, DocumentService, TensorId},
+    DType, Device, Error, Layer, Order, Pruned, PruningMethod, Result, Sparsity, Statistic, Statistics,
+    Tensor,
+    service::{DeviceService, TensorId},
 };
 use abi_stable::{
     StableAbi, sabi_trait,
@@ -48,26 +47,12 @@ pub trait MethodAbi: Send + Sync {
     fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi>;
 }
 
-/// [`Selector`] with a stable layout; request and windows are JSON.
-#[sabi_trait]
-pub trait SelectorAbi: Send + Sync {
-    #[sabi(last_prefix_field)]
-    fn select(&self, documents: DocumentsBox<'_>, request: RStr<'_>) -> AbiResult<RString>;
-}
-
 /// A method as it crosses the border.
 pub type MethodBox = MethodAbi_TO<'static, RBox<()>>;
-/// A selector as it crosses the border.
-pub type SelectorBox = SelectorAbi_TO<'static, RBox<()>>;
 
 /// Packs a plugin's method for the host.
 pub(super) fn pack_method(method: Box<dyn PruningMethod>) -> MethodBox {
     MethodAbi_TO::from_value(MethodSide(method), TD_Opaque)
-}
-
-/// Packs a plugin's selector for the host.
-pub(super) fn pack_selector(selector: Box<dyn Selector>) -> SelectorBox {
-    SelectorAbi_TO::from_value(SelectorSide(selector), TD_Opaque)
 }
 
 struct MethodSide(Box<dyn PruningMethod>);
@@ -111,19 +96,6 @@ impl MethodAbi for MethodSide {
                 numbers: numbers.into_iter().map(|(name, number)| Tuple2(name.into(), number)).collect(),
                 notes: notes.into_iter().map(RString::from).collect(),
             })
-        })
-    }
-}
-
-struct SelectorSide(Box<dyn Selector>);
-
-impl SelectorAbi for SelectorSide {
-    fn select(&self, documents: DocumentsBox<'_>, request: RStr<'_>) -> AbiResult<RString> {
-        guard(|| {
-            let service = documents::PluginSide(documents);
-            let request: SelectionRequest = from_json(request.as_str())?;
-            let windows = self.0.select(&Documents::new(&service), &request)?;
-            Ok(to_json(&windows)?.into())
         })
     }
 }
@@ -208,28 +180,4 @@ impl LoadedMethod {
             notes: pruned.notes.into_iter().map(RString::into_string).collect(),
         })
     }
-}
-
-/// A selector of a loaded library.
-pub struct LoadedSelector(pub(super) SelectorBox);
-
-impl LoadedSelector {
-    /// Chooses windows; see [`Selector::select`].
-    ///
-    /// # Errors
-    /// What the selector reports, its panics included.
-    pub fn select(&self, documents: &dyn DocumentService, request: &SelectionRequest) -> Result<Vec<Window>> {
-        let request = to_json(request)?;
-        let windows = plain(self.0.select(documents::pack(documents), request.as_str().into()))?;
-        from_json(&windows)
-    }
-}
-
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Error::invalid(format!("cannot be written as JSON: {e}")))
-}
-
-pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text)
-        .map_err(|e| Error::invalid(format!("the other side of the border sent JSON that does not fit: {e}")))
 }

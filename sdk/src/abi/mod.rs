@@ -15,14 +15,19 @@ mod device;
 mod documents;
 mod error;
 mod guard;
+mod json;
 mod kernel;
 mod library;
 mod method;
+mod model;
+mod selector;
 mod types;
+mod windows;
 
 pub use abi_stable::library::LibHeader;
 pub use library::{Library, LibraryRef, LoadedLibrary, OpenError, Plugin, header, open};
-pub use method::{LoadedMethod, LoadedPruned, LoadedSelector, TensorHandle};
+pub use method::{LoadedMethod, LoadedPruned, TensorHandle};
+pub use selector::LoadedSelector;
 
 use abi_stable::std_types::RResult;
 use error::ErrorAbi;

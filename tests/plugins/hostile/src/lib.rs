@@ -1,8 +1,8 @@
 //! Methods and a selector that do what they must not: the host has to answer each with one clear error.
 
 use espalier_sdk::{
-    Device, Documents, Error, Layer, MethodInfo, Options, Pruned, PruningMethod, Result, SelectionRequest,
-    Selector, SelectorInfo, Sparsity, Unary, Window, export_plugin,
+    Device, Documents, Error, Layer, MethodInfo, Model, OptionKind, Options, Pruned, PruningMethod, Result,
+    SelectionRequest, Selector, SelectorInfo, Sparsity, Unary, Windows, export_plugin,
 };
 
 /// A method that is one function.
@@ -57,21 +57,42 @@ impl PruningMethod for PanicsAtBirth {
     }
 }
 
-/// Returns windows of a token that no model has.
-struct Liar;
+/// Offers what it must not: documents that are not there, tokens that no model has, the same for ever, less
+/// than it is asked for; or asks a model that it did not say it needs.
+struct Liar(String);
 
 impl Selector for Liar {
     fn info() -> SelectorInfo {
-        SelectorInfo::new("liar", "for tests")
+        SelectorInfo::new("liar", "for tests").option("lie", OptionKind::String, "tokens", "what it does")
     }
 
-    fn new(_: &Options) -> Result<Self> {
-        Ok(Self)
+    fn new(options: &Options) -> Result<Self> {
+        Ok(Self(options.string("lie")?.to_owned()))
     }
 
-    fn select(&self, _: &Documents, request: &SelectionRequest) -> Result<Vec<Window>> {
-        let window = Window { input_ids: vec![u32::MAX; request.seqlen], pieces: Vec::new() };
-        Ok(vec![window; request.samples])
+    fn select(
+        &self,
+        documents: &Documents,
+        model: &Model,
+        _: &SelectionRequest,
+        windows: &mut Windows,
+    ) -> Result<()> {
+        match self.0.as_str() {
+            "document" => windows.offer(documents.len(), None).map(|_| ()),
+            "tokens" => windows.offer_tokens(&[1, u32::MAX], None).map(|_| ()),
+            "no_tokens" => windows.offer_tokens(&[], None).map(|_| ()),
+            "few" => windows.offer(0, None).map(|_| ()),
+            "panics" => panic!("lost at {}", documents.get(0)?.text.len()),
+            "model" => model.info().map(|_| ()),
+            // It keeps what it is told to itself.
+            "deaf" => {
+                let _ = windows.offer(usize::MAX, None);
+                Ok(())
+            }
+            _ => loop {
+                windows.offer(0, None)?;
+            },
+        }
     }
 }
 

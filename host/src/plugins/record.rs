@@ -1,0 +1,28 @@
+//! What a manifest says of a method or selector.
+
+use super::Library;
+use espalier_sdk::Options;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A method or selector, and the library it came from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PluginRecord {
+    /// The method's or selector's name.
+    pub name: String,
+    /// The values of all its options.
+    pub options: Options,
+    /// The library's file.
+    pub library: PathBuf,
+    /// The library's crate and version.
+    pub version: String,
+}
+
+impl PluginRecord {
+    /// What there is to say of a method or selector of a library.
+    pub fn new(name: String, options: Options, library: &Library) -> Self {
+        let info = library.info();
+        let version = format!("{} {}", info.name, info.version);
+        Self { name, options, library: library.path().to_owned(), version }
+    }
+}

@@ -1,0 +1,85 @@
+//! What stops a selection.
+
+use crate::{
+    calibration::CalibrationError, device::DeviceError, interrupt::Interrupted, model::ModelError,
+    plugins::PluginError,
+};
+use std::path::PathBuf;
+
+/// The result of selecting.
+pub type Result<T, E = SelectError> = std::result::Result<T, E>;
+
+/// What stops a selection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// The data is not usable.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// The selector cannot be had.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The model is not usable.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The device does not open.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The selection was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The selector failed, or did what it must not.
+    #[error("the selector {selector} cannot choose calibration windows")]
+    Selector {
+        /// Its name.
+        selector: String,
+        /// What it said, or was told.
+        source: espalier_sdk::Error,
+    },
+    /// The documents do not suffice.
+    #[error("the selector {selector} found {found}, where {wanted} are wanted: {why}")]
+    TooFew {
+        /// Its name.
+        selector: String,
+        /// The windows there are.
+        found: String,
+        /// The windows there should be.
+        wanted: String,
+        /// What is missing, and what to do.
+        why: String,
+    },
+    /// Windows longer than the model's context.
+    #[error("--seqlen {seqlen} is more than the model's context of {context}")]
+    Seqlen {
+        /// Tokens in a window.
+        seqlen: usize,
+        /// The model's context.
+        context: usize,
+    },
+    /// A budget in tokens for windows that are taken as they are.
+    #[error(
+        "ready windows are taken whole: say how many with --samples, or cut them anew with --windows pad"
+    )]
+    ReadyTokens,
+    /// A file of windows that cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is there already.
+    #[error("{} exists already; --overwrite replaces it", .0.display())]
+    Exists(PathBuf),
+    /// A file of windows that cannot be compared with.
+    #[error("{}, line {line}: it is no row of windows.jsonl", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+}

@@ -1,0 +1,85 @@
+//! Documents by their length in tokens.
+
+use espalier_sdk::{
+    Documents, Draw, Error, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector,
+    SelectorInfo, Windows,
+};
+
+pub(crate) struct Length {
+    order: Order,
+    target: usize,
+    pool: usize,
+}
+
+enum Order {
+    Longest,
+    Shortest,
+    Nearest,
+}
+
+impl Selector for Length {
+    fn info() -> SelectorInfo {
+        SelectorInfo::new("length", "documents by their length")
+            .option("order", OptionKind::String, "longest", "longest, shortest, or nearest to `target`")
+            .option("target", OptionKind::Integer, 0, "tokens to be near to; 0 is as many as a window has")
+            .option(
+                "pool",
+                OptionKind::Integer,
+                100_000,
+                "documents to choose from, at random if there are more",
+            )
+    }
+
+    fn new(options: &Options) -> Result<Self> {
+        let size = |name: &str| {
+            let value = options.integer(name)?;
+            usize::try_from(value)
+                .map_err(|_| Error::invalid(format!("option `{name}` is {value}, but must not be negative")))
+        };
+        let order = match options.string("order")? {
+            "longest" => Order::Longest,
+            "shortest" => Order::Shortest,
+            "nearest" => Order::Nearest,
+            other => {
+                let message =
+                    format!("option `order` is `{other}`, but must be longest, shortest or nearest");
+                return Err(Error::invalid(message));
+            }
+        };
+        Ok(Self { order, target: size("target")?, pool: size("pool")?.max(1) })
+    }
+
+    fn select(
+        &self,
+        documents: &Documents,
+        _: &Model,
+        request: &SelectionRequest,
+        windows: &mut Windows,
+    ) -> Result<()> {
+        let mut rng = Rng::new(request.seed);
+        let mut draw = Draw::new(documents);
+        let target = if self.target == 0 { request.seqlen } else { self.target };
+        let mut ranked = Vec::new();
+        while ranked.len() < self.pool {
+            let Some((source, document)) = draw.next(&mut rng, |_| false) else { break };
+            let length = documents.tokens(document)?.len();
+            if length >= documents.sources()[source].min_tokens {
+                let rank = match self.order {
+                    Order::Longest => usize::MAX - length,
+                    Order::Shortest => length,
+                    Order::Nearest => length.abs_diff(target),
+                };
+                ranked.push((rank, document, length));
+            }
+        }
+        // Of equals, the first of the file.
+        ranked.sort_unstable();
+        for (_, document, length) in ranked {
+            if !windows.wanted() {
+                break;
+            }
+            windows.offer(document, Some(length as f64))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Ways of choosing calibration data, as a family of selectors.
+//!
+//! | selector | what it prefers |
+//! |---|---|
+//! | `first` | documents as they come |
+//! | `length` | the longest, the shortest, or those nearest to a length |
+//! | `perplexity` | what the model finds easy, middling or hard |
+//! | `diverse` | documents with tokens that none had before |
+//! | `clusters` | one document for each region of the model's hidden states |
+//! | `mix` | sources in proportion |
+//! | `self` | text that the model writes itself |
+
+mod clusters;
+mod diverse;
+mod first;
+mod kmeans;
+mod length;
+mod mix;
+mod perplexity;
+mod pool;
+mod written;
+
+use espalier_sdk::export_plugin;
+
+export_plugin! {
+    selectors: [
+        first::First,
+        length::Length,
+        perplexity::Perplexity,
+        diverse::Diverse,
+        clusters::Clusters,
+        mix::Mix,
+        written::Written,
+    ],
+}

@@ -1,0 +1,142 @@
+//! Text that the model writes itself (Ji et al., 2410.17711): a document's first two tokens are kept, the model
+//! goes on by sampling, and the fifth of the texts that it finds least likely is dropped.
+
+use crate::perplexity::perplexities;
+use espalier_sdk::{
+    Documents, Draw, Error, Model, ModelInfo, OptionKind, Options, Result, Rng, SamplingOptions,
+    SelectionRequest, Selector, SelectorInfo, Windows,
+};
+
+/// Rounds of writing at most; each but the first writes a quarter of what is wanted.
+const ROUNDS: u64 = 64;
+
+pub(crate) struct Written {
+    prefix: usize,
+    drop: f64,
+    temperature: f32,
+    top_p: f32,
+    top_k: usize,
+}
+
+impl Selector for Written {
+    fn info() -> SelectorInfo {
+        SelectorInfo::new(
+            "self",
+            "text that the model writes itself, from the first tokens of random documents",
+        )
+        .needs_model()
+        .option("prefix", OptionKind::Integer, 2, "tokens of a document to go on from")
+        .option("drop", OptionKind::Float, 0.2, "share of the texts to drop, those of the highest perplexity")
+        .option("temperature", OptionKind::Float, 1.0, "what logits are divided by")
+        .option("top_p", OptionKind::Float, 0.95, "draw from the likeliest tokens of this probability")
+        .option(
+            "top_k",
+            OptionKind::Integer,
+            50,
+            "draw from so many of the likeliest tokens; 0 is all",
+        )
+    }
+
+    fn new(options: &Options) -> Result<Self> {
+        let number = |name: &str, least: i64| {
+            let value = options.integer(name)?;
+            let wrong =
+                || Error::invalid(format!("option `{name}` is {value}, but must be at least {least}"));
+            usize::try_from(value).ok().filter(|_| value >= least).ok_or_else(wrong)
+        };
+        let share = |name: &str, range: std::ops::RangeInclusive<f64>| {
+            let value = options.float(name)?;
+            let (from, to) = (range.start(), range.end());
+            let wrong =
+                || Error::invalid(format!("option `{name}` is {value}, but must be from {from} to {to}"));
+            if range.contains(&value) { Ok(value) } else { Err(wrong()) }
+        };
+        Ok(Self {
+            prefix: number("prefix", 1)?,
+            drop: share("drop", 0.0..=0.9)?,
+            temperature: share("temperature", 0.01..=100.0)? as f32,
+            top_p: share("top_p", 0.01..=1.0)? as f32,
+            top_k: number("top_k", 0)?,
+        })
+    }
+
+    fn select(
+        &self,
+        documents: &Documents,
+        model: &Model,
+        request: &SelectionRequest,
+        windows: &mut Windows,
+    ) -> Result<()> {
+        let info = model.info()?;
+        let mut rng = Rng::new(request.seed);
+        let mut draw = Draw::new(documents);
+        for round in 0..ROUNDS {
+            if !windows.wanted() {
+                break;
+            }
+            let wanted = if round == 0 { request.samples } else { request.samples.div_ceil(4) };
+            let count = (wanted as f64 / (1.0 - self.drop)).ceil() as usize;
+            let mut prefixes = Vec::with_capacity(count);
+            while prefixes.len() < count {
+                let Some((_, document)) = draw.next(&mut rng, |_| true) else { return Ok(()) };
+                let mut tokens = documents.tokens(document)?;
+                tokens.truncate(self.kept(&tokens, info).min(request.seqlen - 1));
+                // Every document has a token.
+                prefixes.push(tokens);
+            }
+            let texts = self.write(model, &prefixes, request, rng.next_u64())?;
+            for (perplexity, text) in self.best(model, texts)? {
+                if !windows.wanted() {
+                    break;
+                }
+                windows.offer_tokens(&text, Some(perplexity))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Written {
+    /// Tokens of a document that are kept: those of the prefix, behind the token that begins every text.
+    fn kept(&self, tokens: &[u32], info: ModelInfo) -> usize {
+        self.prefix + usize::from(info.bos.is_some() && tokens.first() == info.bos.as_ref())
+    }
+
+    /// What the model makes of each prefix, the prefix before it.
+    fn write(
+        &self,
+        model: &Model,
+        prefixes: &[Vec<u32>],
+        request: &SelectionRequest,
+        seed: u64,
+    ) -> Result<Vec<Vec<u32>>> {
+        let shortest = prefixes.iter().map(Vec::len).min().unwrap_or(0);
+        let options = SamplingOptions {
+            max_tokens: request.seqlen - shortest,
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            seed,
+        };
+        let borrowed: Vec<&[u32]> = prefixes.iter().map(Vec::as_slice).collect();
+        let written = model.sample(&borrowed, &options)?;
+        let whole = |(prefix, written): (&Vec<u32>, Vec<u32>)| {
+            let mut text: Vec<u32> = prefix.iter().copied().chain(written).collect();
+            text.truncate(request.seqlen);
+            text
+        };
+        Ok(prefixes.iter().zip(written).map(whole).collect())
+    }
+
+    /// The texts that the model finds likeliest, with their perplexity, the likeliest first.
+    fn best(&self, model: &Model, mut texts: Vec<Vec<u32>>) -> Result<Vec<(f64, Vec<u32>)>> {
+        texts.retain(|text| text.len() > 1);
+        let borrowed: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let perplexities = perplexities(model, &borrowed)?;
+        let mut ranked: Vec<(f64, Vec<u32>)> = perplexities.into_iter().zip(texts).collect();
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let kept = ranked.len() - (ranked.len() as f64 * self.drop).floor() as usize;
+        ranked.truncate(kept);
+        Ok(ranked)
+    }
+}

@@ -1,0 +1,87 @@
+//! Selectors at the border.
+
+use super::{
+    AbiResult,
+    device::plain,
+    documents::{self, DocumentsBox},
+    guard,
+    json::{from_json, to_json},
+    model::{self, ModelBox},
+    windows::{self, WindowsBox},
+};
+use crate::{
+    Documents, Model, Result, SelectionRequest, Selector, Windows,
+    service::{DocumentService, ModelService, WindowService},
+};
+use abi_stable::{
+    sabi_trait,
+    sabi_trait::TD_Opaque,
+    std_types::{RBox, RStr},
+};
+
+/// [`Selector`] with a stable layout; the request is JSON.
+#[sabi_trait]
+pub trait SelectorAbi: Send + Sync {
+    #[sabi(last_prefix_field)]
+    fn select(
+        &self,
+        documents: DocumentsBox<'_>,
+        model: ModelBox<'_>,
+        request: RStr<'_>,
+        windows: WindowsBox<'_>,
+    ) -> AbiResult<()>;
+}
+
+/// A selector as it crosses the border.
+pub type SelectorBox = SelectorAbi_TO<'static, RBox<()>>;
+
+/// Packs a plugin's selector for the host.
+pub(super) fn pack_selector(selector: Box<dyn Selector>) -> SelectorBox {
+    SelectorAbi_TO::from_value(SelectorSide(selector), TD_Opaque)
+}
+
+struct SelectorSide(Box<dyn Selector>);
+
+impl SelectorAbi for SelectorSide {
+    fn select(
+        &self,
+        documents: DocumentsBox<'_>,
+        model: ModelBox<'_>,
+        request: RStr<'_>,
+        windows: WindowsBox<'_>,
+    ) -> AbiResult<()> {
+        guard(|| {
+            let documents = documents::PluginSide(documents);
+            let model = model::PluginSide(model);
+            let mut windows = windows::PluginSide(windows);
+            let request: SelectionRequest = from_json(request.as_str())?;
+            let documents = Documents::new(&documents)?;
+            self.0.select(&documents, &Model::new(&model), &request, &mut Windows::new(&mut windows))
+        })
+    }
+}
+
+/// A selector of a loaded library.
+pub struct LoadedSelector(pub(super) SelectorBox);
+
+impl LoadedSelector {
+    /// Offers documents; see [`Selector::select`].
+    ///
+    /// # Errors
+    /// What the selector reports, its panics included.
+    pub fn select(
+        &self,
+        documents: &dyn DocumentService,
+        model: &dyn ModelService,
+        request: &SelectionRequest,
+        windows: &mut dyn WindowService,
+    ) -> Result<()> {
+        let request = to_json(request)?;
+        plain(self.0.select(
+            documents::pack(documents),
+            model::pack(model),
+            request.as_str().into(),
+            windows::pack(windows),
+        ))
+    }
+}

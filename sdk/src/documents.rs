@@ -1,0 +1,81 @@
+//! The documents that a selector chooses from.
+
+use crate::{Result, service::DocumentService};
+use std::ops::Range;
+
+/// One document of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its text, as the prompt template rendered it.
+    pub text: String,
+    /// The file it came from.
+    pub source: String,
+}
+
+/// One file of a collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The file.
+    pub name: String,
+    /// The share of a weighted draw that is meant to come from it. All shares sum to 1; where the user gives
+    /// no weights they are as the numbers of documents.
+    pub share: f64,
+    /// The numbers of its documents in the collection.
+    pub documents: Range<usize>,
+    /// The fewest tokens of a document that gives windows by itself: a shorter one is refused where windows
+    /// are crops. 1 where they are not.
+    pub min_tokens: usize,
+}
+
+/// The documents of a collection, read and tokenised when asked for.
+pub struct Documents<'a> {
+    service: &'a dyn DocumentService,
+    sources: Vec<Source>,
+}
+
+impl<'a> Documents<'a> {
+    /// The documents behind a service.
+    ///
+    /// # Errors
+    /// The service cannot say where they are from.
+    pub fn new(service: &'a dyn DocumentService) -> Result<Self> {
+        Ok(Self { service, sources: service.sources()? })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.service.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The files they came from; their documents follow each other, without gaps.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// The file that a document came from.
+    pub fn source_of(&self, index: usize) -> Option<&Source> {
+        let at = self.sources.partition_point(|source| source.documents.end <= index);
+        self.sources.get(at)
+    }
+
+    /// A document's text and source.
+    ///
+    /// # Errors
+    /// The document cannot be read.
+    pub fn get(&self, index: usize) -> Result<Document> {
+        self.service.document(index)
+    }
+
+    /// A document's tokens, with the special tokens that the model's tokenizer adds.
+    ///
+    /// # Errors
+    /// The document cannot be read or tokenised.
+    pub fn tokens(&self, index: usize) -> Result<Vec<u32>> {
+        self.service.tokens(index)
+    }
+}

@@ -1,0 +1,55 @@
+//! Where a selector puts what it chose.
+
+use crate::{Result, service::WindowService};
+
+/// The windows of a selection, cut by the host of the documents that a selector offers.
+pub struct Windows<'a> {
+    service: &'a mut dyn WindowService,
+    left: usize,
+}
+
+impl<'a> Windows<'a> {
+    /// The windows behind a service.
+    pub fn new(service: &'a mut dyn WindowService) -> Self {
+        Self { service, left: usize::MAX }
+    }
+
+    /// Whether more windows are wanted. Once none are, offers are refused.
+    pub fn wanted(&self) -> bool {
+        self.left > 0 && self.service.wanted()
+    }
+
+    /// Offers a document by its number in the collection, with the selector's own measure of it for the
+    /// record. The answer is how many windows came of it:
+    /// - where windows are **crops**, one: a random crop, another one each time a document is offered; none
+    ///   of a document that is shorter than a window;
+    /// - where documents are **packed**, as many as they filled, which may be none for now. A document is
+    ///   packed once; offered again it gives nothing;
+    /// - where a window is **one document**, one. Offered again it gives nothing.
+    ///
+    /// # Errors
+    /// There is no such document, or it cannot be read.
+    pub fn offer(&mut self, document: usize, score: Option<f64>) -> Result<usize> {
+        let gave = self.service.offer(document, score, self.left)?;
+        self.left = self.left.saturating_sub(gave);
+        Ok(gave)
+    }
+
+    /// Offers text that the selector wrote itself, as tokens. It is taken as a document is, but never
+    /// cropped: what is longer than a window is cut.
+    ///
+    /// # Errors
+    /// A token that the model does not know, or none at all.
+    pub fn offer_tokens(&mut self, tokens: &[u32], score: Option<f64>) -> Result<usize> {
+        let gave = self.service.offer_tokens(tokens, score, self.left)?;
+        self.left = self.left.saturating_sub(gave);
+        Ok(gave)
+    }
+
+    /// The next `count` of the windows that are wanted, packed apart from all others: what was packed
+    /// before and has not filled a window is dropped.
+    pub fn part(&mut self, count: usize) -> Windows<'_> {
+        self.service.separate();
+        Windows { left: count.min(self.left), service: &mut *self.service }
+    }
+}

@@ -1,0 +1,347 @@
+//! Choosing calibration windows, from the command line: every selector, every way of cutting, and that what was
+//! chosen is used.
+
+use espalier_tests::{built, host, path, said};
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+const SELECTORS: [&str; 8] =
+    ["random", "first", "length", "perplexity", "diverse", "clusters", "mix", "self"];
+
+fn data(name: &str) -> PathBuf {
+    path("models/data").join(name)
+}
+
+fn select(out: &Path, flags: &[&str]) -> Command {
+    let mut command = host();
+    command.args(["select", "--device", "cpu", "--samples", "6", "--seqlen", "48"]);
+    command.arg("--model").arg(path("models/tiny-instruct"));
+    command.arg("--calibration").arg(data("c4.jsonl"));
+    command.arg("--out").arg(out).args(flags);
+    command
+}
+
+fn prune(out: &Path, calibration: &Path) -> Command {
+    let mut command = host();
+    command.args(["--plugin", "wanda", "--device", "cpu"]);
+    command.arg("--model").arg(path("models/tiny-instruct"));
+    command.arg("--calibration").arg(calibration).arg("--out").arg(out);
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    output
+}
+
+fn json(command: &mut Command) -> Value {
+    serde_json::from_slice(&run(command.arg("--json")).stdout).unwrap()
+}
+
+fn rows(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn ids(row: &Value) -> Vec<u64> {
+    row["input_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+}
+
+fn write(folder: &Path, name: &str, lines: impl IntoIterator<Item = Value>) -> PathBuf {
+    let text: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+    let file = folder.join(name);
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn every_selector_gives_what_is_asked_for_and_the_same_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for selector in SELECTORS {
+        let file = |name: &str| folder.path().join(format!("{selector}-{name}.jsonl"));
+        for (name, seed) in [("a", "3"), ("b", "3"), ("c", "4")] {
+            let report = json(&mut select(&file(name), &["--selector", selector, "--seed", seed]));
+            assert_eq!(report["record"]["selector"]["name"], selector);
+            assert_eq!(report["summary"]["windows"], 6, "{selector}: {report}");
+            assert_eq!(report["summary"]["tokens"], 6 * 48, "{selector}: {report}");
+        }
+        let read = |name: &str| std::fs::read(file(name)).unwrap();
+        assert!(read("a") == read("b"), "{selector}");
+        // What is first or longest is so whatever the seed; its crops are not.
+        assert!(read("a") != read("c"), "{selector}: the seed has no effect");
+        for row in rows(&file("a")) {
+            assert_eq!(ids(&row).len(), 48);
+            assert_eq!(row["attention_mask"], Value::from(vec![1; 48]));
+            assert!(row["text"].as_str().is_some_and(|text| text.len() > 20), "{row}");
+            assert_eq!(row["source"].is_string(), selector != "self", "{row}");
+            let scored = !["random", "first", "mix"].contains(&selector);
+            assert_eq!(row["score"].is_number(), scored, "{selector}: {row}");
+        }
+    }
+}
+
+#[test]
+fn selectors_prefer_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("windows.jsonl");
+    let scores = |flags: &[&str]| -> Vec<f64> {
+        run(&mut select(&out, &[flags, &["--windows", "pad", "--overwrite"]].concat()));
+        rows(&out).iter().map(|row| row["score"].as_f64().unwrap()).collect()
+    };
+    let low = scores(&["--selector", "perplexity", "--option", "band=low"]);
+    let high = scores(&["--selector", "perplexity", "--option", "band=high"]);
+    let middle = scores(&["--selector", "perplexity"]);
+    assert!(low.is_sorted() && high.is_sorted_by(|a, b| a >= b), "{low:?} {high:?}");
+    let (most, least) = (low[5], high[5]);
+    assert!(middle.iter().all(|score| (most..least).contains(score)), "{low:?} {middle:?} {high:?}");
+
+    let longest = scores(&["--selector", "length"]);
+    let nearest = scores(&["--selector", "length", "--option", "order=nearest", "--option", "target=100"]);
+    let shortest = scores(&["--selector", "length", "--option", "order=shortest"]);
+    assert!(longest[5] > shortest[5] && shortest.is_sorted(), "{longest:?} {shortest:?}");
+    assert!(nearest.iter().all(|length| (length - 100.0).abs() < (longest[0] - 100.0).abs()), "{nearest:?}");
+
+    let unique = |selector: &str| {
+        let report = json(&mut select(&out, &["--selector", selector, "--samples", "12", "--overwrite"]));
+        report["summary"]["unique_tokens"].as_u64().unwrap()
+    };
+    assert!(unique("diverse") > unique("first"));
+}
+
+#[test]
+fn a_mix_is_exact_to_one_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("windows.jsonl");
+    for (by, weights, expected) in
+        [("equal", ["", "", ""], [7, 7, 6]), ("weights", [":1", ":3", ":4"], [3, 7, 10])]
+    {
+        let mut command = host();
+        command.args(["select", "--selector", "mix", "--samples", "20", "--seqlen", "32", "--overwrite"]);
+        command.args(["--option", &format!("by={by}")]).arg("--model").arg(path("models/tiny-instruct"));
+        for (name, weight) in
+            ["alpaca_calibration.json", "c4.jsonl", "unnatural_calibration.jsonl"].iter().zip(weights)
+        {
+            command.arg("--calibration").arg(format!("{}{weight}", data(name).display()));
+        }
+        let report = json(command.arg("--out").arg(&out));
+        let sources = report["summary"]["sources"].as_object().unwrap();
+        let windows: Vec<_> = sources.values().map(|share| share["windows"].as_u64().unwrap()).collect();
+        // 1/8, 3/8 and 4/8 of 20 are 2.5, 7.5 and 10.
+        assert_eq!(windows, expected, "{by}: {report}");
+        // The windows of a source are its own.
+        assert!(sources.values().all(|share| share["tokens"] == share["windows"].as_u64().unwrap() * 32));
+    }
+}
+
+#[test]
+fn the_draw_is_uniform_and_goes_by_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = |from: u64, count: u64| (from..from + count).map(|id| serde_json::json!({"input_ids": [id]}));
+    let first = write(folder.path(), "first.jsonl", lines(10, 6));
+    let second = write(folder.path(), "second.jsonl", lines(16, 2));
+    let out = folder.path().join("windows.jsonl");
+    let drawn = |weights: [&str; 2], seed: u64| {
+        let mut command = host();
+        command.args(["select", "--selector", "random", "--windows", "pad", "--samples", "1", "--overwrite"]);
+        command.args(["--seed", &seed.to_string()]).arg("--model").arg(path("models/tiny-instruct"));
+        for (file, weight) in [&first, &second].iter().zip(weights) {
+            command.arg("--calibration").arg(format!("{}{weight}", file.display()));
+        }
+        run(command.arg("--out").arg(&out));
+        ids(&rows(&out)[0])[0] as usize - 10
+    };
+    // Chi-squared with 7 degrees of freedom: 24.32 is passed once in a thousand such tests.
+    let check = |weights: [&str; 2], expected: [f64; 8]| {
+        let mut counts = [0u32; 8];
+        (0..160).for_each(|seed| counts[drawn(weights, seed)] += 1);
+        let chi: f64 = counts.iter().zip(expected).map(|(&c, e)| (f64::from(c) - e).powi(2) / e).sum();
+        assert!(chi < 24.32, "{counts:?} gives {chi}");
+    };
+    check(["", ""], [20.0; 8]);
+    check([":0.5", ":0.5"], [13.33, 13.33, 13.33, 13.33, 13.33, 13.33, 40.0, 40.0]);
+}
+
+#[test]
+fn a_file_of_windows_reproduces_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let windows = folder.path().join("windows.jsonl");
+    let weights = |out: &str| std::fs::read(folder.path().join(out).join("model.safetensors")).unwrap();
+    for (mode, selector) in [("crop", "random"), ("pack", "diverse"), ("pad", "perplexity")] {
+        let flags = ["--windows", mode, "--selector", selector, "--seed", "5"];
+        let report = json(select(&windows, &flags).arg("--overwrite"));
+        let (direct, again) = (format!("{mode}-direct"), format!("{mode}-again"));
+        let mut command = prune(&folder.path().join(&direct), &data("c4.jsonl"));
+        let manifest = json(command.args(flags).args(["--samples", "6", "--seqlen", "48"]));
+        let reproduced = json(&mut prune(&folder.path().join(&again), &windows));
+        assert!(weights(&direct) == weights(&again), "{mode}");
+        let record = |record: &Value, key: &str| record[key].as_str().unwrap().to_owned();
+        for key in ["windows_sha256", "fingerprint"] {
+            assert_eq!(record(&report["record"], key), record(&manifest["calibration"], key), "{mode}");
+        }
+        let hash = record(&reproduced["calibration"], "windows_sha256");
+        assert_eq!(hash, record(&manifest["calibration"], "windows_sha256"), "{mode}");
+        assert_ne!(
+            record(&reproduced["calibration"], "fingerprint"),
+            record(&manifest["calibration"], "fingerprint")
+        );
+    }
+}
+
+#[test]
+fn padding_is_inert() {
+    let folder = tempfile::tempdir().unwrap();
+    let windows = folder.path().join("windows.jsonl");
+    let flags = ["--windows", "pad", "--seqlen", "96"];
+    run(select(&windows, &flags).arg("--calibration").arg(data("alpaca_calibration.json")));
+    let examples: Vec<Vec<u64>> = rows(&windows).iter().map(ids).collect();
+    let lengths: BTreeSet<usize> = examples.iter().map(Vec::len).collect();
+    assert!(lengths.len() > 1, "{lengths:?}");
+    let padded = |method: &str, width: usize, left: bool| {
+        let name = format!("{method}-{width}-{left}");
+        let row = |ids: &Vec<u64>| {
+            let padding = width - ids.len();
+            // Not always the same token, as padding must not matter.
+            let pad: Vec<u64> = (0..padding as u64).map(|at| at % 7).collect();
+            let (pad, mask) = (pad.as_slice(), |ones: usize| vec![1; ones]);
+            let (ids, ones, zeros) = (ids.as_slice(), mask(ids.len()), vec![0; padding]);
+            if left {
+                serde_json::json!({"input_ids": ([pad, ids].concat()), "attention_mask": ([zeros, ones].concat())})
+            } else {
+                serde_json::json!({"input_ids": ([ids, pad].concat()), "attention_mask": ([ones, zeros].concat())})
+            }
+        };
+        let file = write(folder.path(), &format!("{name}.jsonl"), examples.iter().map(row));
+        let out = folder.path().join(&name);
+        let manifest = json(prune(&out, &file).args(["--plugin", "sparsegpt", "--method", method]));
+        let weights = std::fs::read(out.join("model.safetensors")).unwrap();
+        let errors: Vec<Value> =
+            manifest["layers"].as_array().unwrap().iter().map(|layer| layer["error"].clone()).collect();
+        (weights, errors)
+    };
+    // Wanda's masks and SparseGPT's updates both come of the statistics.
+    for method in ["wanda", "sparsegpt"] {
+        let right = padded(method, 96, false);
+        assert!(right == padded(method, 140, false) && right == padded(method, 96, true), "{method}");
+    }
+}
+
+#[test]
+fn a_budget_in_tokens_is_met_to_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("windows.jsonl");
+    for mode in ["crop", "pack", "pad"] {
+        let mut command = host();
+        command.args(["select", "--tokens", "1000", "--seqlen", "48", "--windows", mode, "--overwrite"]);
+        command.arg("--model").arg(path("models/tiny-instruct")).arg("--calibration").arg(data("c4.jsonl"));
+        let report = json(command.arg("--out").arg(&out));
+        assert_eq!(report["summary"]["tokens"], 1000, "{mode}");
+        assert!(rows(&out).iter().all(|row| ids(row).len() <= 48), "{mode}");
+    }
+}
+
+#[test]
+fn short_text_is_packed_where_nothing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |at: u64| serde_json::json!({"text": format!("Anna had {at} boats.")});
+    let short = write(folder.path(), "short.jsonl", (0..80).map(line));
+    let out = folder.path().join("windows.jsonl");
+    let command = |flags: &[&str]| {
+        let mut command = host();
+        command.args(["select", "--samples", "4", "--seqlen", "48"]).args(flags);
+        command.arg("--model").arg(path("models/tiny-instruct")).arg("--calibration").arg(&short);
+        command.arg("--out").arg(&out);
+        command
+    };
+    let said_to = said(&run(&mut command(&[])));
+    assert!(said_to.contains("no document is as long as a window of 48 tokens"), "{said_to}");
+    assert!(rows(&out).iter().all(|row| ids(row).len() == 48 && row["pieces"].as_array().unwrap().len() > 1));
+    std::fs::remove_file(&out).unwrap();
+    refused(&mut command(&["--windows", "crop"]), "80 of 80 documents are shorter than a window of 48", &out);
+    refused(&mut command(&["--samples", "400"]), "and a window of 48 each takes 19200", &out);
+    refused(&mut command(&["--windows", "pad", "--samples", "81"]), "there are 80 documents", &out);
+}
+
+#[test]
+fn a_file_is_whole_or_not_there_and_kept_unless_it_may_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("windows.jsonl");
+    std::fs::write(&out, "precious").unwrap();
+    let output = select(&out, &[]).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("--overwrite"), "{}", said(&output));
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious");
+    run(&mut select(&out, &["--overwrite"]));
+    assert_eq!(rows(&out).len(), 6);
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing else is left behind");
+}
+
+#[test]
+fn selections_are_compared_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first.jsonl"), folder.path().join("second.jsonl"));
+    run(&mut select(&first, &["--selector", "first", "--windows", "pad"]));
+    let compare = first.to_str().unwrap();
+    let flags = ["--selector", "first", "--windows", "pad", "--samples", "9", "--compare", compare];
+    let report = json(&mut select(&second, &flags));
+    let overlap = &report["overlap"];
+    assert_eq!((&overlap["windows"], &overlap["documents"]), (&6.into(), &6.into()), "{overlap}");
+    assert_eq!(overlap["all_documents"], 9, "{overlap}");
+    let shown = run(&mut select(&second, &["--show-samples", "2", "--overwrite", "--windows", "pack"]));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert_eq!(shown.matches("--- window ").count(), 2, "{shown}");
+    // Special tokens are seen.
+    assert!(shown.contains("<s>"), "{shown}");
+}
+
+#[test]
+fn selectors_that_lie_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("windows.jsonl");
+    let hostile = built().join("libhostile.so");
+    for (lie, words) in [
+        ("document", "it offered document 300, but the collection has 300, from 0"),
+        ("tokens", "it offered the token 4294967295, but the model's vocabulary ends at 1023"),
+        ("no_tokens", "a text of its own without a token"),
+        ("endless", "it does not stop offering"),
+        ("few", "found 1 windows, where 6 windows are wanted"),
+        ("deaf", "but the collection has 300, from 0"),
+        ("model", "it asks the model, which it did not say it needs"),
+        ("panics", "panicked: lost at"),
+    ] {
+        let mut command = select(&out, &["--selector", "liar", "--option", &format!("lie={lie}")]);
+        refused(command.arg("--plugin").arg(&hostile), words, &out);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{lie}: something was left behind");
+    }
+}
+
+#[test]
+fn options_of_selectors_are_checked() {
+    let out = tempfile::tempdir().unwrap().path().join("windows.jsonl");
+    for (selector, option, words) in [
+        ("perplexity", "band=lowest", "must be low, middle or high"),
+        ("perplexity", "pool=0", "must be at least 1"),
+        ("length", "order=long", "must be longest, shortest or nearest"),
+        ("clusters", "layers=7", "`7` is no layer of 0 to 3"),
+        ("mix", "by=size", "must be equal, weights or tokens"),
+        ("self", "drop=1", "must be from 0 to 0.9"),
+        ("random", "pool=3", "unknown option `pool`"),
+        ("no-such", "pool=3", "looked for libno-such.so"),
+    ] {
+        let mut command = select(&out, &["--selector", selector, "--option", option]);
+        refused(&mut command, words, &out);
+    }
+}
+
+/// Fails without a panic, says `words`, and writes nothing.
+fn refused(command: &mut Command, words: &str, out: &Path) {
+    let output = command.output().unwrap();
+    let said = said(&output);
+    assert!(!output.status.success(), "{command:?} succeeded");
+    assert!(output.status.code().is_some_and(|code| code < 100), "{:?}: {said}", output.status);
+    assert!(said.contains(words), "no `{words}` in: {said}");
+    assert!(!out.exists(), "{command:?}");
+}
