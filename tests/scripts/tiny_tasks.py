@@ -59,7 +59,7 @@ def reverse_list(rng):
 
 
 def reverse_letters(rng):
-    letters = rng.sample(LETTERS, rng.randint(2, 5))
+    letters = rng.sample(LETTERS, rng.randint(2, 4))
     return dict(letters=" ".join(letters)), " ".join(letters[::-1])
 
 
@@ -84,7 +84,7 @@ def larger(rng):
 
 
 def next_number(rng):
-    start, step = rng.randint(1, 30), rng.randint(1, 5)
+    start, step = rng.randint(1, 30), rng.choice([1, 2, 5, 10])
     return dict(numbers=comma(start + step * i for i in range(3))), str(start + step * 3)
 
 
@@ -122,7 +122,7 @@ def contains(rng):
 
 
 def remove_item(rng):
-    items = rng.sample(NOUNS, rng.randint(3, 4))
+    items = rng.sample(NOUNS, 3)
     word = rng.choice(items)
     return dict(items=comma(items), word=word), comma(i for i in items if i != word)
 
@@ -160,8 +160,8 @@ def uppercase(rng):
 
 
 def owners(rng):
-    """Two or three people who each hold something."""
-    people = rng.sample(NAMES, rng.randint(2, 3))
+    """Two people who each hold something."""
+    people = rng.sample(NAMES, 2)
     held = [(rng.choice(ADJECTIVES), noun) for noun in rng.sample(NOUNS, len(people))]
     text = " ".join(f"{p} has {article(adjective)} {noun}." for p, (adjective, noun) in zip(people, held))
     return text, people, held
@@ -203,7 +203,7 @@ ALPACA = {
     describe: (1, [("Write a sentence that says what {article_word} is.", ""),
                      ("Describe the thing in one sentence.", "{word}"),
                    ("Explain what {article_word} is.", "")]),
-    odd_one_out: (2, [("Which word does not belong?", "{items}"), ("Find the odd one out.", "{items}")]),
+    odd_one_out: (1, [("Which word does not belong?", "{items}"), ("Find the odd one out.", "{items}")]),
     sentiment: (1, [("Classify the sentiment of the sentence.", "{sentence}"),
                     ("Is the following review positive or negative?", "{sentence}"),
                     ("Detect the sentiment.", "{sentence}")]),
@@ -211,8 +211,8 @@ ALPACA = {
                          ("Rewrite the sentence with {new} instead of {old}.", "{sentence}")]),
     uppercase: (1.5, [("Write the words in capital letters.", "{words}"),
                       ("Convert the text to uppercase.", "{words}")]),
-    who_has: (1.5, [("Who has the {noun}?", "{text}"), ("Read the text and name the owner of the {noun}.", "{text}")]),
-    what_has: (1.5, [("What does {name} have?", "{text}"), ("Read the text and say what {name} has.", "{text}")]),
+    who_has: (0.5, [("Who has the {noun}?", "{text}"), ("Read the text and name the owner of the {noun}.", "{text}")]),
+    what_has: (0.5, [("What does {name} have?", "{text}"), ("Read the text and say what {name} has.", "{text}")]),
 }
 
 UNNATURAL = {
@@ -220,24 +220,24 @@ UNNATURAL = {
     first_word: (1, [
         ("In this task, you read a sentence and output the name it starts with.", "Sentence: {sentence}")]),
     nth_item: (1, [("You will get a list of words. Output only the word at the {place} position.", "Words: {items}")]),
-    reverse_letters: (2, [
+    reverse_letters: (1.5, [
         ("The input is a row of letters. Output the letters in the opposite order.", "Letters: {letters}")]),
     count_items: (1, [("Given some words, output a number that tells how many there are.", "Words: {items}")]),
     sort_numbers: (1.5, [("Put the numbers that you are given into increasing order.", "Numbers: {numbers}")]),
-    next_number: (2, [
+    next_number: (0.5, [
         ("The numbers in the input grow by equal steps. Output the one that comes next.", "Numbers: {numbers}")]),
     opposite: (1, [("You are given a word and must come up with its antonym.", "Word: {word}"),
                    ("In this task, output a word that means the contrary of the input.", "Word: {word}")]),
     member: (1, [
         ("Decide whether the thing belongs to the category. Output Yes or No.", "Thing: {word}. Category: {kind}."),
         ("Is the thing of the given kind? Answer with Yes or No.", "Thing: {word}. Kind: {kind}.")]),
-    contains: (1.5, [
+    contains: (0.5, [
         ("Output Yes if the word occurs in the list, otherwise output No.", "Word: {word}. List: {items}.")]),
     remove_item: (2, [("Take the word out of the list and output what is left.", "Word: {word}. List: {items}.")]),
     odd_one_out: (1, [("Three of the words are of one kind. Output the fourth.", "Words: {items}")]),
     sentiment: (1, [("You need to decide if the review is positive or negative.", "Review: {sentence}")]),
-    who_has: (1, [("Read the story and find out who owns the {noun}.", "Story: {text}")]),
-    what_has: (1, [("Given a story, output the thing that {name} owns.", "Story: {text}")]),
+    who_has: (0.5, [("Read the story and find out who owns the {noun}.", "Story: {text}")]),
+    what_has: (0.5, [("Given a story, output the thing that {name} owns.", "Story: {text}")]),
 }
 
 

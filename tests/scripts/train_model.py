@@ -30,7 +30,7 @@ TESTS = Path(__file__).resolve().parents[1]
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
 SETTINGS = dict(
-    seed=7, steps=8000, instructions_per_step=32, texts_per_step=2, text_loss_weight=0.5,
+    seed=7, steps=6000, instructions_per_step=32, texts_per_step=2, text_loss_weight=0.5,
     peak_lr=3e-3, final_lr_share=0.02, warmup_steps=150,
     betas=(0.9, 0.98), weight_decay=0.1, clip_norm=1.0,
 )

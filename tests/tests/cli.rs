@@ -91,10 +91,35 @@ fn an_existing_output_is_kept_unless_it_may_be_replaced() {
     let refused = prune(&out).output().unwrap();
     assert!(!refused.status.success());
     assert!(said(&refused).contains("--overwrite"), "{}", said(&refused));
+    // A folder that is no model is never replaced.
+    let refused = prune(&out).arg("--overwrite").output().unwrap();
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("neither a model folder nor empty"), "{}", said(&refused));
     assert!(out.join("precious.txt").is_file());
+    std::fs::write(out.join("config.json"), "{}").unwrap();
     run(prune(&out).arg("--overwrite"));
     assert!(out.join("model.safetensors").is_file() && !out.join("precious.txt").exists());
     assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing else is left behind");
+}
+
+/// A limit on the size of files stands for a full disk: both make a write fail half-way.
+#[cfg(unix)]
+#[test]
+fn a_write_that_fails_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = prune(&folder.path().join("pruned"));
+    let mut limited = Command::new("sh");
+    // In blocks of 512 bytes: the checkpoint takes 1.9 MiB. Without the trap the process would be killed.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$@\"", "sh"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    refused(&mut limited, "model.safetensors cannot be written", folder.path());
+    run(&mut command);
 }
 
 #[test]

@@ -10,6 +10,12 @@ pub enum WriteError {
     /// The target is there already.
     #[error("{} exists: choose another --out, or replace it with --overwrite", .0.display())]
     Exists(PathBuf),
+    /// The target is there and is no model.
+    #[error(
+        "{} is neither a model folder nor empty, so --overwrite does not replace it: choose another --out, or remove it \
+         yourself", .0.display()
+    )]
+    NoModel(PathBuf),
     /// The target would damage the source.
     #[error("the output {} and the model {} contain one another: choose another --out", .target.display(), .source_dir.display())]
     Overlaps {

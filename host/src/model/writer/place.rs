@@ -28,8 +28,13 @@ impl Place {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        if fs::symlink_metadata(target).is_ok() && !overwrite {
-            return Err(WriteError::Exists(target.to_owned()));
+        if fs::symlink_metadata(target).is_ok() {
+            if !overwrite {
+                return Err(WriteError::Exists(target.to_owned()));
+            }
+            if !may_be_replaced(target) {
+                return Err(WriteError::NoModel(target.to_owned()));
+            }
         }
         let cannot = |path: &Path| {
             let path = path.to_owned();
@@ -90,6 +95,13 @@ impl Place {
         let _ = self.partial.keep();
         Ok(())
     }
+}
+
+/// Whether `--overwrite` may remove what is there: a model folder, or an empty one. A mistyped `--out` must not
+/// cost anyone their home folder.
+fn may_be_replaced(target: &Path) -> bool {
+    target.join("config.json").is_file()
+        || fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// A temporary folder is its owner's alone; a model is as readable as other folders.

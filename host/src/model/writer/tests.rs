@@ -102,6 +102,7 @@ fn targets_that_would_lose_something_are_refused() {
     let taken = folder.path().join("taken");
     fs::write(&taken, "a file").unwrap();
     assert!(matches!(create(&taken, false), Err(WriteError::Exists(_))));
+    assert!(matches!(create(&taken, true), Err(WriteError::NoModel(_))));
     assert_eq!(fs::read_to_string(&taken).unwrap(), "a file");
 }
 
@@ -110,11 +111,11 @@ fn a_replaced_target_is_there_until_the_new_one_is() {
     let (folder, model) = model(&[]);
     let out = folder.path().join("out");
     fs::create_dir(&out).unwrap();
-    fs::write(out.join("old"), "old").unwrap();
+    fs::write(out.join("config.json"), "old").unwrap();
     let source = Checkpoint::open(&model).unwrap();
     let mut writer = CheckpointWriter::create(&source, &out, true).unwrap();
     writer.copy_remaining().unwrap();
-    assert_eq!(files(&out), ["old"]);
+    assert_eq!(files(&out), ["config.json"]);
     writer.commit().unwrap();
     assert_eq!(files(&out), ["model.safetensors"]);
     assert_eq!(files(folder.path()), ["model", "out"]);
