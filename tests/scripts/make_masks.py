@@ -40,12 +40,14 @@ WINDOWS = 32
 TARGETS = ["0.5", "0.7", "2:4", "4:8"]
 CASES = [(method, target, reference.ALL_AT_ONCE)
          for method in ("magnitude", "wanda", "sparsegpt") for target in TARGETS]
+CASES += [("sparsegpt", target, reference.NO_PROPAGATION) for target in TARGETS]
 CASES += [("wanda_variant", "0.5", reference.ALL_AT_ONCE), ("sparsegpt", "0.5", reference.TRUE_SEQUENTIAL)]
 
 
 def case_name(method, target, order):
     """The file stem of a case."""
-    suffix = "_true_sequential" if order is reference.TRUE_SEQUENTIAL else ""
+    suffix = ("_true_sequential" if order is reference.TRUE_SEQUENTIAL else
+              "_no_propagation" if order is reference.NO_PROPAGATION else "")
     return f"{method}{suffix}-{target.replace(':', 'of')}"
 
 

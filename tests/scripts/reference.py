@@ -17,6 +17,8 @@ import torch
 SPARSEGPT_BLOCK = 128
 SPARSEGPT_DAMPING = 0.01
 ALL_AT_ONCE = [["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]]
+# All at once too, but every block's statistics are the dense model's.
+NO_PROPAGATION = [list(ALL_AT_ONCE[0])]
 TRUE_SEQUENTIAL = [["q_proj", "k_proj", "v_proj"], ["o_proj"], ["gate_proj", "up_proj"], ["down_proj"]]
 
 
@@ -220,6 +222,7 @@ def prune_model(model, windows, method, target, order=ALL_AT_ONCE, batch=1):
     calls = first_block_calls(model, windows, batch)
     for index, block in enumerate(model.model.layers):
         linears = {name: module for name, module in block.named_modules() if isinstance(module, torch.nn.Linear)}
+        dense = advance(block, calls) if order is NO_PROPAGATION else None
         for group in order:
             members = {name: linears[name] for name in linears if name.split(".")[-1] in group}
             statistics = {}
@@ -229,7 +232,7 @@ def prune_model(model, windows, method, target, order=ALL_AT_ONCE, batch=1):
                 pruned = METHODS[method](linear.weight.data.float(), statistics.get(name), target)
                 linear.weight.data.copy_(pruned.weight)
                 yield f"model.layers.{index}.{name}.weight", pruned
-        calls = advance(block, calls)
+        calls = dense or advance(block, calls)
 
 
 @torch.no_grad()

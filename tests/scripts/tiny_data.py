@@ -93,15 +93,17 @@ def write_jsonl(path, rows):
 class TrainingStream:
     """Endless training examples that share no key with the held-out rows."""
 
-    def __init__(self, seed, held_out):
+    def __init__(self, seed, held_out, emphasis=None):
         self.rng = random.Random(f"training {seed}")
+        self.emphasis = emphasis
         self.taken = {row.key for rows in held_out.values() for row in rows}
 
     def example(self):
         """A (prompt, answer) pair: three of five from the Alpaca set, the others from the unnatural set."""
         alpaca = self.rng.random() < 0.6
         while True:
-            row = tiny_tasks.draw_row(self.rng, tiny_tasks.ALPACA if alpaca else tiny_tasks.UNNATURAL)
+            task_set = tiny_tasks.ALPACA if alpaca else tiny_tasks.UNNATURAL
+            row = tiny_tasks.draw_row(self.rng, task_set, self.emphasis)
             if row.key not in self.taken:
                 break
         if alpaca or self.rng.random() < 0.25:

@@ -241,10 +241,15 @@ UNNATURAL = {
 }
 
 
-def draw_row(rng, task_set):
-    """One random row of a set (ALPACA or UNNATURAL)."""
+# The families that are learned last, and how much more often training draws them at its end.
+EMPHASIS = {odd_one_out: 4, reverse_letters: 2.5, remove_item: 2, add: 2.5, category: 2, member: 2, opposite: 2,
+            what_has: 4, who_has: 3, next_number: 4, contains: 3}
+
+
+def draw_row(rng, task_set, emphasis=None):
+    """One random row of a set (ALPACA or UNNATURAL); `emphasis` multiplies the weights of some of its tasks."""
     tasks = list(task_set)
-    task = rng.choices(tasks, [task_set[t][0] for t in tasks])[0]
+    task = rng.choices(tasks, [task_set[t][0] * (emphasis or {}).get(t, 1) for t in tasks])[0]
     fields, answer = task(rng)
     if "word" in fields:
         fields.setdefault("article_word", article(fields["word"]))

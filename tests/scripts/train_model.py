@@ -1,14 +1,14 @@
 """Trains the tests' small instruction-following LLaMA from scratch, on tasks it generates itself.
 
 Writes `tests/models/tiny-instruct/` (a complete Hugging Face folder, float32) and `tests/models/data/` (held-out
-instruction rows in the shapes of Alpaca and Unnatural Instructions, running text in the place of C4). About half an
-hour on one core. `training.json` in the model folder records settings, versions, losses and the exact match reached.
+instruction rows in the shapes of Alpaca and Unnatural Instructions, running text in the place of C4). An hour or two
+on one core. `training.json` in the model folder records settings, versions, losses and the exact match reached.
 
 The model answers one-line tasks such as reversing a list or naming an antonym (tiny_tasks.py) and continues little
 stories (tiny_text.py). Instruction rows bear loss on the answer and its end token alone; text bears loss on every
 token.
 
-usage: python tests/scripts/train_model.py [--steps N] [--out DIR] [--data DIR] [--data-only]
+usage: python tests/scripts/train_model.py [--out DIR] [--data DIR] [--data-only] [--phase N --start DIR]
 Deterministic for one version of torch and one thread.
 """
 import argparse
@@ -24,16 +24,18 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import tiny_data
+import tiny_tasks
 import tiny_words
 
 TESTS = Path(__file__).resolve().parents[1]
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
 SETTINGS = dict(
-    seed=7, steps=6000, instructions_per_step=32, texts_per_step=2, text_loss_weight=0.5,
-    peak_lr=3e-3, final_lr_share=0.02, warmup_steps=150,
+    seed=7, instructions_per_step=32, texts_per_step=2, text_loss_weight=0.5, final_lr_share=0.02, warmup_steps=150,
     betas=(0.9, 0.98), weight_decay=0.1, clip_norm=1.0,
 )
+# First everything as often as it is evaluated, then more of what is learned last.
+PHASES = [dict(steps=6000, peak_lr=3e-3, emphasised=False), dict(steps=3000, peak_lr=1.5e-3, emphasised=True)]
 SHAPE = dict(
     vocab_size=1024, hidden_size=96, intermediate_size=256, num_hidden_layers=4, num_attention_heads=6,
     num_key_value_heads=2, max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=True,
@@ -129,17 +131,17 @@ def learning_rate_share(step, steps):
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def optimizer_for(model):
+def optimizer_for(model, peak_lr):
     """AdamW, with weight decay on matrices only."""
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() != 2]
     groups = [dict(params=matrices, weight_decay=SETTINGS["weight_decay"]), dict(params=vectors, weight_decay=0.0)]
-    return torch.optim.AdamW(groups, lr=SETTINGS["peak_lr"], betas=SETTINGS["betas"])
+    return torch.optim.AdamW(groups, lr=peak_lr, betas=SETTINGS["betas"])
 
 
-def train(model, batches, steps):
-    """Runs the training loop and returns the losses (answers, text) averaged over the last 100 steps."""
-    optimizer = optimizer_for(model)
+def train(model, batches, steps, peak_lr):
+    """Runs a phase's training loop and returns the losses (answers, text) averaged over the last 100 steps."""
+    optimizer = optimizer_for(model, peak_lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step, steps))
     recent, begin = [], time.time()
     for step in range(steps):
@@ -211,27 +213,35 @@ def save(model, tokenizer, out, report):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=SETTINGS["steps"])
     parser.add_argument("--out", type=Path, default=TESTS / "models" / "tiny-instruct")
     parser.add_argument("--data", type=Path, default=TESTS / "models" / "data")
     parser.add_argument("--data-only", action="store_true", help="write the data files and stop")
+    parser.add_argument("--phase", type=int, choices=range(len(PHASES)), help="run this phase alone")
+    parser.add_argument("--start", type=Path, help="the model that the phases before --phase made")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SETTINGS["seed"])
 
-    files = tiny_data.held_out_rows(SETTINGS["seed"])
-    tiny_data.write_files(args.data, files, *tiny_data.held_out_text(SETTINGS["seed"]))
+    seed = SETTINGS["seed"]
+    files = tiny_data.held_out_rows(seed)
+    tiny_data.write_files(args.data, files, *tiny_data.held_out_text(seed))
     if args.data_only:
         return
-    stream = tiny_data.TrainingStream(SETTINGS["seed"], files)
-    tokenizer = train_tokenizer(stream)
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE))
+    # Every phase begins a stream of its own, so that it can be run by itself.
+    streams = [tiny_data.TrainingStream(f"{seed} {phase}" if phase else seed, files,
+                                        tiny_tasks.EMPHASIS if settings["emphasised"] else None)
+               for phase, settings in enumerate(PHASES)]
+    tokenizer = train_tokenizer(streams[0])
+    model = LlamaForCausalLM.from_pretrained(args.start) if args.start else LlamaForCausalLM(LlamaConfig(**SHAPE))
     print(f"{sum(p.numel() for p in model.parameters())} parameters, vocabulary {len(tokenizer)}", flush=True)
 
     begin = time.time()
-    losses = train(model, Batches(stream, tokenizer.backend_tokenizer, SETTINGS["seed"]), args.steps)
+    for phase, settings in enumerate(PHASES):
+        if args.phase in (None, phase):
+            batches = Batches(streams[phase], tokenizer.backend_tokenizer, seed + phase)
+            losses = train(model, batches, settings["steps"], settings["peak_lr"])
     report = dict(
-        settings={**SETTINGS, "steps": args.steps}, shape=SHAPE, parameters=sum(p.numel() for p in model.parameters()),
+        settings={**SETTINGS, "phases": PHASES}, shape=SHAPE, parameters=sum(p.numel() for p in model.parameters()),
         versions={m.__name__: m.__version__ for m in (torch, transformers, tokenizers)},
         minutes=round((time.time() - begin) / 60, 1), final_loss=dict(answers=losses[0], text=losses[1]),
         evaluation=evaluate(model, tokenizer, files))

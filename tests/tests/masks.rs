@@ -9,30 +9,40 @@ use std::path::Path;
 /// Entries of a mask that must agree.
 const AGREEMENT: f64 = 0.999;
 
+/// Where SparseGPT's statistics are taken behind blocks that it pruned itself, a single near tie that falls the other
+/// way changes whole rows, and with them the statistics of all blocks behind; without propagation, [`AGREEMENT`] holds.
+const PROPAGATED_AGREEMENT: f64 = 0.99;
+
 struct Case {
     plugin: &'static str,
     recorded: &'static str,
     sparsity: &'static str,
-    options: &'static [&'static str],
+    flags: &'static [&'static str],
+    /// The share of the mask that must agree.
+    agreement: f64,
     /// Relative difference of perplexity that is let pass.
     perplexity: f64,
 }
 
 const fn case(plugin: &'static str, recorded: &'static str, sparsity: &'static str) -> Case {
-    Case { plugin, recorded, sparsity, options: &[], perplexity: 0.001 }
+    Case { plugin, recorded, sparsity, flags: &[], agreement: AGREEMENT, perplexity: 0.001 }
 }
 
 /// SparseGPT's updates amplify an entry that falls the other way, so its perplexity may differ more.
 const fn sparsegpt(recorded: &'static str, sparsity: &'static str) -> Case {
-    Case { perplexity: 0.005, ..case("sparsegpt", recorded, sparsity) }
+    Case { perplexity: 0.005, agreement: PROPAGATED_AGREEMENT, ..case("sparsegpt", recorded, sparsity) }
 }
 
-const CASES: [Case; 14] = [
+const fn without_propagation(recorded: &'static str, sparsity: &'static str) -> Case {
+    Case { flags: &["--no-propagate"], agreement: AGREEMENT, ..sparsegpt(recorded, sparsity) }
+}
+
+const CASES: [Case; 18] = [
     case("wanda", "wanda-0.5", "0.5"),
     case("wanda", "wanda-0.7", "0.7"),
     case("wanda", "wanda-2of4", "2:4"),
     case("wanda", "wanda-4of8", "4:8"),
-    Case { options: &["use_variant=true"], ..case("wanda", "wanda_variant-0.5", "0.5") },
+    Case { flags: &["--option", "use_variant=true"], ..case("wanda", "wanda_variant-0.5", "0.5") },
     case("magnitude", "magnitude-0.5", "0.5"),
     case("magnitude", "magnitude-0.7", "0.7"),
     case("magnitude", "magnitude-2of4", "2:4"),
@@ -41,7 +51,14 @@ const CASES: [Case; 14] = [
     sparsegpt("sparsegpt-0.7", "0.7"),
     sparsegpt("sparsegpt-2of4", "2:4"),
     sparsegpt("sparsegpt-4of8", "4:8"),
-    Case { options: &["true_sequential=true"], ..sparsegpt("sparsegpt_true_sequential-0.5", "0.5") },
+    without_propagation("sparsegpt_no_propagation-0.5", "0.5"),
+    without_propagation("sparsegpt_no_propagation-0.7", "0.7"),
+    without_propagation("sparsegpt_no_propagation-2of4", "2:4"),
+    without_propagation("sparsegpt_no_propagation-4of8", "4:8"),
+    Case {
+        flags: &["--option", "true_sequential=true"],
+        ..sparsegpt("sparsegpt_true_sequential-0.5", "0.5")
+    },
 ];
 
 #[test]
@@ -65,14 +82,14 @@ fn compare_all(device: &str, cases: &[&Case]) {
         command.arg("--model").arg(path("models/tiny-instruct"));
         command.arg("--calibration").arg(path("fixtures/pruning/windows.jsonl"));
         command.arg("--out").arg(&out);
-        command.args(case.options.iter().flat_map(|option| ["--option", option]));
+        command.args(case.flags);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}: {}", case.recorded, said(&output));
 
         let agreement = agreement(&out, case.recorded);
         // Magnitude has no statistics that could be rounded otherwise.
         assert!(case.plugin != "magnitude" || agreement == 1.0, "{}: {agreement}", case.recorded);
-        assert!(agreement >= AGREEMENT, "{} on {device}: {agreement} of the mask agrees", case.recorded);
+        assert!(agreement >= case.agreement, "{} on {device}: {agreement} of the mask agrees", case.recorded);
         let expected = recorded["cases"][case.recorded]["perplexity"].as_f64().unwrap();
         let found = perplexity(&out);
         let off = (found - expected).abs() / expected;
