@@ -9,10 +9,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 icd_dirs=(/usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d)
-find_icd() { find "${icd_dirs[@]}" -name "$1" 2>/dev/null | head -1; }
+# Folders that are not there are no fault.
+find_icd() { { find "${icd_dirs[@]}" -name "$1" 2>/dev/null || true; } | head -1; }
 lavapipe() { find_icd 'lvp_icd*.json'; }
-swiftshader() { find /usr/lib/chromium /usr/lib64/chromium /opt/swiftshader -name 'vk_swiftshader_icd.json' 2>/dev/null | head -1; }
-validation() { find /usr/share/vulkan/explicit_layer.d /etc/vulkan/explicit_layer.d -name 'VkLayer_khronos_validation.json' 2>/dev/null | head -1; }
+swiftshader() { { find /usr/lib/chromium /usr/lib64/chromium /opt/swiftshader -name 'vk_swiftshader_icd.json' 2>/dev/null || true; } | head -1; }
+validation() { { find /usr/share/vulkan/explicit_layer.d /etc/vulkan/explicit_layer.d -name 'VkLayer_khronos_validation.json' 2>/dev/null || true; } | head -1; }
 browser() {
     if [ -n "${ESPALIER_CHROMIUM:-}" ]; then echo "$ESPALIER_CHROMIUM"; return; fi
     local name
