@@ -28,13 +28,9 @@ impl Place {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        if fs::symlink_metadata(target).is_ok() {
-            if !overwrite {
-                return Err(WriteError::Exists(target.to_owned()));
-            }
-            if !may_be_replaced(target) {
-                return Err(WriteError::NoModel(target.to_owned()));
-            }
+        let exists = fs::symlink_metadata(target).is_ok();
+        if exists && !overwrite {
+            return Err(WriteError::Exists(target.to_owned()));
         }
         let cannot = |path: &Path| {
             let path = path.to_owned();
@@ -46,6 +42,9 @@ impl Place {
         let source = source.canonicalize().unwrap_or_else(|_| source.to_owned());
         if whole.starts_with(&source) || source.starts_with(&whole) {
             return Err(WriteError::Overlaps { target: target.to_owned(), source_dir: source });
+        }
+        if exists && !may_be_replaced(target) {
+            return Err(WriteError::NoModel(target.to_owned()));
         }
         let free = fs4::available_space(&parent).map_err(cannot(&parent))?;
         if free < needed {
