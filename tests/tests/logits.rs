@@ -2,7 +2,7 @@
 
 use espalier_host::{
     device::Device,
-    model::{HiddenStates, Llama},
+    model::{HiddenStates, Llama, ModelError, Placement},
 };
 use safetensors::SafeTensors;
 use std::sync::Arc;
@@ -64,12 +64,18 @@ fn compare_all(device: &Arc<dyn Device>) {
 }
 
 fn logits(model: &Llama, sequences: &[&[u32]]) -> Vec<f32> {
-    let mut hidden = HiddenStates::embed(model, sequences, 1 << 20).unwrap();
+    let mut hidden = HiddenStates::embed(model, sequences, 1 << 20, &Placement::Device).unwrap();
     for index in 0..model.config.num_hidden_layers {
         let block = model.load_block(index).unwrap();
         hidden.advance(model, &block, |_| {}).unwrap();
     }
     let head = model.load_head().unwrap();
     let device = &*model.device;
-    hidden.batches().flat_map(|(_, x)| device.to_f32(&model.logits(&head, x).unwrap()).unwrap()).collect()
+    let mut found = Vec::new();
+    let visited = hidden.visit(model, |_, states| {
+        found.extend(device.to_f32(&model.logits(&head, states)?)?);
+        Ok::<_, ModelError>(())
+    });
+    visited.unwrap();
+    found
 }

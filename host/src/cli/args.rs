@@ -8,7 +8,7 @@ use crate::{
     },
     evaluate::Metric,
     model::layout::Projection,
-    prune::BlockRanges,
+    prune::{BlockRanges, Size},
     select::{self, Budget, WindowMode},
 };
 use clap::{Parser, Subcommand};
@@ -85,6 +85,15 @@ pub(super) struct Prune {
     /// Pruning method, where the libraries offer several
     #[arg(long, value_name = "NAME")]
     pub(super) method: Option<String>,
+    /// Most memory to take on the device, such as 8G [default: 90% of what it has]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) device_memory: Option<Size>,
+    /// Most memory to take on the host; what does not fit waits in a temporary file [default: 90% of what is free]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) host_memory: Option<Size>,
+    /// Write where the time went to a file for Chrome's trace viewer, and sum it up
+    #[arg(long, value_name = "FILE")]
+    pub(super) profile: Option<PathBuf>,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object

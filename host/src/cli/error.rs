@@ -34,6 +34,8 @@ pub(super) enum CliError {
     Select(#[from] SelectError),
     #[error("the method {method} needs calibration data: give a file with --calibration")]
     NoCalibration { method: String },
+    #[error("{} cannot be written", .path.display())]
+    Profile { path: std::path::PathBuf, source: std::io::Error },
     #[error("{0}")]
     Usage(String),
     #[error("Ctrl-C cannot be listened for")]

@@ -106,6 +106,14 @@ fn print(text: &str) -> Result<(), CliError> {
     writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(CliError::Output)
 }
 
+/// Says something about a run on standard error, unless silence was asked for.
+fn note(text: &str, verbosity: Verbosity) {
+    if !verbosity.quiet {
+        // With standard error gone there is nobody left to tell.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
 /// Writes a result to standard output as one JSON object.
 fn print_json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
     print(&serde_json::to_string_pretty(value)?)

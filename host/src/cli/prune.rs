@@ -1,11 +1,12 @@
 //! `host prune`.
 
-use super::{CliError, args, calibrate, print, print_json, progress, table};
+use super::{CliError, args, calibrate, note, print, print_json, progress, table};
 use crate::{
-    device::choose,
+    device::{Profiled, choose},
     model::{Llama, resolve},
     plugins::{Library, find, load},
-    prune::{Event, Manifest, Method, Run, Settings, Targets},
+    profile::{self, Trace},
+    prune::{Event, Manifest, MemoryBudget, Method, Run, Settings, Targets},
     select::{self, CalibrationRecord, Selection},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,9 +21,17 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
         model: command.model.clone(),
         targets: targets(command)?,
         propagate: !command.no_propagate,
+        memory: MemoryBudget {
+            device: command.device_memory.map(|size| size.0),
+            host: command.host_memory.map(|size| size.0),
+        },
     };
     let folder = resolve(&command.model)?;
-    let device = choose::open(&command.device.request())?;
+    let mut device = choose::open(&command.device.request())?;
+    if command.profile.is_some() {
+        device = Arc::new(Profiled::new(device));
+        profile::start();
+    }
     tracing::info!("on {} ({}, {})", device.info().name, device.info().backend, device.info().driver);
     let model = Llama::open(&folder, device)?;
     let run = Run::begin(&settings, &method, &model, &command.out, command.overwrite)?;
@@ -48,6 +57,11 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     let windows = calibration.as_ref().map_or_else(Vec::new, Selection::input_ids);
     let record = calibration.as_ref().map(|selection| selection.record.clone());
     let manifest = finish_with_bar(run, &model, &windows, record, verbosity)?;
+    if let Some(path) = &command.profile {
+        let trace = profile::finish();
+        trace.write(path).map_err(|source| CliError::Profile { path: path.clone(), source })?;
+        note(&time_table(&trace), verbosity);
+    }
     if command.json { print_json(&manifest) } else { print(&summary(&manifest, command)) }
 }
 
@@ -103,6 +117,10 @@ fn finish_with_bar(
     let total = plan.expected_tokens(blocks, windows) + plan.expected_layers(blocks) * LAYER as usize;
     let bar = progress::bar("pruning", total, verbosity.quiet);
     let result = run.finish(windows, calibration, &mut |event| match event {
+        Event::Planned(memory) => {
+            bar.set_position(0);
+            bar.suspend(|| note(&memory.to_string(), verbosity));
+        }
         Event::Tokens(tokens) => bar.inc(tokens as u64),
         Event::Layer(layer) => {
             bar.set_message(layer.name.clone());
@@ -117,6 +135,24 @@ fn finish_with_bar(
     });
     bar.finish_and_clear();
     Ok(result?)
+}
+
+/// Where the time went: kernels, transfers and files, the longest first.
+fn time_table(trace: &Trace) -> String {
+    let rows = trace.totals().into_iter().map(|total| {
+        let rate = |amount: f64, unit: &str| match amount {
+            0.0 => "-".to_owned(),
+            amount => format!("{:.1} {unit}", amount / total.seconds / 1e9),
+        };
+        vec![
+            total.name.clone(),
+            total.count.to_string(),
+            format!("{:.2}", total.seconds),
+            rate(total.work.flops, "GFLOP/s"),
+            rate(total.work.bytes, "GB/s"),
+        ]
+    });
+    table::render(&["where the time went", "calls", "seconds", "", ""], &rows.collect::<Vec<_>>())
 }
 
 fn summary(manifest: &Manifest, command: &args::Prune) -> String {

@@ -10,9 +10,11 @@ pub mod choose;
 pub mod cpu;
 mod error;
 pub mod gpu;
+mod profiled;
 mod tensor;
 
 pub use error::{DeviceError, Result};
+pub use profiled::Profiled;
 pub use tensor::{Storage, Tensor};
 
 pub use espalier_sdk::{
@@ -33,6 +35,9 @@ pub struct DeviceInfo {
     pub backend: String,
     /// The driver's name and version, or the instruction sets in use for the CPU.
     pub driver: String,
+    /// The memory it computes in, in bytes, where it tells; the CPU's is the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// The heads of an attention layer.

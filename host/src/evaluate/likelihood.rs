@@ -4,7 +4,7 @@ use super::{EvaluateError, Result, TaskItems};
 use crate::{
     device::{DType, Tensor},
     interrupt,
-    model::{self, BATCH_TOKENS, Head, HiddenStates, Llama},
+    model::{self, BATCH_TOKENS, Head, HiddenStates, Llama, Placement},
 };
 
 /// The most logits of a piece of a sequence.
@@ -47,7 +47,7 @@ impl DenseReference {
         let sequences = sequences(items);
         let hidden = last_hidden(model, &sequences, BATCH_TOKENS, progress)?;
         let mut states = Vec::with_capacity(sequences.len());
-        each(&hidden, &sequences, |sequence, hidden, start| {
+        each(model, &hidden, &sequences, |sequence, hidden, start| {
             let rows = sequence.ids.len() - sequence.from;
             let mut piece = model.device.zeros(DType::F32, rows, hidden.cols())?;
             model.device.copy_rows(hidden, start + sequence.from - 1, &mut piece)?;
@@ -94,7 +94,7 @@ pub(super) fn likelihoods(
     let hidden = last_hidden(model, sequences, max_tokens, progress)?;
     let head = model.load_head()?;
     let mut found = Vec::with_capacity(sequences.len());
-    each(&hidden, sequences, |sequence, hidden, start| {
+    each(model, &hidden, sequences, |sequence, hidden, start| {
         let dense = dense.map(|dense| dense.states[found.len()].as_slice());
         found.push(likelihood(model, &head, sequence, hidden, start, dense)?);
         Ok(())
@@ -110,7 +110,7 @@ fn last_hidden(
     progress: &mut dyn FnMut(usize),
 ) -> model::Result<HiddenStates> {
     let ids: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.ids).collect();
-    let mut hidden = HiddenStates::embed(model, &ids, max_tokens)?;
+    let mut hidden = HiddenStates::embed(model, &ids, max_tokens, &Placement::Device)?;
     for index in 0..model.config.num_hidden_layers {
         let block = model.load_block(index)?;
         hidden.advance(model, &block, &mut *progress)?;
@@ -122,17 +122,19 @@ fn last_hidden(
 
 /// Every sequence with the hidden states of its batch and the row where its own begin.
 fn each<'a>(
+    model: &Llama,
     hidden: &HiddenStates,
     sequences: &[Sequence<'a>],
     mut visit: impl FnMut(Sequence<'a>, &Tensor, usize) -> model::Result<()>,
 ) -> model::Result<()> {
-    let rows =
-        hidden.batches().flat_map(|(batch, states)| batch.spans.iter().map(move |span| (span, states)));
-    for (&sequence, (span, states)) in sequences.iter().zip(rows) {
-        interrupt::check()?;
-        visit(sequence, states, span.query_start)?;
-    }
-    Ok(())
+    let mut sequences = sequences.iter();
+    hidden.visit(model, |batch, states| {
+        for (span, &sequence) in batch.spans.iter().zip(&mut sequences) {
+            interrupt::check()?;
+            visit(sequence, states, span.query_start)?;
+        }
+        Ok(())
+    })
 }
 
 /// One sequence, in pieces whose logits stay small.

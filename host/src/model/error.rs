@@ -1,6 +1,9 @@
 //! What can go wrong with a model.
 
-use super::{checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError, writer::WriteError};
+use super::{
+    checkpoint::CheckpointError, config::ConfigError, hidden::SpillError, resolve::ResolveError,
+    writer::WriteError,
+};
 use crate::{device::DeviceError, interrupt::Interrupted};
 
 /// The result of everything that reads, runs or writes a model.
@@ -25,6 +28,9 @@ pub enum ModelError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Hidden states cannot be kept on the disk.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

@@ -7,7 +7,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 pub mod generate;
-mod hidden;
+pub mod hidden;
 pub(crate) mod json;
 pub mod layout;
 mod llama;
@@ -20,7 +20,7 @@ pub use checkpoint::Checkpoint;
 pub use config::LlamaConfig;
 pub use error::{ModelError, Result};
 pub use generate::{Generated, Generation, Sampling};
-pub use hidden::HiddenStates;
+pub use hidden::{HiddenStates, Placement};
 pub use llama::{Block, Head, Linear, Llama};
 pub use resolve::resolve;
 pub use writer::CheckpointWriter;

@@ -1,6 +1,6 @@
 //! What stops a pruning run.
 
-use super::TargetsError;
+use super::{Size, TargetsError};
 use crate::{
     device::DeviceError,
     interrupt::Interrupted,
@@ -70,6 +70,17 @@ pub enum PruneError {
         #[source]
         source: DeviceError,
     },
+    /// A budget that not even one block fits.
+    #[error(
+        "one block with one window takes {least} on the device, but {budget} is the budget: raise --device-memory or \
+         take shorter windows with --seqlen"
+    )]
+    Memory {
+        /// What would do.
+        least: Size,
+        /// What there is.
+        budget: Size,
+    },
     /// The method failed at a layer.
     #[error("the method failed at {layer}")]
     Method {
@@ -103,4 +114,27 @@ pub enum PruneError {
         /// Its norm.
         value: f32,
     },
+}
+
+impl PruneError {
+    /// Whether the device, or the host, had no memory left.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        let mut error: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(this) = error {
+            // Transparent wrappers are seen through by their own kind, not by `source`.
+            let wrapped = matches!(
+                this.downcast_ref(),
+                Some(Self::Model(ModelError::Device(DeviceError::OutOfMemory { .. })))
+            );
+            let device = matches!(this.downcast_ref(), Some(DeviceError::OutOfMemory { .. }));
+            let plugin = this
+                .downcast_ref::<espalier_sdk::Error>()
+                .is_some_and(|error| error.code == espalier_sdk::Code::OutOfMemory);
+            if wrapped || device || plugin {
+                return true;
+            }
+            error = this.source();
+        }
+        false
+    }
 }

@@ -1,6 +1,6 @@
 //! The manifest, `espalier.json`: everything that made a pruned model what it is.
 
-use super::{LayerReport, Targets};
+use super::{LayerReport, MemoryPlan, Targets};
 use crate::{device::DeviceInfo, plugins::PluginRecord, select::CalibrationRecord};
 use serde::Serialize;
 
@@ -26,10 +26,23 @@ pub struct Manifest {
     pub calibration: Option<CalibrationRecord>,
     /// The device.
     pub device: DeviceInfo,
-    /// The most bytes that tensors held on the device at one time.
-    pub device_peak_bytes: u64,
+    /// What was kept where, as planned and as it was.
+    pub memory: MemoryRecord,
     /// Wall time of the run, in seconds.
     pub seconds: f64,
     /// Every pruned layer.
     pub layers: Vec<LayerReport>,
+}
+
+/// The memory of a run.
+#[derive(Debug, Serialize)]
+pub struct MemoryRecord {
+    /// The plan.
+    pub plan: MemoryPlan,
+    /// The most bytes that tensors held on the device at one time.
+    pub device_peak_bytes: u64,
+    /// The most bytes that the process held in the host's memory, mapped pages of the checkpoint counted; absent
+    /// where the system does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_peak_bytes: Option<u64>,
 }

@@ -16,6 +16,7 @@ mod card;
 mod error;
 mod layer;
 mod manifest;
+mod memory;
 mod method;
 mod run;
 mod statistics;
@@ -24,7 +25,8 @@ mod targets;
 pub use card::model_card;
 pub use error::{PruneError, Result};
 pub use layer::LayerReport;
-pub use manifest::Manifest;
+pub use manifest::{Manifest, MemoryRecord};
+pub use memory::{MemoryBudget, MemoryPlan, ParseSizeError, Size};
 pub use method::Method;
 pub use run::{Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};
@@ -36,6 +38,7 @@ use crate::{
         layout::{LayerInput, Projection},
     },
     plugins::DeviceTensors,
+    profile,
 };
 use espalier_sdk::{MethodInfo, Order, Sparsity, abi::LoadedMethod};
 use statistics::Gatherer;
@@ -53,13 +56,13 @@ pub struct Plan<'a> {
     pub targets: &'a Targets,
     /// Whether a block's statistics are taken behind predecessors that are already pruned.
     pub propagate: bool,
-    /// Tokens that run through a block at a time, about.
-    pub batch_tokens: usize,
 }
 
 /// What happens during a run, for progress bars and logs.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// What the run is about to keep where; again, where it starts over with smaller batches.
+    Planned(&'a MemoryPlan),
     /// This many tokens have gone through a block once.
     Tokens(usize),
     /// A layer is done.
@@ -74,6 +77,7 @@ pub enum Event<'a> {
 pub fn prune(
     model: &Llama,
     plan: &Plan,
+    memory: &MemoryPlan,
     windows: &[&[u32]],
     output: &mut CheckpointWriter,
     on_event: &mut dyn FnMut(Event),
@@ -81,24 +85,28 @@ pub fn prune(
     check(&model.config, plan.targets)?;
     let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
     let windows = if plan.info.statistics.is_empty() { &[] } else { windows };
-    let mut hidden = HiddenStates::embed(model, windows, plan.batch_tokens)?;
+    let mut hidden = HiddenStates::embed(model, windows, memory.batch_tokens, &memory.hidden_states)?;
     let last = (0..model.config.num_hidden_layers).rev().find(|&index| plan.prunes(index));
     let mut reports = Vec::new();
 
     // Nothing after the last pruned block matters.
     for index in 0..=last.unwrap_or(0) {
+        let _block = profile::stage(|| format!("block {index}"));
         let mut block = model.load_block(index)?;
         for stage in plan.stages(index) {
             let progress = &mut |tokens| on_event(Event::Tokens(tokens));
             let gatherer =
                 Gatherer::new(&*model.device, &plan.info.statistics, &stage.inputs, hidden.tokens());
+            let passing = profile::stage(|| format!("measure block {index}"));
             let measured = if plan.propagate {
                 statistics::measure(model, (index, &block), &hidden, gatherer, progress)?
             } else {
                 statistics::measure_and_advance(model, (index, &block), &mut hidden, gatherer, progress)?
             };
+            drop(passing);
             for &(projection, sparsity) in &stage.layers {
                 interrupt::check()?;
+                let _layer = profile::stage(|| projection.weight(index));
                 let linear = block.linear_mut(projection);
                 let at = layer::Place { block: index, projection, sparsity };
                 let report = layer::prune(model, plan.method, &tensors, at, linear, &measured, output)?;
@@ -107,6 +115,7 @@ pub fn prune(
             }
         }
         if plan.propagate && Some(index) != last {
+            let _pass = profile::stage(|| format!("advance through block {index}"));
             hidden.advance(model, &block, |tokens| on_event(Event::Tokens(tokens)))?;
         }
         drop(block);

@@ -1,7 +1,11 @@
 //! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
 
-use super::{Event, LayerReport, Manifest, Method, Plan, Result, Targets, check, prune};
+use super::{
+    Event, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Plan, Result, Targets,
+    check, prune,
+};
 use crate::{
+    memory,
     model::{BATCH_TOKENS, CheckpointWriter, Llama},
     prune::{PruneError, model_card},
     select::CalibrationRecord,
@@ -18,6 +22,9 @@ pub struct Settings {
     pub targets: Targets,
     /// Whether a block's statistics are taken behind predecessors that are already pruned.
     pub propagate: bool,
+    /// How much memory the run may take.
+    #[serde(default)]
+    pub memory: MemoryBudget,
 }
 
 /// A run that has begun: what can be wrong with it is known, and its output has its place.
@@ -55,7 +62,6 @@ impl<'a> Run<'a> {
             order: self.method.order,
             targets: &self.settings.targets,
             propagate: self.settings.propagate,
-            batch_tokens: BATCH_TOKENS,
         }
     }
 
@@ -73,7 +79,7 @@ impl<'a> Run<'a> {
         if windows.is_empty() && self.method.measures() {
             return Err(PruneError::NoCalibration { method: self.method.info.name.clone() });
         }
-        let layers = prune(self.model, &self.plan(), windows, &mut self.output, on_event)?;
+        let (plan, layers) = self.prune(windows, on_event)?;
         self.output.copy_remaining()?;
         self.output.side_files()?;
         let manifest = Manifest {
@@ -86,7 +92,11 @@ impl<'a> Run<'a> {
             reached: share(&layers),
             calibration,
             device: self.model.device.info().clone(),
-            device_peak_bytes: self.model.device.peak_bytes(),
+            memory: MemoryRecord {
+                plan,
+                device_peak_bytes: self.model.device.peak_bytes(),
+                host_peak_bytes: memory::peak(),
+            },
             seconds: self.started.elapsed().as_secs_f64(),
             layers,
         };
@@ -94,6 +104,35 @@ impl<'a> Run<'a> {
         self.output.add_file("README.md", model_card(&manifest).as_bytes())?;
         self.output.commit()?;
         Ok(manifest)
+    }
+
+    /// Prunes within the memory there is. A device that runs out of it in spite of the plan, because another program
+    /// took some, is tried again with half the tokens at a time, down to one window.
+    fn prune(
+        &mut self,
+        windows: &[&[u32]],
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<(MemoryPlan, Vec<LayerReport>)> {
+        let plan = self.plan();
+        let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
+        let mut batch_tokens = BATCH_TOKENS;
+        loop {
+            let spill = self.output.folder();
+            let memory =
+                MemoryPlan::new(self.model, &plan, windows, batch_tokens, self.settings.memory, spill)?;
+            on_event(Event::Planned(&memory));
+            match prune(self.model, &plan, &memory, windows, &mut self.output, on_event) {
+                Ok(layers) => return Ok((memory, layers)),
+                Err(error) if error.is_out_of_memory() && memory.batch_tokens > longest => {
+                    batch_tokens = memory.batch_tokens / 2;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "starting over with {batch_tokens} tokens at a time"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

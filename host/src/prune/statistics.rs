@@ -3,7 +3,6 @@
 use super::{PruneError, Result};
 use crate::{
     device::{Axis, Binary, DType, Device, DeviceError, Reduction, Tensor, Unary},
-    interrupt,
     model::{
         Batch, Block, HiddenStates, Llama,
         layout::{LayerInput, Projection},
@@ -53,13 +52,11 @@ pub(super) fn measure(
     mut gatherer: Gatherer,
     progress: &mut dyn FnMut(usize),
 ) -> Result<BTreeMap<LayerInput, Measured>> {
-    for (batch, states) in hidden.batches() {
-        interrupt::check()?;
-        let mut scratch = model.device.zeros(DType::F32, states.rows(), states.cols())?;
-        model.device.copy_rows(states, 0, &mut scratch)?;
-        gatherer.forward(model, block.1, batch, &mut scratch, true)?;
+    hidden.visit_copies(model, |batch, states| {
+        gatherer.forward(model, block.1, batch, states, true)?;
         progress(batch.tokens.len());
-    }
+        Ok::<_, PruneError>(())
+    })?;
     gatherer.finish(block.0)
 }
 
@@ -71,11 +68,11 @@ pub(super) fn measure_and_advance(
     mut gatherer: Gatherer,
     progress: &mut dyn FnMut(usize),
 ) -> Result<BTreeMap<LayerInput, Measured>> {
-    for (batch, states) in hidden.batches_mut() {
-        interrupt::check()?;
+    hidden.update(model, |batch, states| {
         gatherer.forward(model, block.1, batch, states, false)?;
         progress(batch.tokens.len());
-    }
+        Ok::<_, PruneError>(())
+    })?;
     gatherer.finish(block.0)
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     device::{DType, DeviceError, Tensor},
     interrupt,
-    model::{BATCH_TOKENS, Batch, Generation, Head, HiddenStates, Llama, ModelError, Sampling},
+    model::{BATCH_TOKENS, Batch, Generation, Head, HiddenStates, Llama, ModelError, Placement, Sampling},
 };
 use espalier_sdk::{Code, Error, ModelInfo, Result, SamplingOptions, service::ModelService};
 
@@ -68,7 +68,8 @@ impl<'a> HostModel<'a> {
             while from < sequences.len() {
                 let to = group_end(sequences, from);
                 let group = &mut found[from..to];
-                let mut hidden = HiddenStates::embed(model, &sequences[from..to], BATCH_TOKENS)?;
+                let mut hidden =
+                    HiddenStates::embed(model, &sequences[from..to], BATCH_TOKENS, &Placement::Device)?;
                 for index in 0..layers {
                     let block = model.load_block(index)?;
                     hidden.advance(model, &block, |tokens| (self.progress)(Step::Advance(tokens)))?;
@@ -113,14 +114,14 @@ impl ModelService for HostModel<'_> {
         let layers = self.model()?.config.num_hidden_layers;
         let end = |model: &Llama, hidden: &HiddenStates, found: &mut [Vec<f32>]| {
             let head = model.load_head()?;
-            let spans = hidden.batches().flat_map(|(batch, states)| {
-                batch.spans.iter().map(move |span| (batch, states, span.query_start, span.queries))
-            });
-            for ((batch, states, start, length), found) in spans.zip(found) {
-                interrupt::check()?;
-                *found = likelihoods(model, &head, (batch, states), start, length)?;
-            }
-            Ok(())
+            let mut found = found.iter_mut();
+            hidden.visit(model, |batch, states| {
+                for (span, found) in batch.spans.iter().zip(&mut found) {
+                    interrupt::check()?;
+                    *found = likelihoods(model, &head, (batch, states), span.query_start, span.queries)?;
+                }
+                Ok(())
+            })
         };
         self.run(sequences, layers, |_, _, _, _| Ok(()), end, Vec::new)
     }
@@ -137,7 +138,7 @@ impl ModelService for HostModel<'_> {
                 return Ok(());
             }
             let mut found = found.iter_mut();
-            for (batch, states) in hidden.batches() {
+            hidden.visit(model, |batch, states| {
                 let states = model.device.to_f32(states)?;
                 for (span, found) in batch.spans.iter().zip(&mut found) {
                     let rows = &states[span.query_start * width..][..span.queries * width];
@@ -146,8 +147,8 @@ impl ModelService for HostModel<'_> {
                         found[place * width..][..width].copy_from_slice(&mean);
                     }
                 }
-            }
-            Ok(())
+                Ok(())
+            })
         };
         self.run(sequences, needed, behind, |_, _, _| Ok(()), || vec![0.0; layers.len() * width])
     }

@@ -12,6 +12,7 @@ pub(super) fn info() -> DeviceInfo {
         kind: crate::device::DeviceKind::Cpu,
         backend: "native".to_owned(),
         driver: driver.collect::<Vec<_>>().join(", "),
+        memory_bytes: None,
     }
 }
 

@@ -43,6 +43,7 @@ impl DeviceInfo {
             kind: DeviceKind::Gpu,
             backend: report.backend.to_string(),
             driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
+            memory_bytes: report.memory_bytes,
         }
     }
 }

@@ -8,7 +8,7 @@ mod side;
 pub use error::WriteError;
 
 use super::{Checkpoint, checkpoint::Shard};
-use crate::interrupt;
+use crate::{interrupt, profile};
 use place::Place;
 use std::{
     collections::BTreeSet,
@@ -48,6 +48,11 @@ impl<'a> CheckpointWriter<'a> {
         let shards = source.shards().iter().map(|shard| OpenShard::create(shard, place.folder()));
         let shards = shards.collect::<Result<_, _>>()?;
         Ok(Self { source, place, shards, written: BTreeSet::new() })
+    }
+
+    /// The folder that is being filled, until it is renamed to its target.
+    pub fn folder(&self) -> &Path {
+        self.place.folder()
     }
 
     /// Writes a tensor's bytes in the source's type.
@@ -118,6 +123,7 @@ impl<'a> CheckpointWriter<'a> {
             return Err(WriteError::Unwritten { name: name.to_owned() });
         }
         for shard in &self.shards {
+            let _span = profile::disk("sync shard", 0);
             shard.file.sync_all().map_err(|source| WriteError::Write { path: shard.path.clone(), source })?;
         }
         self.place.commit()
@@ -141,6 +147,7 @@ impl OpenShard {
 
     /// Writes bytes at the place that they have in the source.
     fn write_at(&mut self, start: usize, bytes: &[u8]) -> Result<(), WriteError> {
+        let _span = profile::disk("write shard", bytes.len());
         let start = (start as u64).saturating_add_signed(self.shift);
         let seek = self.file.seek(SeekFrom::Start(start));
         seek.and_then(|_| self.file.write_all(bytes))

@@ -1,0 +1,182 @@
+//! The hidden states of a set of windows between two blocks, wherever there is room for them.
+
+mod spill;
+
+pub use spill::SpillError;
+
+use super::{Batch, Block, Llama, ModelError, Result};
+use crate::{
+    device::{DType, Tensor},
+    interrupt,
+};
+use bytes::Bytes;
+use serde::Serialize;
+use spill::SpillFile;
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+
+/// Where hidden states wait between two blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// On the device.
+    #[default]
+    Device,
+    /// In the host's memory.
+    Host,
+    /// In a temporary file in this folder.
+    File(PathBuf),
+}
+
+/// The hidden states of all windows, batch by batch, as they enter a block. On the device is one batch at a
+/// time, unless they [all live there](Placement::Device).
+pub struct HiddenStates {
+    batches: Vec<(Batch, State)>,
+}
+
+/// The hidden states of a batch, `[tokens, hidden]`, f32.
+enum State {
+    Device(Tensor),
+    Host(Bytes),
+    File { file: Arc<SpillFile>, offset: u64 },
+}
+
+impl HiddenStates {
+    /// The embeddings of the windows, in batches of about `max_tokens` tokens.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary, a failing device, or a full disk.
+    pub fn embed(
+        model: &Llama,
+        windows: &[&[u32]],
+        max_tokens: usize,
+        placement: &Placement,
+    ) -> Result<Self> {
+        let file = match placement {
+            Placement::File(folder) => Some(Arc::new(SpillFile::create(folder)?)),
+            Placement::Device | Placement::Host => None,
+        };
+        let mut batches = Vec::new();
+        let mut offset = 0;
+        for batch in model.batches(windows, max_tokens)? {
+            interrupt::check()?;
+            let hidden = model.embed(&batch)?;
+            let state = if *placement == Placement::Device {
+                State::Device(hidden)
+            } else {
+                let bytes = model.device.read(&hidden)?;
+                let length = bytes.len() as u64;
+                let mut state = match &file {
+                    Some(file) => State::File { file: Arc::clone(file), offset },
+                    None => State::Host(Bytes::new()),
+                };
+                state.store(bytes)?;
+                offset += length;
+                state
+            };
+            batches.push((batch, state));
+        }
+        Ok(Self { batches })
+    }
+
+    /// All tokens.
+    pub fn tokens(&self) -> usize {
+        self.batches.iter().map(|(batch, _)| batch.tokens.len()).sum()
+    }
+
+    /// Shows every batch and its hidden states.
+    ///
+    /// # Errors
+    /// A failing device or disk, an interrupt, or what `visit` returns.
+    pub fn visit<E: From<ModelError>>(
+        &self,
+        model: &Llama,
+        mut visit: impl FnMut(&Batch, &Tensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (batch, state) in &self.batches {
+            interrupt::check().map_err(ModelError::from)?;
+            match state {
+                State::Device(hidden) => visit(batch, hidden)?,
+                elsewhere => visit(batch, &elsewhere.load(model, batch)?)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lends a copy of every batch's hidden states, to be worked on and thrown away.
+    ///
+    /// # Errors
+    /// As [`HiddenStates::visit`].
+    pub fn visit_copies<E: From<ModelError>>(
+        &self,
+        model: &Llama,
+        mut visit: impl FnMut(&Batch, &mut Tensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (batch, state) in &self.batches {
+            interrupt::check().map_err(ModelError::from)?;
+            visit(batch, &mut state.load(model, batch)?)?;
+        }
+        Ok(())
+    }
+
+    /// Lets `advance` change every batch's hidden states.
+    ///
+    /// # Errors
+    /// As [`HiddenStates::visit`].
+    pub fn update<E: From<ModelError>>(
+        &mut self,
+        model: &Llama,
+        mut advance: impl FnMut(&Batch, &mut Tensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (batch, state) in &mut self.batches {
+            interrupt::check().map_err(ModelError::from)?;
+            match state {
+                State::Device(hidden) => advance(batch, hidden)?,
+                elsewhere => {
+                    let mut hidden = elsewhere.load(model, batch)?;
+                    advance(batch, &mut hidden)?;
+                    elsewhere.store(model.device.read(&hidden).map_err(ModelError::from)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs every batch through a block.
+    ///
+    /// # Errors
+    /// As [`HiddenStates::visit`].
+    pub fn advance(&mut self, model: &Llama, block: &Block, mut progress: impl FnMut(usize)) -> Result<()> {
+        self.update(model, |batch, hidden| {
+            model.forward_block(block, batch, hidden, &mut |_, _| Ok(ControlFlow::Continue(())))?;
+            progress(batch.tokens.len());
+            Ok(())
+        })
+    }
+}
+
+impl State {
+    /// On the device, in a tensor of their own.
+    fn load(&self, model: &Llama, batch: &Batch) -> Result<Tensor> {
+        let device = &*model.device;
+        let (tokens, width) = (batch.tokens.len(), model.config.hidden_size);
+        let bytes = match self {
+            Self::Device(hidden) => {
+                let mut copy = device.zeros(DType::F32, tokens, width)?;
+                device.copy_rows(hidden, 0, &mut copy)?;
+                return Ok(copy);
+            }
+            Self::Host(bytes) => bytes.clone(),
+            Self::File { file, offset } => file.read(*offset, tokens * width * size_of::<f32>())?.into(),
+        };
+        Ok(device.upload(DType::F32, tokens, width, bytes)?)
+    }
+
+    /// Keeps new ones in the place of the old, away from the device.
+    fn store(&mut self, bytes: Vec<u8>) -> Result<()> {
+        match self {
+            Self::File { file, offset } => file.write(*offset, &bytes)?,
+            Self::Host(_) | Self::Device(_) => *self = Self::Host(bytes.into()),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! What a run keeps where: planned before it starts, so that any model goes through a small device.
+//!
+//! On the device are, at one time: one block's weights, the statistics of its inputs, and either one batch's
+//! activations or the workspace of pruning one layer. Hidden states of all windows wait on the device if there is
+//! room for them too, else in the host's memory, else in a temporary file. Where even that does not fit, batches
+//! shrink, to one window if need be.
+
+use super::{Plan, PruneError, Result};
+use crate::{
+    device::DeviceKind,
+    memory,
+    model::{
+        Llama, Placement,
+        layout::{self, LayerInput, Projection},
+    },
+};
+use espalier_sdk::{Order, Statistic};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
+
+/// Bytes of an f32.
+const F32: u64 = 4;
+
+/// Matrices of a layer's shape that pruning it takes beside its weight: the method's scores and copies, and the
+/// result in both types.
+const LAYER_COPIES: u64 = 4;
+
+/// Matrices of a Gram matrix's shape that a method takes to factor one.
+const GRAM_COPIES: u64 = 3;
+
+/// What the host takes whatever it prunes: the program, a piece of the checkpoint being copied, staging.
+const HOST_BASE: u64 = 512 << 20;
+
+/// How much memory a run may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MemoryBudget {
+    /// Bytes on the device; what it has, where this is absent.
+    pub device: Option<u64>,
+    /// Bytes of the host's memory; what is free, where this is absent.
+    pub host: Option<u64>,
+}
+
+/// A size in bytes as it is typed: `8G`, `512M`, `1.5GiB` (powers of 1024), or a plain number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// A text that is no size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no size: write a number of bytes with K, M, G or T behind, such as 8G")]
+pub struct ParseSizeError(String);
+
+impl FromStr for Size {
+    type Err = ParseSizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ParseSizeError(text.to_owned());
+        let upper = text.trim().to_uppercase();
+        let plain = upper.strip_suffix("IB").or_else(|| upper.strip_suffix('B')).unwrap_or(&upper);
+        let (number, unit) = match plain.chars().last() {
+            Some(last) if "KMGT".contains(last) => {
+                (&plain[..plain.len() - 1], 1u64 << (10 * (1 + "KMGT".find(last).unwrap_or(0))))
+            }
+            _ => (plain, 1),
+        };
+        let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+        let bytes = number * unit as f64;
+        if number.is_finite() && (0.0..u64::MAX as f64).contains(&bytes) {
+            Ok(Self(bytes as u64))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+/// What a run keeps where, and how much it is estimated to be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MemoryPlan {
+    /// Bytes that the device may be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_budget: Option<u64>,
+    /// Bytes of the host's memory that may be used.
+    pub host_budget: u64,
+    /// Where hidden states wait between blocks.
+    pub hidden_states: Placement,
+    /// Bytes of all hidden states.
+    pub hidden_bytes: u64,
+    /// Tokens that go through a block at a time.
+    pub batch_tokens: usize,
+    /// Bytes of the largest block's weights.
+    pub block_bytes: u64,
+    /// Bytes of a block's statistics.
+    pub statistics_bytes: u64,
+    /// Bytes of one batch's activations, or of pruning one layer, whichever is more.
+    pub workspace_bytes: u64,
+    /// The most bytes on the device, estimated.
+    pub device_peak: u64,
+    /// The most bytes of the host's memory, estimated; mapped pages of the checkpoint, which the system takes back at
+    /// will, not counted.
+    pub host_peak: u64,
+}
+
+/// What the device holds beside hidden states, for batches of some size.
+struct Needs {
+    block: u64,
+    statistics: u64,
+    layer: u64,
+    token: u64,
+}
+
+impl Needs {
+    fn of(model: &Llama, plan: &Plan, tokens: u64) -> Self {
+        let config = &model.config;
+        let blocks = 0..config.num_hidden_layers;
+        let bytes_of =
+            |name: &str| model.checkpoint.entry(name).map_or(0, |(_, entry)| entry.range.len() as u64);
+        let block = |index| layout::block(config, index).iter().map(|(name, _)| bytes_of(name)).sum::<u64>();
+        let needed = &plan.info.statistics;
+        let mut inputs: BTreeMap<LayerInput, u64> = BTreeMap::new();
+        let mut layer = 0;
+        for projection in Projection::ALL {
+            if !blocks.clone().any(|block| plan.targets.of(block, projection).is_some()) {
+                continue;
+            }
+            let (rows, cols) = projection.shape(config);
+            let (rows, cols) = (rows as u64, cols as u64);
+            let one = |kind: &Statistic| match kind {
+                Statistic::Gram => cols * cols,
+                Statistic::Inputs => tokens * cols,
+                _ => 2 * cols,
+            };
+            inputs.insert(projection.input(), F32 * (cols + needed.iter().map(one).sum::<u64>()));
+            let solve = if needed.contains(&Statistic::Gram) { GRAM_COPIES * cols * cols } else { 0 };
+            layer = layer.max(F32 * ((1 + LAYER_COPIES) * rows * cols + solve));
+        }
+        let statistics = match plan.order {
+            Order::TrueSequential if plan.propagate => inputs.values().copied().max().unwrap_or(0),
+            _ => inputs.values().sum(),
+        };
+        let (hidden, query, key) =
+            (config.hidden_size as u64, config.query_size() as u64, config.key_size() as u64);
+        // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
+        let token = F32 * (2 * hidden + (2 * query + 2 * key).max(2 * config.intermediate_size as u64));
+        Self { block: blocks.map(block).max().unwrap_or(0), statistics, layer, token }
+    }
+
+    fn workspace(&self, batch_tokens: usize) -> u64 {
+        (batch_tokens as u64 * self.token).max(self.layer)
+    }
+
+    fn device(&self, batch_tokens: usize) -> u64 {
+        self.block + self.statistics + self.workspace(batch_tokens)
+    }
+}
+
+impl MemoryPlan {
+    /// The plan of a run: hidden states as near as they fit, batches of `batch_tokens` tokens if that is possible.
+    /// `spill` is the folder of a temporary file, should one be needed.
+    ///
+    /// # Errors
+    /// [`PruneError::Memory`] where one block with one window does not fit.
+    pub fn new(
+        model: &Llama,
+        plan: &Plan,
+        windows: &[&[u32]],
+        batch_tokens: usize,
+        budget: MemoryBudget,
+        spill: &Path,
+    ) -> Result<Self> {
+        let windows = if plan.info.statistics.is_empty() { &[] } else { windows };
+        let tokens: u64 = windows.iter().map(|window| window.len() as u64).sum();
+        let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
+        let hidden = F32 * tokens * model.config.hidden_size as u64;
+        let needs = Needs::of(model, plan, tokens);
+
+        let host_budget = budget.host.or_else(|| Some(memory::available()? / 10 * 9)).unwrap_or(u64::MAX);
+        // The CPU's memory is the host's.
+        let on_cpu = model.device.info().kind == DeviceKind::Cpu;
+        let device_budget = match (budget.device, on_cpu) {
+            (Some(given), true) => Some(given.min(host_budget)),
+            (Some(given), false) => Some(given),
+            (None, true) => Some(host_budget.saturating_sub(HOST_BASE.min(host_budget / 2))),
+            (None, false) => model.device.info().memory_bytes.map(|bytes| bytes / 10 * 9),
+        };
+        let limit = device_budget.unwrap_or(u64::MAX);
+
+        let mut batch = batch_tokens.max(longest);
+        while needs.device(batch) > limit && batch > longest.max(1) {
+            batch = (batch / 2).max(longest).max(1);
+        }
+        let working = needs.device(batch);
+        if working > limit {
+            return Err(PruneError::Memory { least: Size(working), budget: Size(limit) });
+        }
+        let hidden_states = if working.saturating_add(hidden) <= limit {
+            Placement::Device
+        } else if !on_cpu && HOST_BASE + hidden <= host_budget {
+            Placement::Host
+        } else {
+            Placement::File(spill.to_owned())
+        };
+        let on_device = if hidden_states == Placement::Device { hidden } else { 0 };
+        let in_host = if hidden_states == Placement::Host { hidden } else { 0 };
+        let device_peak = working + on_device;
+        Ok(Self {
+            device_budget,
+            host_budget,
+            hidden_states,
+            hidden_bytes: hidden,
+            batch_tokens: batch,
+            block_bytes: needs.block,
+            statistics_bytes: needs.statistics,
+            workspace_bytes: needs.workspace(batch),
+            device_peak,
+            host_peak: HOST_BASE + in_host + if on_cpu { device_peak } else { 0 },
+        })
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+        let (mut size, mut unit) = (self.0 as f64, 0);
+        while size >= 1024.0 && unit + 1 < UNITS.len() {
+            size /= 1024.0;
+            unit += 1;
+        }
+        if unit == 0 { write!(f, "{} B", self.0) } else { write!(f, "{size:.1} {}", UNITS[unit]) }
+    }
+}
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match &self.hidden_states {
+            Placement::Device => "on the device".to_owned(),
+            Placement::Host => "in the host's memory".to_owned(),
+            Placement::File(folder) => format!("in a temporary file in {}", folder.display()),
+        };
+        write!(
+            f,
+            "memory: block {}, statistics {}, workspace {} ({} tokens at a time), hidden states {} {place}; at most {} \
+             on the device, {} on the host",
+            Size(self.block_bytes),
+            Size(self.statistics_bytes),
+            Size(self.workspace_bytes),
+            self.batch_tokens,
+            Size(self.hidden_bytes),
+            Size(self.device_peak),
+            Size(self.host_peak)
+        )
+    }
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,0 +1,71 @@
+//! The host knows no method by name: what it runs comes over the plugin border alone.
+
+use espalier_tests::path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The libraries of `plugins/`, by name.
+fn plugins() -> Vec<String> {
+    let folders = fs::read_dir(path("../plugins")).unwrap().map(|entry| entry.unwrap());
+    folders
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs" || end == "wgsl") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code of a file: no comments, and nothing of its tests.
+fn code(path: &Path) -> String {
+    if path.file_stem().is_some_and(|name| name == "tests" || name.to_string_lossy().ends_with("_tests")) {
+        return String::new();
+    }
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_host_names_no_method() {
+    // The selector that is taken where none is asked for is named, as a default.
+    let methods: Vec<_> = ["wanda", "sparsegpt", "magnitude"].map(str::to_owned).into();
+    for method in &methods {
+        assert!(plugins().contains(method), "plugins/{method} is gone: this test looks for the wrong names");
+    }
+    let mut files = Vec::new();
+    for folder in ["../host/src", "../sdk/src"] {
+        sources(&path(folder), &mut files);
+    }
+    assert!(files.len() > 80, "{} sources found", files.len());
+    for file in files {
+        let code = code(&file).to_lowercase();
+        for method in &methods {
+            assert!(!code.contains(method.as_str()), "{} names {method}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_sdk_knows_neither_host_nor_gpu() {
+    let manifest = fs::read_to_string(path("../sdk/Cargo.toml")).unwrap();
+    for name in ["wgpu", "espalier-host", "espalier-shaders"] {
+        assert!(!manifest.contains(name), "the SDK depends on {name}");
+    }
+    for plugin in plugins() {
+        let manifest = fs::read_to_string(path("../plugins").join(&plugin).join("Cargo.toml")).unwrap();
+        for name in ["wgpu", "espalier-host", "espalier-shaders"] {
+            assert!(!manifest.contains(name), "{plugin} depends on {name}");
+        }
+    }
+}

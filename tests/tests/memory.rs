@@ -1,0 +1,91 @@
+//! Memory budgets: what lives where changes nothing about the result.
+
+use espalier_host::{
+    device::Device,
+    model::{HiddenStates, Llama, ModelError, Placement},
+};
+use espalier_tests::{cpu, gpu, host, path, said};
+use std::{path::Path, process::Command, sync::Arc};
+
+/// The hidden states behind the first block, batch by batch.
+fn states(device: Arc<dyn Device>, placement: &Placement) -> Vec<Vec<u8>> {
+    let model = Llama::open(&path("models/tiny-instruct"), device).unwrap();
+    let windows: Vec<Vec<u32>> =
+        (0..5u32).map(|w| (0..40 + w).map(|i| (7 * i + w) % 1000).collect()).collect();
+    let windows: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
+    let mut hidden = HiddenStates::embed(&model, &windows, 100, placement).unwrap();
+    assert_eq!(hidden.tokens(), 210);
+    let block = model.load_block(0).unwrap();
+    // Work on copies leaves no trace.
+    let copies = hidden.visit_copies(&model, |_, states| {
+        let zeros = model.device.zeros(states.dtype(), states.rows(), states.cols())?;
+        model.device.copy_rows(&zeros, 0, states)?;
+        Ok::<_, ModelError>(())
+    });
+    copies.unwrap();
+    hidden.advance(&model, &block, |_| ()).unwrap();
+    let mut seen = Vec::new();
+    let visited = hidden.visit(&model, |_, states| {
+        seen.push(model.device.read(states)?);
+        Ok::<_, ModelError>(())
+    });
+    visited.unwrap();
+    assert!(seen.len() > 2);
+    seen
+}
+
+#[test]
+fn hidden_states_are_the_same_wherever_they_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    for device in [cpu(), gpu()] {
+        let on_device = states(Arc::clone(&device), &Placement::Device);
+        for placement in [Placement::Host, Placement::File(folder.path().to_owned())] {
+            assert!(on_device == states(Arc::clone(&device), &placement), "{placement:?}");
+        }
+    }
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0, "the temporary file has no name");
+}
+
+fn prune(out: &Path, flags: &[&str]) -> Command {
+    let mut command = host();
+    command.args(["--plugin", "sparsegpt", "--samples", "8", "--seqlen", "64", "--json"]).args(flags);
+    command.arg("--model").arg(path("models/tiny-instruct"));
+    command.arg("--calibration").arg(path("models/data/c4.jsonl")).arg("--out").arg(out);
+    command
+}
+
+#[test]
+fn a_small_budget_prunes_as_a_large_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, flags: &[&str]| {
+        let out = folder.path().join(name);
+        let output = prune(&out, flags).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        let manifest: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (std::fs::read(out.join("model.safetensors")).unwrap(), manifest["memory"].clone())
+    };
+    let (free, plan) = run("free", &["--device", "cpu"]);
+    assert_eq!(plan["plan"]["hidden_states"], "device");
+    let budget = plan["plan"]["device_peak"].as_u64().unwrap() - 1;
+    let (spilled, plan) = run("spilled", &["--device", "cpu", "--device-memory", &budget.to_string()]);
+    assert!(plan["plan"]["hidden_states"]["file"].is_string(), "{plan}");
+    assert!(plan["plan"]["device_peak"].as_u64().unwrap() <= budget);
+    assert!(free == spilled);
+    let (on_gpu, plan) = run("gpu", &["--device", "gpu"]);
+    assert_eq!(plan["plan"]["hidden_states"], "device");
+    let budget = plan["plan"]["device_peak"].as_u64().unwrap() - 1;
+    let (spilled, plan) = run("gpu-spilled", &["--device", "gpu", "--device-memory", &budget.to_string()]);
+    assert_eq!(plan["plan"]["hidden_states"], "host");
+    assert!(on_gpu == spilled);
+}
+
+#[test]
+fn a_budget_below_one_block_is_refused_with_what_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pruned");
+    let output = prune(&out, &["--device", "cpu", "--device-memory", "100K"]).output().unwrap();
+    let said = said(&output);
+    assert!(!output.status.success() && said.contains("one block with one window takes"), "{said}");
+    assert!(said.contains("100.0 KiB is the budget"), "{said}");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+}
