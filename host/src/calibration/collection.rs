@@ -4,7 +4,7 @@ use super::{
     CalibrationError, Reading, Record, Shape, Source, exclude::Exclusion, file::DataFile, folder,
     source::check_weights,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
     ops::Range,
@@ -47,7 +47,7 @@ pub struct SourceInfo {
 }
 
 /// Rows that are left out of a source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Rows that could not be read.
     pub bad: u64,

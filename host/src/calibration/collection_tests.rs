@@ -87,8 +87,10 @@ fn bad_files_are_refused_by_line() {
         ),
         ("a.json", "[ ]", "a.json is empty"),
         ("a.txt", " \n", "a.txt is empty"),
-        ("a.parquet", "x", ".parquet is not read"),
-        ("a.jsonl.gz", "x", ".gz is not read"),
+        ("a.parquet", "x", "a.parquet cannot be unpacked"),
+        ("a.jsonl.gz", "x", "a.jsonl.gz cannot be unpacked"),
+        ("a.jsonl.zst", "x", "a.jsonl.zst cannot be unpacked"),
+        ("a.csv", "x", ".csv is not read"),
         (
             "a.jsonl",
             &format!("{good}{{\"text\": 7}}"),

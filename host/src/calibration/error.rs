@@ -1,6 +1,6 @@
 //! What can be wrong with calibration data.
 
-use crate::model::config::ConfigError;
+use crate::{interrupt::Interrupted, model::config::ConfigError};
 use std::path::PathBuf;
 
 /// What can be wrong with calibration data.
@@ -16,13 +16,38 @@ pub enum CalibrationError {
         source: std::io::Error,
     },
     /// A file in a format that is not read.
-    #[error("{}: .{format} is not read; give .txt, .json or .jsonl", path.display())]
+    #[error("{}: .{format} is not read; give .txt, .json, .jsonl or .parquet, or one of them as .gz or .zst", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// The end of its name.
         format: String,
     },
+    /// A packed file that is damaged, or is not what its name says.
+    #[error("{} cannot be unpacked: it is damaged or cut off, or not what its name says", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What is in a packed file cannot be written.
+    #[error(
+        "what is in {} cannot be unpacked into {}: make room there, or set TMPDIR",
+        path.display(),
+        folder.display()
+    )]
+    Unpack {
+        /// The packed file.
+        path: PathBuf,
+        /// The folder of temporary files.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Reading was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// A file without a single row, or of nothing but blanks.
     #[error("{} is empty", path.display())]
     Empty {

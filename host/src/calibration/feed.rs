@@ -1,6 +1,7 @@
 //! A file that is read once from front to end, and hashed as it goes by.
 
 use super::CalibrationError;
+use crate::interrupt;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -77,6 +78,7 @@ impl Feed {
         if self.end == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
+        interrupt::check()?;
         loop {
             match self.file.read(&mut self.buffer[self.end..]) {
                 Ok(count) => {

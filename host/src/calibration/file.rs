@@ -6,20 +6,24 @@ use super::{
     feed::newlines,
     row::Layout,
     scan::{self, Place, Scan, Target},
+    unpack::{end_of, unpack},
 };
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
+use tempfile::TempPath;
 
 /// Formats that are known and not read.
-const UNREAD: [&str; 9] = ["parquet", "arrow", "gz", "zst", "bz2", "xz", "zip", "csv", "tsv"];
+const UNREAD: [&str; 6] = ["arrow", "bz2", "xz", "zip", "csv", "tsv"];
 
 /// A file whose rows were found.
 #[derive(Debug)]
 pub(super) struct DataFile {
     path: PathBuf,
+    /// What is in it, if it is packed.
+    unpacked: Option<TempPath>,
     sha256: String,
     /// How rows are read; nothing for a file that is one document.
     layout: Option<Layout>,
@@ -35,17 +39,19 @@ impl DataFile {
         reading: &Reading,
         exclusion: Option<&Exclusion>,
     ) -> Result<Self, CalibrationError> {
-        let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let unpacked = unpack(path)?;
+        let end = unpacked.as_ref().map_or_else(|| end_of(path), |unpacked| unpacked.end.clone());
         if UNREAD.contains(&end.as_str()) {
             return Err(CalibrationError::Format { path: path.to_owned(), format: end });
         }
-        let target = Target { path, data: path, hashed: true };
+        let (unpacked, packed) = unpacked.map(|file| (file.data, file.sha256)).unzip();
+        let target = Target { path, data: unpacked.as_deref().unwrap_or(path), hashed: packed.is_none() };
         let Scan { sha256, layout, places, end, skipped } = match end.as_str() {
             "json" | "jsonl" | "ndjson" => scan::rows(&target, reading, exclusion)?,
             _ => scan::text(&target, exclusion)?,
         };
-        let sha256 = sha256.unwrap_or_default();
-        Ok(Self { path: path.to_owned(), sha256, layout, places, end, skipped })
+        let sha256 = sha256.or(packed).unwrap_or_default();
+        Ok(Self { path: path.to_owned(), unpacked, sha256, layout, places, end, skipped })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -71,7 +77,7 @@ impl DataFile {
 
     /// Opens it again, for [`record`](Self::record).
     pub(super) fn reopen(&self) -> Result<File, CalibrationError> {
-        File::open(&self.path).map_err(|source| self.unreadable(source))
+        File::open(self.unpacked.as_deref().unwrap_or(&self.path)).map_err(|source| self.unreadable(source))
     }
 
     /// A record of this file, which was opened again.

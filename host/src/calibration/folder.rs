@@ -1,6 +1,6 @@
 //! A source as it is named: a file, or a folder of files.
 
-use super::{CalibrationError, Reading, Shape, exclude::Exclusion, feed::hex, file::DataFile};
+use super::{CalibrationError, Reading, Shape, exclude::Exclusion, feed::hex, file::DataFile, unpack};
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,
@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What the name of a file of data ends in, where a folder holds other things too.
-const ENDS: [&str; 6] = ["json", "jsonl", "ndjson", "txt", "text", "raw"];
+const ENDS: [&str; 7] = ["json", "jsonl", "ndjson", "parquet", "txt", "text", "raw"];
 
 /// The files of a source.
 pub(super) struct Opened {
@@ -74,7 +74,9 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), CalibrationError>
     Ok(())
 }
 
+/// Whether a file is data by its name, packed or not.
 fn is_data(path: &Path) -> bool {
-    let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
-    ENDS.contains(&end.as_str())
+    let end = unpack::end_of(path);
+    let packed = unpack::ENDS.contains(&end.as_str());
+    ENDS.contains(&end.as_str()) || packed && path.file_stem().is_some_and(|stem| is_data(Path::new(stem)))
 }

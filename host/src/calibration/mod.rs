@@ -16,6 +16,7 @@ mod scan;
 mod source;
 mod template;
 mod tokenizer;
+mod unpack;
 mod values;
 mod windows;
 

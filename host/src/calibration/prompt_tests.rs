@@ -110,7 +110,7 @@ fn template_files_see_the_fields() {
     };
     let template = "Q: {{ instruction }}{{ ' (' ~ input ~ ')' if input }}\nA: {{ output }}.\n\n";
     let rendered = file(template, &instruction("1 2")).unwrap();
-    assert_eq!(rendered, Rendered::new("Q: Add. (1 2)\nA: ", "3.\n"));
+    assert_eq!(rendered, Rendered::new("Q: Add. (1 2)\nA:", " 3.\n"));
     assert_eq!(file(template, &instruction("")).unwrap().document(), "Q: Add.\nA: 3.\n");
     assert_eq!(file("{{ instruction }}!", &instruction("")).unwrap(), Rendered::new("Add.!", ""));
     let said = chat(&[("user", "a"), ("assistant", "b")]);

@@ -111,14 +111,16 @@ impl FileTemplate {
         Ok(Self { environment, path: path.to_owned() })
     }
 
-    /// A record as the template puts it, parted where its answer begins.
+    /// A record as the template puts it, parted where its answer begins. Spaces before the answer go with
+    /// it: tokenizers take a space and the word behind it as one.
     pub(super) fn render(&self, record: &Record) -> Result<Rendered, Error> {
         // Text that stands in no data marks the place of the answer.
         const MARK: &str = "\u{fdd0}answer\u{fdd1}";
         let template = self.environment.get_template(NAME)?;
         let document = template.render(values(record, None))?;
         let marked = template.render(values(record, Some(MARK)))?;
-        let prompt = marked.split_once(MARK).map_or(document.as_str(), |(prompt, _)| prompt);
+        let prompt =
+            marked.split_once(MARK).map_or(document.as_str(), |(prompt, _)| prompt.trim_end_matches(' '));
         Ok(part(&document, prompt))
     }
 

@@ -1,0 +1,161 @@
+//! Packed files: `.gz`, `.zst` and Parquet, unpacked beside each other in the temporary folder, for rows are
+//! gone back to.
+
+use super::{CalibrationError, feed::hex};
+use crate::interrupt;
+use flate2::read::MultiGzDecoder;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::Path,
+};
+use tempfile::{NamedTempFile, TempPath};
+
+/// What the name of a file that is unpacked ends in.
+pub(super) const ENDS: [&str; 3] = ["gz", "zst", "parquet"];
+
+/// Bytes that are unpacked at a time.
+const CHUNK: usize = 1 << 20;
+
+/// A file that was unpacked.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    /// The unpacked data: removed when this is dropped.
+    pub(super) data: TempPath,
+    /// SHA-256 of the packed file, in hex.
+    pub(super) sha256: String,
+    /// What the name of what was packed ends in: `jsonl` for `rows.jsonl.gz`, and for Parquet.
+    pub(super) end: String,
+}
+
+/// Unpacks a file, if it is of a packed kind by its name.
+///
+/// # Errors
+/// It does not read, or is damaged; or there is no room for what is in it.
+pub(super) fn unpack(path: &Path) -> Result<Option<Unpacked>, CalibrationError> {
+    let end = end_of(path);
+    if !ENDS.contains(&end.as_str()) {
+        return Ok(None);
+    }
+    let unreadable = |source| CalibrationError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut out = Out::new(path)?;
+    let (sha256, end) = match end.as_str() {
+        "parquet" => {
+            let sha256 = Hashed::new(&file).finish().map_err(unreadable)?;
+            rows(path, file, &mut out)?;
+            (sha256, "jsonl".to_owned())
+        }
+        packer => {
+            let mut hashed = Hashed::new(file);
+            if packer == "gz" {
+                // Some writers put one member behind the other, as bgzip does.
+                out.copy(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, &mut hashed)))?;
+            } else {
+                let decoder = zstd::Decoder::new(&mut hashed);
+                out.copy(decoder.map_err(|source| damaged(path, source))?)?;
+            }
+            let inner = path.file_stem().map(Path::new).map(end_of).unwrap_or_default();
+            (hashed.finish().map_err(unreadable)?, inner)
+        }
+    };
+    Ok(Some(Unpacked { data: out.finish()?, sha256, end }))
+}
+
+/// What the name of a file ends in, in lower case.
+pub(super) fn end_of(path: &Path) -> String {
+    path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+/// The rows of a Parquet file, each a line of JSON.
+fn rows(path: &Path, file: File, out: &mut Out) -> Result<(), CalibrationError> {
+    let wrong = |error: parquet::errors::ParquetError| damaged(path, error);
+    let reader = SerializedFileReader::new(file).map_err(wrong)?;
+    for row in reader.get_row_iter(None).map_err(wrong)? {
+        let row = row.map_err(wrong)?.to_json_value();
+        serde_json::to_writer(&mut out.file, &row).map_err(|error| out.full(error.into()))?;
+        out.write(b"\n")?;
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CalibrationError {
+    CalibrationError::Packed { path: path.to_owned(), source: source.into() }
+}
+
+/// What was packed, on its way to a file.
+struct Out<'a> {
+    path: &'a Path,
+    file: BufWriter<NamedTempFile>,
+}
+
+impl<'a> Out<'a> {
+    fn new(path: &'a Path) -> Result<Self, CalibrationError> {
+        let file = NamedTempFile::with_prefix("espalier-").map_err(|source| room(path, source))?;
+        Ok(Self { path, file: BufWriter::with_capacity(CHUNK, file) })
+    }
+
+    fn full(&self, source: io::Error) -> CalibrationError {
+        room(self.path, source)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), CalibrationError> {
+        // A packed file may be large; it is left when asked to.
+        interrupt::check()?;
+        self.file.write_all(bytes).map_err(|source| self.full(source))
+    }
+
+    fn copy(&mut self, mut from: impl Read) -> Result<(), CalibrationError> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.write(&buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(damaged(self.path, source)),
+            }
+        }
+    }
+
+    fn finish(self) -> Result<TempPath, CalibrationError> {
+        let path = self.path;
+        let file = self.file.into_inner().map_err(|error| room(path, error.into_error()))?;
+        Ok(file.into_temp_path())
+    }
+}
+
+fn room(path: &Path, source: io::Error) -> CalibrationError {
+    CalibrationError::Unpack { path: path.to_owned(), folder: std::env::temp_dir(), source }
+}
+
+/// A reader that hashes what goes by.
+struct Hashed<R> {
+    from: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Hashed<R> {
+    fn new(from: R) -> Self {
+        Self { from, hash: Sha256::new() }
+    }
+
+    /// The hash of everything, in hex; what was not read yet is read for it.
+    fn finish(mut self) -> io::Result<String> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok(hex(self.hash))
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+#[path = "unpack_tests.rs"]
+mod tests;
