@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Prunes the small trained checkpoint in tests/models with libwanda.so, and prints dense and pruned perplexity.
+# Builds everything; prunes the small trained checkpoint in tests/models with libwanda.so, and prints dense and pruned
+# perplexity; then runs the study in tests/studies/demo.toml, and prints its table. Its report is in
+# target/demo-results/report.html. A few minutes on two cores; run again, it has nothing left to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,3 +20,8 @@ for folder in "$model" "$out/pruned"; do
     echo "$folder"
     "$host" eval --model "$folder" --perplexity "$text" --seqlen 256
 done
+
+echo
+"$host" -v study tests/studies/demo.toml --out target/demo-results
+echo
+echo "the report: target/demo-results/report.html"

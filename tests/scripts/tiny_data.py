@@ -24,6 +24,7 @@ ALPACA_WITHOUT_INPUT = (
     "### Instruction:\n{instruction}\n\n### Response:"
 )
 UNNATURAL = "{instruction}\nInput: {input}\nOutput:"
+UNNATURAL_TEMPLATE = "{{ instruction }}\nInput: {{ input }}\nOutput: {{ output }}\n"  # the same, as a template file
 
 HELD_OUT = {  # file stem -> (task set, rows), written in this order
     "alpaca_evaluation": (tiny_tasks.ALPACA, 200),
@@ -83,6 +84,7 @@ def write_files(folder, files, documents, text):
                 for r in rows))
     write_jsonl(folder / "c4.jsonl", (dict(text=d) for d in documents))
     (folder / "text_evaluation.txt").write_text(text)
+    (folder / "unnatural.jinja").write_text(UNNATURAL_TEMPLATE)
 
 
 def write_jsonl(path, rows):

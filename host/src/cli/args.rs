@@ -10,6 +10,7 @@ use crate::{
     model::layout::Projection,
     prune::{BlockRanges, Size},
     select::{self, Budget, WindowMode},
+    study::Shard,
 };
 use clap::{Parser, Subcommand};
 use espalier_sdk::Sparsity;
@@ -43,6 +44,8 @@ pub(super) enum Command {
     Select(Box<Select>),
     /// Measure a model
     Eval(Box<Eval>),
+    /// Run a study: models, dense and pruned with different calibration data, side by side
+    Study(Box<Study>),
     /// List the plugins that are found, or what one library offers
     Plugins(Plugins),
     /// List devices, and which one `--device auto` takes
@@ -245,6 +248,67 @@ pub(super) struct Eval {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Study {
+    #[command(subcommand)]
+    pub(super) action: Option<StudyAction>,
+    /// Study file: models, methods, calibration sets, evaluations and seeds
+    #[arg(value_name = "STUDY.toml", required = true)]
+    pub(super) file: Option<PathBuf>,
+    /// Folder of results; a study that was stopped goes on in it [default: the file's name and -results]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// List the cells with what they will cost in time, disk and memory, and run none
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// List the cells with their hashes and states, and run none
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", conflicts_with = "dry_run")]
+    pub(super) list_cells: Option<ListFormat>,
+    /// Cell to run, by its hash or the beginning of it; may be given more than once [default: all]
+    #[arg(long, value_name = "HASH", conflicts_with = "shard")]
+    pub(super) cell: Vec<String>,
+    /// Run every N-th cell, beginning with the I-th: 1/N to N/N are all there is
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<Shard>,
+    #[command(flatten)]
+    pub(super) device: Device,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StudyAction {
+    /// Compare two folders of results; exit code 1 if the second is worse anywhere
+    Diff(StudyDiff),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StudyDiff {
+    /// Folder of results
+    #[arg(value_name = "BEFORE")]
+    pub(super) before: PathBuf,
+    /// Folder of results to compare with it
+    #[arg(value_name = "AFTER")]
+    pub(super) after: PathBuf,
+    /// How much worse a score may be, as a share of what it was
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
+    pub(super) tolerance: f64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How cells are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ListFormat {
+    /// A table
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Plugins {
     /// Plugin library to describe: a name, a file name, or a path
     #[arg(value_name = "LIB")]
@@ -295,6 +359,10 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".to_owned()),
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share: &f64| *share >= 0.0).ok_or_else(|| "a share is 0 or more".to_owned())
 }
 
 /// The arguments with `prune` put in where no subcommand stands: `host --plugin wanda …`.

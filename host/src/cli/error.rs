@@ -4,7 +4,7 @@ use crate::{
     calibration::CalibrationError,
     device::DeviceError,
     evaluate::EvaluateError,
-    interrupt::Interrupted,
+    interrupt,
     model::{
         ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError,
         writer::WriteError,
@@ -12,8 +12,8 @@ use crate::{
     plugins::PluginError,
     prune::{PruneError, TargetsError},
     select::SelectError,
+    study::StudyError,
 };
-use std::error::Error;
 
 /// What ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,12 @@ pub(super) enum CliError {
     NoCalibration { method: String },
     #[error("{} cannot be written", .path.display())]
     Profile { path: std::path::PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Study(#[from] StudyError),
+    #[error("{0}")]
+    Again(String),
+    #[error("{0}")]
+    Failed(String),
     #[error("{0}")]
     Usage(String),
     #[error("Ctrl-C cannot be listened for")]
@@ -76,34 +82,25 @@ impl From<DeviceError> for CliError {
     }
 }
 
+/// The exit code of a run that was interrupted, as shells count: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// The exit code of a study that goes on when it is run again (`EX_TEMPFAIL`).
+const TRY_AGAIN: u8 = 75;
+
+/// The exit code of a study that cannot begin.
+const BAD_INPUT: u8 = 2;
+
 impl CliError {
-    /// Whether it is Ctrl-C and no fault.
-    pub(super) fn is_interrupt(&self) -> bool {
-        let mut error: Option<&(dyn Error + 'static)> = Some(self);
-        while let Some(this) = error {
-            // Transparent wrappers are seen through by their own kind, not by `source`.
-            let direct = matches!(
-                this.downcast_ref(),
-                Some(
-                    Self::Model(ModelError::Interrupted(_))
-                        | Self::Prune(PruneError::Interrupted(_))
-                        | Self::Select(SelectError::Interrupted(_))
-                )
-            );
-            let wrapped = matches!(
-                this.downcast_ref(),
-                Some(
-                    Self::Prune(PruneError::Model(ModelError::Interrupted(_)))
-                        | Self::Evaluate(
-                            EvaluateError::Interrupted(_) | EvaluateError::Model(ModelError::Interrupted(_))
-                        )
-                )
-            );
-            if direct || wrapped || this.is::<Interrupted>() {
-                return true;
-            }
-            error = this.source();
+    /// What the process ends with.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Again(_) => TRY_AGAIN,
+            // What fails after Ctrl-C fails because of it.
+            Self::Study(_) if interrupt::check().is_err() => TRY_AGAIN,
+            _ if interrupt::check().is_err() => INTERRUPTED,
+            Self::Study(error) if error.is_bad_input() => BAD_INPUT,
+            _ => 1,
         }
-        false
     }
 }

@@ -10,15 +10,17 @@ mod plugins;
 mod progress;
 mod prune;
 mod select;
+mod study;
 mod table;
 
 use args::{Args, Command, Verbosity};
 use clap::Parser;
 use error::CliError;
-use std::{error::Error, io::Write, process::ExitCode};
-
-/// The exit code of a run that was interrupted, as shells count: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
+use std::{
+    error::Error,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -30,7 +32,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
-            ExitCode::from(if error.is_interrupt() { INTERRUPTED } else { 1 })
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -50,6 +52,7 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Prune(command) => prune::run(command, args.verbosity),
         Command::Select(command) => select::run(command, args.verbosity),
         Command::Eval(command) => eval::run(command, args.verbosity),
+        Command::Study(command) => study::run(command, args.verbosity),
         Command::Plugins(command) => plugins::run(command),
         Command::Devices(command) => devices::run(command),
         Command::Inspect(command) => inspect::run(command),
@@ -94,6 +97,7 @@ fn listen(verbosity: Verbosity) {
     }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter)
         .without_time()
         .with_target(verbosity.verbose > 1)

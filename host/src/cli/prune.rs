@@ -56,7 +56,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     };
     let windows = calibration.as_ref().map_or_else(Vec::new, Selection::input_ids);
     let record = calibration.as_ref().map(|selection| selection.record.clone());
-    let manifest = finish_with_bar(run, &model, &windows, record, verbosity)?;
+    let manifest = finish_with_bar(run, &windows, record, verbosity)?;
     if let Some(path) = &command.profile {
         let trace = profile::finish();
         trace.write(path).map_err(|source| CliError::Profile { path: path.clone(), source })?;
@@ -106,25 +106,19 @@ fn targets(command: &args::Prune) -> Result<Targets, CliError> {
 /// Finishes a run under a progress bar, and logs what became of each layer.
 fn finish_with_bar(
     run: Run,
-    model: &Llama,
     windows: &[&[u32]],
     calibration: Option<CalibrationRecord>,
     verbosity: args::Verbosity,
 ) -> Result<Manifest, CliError> {
-    // A layer's own work counts as much as some tokens, so that the bar moves while layers are pruned.
-    const LAYER: u64 = 512;
-    let (plan, blocks) = (run.plan(), model.config.num_hidden_layers);
-    let total = plan.expected_tokens(blocks, windows) + plan.expected_layers(blocks) * LAYER as usize;
-    let bar = progress::bar("pruning", total, verbosity.quiet);
-    let result = run.finish(windows, calibration, &mut |event| match event {
-        Event::Planned(memory) => {
+    let bar = progress::bar("pruning", run.expected_work(windows), verbosity.quiet);
+    let result = run.finish(windows, calibration, &mut |event| {
+        bar.inc(event.work() as u64);
+        if let Event::Planned(memory) = event {
             bar.set_position(0);
             bar.suspend(|| note(&memory.to_string(), verbosity));
         }
-        Event::Tokens(tokens) => bar.inc(tokens as u64),
-        Event::Layer(layer) => {
+        if let Event::Layer(layer) = event {
             bar.set_message(layer.name.clone());
-            bar.inc(LAYER);
             bar.suspend(|| {
                 tracing::info!("{}: sparsity {:.4}, {:.2} s", layer.name, layer.sparsity, layer.seconds);
                 for note in &layer.notes {

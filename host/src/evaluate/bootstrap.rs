@@ -52,22 +52,33 @@ pub fn mean(metric: Metric, scores: &[Score]) -> Mean {
     Mean { mean: over(metric, scores.iter().copied()), low, high, items: scores.len() }
 }
 
-/// How the mean of a metric differs between two runs of the same items. Both runs are resampled together, so
-/// that what makes an item hard for both does not widen the interval.
+/// How the mean of a metric differs between two runs of the same items.
 ///
 /// # Errors
 /// The runs have different numbers of items.
 pub fn paired_difference(metric: Metric, from: &[Score], to: &[Score]) -> Result<Difference> {
-    if from.len() != to.len() {
-        return Err(EvaluateError::Unpaired { metric, left: from.len(), right: to.len() });
+    contrast(metric, &[(1.0, to), (-1.0, from)])
+}
+
+/// A weighted sum of a metric's means over runs of the same items, such as the difference of one run from the
+/// mean of several. All runs are resampled together, so that what makes an item hard for all does not widen
+/// the interval.
+///
+/// # Errors
+/// The runs have different numbers of items.
+pub fn contrast(metric: Metric, terms: &[(f64, &[Score])]) -> Result<Difference> {
+    let items = terms.first().map_or(0, |(_, scores)| scores.len());
+    if let Some((_, other)) = terms.iter().find(|(_, scores)| scores.len() != items) {
+        return Err(EvaluateError::Unpaired { metric, left: items, right: other.len() });
     }
-    let difference = |items: &[usize]| {
-        let part = |scores: &[Score]| over(metric, items.iter().map(|&item| scores[item]));
-        part(to) - part(from)
+    let sum = |items: &[usize]| {
+        let terms =
+            terms.iter().map(|(share, scores)| share * over(metric, items.iter().map(|&item| scores[item])));
+        terms.sum()
     };
-    let all: Vec<usize> = (0..from.len()).collect();
-    let (low, high) = interval(from.len(), difference);
-    Ok(Difference { difference: difference(&all), low, high, items: from.len() })
+    let all: Vec<usize> = (0..items).collect();
+    let (low, high) = interval(items, sum);
+    Ok(Difference { difference: sum(&all), low, high, items })
 }
 
 fn over(metric: Metric, scores: impl Iterator<Item = Score>) -> f64 {
@@ -155,7 +166,7 @@ mod tests {
             "{found:?}"
         );
         let found = paired_difference(Metric::F1, &scores(&from), &scores(&from[1..]));
-        assert!(matches!(found, Err(EvaluateError::Unpaired { left: 100, right: 99, .. })));
+        assert!(matches!(found, Err(EvaluateError::Unpaired { left: 99, right: 100, .. })));
         // Shuffled, nothing is in common: twice the variance.
         let mut other = from.clone();
         Rng::new(5).shuffle(&mut other);

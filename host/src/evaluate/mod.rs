@@ -15,7 +15,7 @@ mod predictions;
 mod run;
 mod task;
 
-pub use bootstrap::{Difference, Mean, Score, mean, paired_difference};
+pub use bootstrap::{Difference, Mean, Score, contrast, mean, paired_difference};
 pub use error::{EvaluateError, Result};
 pub use items::{ItemCounts, TaskItems};
 pub use likelihood::DenseReference;

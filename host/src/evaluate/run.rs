@@ -38,10 +38,15 @@ pub struct Item {
     pub prediction: Option<String>,
     /// The answers that would do.
     pub references: Vec<String>,
-    /// The tokens that its perplexity and divergence are over.
+    /// The tokens that its perplexity and divergence are over; none where neither was asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens: usize,
     /// What was measured. Perplexity and divergence are missing where there were no tokens to predict.
     pub scores: BTreeMap<Metric, f64>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Item {

@@ -2,11 +2,11 @@
 
 use super::Library;
 use espalier_sdk::Options;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A method or selector, and the library it came from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PluginRecord {
     /// The method's or selector's name.
     pub name: String,

@@ -69,6 +69,20 @@ pub enum Event<'a> {
     Layer(&'a LayerReport),
 }
 
+impl Event<'_> {
+    /// A layer's own work counts as much as some tokens, so that a bar moves while layers are pruned.
+    const LAYER: usize = 512;
+
+    /// How much work was done, of [`Plan::expected_work`].
+    pub fn work(&self) -> usize {
+        match self {
+            Self::Planned(_) => 0,
+            Self::Tokens(tokens) => *tokens,
+            Self::Layer(_) => Self::LAYER,
+        }
+    }
+}
+
 /// Prunes a model with calibration windows into `output`. A method that needs no statistics needs no
 /// windows.
 ///
@@ -156,8 +170,15 @@ impl Plan<'_> {
         vec![Stage { inputs: by_input.into_keys().collect(), layers }]
     }
 
-    /// Tokens that a run will push through blocks, for a progress bar.
-    pub fn expected_tokens(&self, blocks: usize, windows: &[&[u32]]) -> usize {
+    /// How much work a run will be, for a progress bar.
+    pub fn expected_work(&self, blocks: usize, windows: &[&[u32]]) -> usize {
+        let layers: usize =
+            (0..blocks).flat_map(|block| self.stages(block)).map(|stage| stage.layers.len()).sum();
+        self.expected_tokens(blocks, windows) + layers * Event::LAYER
+    }
+
+    /// Tokens that a run will push through blocks.
+    fn expected_tokens(&self, blocks: usize, windows: &[&[u32]]) -> usize {
         if self.info.statistics.is_empty() {
             return 0;
         }
@@ -165,11 +186,6 @@ impl Plan<'_> {
         let Some(last) = (0..blocks).rev().find(|&index| self.prunes(index)) else { return 0 };
         let measuring: usize = (0..=last).map(|index| self.stages(index).len()).sum();
         tokens * (measuring + if self.propagate { last } else { 0 })
-    }
-
-    /// Layers that a run will prune, for a progress bar.
-    pub fn expected_layers(&self, blocks: usize) -> usize {
-        (0..blocks).flat_map(|block| self.stages(block)).map(|stage| stage.layers.len()).sum()
     }
 }
 

@@ -54,8 +54,12 @@ impl<'a> Run<'a> {
         Ok(Self { settings, method, model, output, started })
     }
 
-    /// The plan of the run.
-    pub fn plan(&self) -> Plan<'a> {
+    /// How much work it will be, for a progress bar that counts [`Event::work`].
+    pub fn expected_work(&self, windows: &[&[u32]]) -> usize {
+        self.plan().expected_work(self.model.config.num_hidden_layers, windows)
+    }
+
+    fn plan(&self) -> Plan<'a> {
         Plan {
             method: &self.method.loaded,
             info: &self.method.info,

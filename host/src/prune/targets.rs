@@ -106,7 +106,7 @@ impl Targets {
         let rules: BTreeMap<String, serde_json::Value> =
             serde_json::from_slice(&text).map_err(|source| TargetsError::Malformed { path: at(), source })?;
         for (key, value) in rules {
-            if !is_key(&key) {
+            if !Self::is_rule(&key) {
                 return Err(TargetsError::Key { path: at(), key });
             }
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -118,6 +118,16 @@ impl Targets {
             self.per_layer.insert(key, sparsity);
         }
         Ok(())
+    }
+
+    /// Whether this is a key of [`per_layer`](Targets::per_layer).
+    pub fn is_rule(key: &str) -> bool {
+        let is_block = |text: &str| text.parse::<usize>().is_ok();
+        let is_projection = |text: &str| text.parse::<Projection>().is_ok();
+        match key.split_once('.') {
+            Some((block, projection)) => is_block(block) && is_projection(projection),
+            None => is_block(key) || is_projection(key),
+        }
     }
 
     /// How much of a layer goes; nothing where it is left as it is.
@@ -160,15 +170,6 @@ impl FromStr for Projection {
 impl<'de> Deserialize<'de> for Projection {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-fn is_key(key: &str) -> bool {
-    let is_block = |text: &str| text.parse::<usize>().is_ok();
-    let is_projection = |text: &str| text.parse::<Projection>().is_ok();
-    match key.split_once('.') {
-        Some((block, projection)) => is_block(block) && is_projection(projection),
-        None => is_block(key) || is_projection(key),
     }
 }
 

@@ -6,12 +6,12 @@ use crate::{
     plugins::PluginRecord,
 };
 use espalier_sdk::Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
 /// The calibration data of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CalibrationRecord {
     /// The files and folders that it could be chosen from.
     pub sources: Vec<SourceRecord>,
@@ -27,7 +27,7 @@ pub struct CalibrationRecord {
     /// The seed of the draw.
     pub seed: u64,
     /// The generator of the draw.
-    pub generator: &'static str,
+    pub generator: String,
     /// SHA-256 of all windows' tokens (little-endian u32, each window after its length).
     pub windows_sha256: String,
     /// SHA-256 of where the windows came from: of every piece in order the line
@@ -38,7 +38,7 @@ pub struct CalibrationRecord {
 }
 
 /// A file or folder of calibration data.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// The file or folder.
     pub path: PathBuf,
@@ -79,7 +79,7 @@ impl CalibrationRecord {
             seqlen: windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0),
             tokens: windows.iter().map(|window| window.input_ids.len()).sum(),
             seed,
-            generator: Rng::NAME,
+            generator: Rng::NAME.to_owned(),
             windows_sha256: windows_sha256(windows),
             fingerprint: fingerprint(&sources, windows),
             windows: windows.iter().map(|window| window.pieces.clone()).collect(),

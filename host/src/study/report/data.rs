@@ -41,10 +41,13 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
     /// The mean.
+    #[serde(with = "super::number")]
     pub mean: f64,
     /// Lower end of the interval.
+    #[serde(with = "super::number")]
     pub low: f64,
     /// Upper end of the interval.
+    #[serde(with = "super::number")]
     pub high: f64,
     /// Items (for perplexity: windows or answers) it is the mean of.
     pub items: usize,
@@ -52,6 +55,7 @@ pub struct Mean {
 
 /// One cell of the matrix: a model, dense or pruned in one way with one seed, and its scores.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cell {
     /// Hash of all that determines the cell.
     pub hash: String,

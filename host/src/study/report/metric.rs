@@ -5,7 +5,7 @@ const MINUS: char = '−';
 
 /// What a metric measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::study) enum Kind {
     /// How right the answers are.
     Answers,
     /// How well a text is predicted, or how far the predictions have moved.
@@ -14,7 +14,7 @@ pub(super) enum Kind {
 
 /// What the 95% interval of a difference says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(in crate::study) enum Outcome {
     /// All of it is on the better side of 0.
     Better,
     /// All of it is on the worse side.
@@ -27,7 +27,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// In words.
-    pub(super) fn words(self) -> &'static str {
+    pub(in crate::study) fn words(self) -> &'static str {
         match self {
             Self::Better => "better",
             Self::Worse => "worse",
@@ -37,7 +37,7 @@ impl Outcome {
     }
 
     /// As a class of the style sheet.
-    pub(super) fn class(self) -> &'static str {
+    pub(in crate::study) fn class(self) -> &'static str {
         match self {
             Self::Better => "better",
             Self::Worse => "worse",
@@ -48,13 +48,13 @@ impl Outcome {
 
 /// A metric, as it is shown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Metric<'a> {
+pub(in crate::study) struct Metric<'a> {
     /// Its name in words.
-    pub(super) title: &'a str,
+    pub(in crate::study) title: &'a str,
     /// What it measures.
-    pub(super) kind: Kind,
+    pub(in crate::study) kind: Kind,
     /// Whether more is better.
-    pub(super) higher_is_better: bool,
+    pub(in crate::study) higher_is_better: bool,
     /// Its unit, if any, of values and of differences.
     unit: Option<(&'a str, &'a str)>,
     factor: f64,
@@ -63,7 +63,7 @@ pub(super) struct Metric<'a> {
 
 impl<'a> Metric<'a> {
     /// The metric of a name. One that is not known is shown as it is, and more of it is taken to be better.
-    pub(super) fn named(name: &'a str) -> Self {
+    pub(in crate::study) fn named(name: &'a str) -> Self {
         let answers = |title| Self {
             title,
             kind: Kind::Answers,
@@ -93,17 +93,17 @@ impl<'a> Metric<'a> {
     }
 
     /// A value in the metric's display scale.
-    pub(super) fn scaled(&self, value: f64) -> f64 {
+    pub(in crate::study) fn scaled(&self, value: f64) -> f64 {
         value * self.factor
     }
 
     /// A value, without its unit.
-    pub(super) fn value(&self, value: f64) -> String {
+    pub(in crate::study) fn value(&self, value: f64) -> String {
         number(self.scaled(value), self.decimals)
     }
 
     /// A difference of values, with its sign.
-    pub(super) fn signed(&self, difference: f64) -> String {
+    pub(in crate::study) fn signed(&self, difference: f64) -> String {
         let text = self.value(difference);
         let zero = !text.chars().any(|c| ('1'..='9').contains(&c));
         match text.strip_prefix(MINUS) {
@@ -114,27 +114,27 @@ impl<'a> Metric<'a> {
     }
 
     /// A difference with its 95% interval.
-    pub(super) fn interval(&self, difference: f64, low: f64, high: f64) -> String {
+    pub(in crate::study) fn interval(&self, difference: f64, low: f64, high: f64) -> String {
         format!("{} [{}, {}]", self.signed(difference), self.signed(low), self.signed(high))
     }
 
     /// An axis' label.
-    pub(super) fn axis(&self) -> String {
+    pub(in crate::study) fn axis(&self) -> String {
         self.unit.map_or_else(|| self.title.to_owned(), |(unit, _)| format!("{} ({unit})", self.title))
     }
 
     /// The unit of a difference, led by a space, or nothing.
-    pub(super) fn difference_unit(&self) -> String {
+    pub(in crate::study) fn difference_unit(&self) -> String {
         self.unit.map_or_else(String::new, |(_, unit)| format!(" {unit}"))
     }
 
     /// A difference turned so that more is better.
-    pub(super) fn gain(&self, difference: f64) -> f64 {
+    pub(in crate::study) fn gain(&self, difference: f64) -> f64 {
         if self.higher_is_better { difference } else { -difference }
     }
 
     /// What an interval says of a difference.
-    pub(super) fn outcome(&self, low: f64, high: f64) -> Outcome {
+    pub(in crate::study) fn outcome(&self, low: f64, high: f64) -> Outcome {
         let (worst, best) = if self.higher_is_better { (low, high) } else { (-high, -low) };
         match () {
             () if worst.is_nan() || best.is_nan() => Outcome::Unknown,
@@ -145,13 +145,13 @@ impl<'a> Metric<'a> {
     }
 
     /// Which way is better, as a hint on an axis.
-    pub(super) fn direction(&self) -> &'static str {
+    pub(in crate::study) fn direction(&self) -> &'static str {
         if self.higher_is_better { "right is better" } else { "left is better" }
     }
 }
 
 /// A number with some decimals; three significant digits where it is large.
-pub(super) fn number(value: f64, decimals: usize) -> String {
+pub(in crate::study) fn number(value: f64, decimals: usize) -> String {
     let text = if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {
@@ -167,7 +167,7 @@ pub(super) fn number(value: f64, decimals: usize) -> String {
 }
 
 /// A sparsity as it is read: a share in percent, a pattern as it stands.
-pub(super) fn sparsity_title(sparsity: &str) -> String {
+pub(in crate::study) fn sparsity_title(sparsity: &str) -> String {
     sparsity.parse::<f64>().map_or_else(
         |_| sparsity.to_owned(),
         |share| {
@@ -178,7 +178,7 @@ pub(super) fn sparsity_title(sparsity: &str) -> String {
 }
 
 /// The share of weights that a sparsity takes, 0 to 1: `0.5`, or 2/4 of `2:4`.
-pub(super) fn sparsity_share(sparsity: &str) -> Option<f64> {
+pub(in crate::study) fn sparsity_share(sparsity: &str) -> Option<f64> {
     match sparsity.split_once(':') {
         Some((pruned, group)) => {
             let (pruned, group) = (pruned.parse::<f64>().ok()?, group.parse::<f64>().ok()?);
@@ -189,7 +189,7 @@ pub(super) fn sparsity_share(sparsity: &str) -> Option<f64> {
 }
 
 /// A time in words.
-pub(super) fn duration(seconds: f64) -> String {
+pub(in crate::study) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),

@@ -4,6 +4,7 @@ mod cells;
 mod data;
 mod html;
 mod metric;
+mod number;
 mod page;
 mod plots;
 mod predictions;
@@ -15,4 +16,6 @@ pub use data::{
     Calibration, CalibrationKind, Cell, CellState, Difference, Evaluation, Gain, GainContrast, LayerResult,
     Mean, Output, Prediction, Report,
 };
+pub(super) use metric::{Metric, sparsity_title};
 pub use page::render;
+pub(super) use view::{Column, Variant, View};

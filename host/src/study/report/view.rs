@@ -6,48 +6,48 @@ use super::{
 };
 
 /// A report with what the page's parts share.
-pub(super) struct View<'a> {
-    pub(super) report: &'a Report,
+pub(in crate::study) struct View<'a> {
+    pub(in crate::study) report: &'a Report,
     /// Models, by first appearance, as are the next three.
-    pub(super) models: Vec<&'a str>,
-    pub(super) methods: Vec<&'a str>,
-    pub(super) sparsities: Vec<&'a str>,
+    pub(in crate::study) models: Vec<&'a str>,
+    pub(in crate::study) methods: Vec<&'a str>,
+    pub(in crate::study) sparsities: Vec<&'a str>,
     /// Ways of getting calibration data: the set, and the selector where the study has several.
-    pub(super) sets: Vec<String>,
-    pub(super) variants: Vec<Variant<'a>>,
+    pub(in crate::study) sets: Vec<String>,
+    pub(in crate::study) variants: Vec<Variant<'a>>,
 }
 
 /// The cells that differ by their seed alone: one row of the table.
-pub(super) struct Variant<'a> {
-    pub(super) model: &'a str,
-    pub(super) label: &'a str,
-    pub(super) method: Option<&'a str>,
-    pub(super) sparsity: Option<&'a str>,
+pub(in crate::study) struct Variant<'a> {
+    pub(in crate::study) model: &'a str,
+    pub(in crate::study) label: &'a str,
+    pub(in crate::study) method: Option<&'a str>,
+    pub(in crate::study) sparsity: Option<&'a str>,
     /// The way of getting calibration data, one of [`View::sets`].
-    pub(super) set: Option<String>,
-    pub(super) cells: Vec<&'a Cell>,
+    pub(in crate::study) set: Option<String>,
+    pub(in crate::study) cells: Vec<&'a Cell>,
 }
 
 /// A variant's score over its seeds.
-pub(super) struct Score {
+pub(in crate::study) struct Score {
     /// The mean over seeds.
-    pub(super) mean: f64,
+    pub(in crate::study) mean: f64,
     /// Standard deviation over seeds (n − 1), where there are two.
-    pub(super) spread: Option<f64>,
+    pub(in crate::study) spread: Option<f64>,
     /// What every seed gave.
-    pub(super) seeds: Vec<(Option<u64>, f64)>,
+    pub(in crate::study) seeds: Vec<(Option<u64>, f64)>,
 }
 
 /// One column of the table: an evaluation and one of its metrics.
 #[derive(Clone, Copy)]
-pub(super) struct Column<'a> {
-    pub(super) evaluation: &'a str,
-    pub(super) name: &'a str,
-    pub(super) metric: Metric<'a>,
+pub(in crate::study) struct Column<'a> {
+    pub(in crate::study) evaluation: &'a str,
+    pub(in crate::study) name: &'a str,
+    pub(in crate::study) metric: Metric<'a>,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(report: &'a Report) -> Self {
+    pub(in crate::study) fn new(report: &'a Report) -> Self {
         let cells = &report.cells;
         let several_selectors = distinct(cells.iter().filter_map(|cell| cell.selector.as_deref())).len() > 1;
         let mut variants: Vec<Variant<'a>> = Vec::new();
@@ -85,7 +85,7 @@ impl<'a> View<'a> {
     }
 
     /// Every evaluation's every metric.
-    pub(super) fn columns(&self) -> Vec<Column<'a>> {
+    pub(in crate::study) fn columns(&self) -> Vec<Column<'a>> {
         let evaluations = self.report.evaluations.iter();
         evaluations
             .flat_map(|evaluation| {
@@ -99,17 +99,21 @@ impl<'a> View<'a> {
     }
 
     /// The dense model's row.
-    pub(super) fn dense(&self, model: &str) -> Option<&Variant<'a>> {
+    pub(in crate::study) fn dense(&self, model: &str) -> Option<&Variant<'a>> {
         self.variants.iter().find(|variant| variant.model == model && variant.method.is_none())
     }
 
     /// The pruned variants of a model.
-    pub(super) fn pruned<'v>(&'v self, model: &'v str) -> impl Iterator<Item = &'v Variant<'a>> {
+    pub(in crate::study) fn pruned<'v>(&'v self, model: &'v str) -> impl Iterator<Item = &'v Variant<'a>> {
         self.variants.iter().filter(move |variant| variant.model == model && variant.method.is_some())
     }
 
     /// The study's comparison of a variant with the dense model.
-    pub(super) fn difference(&self, variant: &Variant<'_>, column: Column<'_>) -> Option<&'a Difference> {
+    pub(in crate::study) fn difference(
+        &self,
+        variant: &Variant<'_>,
+        column: Column<'_>,
+    ) -> Option<&'a Difference> {
         self.report.differences.iter().find(|difference| {
             difference.model == variant.model
                 && difference.label == variant.label
@@ -120,7 +124,7 @@ impl<'a> View<'a> {
     }
 
     /// A variant's name where all of a model's variants stand together.
-    pub(super) fn name(&self, label: &str, sparsity: Option<&str>) -> String {
+    pub(in crate::study) fn name(&self, label: &str, sparsity: Option<&str>) -> String {
         match sparsity {
             Some(sparsity) if self.sparsities.len() > 1 => format!("{label} {}", sparsity_title(sparsity)),
             _ => label.to_owned(),
@@ -128,13 +132,13 @@ impl<'a> View<'a> {
     }
 
     /// A model's name to be put after a title, where there are several.
-    pub(super) fn of_model(&self, model: &str) -> String {
+    pub(in crate::study) fn of_model(&self, model: &str) -> String {
         if self.models.len() > 1 { format!(", {model}") } else { String::new() }
     }
 
     /// The classes that give a variant its colour (by method) and the symbol that gives it its shape (by
     /// calibration).
-    pub(super) fn look(&self, method: Option<&str>, set: Option<&str>) -> Look {
+    pub(in crate::study) fn look(&self, method: Option<&str>, set: Option<&str>) -> Look {
         Look {
             colour: method.and_then(|method| self.methods.iter().position(|known| *known == method)),
             shape: set.and_then(|set| self.sets.iter().position(|known| known == set)),
@@ -144,7 +148,7 @@ impl<'a> View<'a> {
 
 impl Variant<'_> {
     /// The score over all seeds that have one.
-    pub(super) fn score(&self, column: Column<'_>) -> Option<Score> {
+    pub(in crate::study) fn score(&self, column: Column<'_>) -> Option<Score> {
         let seeds: Vec<_> = self
             .cells
             .iter()
@@ -159,7 +163,7 @@ impl Variant<'_> {
     }
 
     /// How many of its cells are in a state.
-    pub(super) fn count(&self, state: CellState) -> usize {
+    pub(in crate::study) fn count(&self, state: CellState) -> usize {
         self.cells.iter().filter(|cell| cell.state == state).count()
     }
 }
@@ -167,19 +171,19 @@ impl Variant<'_> {
 /// Colour and shape of a variant. Both together are unique as long as a study has no more than six methods
 /// and seven sets.
 #[derive(Clone, Copy)]
-pub(super) struct Look {
+pub(in crate::study) struct Look {
     colour: Option<usize>,
     shape: Option<usize>,
 }
 
 impl Look {
     /// The class of its colour.
-    pub(super) fn class(self) -> String {
+    pub(in crate::study) fn class(self) -> String {
         self.colour.map_or_else(|| "c-dense".to_owned(), |index| format!("c{}", index % 6))
     }
 
     /// The name of its symbol.
-    pub(super) fn symbol(self) -> String {
+    pub(in crate::study) fn symbol(self) -> String {
         match (self.colour, self.shape) {
             (None, _) => "shape-dense".to_owned(),
             (_, None) => "shape-none".to_owned(),
@@ -188,14 +192,14 @@ impl Look {
     }
 
     /// The dashes of its line.
-    pub(super) fn dashes(self) -> &'static str {
+    pub(in crate::study) fn dashes(self) -> &'static str {
         const DASHES: [&str; 5] = ["none", "6 3", "2 3", "8 3 2 3", "12 4"];
         DASHES[self.shape.unwrap_or(0) % DASHES.len()]
     }
 }
 
 /// The distinct values, by first appearance.
-pub(super) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+pub(in crate::study) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for value in values {
         if !seen.contains(&value) {

@@ -1,0 +1,139 @@
+use super::*;
+use espalier_sdk::Sparsity;
+
+const WHOLE: &str = r#"title = "All there is"
+seeds = [0, 7]
+sparsity = [0.5, "2:4"]
+samples = 64
+keep_models = true
+
+[models]
+tiny = "models/tiny"
+
+[methods]
+Wanda = 0.6
+[methods.SparseGPT]
+options = { blocksize = 64, percdamp = 0.02 }
+layers = "0-2"
+skip = "down_proj"
+layer_sparsity = { "3" = 0.25, q_proj = "4:8" }
+propagate = false
+[methods.Variant]
+plugin = "wanda"
+options.use_variant = true
+
+[calibration]
+C4 = "c4.jsonl"
+Mixed = ["c4.jsonl:0.3", "alpaca.json"]
+[calibration.Alpaca]
+files = "alpaca.json"
+prompt = "alpaca"
+tokens = 4096
+exclude = "evaluation.json"
+
+[evaluations]
+Text = "text.txt"
+Alpaca = { file = "evaluation.json", metrics = ["exact_match", "f1"], limit = 100 }
+"#;
+
+fn parse(text: &str) -> Result<StudyFile> {
+    StudyFile::parse(Path::new("studies/a.toml"), text.to_owned())
+}
+
+#[test]
+fn short_and_long_forms_are_read_in_the_order_of_the_file() {
+    let file = parse(WHOLE).unwrap();
+    let spec = &file.spec;
+    assert_eq!(spec.title.as_deref(), Some("All there is"));
+    assert!(spec.keep_models);
+    assert_eq!(spec.seeds.iter().map(|seed| seed.value).collect::<Vec<_>>(), [0, 7]);
+    assert_eq!(
+        (spec.models[0].name.value.as_str(), spec.models[0].path.value.as_str()),
+        ("tiny", "models/tiny")
+    );
+
+    let methods: Vec<_> =
+        spec.methods.iter().map(|m| (m.name.value.as_str(), m.plugin.value.as_str())).collect();
+    assert_eq!(methods, [("Wanda", "wanda"), ("SparseGPT", "sparsegpt"), ("Variant", "wanda")]);
+    let sparsities = |at: usize| spec.methods[at].sparsity.iter().map(|s| s.value).collect::<Vec<_>>();
+    assert_eq!(sparsities(0), [Sparsity::Ratio(0.6)]);
+    assert_eq!(sparsities(1), [Sparsity::Ratio(0.5), Sparsity::Pattern { n: 2, m: 4 }]);
+    let option = |(key, value): &(At<String>, At<String>)| (key.value.clone(), value.value.clone());
+    let options: Vec<_> = spec.methods[1].options.iter().map(option).collect();
+    assert_eq!(
+        options,
+        [("blocksize".to_owned(), "64".to_owned()), ("percdamp".to_owned(), "0.02".to_owned())]
+    );
+    assert_eq!(option(&spec.methods[2].options[0]), ("use_variant".to_owned(), "true".to_owned()));
+    assert!(!spec.methods[1].propagate && spec.methods[0].propagate);
+    assert_eq!(spec.methods[1].layer_sparsity.len(), 2);
+
+    let names: Vec<_> = spec.calibrations.iter().map(|set| set.name.value.as_str()).collect();
+    assert_eq!(names, ["C4", "Mixed", "Alpaca"]);
+    assert_eq!(spec.calibrations[0].samples.as_ref().map(|n| n.value), Some(64));
+    assert_eq!(spec.calibrations[1].files.len(), 2);
+    let alpaca = &spec.calibrations[2];
+    assert_eq!((alpaca.samples.as_ref(), alpaca.tokens.as_ref().map(|n| n.value)), (None, Some(4096)));
+    assert_eq!(spec.evaluations[1].metrics.len(), 2);
+    assert_eq!(file.resolve("c4.jsonl"), Path::new("studies/c4.jsonl"));
+}
+
+#[test]
+fn one_model_or_several_need_no_names() {
+    let models = |line: &str| {
+        let text = format!("models = {line}\nevaluations.text = \"a.txt\"\n");
+        parse(&text).unwrap().spec.models.into_iter().map(|model| model.name.value).collect::<Vec<_>>()
+    };
+    assert_eq!(models("\"org/tiny\""), ["tiny"]);
+    assert_eq!(models("[\"a/one\", \"b/two/\"]"), ["one", "two"]);
+}
+
+#[test]
+fn what_is_wrong_has_its_line_and_column() {
+    let cases = [
+        ("samples = 64", "sample = 64", "4:1: unknown key `sample` in the study"),
+        ("samples = 64", "samples = 0", "4:11: a number of things, 1 or more, is due here"),
+        ("samples = 64", "samples = \"é\", 3", "4:14: "),
+        ("Wanda = 0.6", "Wanda = 1.5", "11:9: this is no sparsity"),
+        ("Wanda = 0.6", "Wanda = 0.6\nWanda = 0.7", "12:1: duplicate key"),
+        ("[0.5, \"2:4\"]", "[0.5, \"2:4\", 0.50]", "3:25: the sparsity 0.5 is given twice"),
+        ("[0, 7]", "[0, 7, -1]", "2:16: a whole number that is not negative is due here"),
+        ("[0, 7]", "[0, 7, 7]", "2:16: the seed 7 is given twice"),
+        (
+            "blocksize = 64",
+            "blocksize = []",
+            "13:25: a text, a number, `true` or `false` is due here, but this is a list",
+        ),
+        ("\"0-2\"", "\"2-0\"", "14:10: `2-0` is no list of blocks"),
+        ("\"down_proj\"", "\"down\"", "15:8: `down` is no linear layer"),
+        ("propagate", "propogate", "17:1: unknown key `propogate` in [methods.SparseGPT]"),
+        (
+            "C4 = \"c4.jsonl\"",
+            "C4 = 4",
+            "23:6: a path, a list of paths, or a table is due here, but this is a number",
+        ),
+        ("files = \"alpaca.json\"", "", "25:14: [calibration.Alpaca] has no `files`"),
+        ("tokens = 4096", "tokens = 4096\nsamples = 3", "28:10: `samples` and `tokens`"),
+        ("file = \"evaluation.json\", ", "", "33:1: [evaluations.Alpaca] lacks `file`"),
+        ("[\"exact_match\", \"f1\"]", "[\"f1\", \"f1\"]", "the metric f1 is given twice"),
+        ("title = \"All there is\"", "title = ", "1:9: "),
+        ("tiny = \"models/tiny\"", "", "the study has no model"),
+        ("tiny = \"models/tiny\"", "tiny = \"\"", "8:8: a path is due here"),
+    ];
+    for (from, to, words) in cases {
+        assert!(WHOLE.contains(from), "{from}");
+        let error = parse(&WHOLE.replace(from, to)).expect_err(to);
+        let message = error.to_string();
+        assert!(message.starts_with("studies/a.toml:"), "{message}");
+        assert!(message.contains(words), "{to}: {message}, not {words}");
+        assert!(error.is_bad_input());
+    }
+}
+
+#[test]
+fn a_study_evaluates_something() {
+    let message = parse("models = \"a\"\n").unwrap_err().to_string();
+    assert!(message.contains("evaluates nothing"), "{message}");
+    let message = parse("").unwrap_err().to_string();
+    assert!(message.contains("the study lacks `models`"), "{message}");
+}

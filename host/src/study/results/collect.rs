@@ -1,0 +1,130 @@
+//! What is there of a study's results, as the report shows it.
+
+use crate::{
+    model::layout::Projection,
+    study::{
+        Cell, Plan, Result,
+        folder::{self, Folder},
+        report::{self, CellState, LayerResult, Mean},
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// What a cell scored in one evaluation: its `scores.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::study) struct Scores {
+    /// The evaluation, as the study file called it.
+    pub(in crate::study) evaluation: String,
+    /// The mean of every metric.
+    pub(in crate::study) metrics: BTreeMap<String, Mean>,
+    /// Wall time, in seconds.
+    pub(in crate::study) seconds: f64,
+    /// The device, in words.
+    pub(in crate::study) device: String,
+}
+
+/// Why a cell failed: its `failed.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::study) struct Failure {
+    /// What happened, and why.
+    pub(in crate::study) error: String,
+}
+
+/// What the results need to know of a manifest: a cell's `pruning.json`.
+#[derive(Debug, Clone, Deserialize)]
+struct Pruning {
+    reached: f64,
+    seconds: f64,
+    device: Named,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Layer {
+    name: String,
+    sparsity: f64,
+    error: Option<f64>,
+}
+
+/// The names of a cell's files.
+pub(in crate::study) const PRUNING: &str = "pruning.json";
+pub(in crate::study) const FAILED: &str = "failed.json";
+pub(in crate::study) const SCORES: &str = "scores.json";
+pub(in crate::study) const PREDICTIONS: &str = "predictions.jsonl";
+
+/// The folder of a cell's evaluation.
+pub(in crate::study) fn evaluation_folder(plan: &Plan, home: &Path, evaluation: usize) -> PathBuf {
+    home.join("evaluations").join(plan.identities().evaluation(evaluation))
+}
+
+/// A cell with what is there of its results, and the device it ran on.
+pub(super) fn cell(
+    plan: &Plan,
+    folder: &Folder,
+    cell: &Cell,
+    command: &str,
+) -> Result<(report::Cell, Option<String>)> {
+    let study = plan.study();
+    let home = folder.cell(&cell.hash);
+    let mut found = report::Cell {
+        hash: cell.hash.clone(),
+        command: format!("{command} --cell {}", cell.hash),
+        model: study.models[cell.model].name.clone(),
+        label: plan.label(cell),
+        ..report::Cell::default()
+    };
+    if let Some(variant) = &cell.variant {
+        found.method = Some(study.methods[variant.method].name.clone());
+        found.sparsity = Some(variant.sparsity.to_string());
+        if let Some(drawn) = variant.calibration {
+            let set = &study.calibrations[drawn.set];
+            found.calibration = Some(set.name.clone());
+            found.selector = set.selector.as_ref().map(|selector| selector.record().name.clone());
+            found.seed = Some(drawn.seed);
+        }
+    }
+    let mut seconds = None;
+    let mut device = None;
+    if let Some(pruning) = folder::read_json::<Pruning>(&home.join(PRUNING))? {
+        found.reached = Some(pruning.reached);
+        found.layers = pruning.layers.iter().filter_map(layer).collect();
+        seconds = Some(pruning.seconds);
+        device = Some(pruning.device.name);
+    }
+    for (place, evaluation) in study.evaluations.iter().enumerate() {
+        let path = evaluation_folder(plan, &home, place).join(SCORES);
+        if let Some(scores) = folder::read_json::<Scores>(&path)? {
+            seconds = Some(seconds.unwrap_or(0.0) + scores.seconds);
+            device = device.or(Some(scores.device));
+            found.scores.insert(evaluation.name().to_owned(), scores.metrics);
+        }
+    }
+    found.seconds = seconds;
+    let failure = folder::read_json::<Failure>(&home.join(FAILED))?;
+    found.state = match &failure {
+        _ if found.scores.len() == study.evaluations.len() => CellState::Done,
+        Some(_) => CellState::Failed,
+        None => CellState::Missing,
+    };
+    found.error = failure.map(|failure| failure.error).filter(|_| found.state == CellState::Failed);
+    Ok((found, device))
+}
+
+fn layer(layer: &Layer) -> Option<LayerResult> {
+    let (block, projection) = Projection::parse(&layer.name)?;
+    Some(LayerResult {
+        block,
+        projection: projection.name().to_owned(),
+        sparsity: layer.sparsity,
+        error: layer.error,
+    })
+}
