@@ -196,6 +196,42 @@ fn shards_together_are_the_whole_study() {
     assert!(ends_with(small.study("one").args(["--cell", "feed"]), 2).contains("no cell feed"));
 }
 
+/// What does not propagate wants the same dense pass behind the same windows: that is made once, and changes nothing.
+#[test]
+fn cells_share_a_dense_pass() {
+    let dense = "Wanda = { sparsity = [0.5, \"2:4\"], propagate = false }\n\
+                 SparseGPT = { sparsity = 0.5, propagate = false }";
+    let small = Small::new(&STUDY.replace("Wanda = [0.5, \"2:4\"]", dense));
+    let sharing = |out: &str| -> Vec<Option<u64>> {
+        let pruning = |hash| small.path(out).join("cells").join(hash).join("pruning.json");
+        let manifests = small.hashes(out).into_iter().map(pruning).filter(|path| path.exists());
+        let manifests = manifests.map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap());
+        manifests.map(|manifest: Value| manifest["sharing"].as_u64()).collect()
+    };
+    succeeds(&mut small.study("together"));
+    assert_eq!(sharing("together"), [&[None][..], &[Some(3); 6]].concat());
+    for hash in small.hashes("alone") {
+        succeeds(small.study("alone").args(["--cell", &hash]));
+    }
+    assert_eq!(sharing("alone"), [None; 7]);
+    assert_eq!(small.results("alone"), small.results("together"));
+
+    // One that fails does not take the others with it.
+    let hostile = built().join("libhostile.so").display().to_string();
+    let broken =
+        format!("Broken = {{ plugin = \"{hostile}\", method = \"fails_measured\", propagate = false }}");
+    small.write(&STUDY.replace("Wanda = [0.5, \"2:4\"]", &format!("{dense}\n{broken}")));
+    let text = ends_with(&mut small.study("failing"), 1);
+    assert!(text.contains("4 cells cannot share a pass") && text.contains("no reason at all"), "{text}");
+    let failed = |cell: &Value| cell["state"] == "failed";
+    let states: Vec<_> = small.cells("failing").iter().map(failed).collect();
+    assert_eq!(states.iter().filter(|failed| **failed).count(), 2, "{states:?}");
+    assert_eq!(
+        small.results("failing")[0].matches(",done,").count(),
+        small.results("alone")[0].matches(",done,").count()
+    );
+}
+
 #[test]
 fn a_study_that_is_stopped_goes_on() {
     let small = Small::new(STUDY);

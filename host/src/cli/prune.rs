@@ -110,7 +110,8 @@ fn finish_with_bar(
     calibration: Option<CalibrationRecord>,
     verbosity: args::Verbosity,
 ) -> Result<Manifest, CliError> {
-    let bar = progress::bar("pruning", run.expected_work(windows), verbosity.quiet);
+    let bar =
+        progress::bar("pruning", Run::expected_work(std::slice::from_ref(&run), windows), verbosity.quiet);
     let result = run.finish(windows, calibration, &mut |event| {
         bar.inc(event.work() as u64);
         if let Event::Planned(memory) = event {

@@ -43,6 +43,9 @@ pub enum PruneError {
         /// The method.
         method: String,
     },
+    /// Runs that were to share one dense pass, of which one propagates.
+    #[error("only runs without propagation can share a pass through the model")]
+    Propagated,
     /// The manifest cannot be written as JSON.
     #[error("the manifest cannot be written as JSON")]
     Manifest(#[from] serde_json::Error),

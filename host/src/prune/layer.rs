@@ -1,19 +1,17 @@
 //! Pruning one linear layer: over the plugin border and back, checked, rounded and written.
 
-use super::{PruneError, Result, statistics::Measured};
+use super::{Job, Plan, PruneError, Result, statistics::Measured};
 use crate::{
     device::{DType, Tensor},
+    interrupt,
     model::{
-        CheckpointWriter, Linear, Llama,
+        Linear, Llama,
         layout::{LayerInput, Projection},
     },
     plugins::DeviceTensors,
+    profile,
 };
-use bytes::Bytes;
-use espalier_sdk::{
-    Sparsity,
-    abi::{LoadedMethod, LoadedPruned},
-};
+use espalier_sdk::{Sparsity, abi::LoadedPruned};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
@@ -56,19 +54,21 @@ pub(super) struct Place {
     pub(super) sparsity: Sparsity,
 }
 
-/// Prunes one layer: its weight in `linear` is replaced by the pruned one, as written to `output`.
+/// Prunes one layer, writes its weight to the output and its report to the job. Gives back the weight as it was
+/// written.
 pub(super) fn prune(
     model: &Llama,
-    method: &LoadedMethod,
+    job: &mut Job,
     tensors: &Arc<DeviceTensors>,
     at: Place,
-    linear: &mut Linear,
+    linear: &Linear,
     measured: &BTreeMap<LayerInput, Measured>,
-    output: &mut CheckpointWriter,
-) -> Result<LayerReport> {
+) -> Result<Tensor> {
+    interrupt::check()?;
     let started = Instant::now();
     let device = &*model.device;
     let name = at.projection.weight(at.block);
+    let _layer = profile::stage(|| name.clone());
     let (rows, cols) = (linear.weight.rows(), linear.weight.cols());
     let dtype = linear.weight.dtype();
     let on_device = |source| PruneError::Device { layer: name.clone(), source };
@@ -77,7 +77,7 @@ pub(super) fn prune(
     let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
     device.convert(&linear.weight, &mut weight).map_err(on_device)?;
     let measured = measured.get(&at.projection.input());
-    let (pruned, said) = call_method(method, tensors, (&name, at), weight, measured)
+    let (pruned, said) = call_method(&job.plan, tensors, (&name, at), weight, measured)
         .map_err(|source| PruneError::Method { layer: name.clone(), source })?;
     if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
         return Err(returned(format!(
@@ -94,14 +94,13 @@ pub(super) fn prune(
     drop(pruned);
     let mut bytes = device.read(&rounded).map_err(on_device)?;
     let zeros = clean(dtype, &mut bytes, cols).map_err(returned)?;
-    output.write(&name, &bytes)?;
-    linear.weight = device.upload(dtype, rows, cols, Bytes::from(bytes)).map_err(on_device)?;
+    job.output.write(&name, &bytes)?;
 
     let mut notes = said.notes;
     if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
         notes.push(format!("{} input features were 0 for every token", measured.zero_features));
     }
-    Ok(LayerReport {
+    job.layers.push(LayerReport {
         name,
         shape: [rows, cols],
         target: at.sparsity,
@@ -111,12 +110,13 @@ pub(super) fn prune(
         numbers: said.numbers,
         notes,
         seconds: started.elapsed().as_secs_f64(),
-    })
+    });
+    Ok(rounded)
 }
 
 /// Lends the weight and its statistics to the method, and takes what it made.
 fn call_method(
-    method: &LoadedMethod,
+    plan: &Plan,
     tensors: &Arc<DeviceTensors>,
     (name, at): (&str, Place),
     weight: Tensor,
@@ -124,9 +124,14 @@ fn call_method(
 ) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {
     let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
     let tokens = measured.map_or(0, |measured| measured.tokens as u64);
-    let statistics = measured.iter().flat_map(|measured| &measured.statistics);
+    // Others may have asked for more.
+    let statistics = measured
+        .iter()
+        .flat_map(|measured| &measured.statistics)
+        .filter(|(kind, _)| plan.info.statistics.contains(kind));
     let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
-    let pruned = method
+    let pruned = plan
+        .method
         .prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone())
         .and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
     // What the method forgot to free must not pile up over a model's layers.

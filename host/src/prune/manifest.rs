@@ -30,6 +30,9 @@ pub struct Manifest {
     pub memory: MemoryRecord,
     /// Wall time of the run, in seconds.
     pub seconds: f64,
+    /// How many runs shared this time, and one dense pass through the model; absent where this was the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<usize>,
     /// Every pruned layer.
     pub layers: Vec<LayerReport>,
 }

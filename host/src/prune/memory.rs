@@ -5,7 +5,7 @@
 //! room for them too, else in the host's memory, else in a temporary file. Where even that does not fit, batches
 //! shrink, to one window if need be.
 
-use super::{Plan, PruneError, Result};
+use super::{Plan, PruneError, Result, needed};
 use crate::{
     device::DeviceKind,
     memory,
@@ -108,17 +108,19 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(model: &Llama, plan: &Plan, tokens: u64) -> Self {
+    fn of(model: &Llama, plans: &[Plan], tokens: u64) -> Self {
         let config = &model.config;
         let blocks = 0..config.num_hidden_layers;
         let bytes_of =
             |name: &str| model.checkpoint.entry(name).map_or(0, |(_, entry)| entry.range.len() as u64);
         let block = |index| layout::block(config, index).iter().map(|(name, _)| bytes_of(name)).sum::<u64>();
-        let needed = &plan.info.statistics;
+        let needed = needed(plans);
         let mut inputs: BTreeMap<LayerInput, u64> = BTreeMap::new();
         let mut layer = 0;
         for projection in Projection::ALL {
-            if !blocks.clone().any(|block| plan.targets.of(block, projection).is_some()) {
+            let pruned =
+                |plan: &Plan| blocks.clone().any(|block| plan.targets.of(block, projection).is_some());
+            if !plans.iter().any(pruned) {
                 continue;
             }
             let (rows, cols) = projection.shape(config);
@@ -132,8 +134,10 @@ impl Needs {
             let solve = if needed.contains(&Statistic::Gram) { GRAM_COPIES * cols * cols } else { 0 };
             layer = layer.max(F32 * ((1 + LAYER_COPIES) * rows * cols + solve));
         }
-        let statistics = match plan.order {
-            Order::TrueSequential if plan.propagate => inputs.values().copied().max().unwrap_or(0),
+        let statistics = match plans {
+            [plan] if plan.propagate && plan.order == Order::TrueSequential => {
+                inputs.values().copied().max().unwrap_or(0)
+            }
             _ => inputs.values().sum(),
         };
         let (hidden, query, key) =
@@ -153,24 +157,26 @@ impl Needs {
 }
 
 impl MemoryPlan {
-    /// The plan of a run: hidden states as near as they fit, batches of `batch_tokens` tokens if that is possible.
+    /// What runs that share a pass keep where: hidden states as near as they fit, batches of `batch_tokens` tokens if
+    /// that is possible.
     /// `spill` is the folder of a temporary file, should one be needed.
     ///
     /// # Errors
     /// [`PruneError::Memory`] where one block with one window does not fit.
     pub fn new(
         model: &Llama,
-        plan: &Plan,
+        plans: &[Plan],
         windows: &[&[u32]],
         batch_tokens: usize,
         budget: MemoryBudget,
         spill: &Path,
     ) -> Result<Self> {
-        let windows = if plan.info.statistics.is_empty() { &[] } else { windows };
+        let measures = plans.iter().any(|plan| !plan.info.statistics.is_empty());
+        let windows = if measures { windows } else { &[] };
         let tokens: u64 = windows.iter().map(|window| window.len() as u64).sum();
         let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
         let hidden = F32 * tokens * model.config.hidden_size as u64;
-        let needs = Needs::of(model, plan, tokens);
+        let needs = Needs::of(model, plans, tokens);
 
         let host_budget = budget.host.or_else(|| Some(memory::available()? / 10 * 9)).unwrap_or(u64::MAX);
         // The CPU's memory is the host's.

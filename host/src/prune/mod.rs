@@ -9,10 +9,11 @@
 //! ```
 //!
 //! A method may ask for statistics to be taken again within a block, before each group of layers that
-//! share an input ([`Order::TrueSequential`]); without propagation the dense pass is also what the next
-//! block sees, so there is one pass a block.
+//! share an input ([`Order::TrueSequential`]). Without propagation there is one dense pass, which any number of
+//! ways to prune can share: see `dense`.
 
 mod card;
+mod dense;
 mod error;
 mod layer;
 mod manifest;
@@ -32,7 +33,6 @@ pub use run::{Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};
 
 use crate::{
-    interrupt,
     model::{
         CheckpointWriter, HiddenStates, Llama, LlamaConfig,
         layout::{LayerInput, Projection},
@@ -40,9 +40,20 @@ use crate::{
     plugins::DeviceTensors,
     profile,
 };
-use espalier_sdk::{MethodInfo, Order, Sparsity, abi::LoadedMethod};
+use espalier_sdk::{MethodInfo, Order, Sparsity, Statistic, abi::LoadedMethod};
+use layer::Place;
 use statistics::Gatherer;
 use std::{collections::BTreeMap, sync::Arc};
+
+/// A way to prune a model, and where the result goes.
+pub struct Job<'a, 'w> {
+    /// What to do.
+    pub plan: Plan<'a>,
+    /// Where to write it.
+    pub output: &'w mut CheckpointWriter<'a>,
+    /// What became of each layer.
+    pub layers: Vec<LayerReport>,
+}
 
 /// What to do to a model.
 pub struct Plan<'a> {
@@ -73,7 +84,7 @@ impl Event<'_> {
     /// A layer's own work counts as much as some tokens, so that a bar moves while layers are pruned.
     const LAYER: usize = 512;
 
-    /// How much work was done, of [`Plan::expected_work`].
+    /// How much work was done, of [`Run::expected_work`].
     pub fn work(&self) -> usize {
         match self {
             Self::Planned(_) => 0,
@@ -83,59 +94,67 @@ impl Event<'_> {
     }
 }
 
-/// Prunes a model with calibration windows into `output`. A method that needs no statistics needs no
-/// windows.
+/// Prunes a model with calibration windows, in one way or, without propagation, in several. A method that needs
+/// no statistics needs no windows.
 ///
 /// # Errors
 /// See [`PruneError`]; the layer is named.
 pub fn prune(
     model: &Llama,
-    plan: &Plan,
+    jobs: &mut [Job],
     memory: &MemoryPlan,
     windows: &[&[u32]],
-    output: &mut CheckpointWriter,
     on_event: &mut dyn FnMut(Event),
-) -> Result<Vec<LayerReport>> {
-    check(&model.config, plan.targets)?;
+) -> Result<()> {
+    for job in &*jobs {
+        check(&model.config, job.plan.targets)?;
+    }
     let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
-    let windows = if plan.info.statistics.is_empty() { &[] } else { windows };
-    let mut hidden = HiddenStates::embed(model, windows, memory.batch_tokens, &memory.hidden_states)?;
-    let last = (0..model.config.num_hidden_layers).rev().find(|&index| plan.prunes(index));
-    let mut reports = Vec::new();
+    let measures = jobs.iter().any(|job| !job.plan.info.statistics.is_empty());
+    let windows = if measures { windows } else { &[] };
+    let hidden = HiddenStates::embed(model, windows, memory.batch_tokens, &memory.hidden_states)?;
+    match jobs {
+        [job] if job.plan.propagate => propagate(model, job, &tensors, hidden, on_event),
+        jobs => dense::prune(model, jobs, &tensors, hidden, on_event),
+    }
+}
 
+/// Every block is measured and run behind predecessors that are already pruned.
+fn propagate(
+    model: &Llama,
+    job: &mut Job,
+    tensors: &Arc<DeviceTensors>,
+    mut hidden: HiddenStates,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let blocks = model.config.num_hidden_layers;
     // Nothing after the last pruned block matters.
-    for index in 0..=last.unwrap_or(0) {
+    for index in 0..job.plan.end(blocks) {
         let _block = profile::stage(|| format!("block {index}"));
         let mut block = model.load_block(index)?;
-        for stage in plan.stages(index) {
-            let progress = &mut |tokens| on_event(Event::Tokens(tokens));
-            let gatherer =
-                Gatherer::new(&*model.device, &plan.info.statistics, &stage.inputs, hidden.tokens());
+        for stage in job.plan.stages(index) {
+            let needed = &job.plan.info.statistics;
+            let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
             let passing = profile::stage(|| format!("measure block {index}"));
-            let measured = if plan.propagate {
-                statistics::measure(model, (index, &block), &hidden, gatherer, progress)?
-            } else {
-                statistics::measure_and_advance(model, (index, &block), &mut hidden, gatherer, progress)?
-            };
+            let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+            let measured = statistics::measure(model, (index, &block), &hidden, gatherer, progress)?;
             drop(passing);
             for &(projection, sparsity) in &stage.layers {
-                interrupt::check()?;
-                let _layer = profile::stage(|| projection.weight(index));
+                let at = Place { block: index, projection, sparsity };
                 let linear = block.linear_mut(projection);
-                let at = layer::Place { block: index, projection, sparsity };
-                let report = layer::prune(model, plan.method, &tensors, at, linear, &measured, output)?;
-                on_event(Event::Layer(&report));
-                reports.push(report);
+                let weight = layer::prune(model, job, tensors, at, linear, &measured)?;
+                linear.weight = weight;
+                job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
         }
-        if plan.propagate && Some(index) != last {
+        if index + 1 < job.plan.end(blocks) {
             let _pass = profile::stage(|| format!("advance through block {index}"));
             hidden.advance(model, &block, |tokens| on_event(Event::Tokens(tokens)))?;
         }
         drop(block);
         model.release_block(index);
     }
-    Ok(reports)
+    Ok(())
 }
 
 /// Layers whose statistics are taken together.
@@ -145,48 +164,60 @@ struct Stage {
 }
 
 impl Plan<'_> {
-    fn prunes(&self, block: usize) -> bool {
-        Projection::ALL.into_iter().any(|projection| self.targets.of(block, projection).is_some())
+    /// Which layers of a block are pruned, and how much of each.
+    fn layers(&self, block: usize) -> Vec<(Projection, Sparsity)> {
+        let wanted = |projection| Some((projection, self.targets.of(block, projection)?));
+        Projection::ALL.into_iter().filter_map(wanted).collect()
     }
 
-    /// What is measured and pruned of a block, in order. Without propagation a stage is always the whole block,
-    /// because every pass is dense.
+    /// Behind the last of these blocks in which something is pruned.
+    fn end(&self, blocks: usize) -> usize {
+        (0..blocks).rev().find(|&block| !self.layers(block).is_empty()).map_or(0, |last| last + 1)
+    }
+
+    /// What is measured and pruned of a block, in order, where it is measured behind pruned predecessors.
     fn stages(&self, block: usize) -> Vec<Stage> {
-        let wanted = |projection| Some((projection, self.targets.of(block, projection)?));
-        let layers: Vec<_> = Projection::ALL.into_iter().filter_map(wanted).collect();
+        let layers = self.layers(block);
+        if layers.is_empty() {
+            return Vec::new();
+        }
         let mut by_input: BTreeMap<LayerInput, Vec<_>> = BTreeMap::new();
         for layer in &layers {
             by_input.entry(layer.0.input()).or_default().push(*layer);
         }
-        if self.order == Order::TrueSequential && self.propagate {
-            return by_input
-                .into_iter()
-                .map(|(input, layers)| Stage { inputs: vec![input], layers })
-                .collect();
+        match self.order {
+            Order::TrueSequential => {
+                by_input.into_iter().map(|(input, layers)| Stage { inputs: vec![input], layers }).collect()
+            }
+            _ => vec![Stage { inputs: by_input.into_keys().collect(), layers }],
         }
-        if layers.is_empty() && self.propagate {
-            return Vec::new();
-        }
-        vec![Stage { inputs: by_input.into_keys().collect(), layers }]
     }
+}
 
-    /// How much work a run will be, for a progress bar.
-    pub fn expected_work(&self, blocks: usize, windows: &[&[u32]]) -> usize {
-        let layers: usize =
-            (0..blocks).flat_map(|block| self.stages(block)).map(|stage| stage.layers.len()).sum();
-        self.expected_tokens(blocks, windows) + layers * Event::LAYER
-    }
-
-    /// Tokens that a run will push through blocks.
-    fn expected_tokens(&self, blocks: usize, windows: &[&[u32]]) -> usize {
-        if self.info.statistics.is_empty() {
-            return 0;
+/// Every statistic that one of these plans needs.
+fn needed<'a>(plans: impl IntoIterator<Item = &'a Plan<'a>>) -> Vec<Statistic> {
+    let mut needed = Vec::new();
+    for statistic in plans.into_iter().flat_map(|plan| &plan.info.statistics) {
+        if !needed.contains(statistic) {
+            needed.push(*statistic);
         }
-        let tokens: usize = windows.iter().map(|window| window.len()).sum();
-        let Some(last) = (0..blocks).rev().find(|&index| self.prunes(index)) else { return 0 };
-        let measuring: usize = (0..=last).map(|index| self.stages(index).len()).sum();
-        tokens * (measuring + if self.propagate { last } else { 0 })
     }
+    needed
+}
+
+/// How much work plans that run together will be, for a progress bar.
+fn expected_work(plans: &[Plan], blocks: usize, windows: &[&[u32]]) -> usize {
+    let layers: usize = plans.iter().flat_map(|plan| (0..blocks).map(|block| plan.layers(block).len())).sum();
+    let tokens: usize = windows.iter().map(|window| window.len()).sum();
+    let passes = match plans {
+        plans if plans.iter().all(|plan| plan.info.statistics.is_empty()) => 0,
+        [plan] if plan.propagate => {
+            let end = plan.end(blocks);
+            (0..end).map(|block| plan.stages(block).len()).sum::<usize>() + end.saturating_sub(1)
+        }
+        plans => plans.iter().map(|plan| plan.end(blocks)).max().unwrap_or(0),
+    };
+    passes * tokens + layers * Event::LAYER
 }
 
 /// Refuses targets that do not fit the model, before anything runs.

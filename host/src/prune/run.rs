@@ -1,8 +1,8 @@
 //! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
 
 use super::{
-    Event, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Plan, Result, Targets,
-    check, prune,
+    Event, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Plan, Result, Targets,
+    check, expected_work, prune,
 };
 use crate::{
     memory,
@@ -11,7 +11,7 @@ use crate::{
     select::CalibrationRecord,
 };
 use serde::{Deserialize, Serialize};
-use std::{path::Path, time::Instant};
+use std::{path::Path, slice, time::Instant};
 
 /// What to do to a model, but for the method and the calibration data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,9 +54,11 @@ impl<'a> Run<'a> {
         Ok(Self { settings, method, model, output, started })
     }
 
-    /// How much work it will be, for a progress bar that counts [`Event::work`].
-    pub fn expected_work(&self, windows: &[&[u32]]) -> usize {
-        self.plan().expected_work(self.model.config.num_hidden_layers, windows)
+    /// How much work runs that share a pass will be, for a progress bar that counts [`Event::work`].
+    pub fn expected_work(runs: &[Self], windows: &[&[u32]]) -> usize {
+        let plans: Vec<_> = runs.iter().map(Self::plan).collect();
+        let blocks = runs.first().map_or(0, |run| run.model.config.num_hidden_layers);
+        expected_work(&plans, blocks, windows)
     }
 
     fn plan(&self) -> Plan<'a> {
@@ -80,10 +82,34 @@ impl<'a> Run<'a> {
         calibration: Option<CalibrationRecord>,
         on_event: &mut dyn FnMut(Event),
     ) -> Result<Manifest> {
-        if windows.is_empty() && self.method.measures() {
-            return Err(PruneError::NoCalibration { method: self.method.info.name.clone() });
-        }
-        let (plan, layers) = self.prune(windows, on_event)?;
+        let (plan, layers) = prune_within_memory(slice::from_mut(&mut self), windows, on_event)?;
+        self.write(plan, layers.into_iter().flatten().collect(), calibration, None)
+    }
+
+    /// Prunes one model in several ways, none of which propagates: the dense pass is done once.
+    ///
+    /// # Errors
+    /// See [`PruneError`]; then nothing is left at the targets that were not finished before.
+    pub fn finish_together(
+        mut runs: Vec<Self>,
+        windows: &[&[u32]],
+        calibration: Option<&CalibrationRecord>,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Vec<Manifest>> {
+        let (plan, layers) = prune_within_memory(&mut runs, windows, on_event)?;
+        let sharing = (runs.len() > 1).then_some(runs.len());
+        let write = |(run, layers): (Self, _)| run.write(plan.clone(), layers, calibration.cloned(), sharing);
+        runs.into_iter().zip(layers).map(write).collect()
+    }
+
+    /// Writes what is not pruned, the manifest and the model card, and puts all in its place.
+    fn write(
+        mut self,
+        plan: MemoryPlan,
+        layers: Vec<LayerReport>,
+        calibration: Option<CalibrationRecord>,
+        sharing: Option<usize>,
+    ) -> Result<Manifest> {
         self.output.copy_remaining()?;
         self.output.side_files()?;
         let manifest = Manifest {
@@ -102,6 +128,7 @@ impl<'a> Run<'a> {
                 host_peak_bytes: memory::peak(),
             },
             seconds: self.started.elapsed().as_secs_f64(),
+            sharing,
             layers,
         };
         self.output.add_file("espalier.json", &serde_json::to_vec_pretty(&manifest)?)?;
@@ -109,33 +136,39 @@ impl<'a> Run<'a> {
         self.output.commit()?;
         Ok(manifest)
     }
+}
 
-    /// Prunes within the memory there is. A device that runs out of it in spite of the plan, because another program
-    /// took some, is tried again with half the tokens at a time, down to one window.
-    fn prune(
-        &mut self,
-        windows: &[&[u32]],
-        on_event: &mut dyn FnMut(Event),
-    ) -> Result<(MemoryPlan, Vec<LayerReport>)> {
-        let plan = self.plan();
-        let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
-        let mut batch_tokens = BATCH_TOKENS;
-        loop {
-            let spill = self.output.folder();
-            let memory =
-                MemoryPlan::new(self.model, &plan, windows, batch_tokens, self.settings.memory, spill)?;
-            on_event(Event::Planned(&memory));
-            match prune(self.model, &plan, &memory, windows, &mut self.output, on_event) {
-                Ok(layers) => return Ok((memory, layers)),
-                Err(error) if error.is_out_of_memory() && memory.batch_tokens > longest => {
-                    batch_tokens = memory.batch_tokens / 2;
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "starting over with {batch_tokens} tokens at a time"
-                    );
-                }
-                Err(error) => return Err(error),
+/// Prunes within the memory there is. A device that runs out of it in spite of the plan, because another program
+/// took some, is tried again with half the tokens at a time, down to one window.
+fn prune_within_memory(
+    runs: &mut [Run],
+    windows: &[&[u32]],
+    on_event: &mut dyn FnMut(Event),
+) -> Result<(MemoryPlan, Vec<Vec<LayerReport>>)> {
+    if let Some(run) = runs.iter().find(|run| windows.is_empty() && run.method.measures()) {
+        return Err(PruneError::NoCalibration { method: run.method.info.name.clone() });
+    }
+    let plans: Vec<_> = runs.iter().map(Run::plan).collect();
+    let (model, budget) = (runs[0].model, runs[0].settings.memory);
+    let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
+    let mut batch_tokens = BATCH_TOKENS;
+    loop {
+        let spill = runs[0].output.folder();
+        let memory = MemoryPlan::new(model, &plans, windows, batch_tokens, budget, spill)?;
+        on_event(Event::Planned(&memory));
+        let jobs =
+            runs.iter_mut().map(|run| Job { plan: run.plan(), output: &mut run.output, layers: Vec::new() });
+        let mut jobs: Vec<Job> = jobs.collect();
+        match prune(model, &mut jobs, &memory, windows, on_event) {
+            Ok(()) => return Ok((memory, jobs.into_iter().map(|job| job.layers).collect())),
+            Err(error) if error.is_out_of_memory() && memory.batch_tokens > longest => {
+                batch_tokens = memory.batch_tokens / 2;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "starting over with {batch_tokens} tokens at a time"
+                );
             }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -2,17 +2,17 @@
 
 use espalier_sdk::{
     Device, Documents, Error, Layer, MethodInfo, Model, OptionKind, Options, Pruned, PruningMethod, Result,
-    SelectionRequest, Selector, SelectorInfo, Sparsity, Unary, Windows, export_plugin,
+    SelectionRequest, Selector, SelectorInfo, Sparsity, Statistic, Unary, Windows, export_plugin,
 };
 
 /// A method that is one function.
 macro_rules! method {
-    ($type:ident, $name:literal, |$layer:ident, $device:ident| $body:expr) => {
+    ($type:ident, $name:literal, $(needs $statistic:ident,)? |$layer:ident, $device:ident| $body:expr) => {
         struct $type;
 
         impl PruningMethod for $type {
             fn info() -> MethodInfo {
-                MethodInfo::new($name, "for tests")
+                MethodInfo::new($name, "for tests")$(.needs(Statistic::$statistic))?
             }
 
             fn new(_: &Options) -> Result<Self> {
@@ -28,6 +28,9 @@ macro_rules! method {
 
 method!(Panics, "panics", |layer, _device| panic!("out of ideas at {}", layer.name));
 method!(Fails, "fails", |_layer, _device| Err(Error::invalid("no reason at all")));
+method!(FailsMeasured, "fails_measured", needs ColumnNorms, |_layer, _device| {
+    Err(Error::invalid("no reason at all"))
+});
 method!(WrongShape, "wrong_shape", |_layer, device| Ok(device.from_slice(1, 2, &[1.0, 2.0])?.into()));
 method!(NotFinite, "not_finite", |layer, device| {
     Ok(device.affine(Unary::Identity, &layer.weight, 1.0, f32::NAN)?.into())
@@ -97,6 +100,6 @@ impl Selector for Liar {
 }
 
 export_plugin! {
-    methods: [Panics, Fails, WrongShape, NotFinite, Unasked, Leaks, PanicsAtBirth],
+    methods: [Panics, Fails, FailsMeasured, WrongShape, NotFinite, Unasked, Leaks, PanicsAtBirth],
     selectors: [Liar],
 }

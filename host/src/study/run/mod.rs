@@ -1,11 +1,15 @@
 //! Running cells: one after the other, each by one process at a time, so that any number of processes can
 //! share a folder.
 
+mod pruning;
+
+use pruning::MODEL;
+
 use super::{
-    Cell, Drawn, Plan, Result, StudyError, Variant,
+    Cell, Drawn, Plan, Result,
     folder::{self, Folder},
     report::Mean,
-    results::{FAILED, Failure, PREDICTIONS, PRUNING, SCORES, Scores, evaluation_folder},
+    results::{FAILED, Failure, PREDICTIONS, SCORES, Scores, evaluation_folder},
     windows::{Windows, windows},
 };
 use crate::{
@@ -17,19 +21,14 @@ use crate::{
     evaluate::{self, DenseReference, Metric, TaskItems},
     interrupt,
     model::Llama,
-    prune::{MemoryBudget, Run, Settings},
     select::Target,
 };
 use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
     time::Instant,
 };
-
-/// A cell's pruned model, for as long as it is there.
-const MODEL: &str = "model";
 
 /// What happens in a study, for progress bars and logs.
 #[derive(Debug)]
@@ -103,6 +102,7 @@ pub fn run(plan: &Plan, device: &DeviceRequest, on_event: &mut dyn FnMut(Event))
         device: None,
         windows: None,
         prepared: BTreeMap::new(),
+        apart: BTreeSet::new(),
         on_event,
     };
     let mut outcome = Outcome::default();
@@ -129,6 +129,8 @@ struct Runner<'a> {
     windows: Option<Windows>,
     /// What runs evaluations, by model and evaluation.
     prepared: BTreeMap<(usize, usize), Prepared>,
+    /// Hashes of cells that could not be pruned together.
+    apart: BTreeSet<String>,
     on_event: &'a mut dyn FnMut(Event),
 }
 
@@ -174,17 +176,19 @@ impl<'a> Runner<'a> {
     }
 
     fn cell(&mut self, cell: &Cell) -> Result<State> {
-        if is_done(self.plan, &self.folder, cell) {
-            return Ok(State::Was);
-        }
-        let Some(_lease) = self.folder.lease(&cell.hash)? else { return Ok(State::Held) };
-        // Whoever had the lease before may have done it.
-        if is_done(self.plan, &self.folder, cell) {
-            return Ok(State::Was);
-        }
+        let done = is_done(self.plan, &self.folder, cell);
+        let Some(_lease) = self.folder.lease(&cell.hash)? else {
+            return Ok(if done { State::Was } else { State::Held });
+        };
         let home = self.folder.cell(&cell.hash);
         folder::make(&home)?;
         folder::sweep(&home)?;
+        // Whoever had the lease before may have done it.
+        if is_done(self.plan, &self.folder, cell) {
+            // A process that was killed may have left its model.
+            self.drop_model(&home)?;
+            return Ok(State::Was);
+        }
         match self.work(cell, &home) {
             Ok(()) => {
                 folder::remove(&home.join(FAILED))?;
@@ -212,10 +216,12 @@ impl<'a> Runner<'a> {
                 self.evaluate(cell, &model, home, evaluation)?;
             }
         }
-        if cell.variant.is_some() && !study.keep_models {
-            folder::remove(&folder)?;
-        }
-        Ok(())
+        self.drop_model(home)
+    }
+
+    /// Removes a cell's pruned model, unless models are kept.
+    fn drop_model(&self, home: &Path) -> Result<()> {
+        if self.plan.study().keep_models { Ok(()) } else { folder::remove(&home.join(MODEL)) }
     }
 
     /// Runs one evaluation, and writes its predictions and scores.
@@ -298,39 +304,6 @@ impl<'a> Runner<'a> {
         };
         self.device = Some(Arc::clone(&device));
         Ok(device)
-    }
-
-    /// The folder of a cell's pruned model, which is made if it is not there.
-    fn pruned(&mut self, cell: &Cell, variant: &Variant, home: &Path) -> Result<PathBuf> {
-        let study = self.plan.study();
-        let out = home.join(MODEL);
-        if !out.exists() {
-            let method = &study.methods[variant.method];
-            let named = &study.models[cell.model];
-            let settings = Settings {
-                model: named.named.clone(),
-                targets: method.targets(variant.sparsity),
-                propagate: method.propagate,
-                memory: MemoryBudget::default(),
-            };
-            let model = Llama::open(&named.folder, self.device()?)?;
-            let (input_ids, record) = match variant.calibration {
-                Some(drawn) => {
-                    let windows = self.windows(cell, drawn)?;
-                    (windows.input_ids.clone(), Some(windows.record.clone()))
-                }
-                None => (Vec::new(), None),
-            };
-            let windows: Vec<&[u32]> = input_ids.iter().map(Vec::as_slice).collect();
-            let run = Run::begin(&settings, &method.method, &model, &out, false)?;
-            (self.on_event)(Event::Step { what: "pruning", total: run.expected_work(&windows) });
-            run.finish(&windows, record, &mut |event| (self.on_event)(Event::Progress(event.work())))?;
-        }
-        // The manifest stays when the model goes.
-        let manifest = out.join("espalier.json");
-        let text = fs::read(&manifest).map_err(|source| StudyError::Read { path: manifest, source })?;
-        folder::write(&home.join(PRUNING), &text)?;
-        Ok(out)
     }
 }
 

@@ -1,0 +1,64 @@
+//! Pruning without propagation: one dense pass, which all ways to prune share.
+//!
+//! ```text
+//! for each block:
+//!     load its weights
+//!     run all windows through it, dense     → statistics of each linear layer's input, hidden states for the next
+//!     for each way to prune:
+//!         for each linear layer: method.prune(weight, statistics, target) → written to its output
+//! ```
+
+use super::{
+    Event, Job, PruneError, Result,
+    layer::{self, Place},
+    needed,
+    statistics::{self, Gatherer},
+};
+use crate::{
+    model::{HiddenStates, Llama, layout::LayerInput},
+    plugins::DeviceTensors,
+    profile,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Prunes in every way that is asked for, behind dense predecessors.
+pub(super) fn prune(
+    model: &Llama,
+    jobs: &mut [Job],
+    tensors: &Arc<DeviceTensors>,
+    mut hidden: HiddenStates,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<()> {
+    if jobs.iter().any(|job| job.plan.propagate) {
+        return Err(PruneError::Propagated);
+    }
+    let needed = needed(jobs.iter().map(|job| &job.plan));
+    let blocks = model.config.num_hidden_layers;
+    let end = jobs.iter().map(|job| job.plan.end(blocks)).max().unwrap_or(0);
+    for index in 0..end {
+        let _block = profile::stage(|| format!("block {index}"));
+        let block = model.load_block(index)?;
+        let layers = jobs.iter().flat_map(|job| job.plan.layers(index));
+        let inputs: BTreeSet<LayerInput> = layers.map(|(projection, _)| projection.input()).collect();
+        let inputs: Vec<_> = inputs.into_iter().collect();
+        let gatherer = Gatherer::new(&*model.device, &needed, &inputs, hidden.tokens());
+        let passing = profile::stage(|| format!("measure block {index}"));
+        let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+        let measured = if index + 1 < end {
+            statistics::measure_and_advance(model, (index, &block), &mut hidden, gatherer, progress)?
+        } else {
+            statistics::measure(model, (index, &block), &hidden, gatherer, progress)?
+        };
+        drop(passing);
+        for job in &mut *jobs {
+            for (projection, sparsity) in job.plan.layers(index) {
+                let at = Place { block: index, projection, sparsity };
+                layer::prune(model, job, tensors, at, block.linear(projection), &measured)?;
+                job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
+            }
+        }
+        drop(block);
+        model.release_block(index);
+    }
+    Ok(())
+}

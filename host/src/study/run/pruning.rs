@@ -1,0 +1,113 @@
+//! Pruning for cells: those that want the same dense pass share one.
+
+use super::{Event, Runner, is_done};
+use crate::{
+    interrupt,
+    model::Llama,
+    prune::{self, MemoryBudget, Run, Settings},
+    study::{
+        Cell, Result, StudyError, Variant,
+        folder::{self, Lease},
+        results::{FAILED, PRUNING},
+    },
+};
+use std::{
+    fs, iter,
+    path::{Path, PathBuf},
+};
+
+/// A cell's pruned model, for as long as it is there.
+pub(super) const MODEL: &str = "model";
+
+impl<'a> Runner<'a> {
+    /// The folder of a cell's pruned model, which is made if it is not there.
+    pub(super) fn pruned(&mut self, cell: &Cell, variant: &Variant, home: &Path) -> Result<PathBuf> {
+        let out = home.join(MODEL);
+        if !out.exists() {
+            let others = self.sharing(cell, variant)?;
+            let cells: Vec<_> = iter::once(cell).chain(others.iter().map(|(other, _)| *other)).collect();
+            match self.prune(&cells) {
+                // What is wrong with one is not the others' fault.
+                Err(error) if cells.len() > 1 && interrupt::check().is_ok() => {
+                    tracing::warn!("{} cells cannot share a pass: {}", cells.len(), error.chain());
+                    self.apart.extend(cells.iter().map(|cell| cell.hash.clone()));
+                    drop(others);
+                    if !out.exists() {
+                        self.prune(&[cell])?;
+                    }
+                }
+                result => result?,
+            }
+        }
+        // The manifest stays when the model goes.
+        let manifest = out.join("espalier.json");
+        let text = fs::read(&manifest).map_err(|source| StudyError::Read { path: manifest, source })?;
+        folder::write(&home.join(PRUNING), &text)?;
+        Ok(out)
+    }
+
+    /// Other cells that want the same dense pass as this one and are nobody's: what does not propagate, behind the
+    /// same windows. They are held until they are pruned.
+    fn sharing(&self, cell: &Cell, variant: &Variant) -> Result<Vec<(&'a Cell, Lease)>> {
+        let dense = |variant: &Variant| !self.plan.study().methods[variant.method].propagate;
+        let same = |other: &&Cell| {
+            let of = |other: &Variant| other.calibration == variant.calibration && dense(other);
+            other.hash != cell.hash && other.model == cell.model && other.variant.as_ref().is_some_and(of)
+        };
+        let mut others = Vec::new();
+        if variant.calibration.is_none() || !dense(variant) || self.apart.contains(&cell.hash) {
+            return Ok(others);
+        }
+        for other in self.plan.chosen().iter().filter(same) {
+            let Some(lease) = self.folder.lease(&other.hash)? else { continue };
+            let home = self.folder.cell(&other.hash);
+            let failed = self.apart.contains(&other.hash) || home.join(FAILED).exists();
+            if !failed && !is_done(self.plan, &self.folder, other) && !home.join(MODEL).exists() {
+                folder::make(&home)?;
+                folder::sweep(&home)?;
+                others.push((other, lease));
+            }
+        }
+        Ok(others)
+    }
+
+    /// Prunes cells of one model, which share their windows if there are several.
+    fn prune(&mut self, cells: &[&Cell]) -> Result<()> {
+        let study = self.plan.study();
+        let variants: Vec<_> =
+            cells.iter().filter_map(|cell| Some((*cell, cell.variant.as_ref()?))).collect();
+        let Some(&(first, variant)) = variants.first() else { return Ok(()) };
+        let named = &study.models[first.model];
+        let settings: Vec<_> = variants
+            .iter()
+            .map(|(_, variant)| {
+                let method = &study.methods[variant.method];
+                Settings {
+                    model: named.named.clone(),
+                    targets: method.targets(variant.sparsity),
+                    propagate: method.propagate,
+                    memory: MemoryBudget::default(),
+                }
+            })
+            .collect();
+        let model = Llama::open(&named.folder, self.device()?)?;
+        let (input_ids, record) = match variant.calibration {
+            Some(drawn) => {
+                let windows = self.windows(first, drawn)?;
+                (windows.input_ids.clone(), Some(windows.record.clone()))
+            }
+            None => (Vec::new(), None),
+        };
+        let windows: Vec<&[u32]> = input_ids.iter().map(Vec::as_slice).collect();
+        let begin = |(&(cell, variant), settings): (&(&Cell, &Variant), _)| {
+            let method = &study.methods[variant.method].method;
+            Run::begin(settings, method, &model, &self.folder.cell(&cell.hash).join(MODEL), false)
+        };
+        let runs = variants.iter().zip(&settings).map(begin).collect::<Result<Vec<_>, _>>()?;
+        let on_event = &mut *self.on_event;
+        on_event(Event::Step { what: "pruning", total: Run::expected_work(&runs, &windows) });
+        let progress = &mut |event: prune::Event| on_event(Event::Progress(event.work()));
+        Run::finish_together(runs, &windows, record.as_ref(), progress)?;
+        Ok(())
+    }
+}
