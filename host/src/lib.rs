@@ -3,9 +3,11 @@
 //! Imports point one way: `cli → study → prune, evaluate, select → plugins, calibration → model → device → shaders`.
 
 pub mod calibration;
+mod cause;
 pub mod cli;
 pub mod device;
 pub mod evaluate;
+mod hash;
 pub mod inspect;
 pub mod interrupt;
 pub mod memory;

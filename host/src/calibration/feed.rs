@@ -1,7 +1,7 @@
 //! A file that is read once from front to end, and hashed as it goes by.
 
 use super::CalibrationError;
-use crate::interrupt;
+use crate::{hash::hex, interrupt};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -215,9 +215,4 @@ impl Nesting {
 /// How many lines end in these bytes.
 pub(super) fn newlines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
-}
-
-/// A hash in hex.
-pub(crate) fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

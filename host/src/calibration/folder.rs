@@ -1,6 +1,7 @@
 //! A source as it is named: a file, or a folder of files.
 
-use super::{CalibrationError, Reading, Shape, exclude::Exclusion, feed::hex, file::DataFile, unpack};
+use super::{CalibrationError, Reading, Shape, exclude::Exclusion, file::DataFile, unpack};
+use crate::hash::hex;
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,

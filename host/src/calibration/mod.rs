@@ -23,7 +23,6 @@ mod windows;
 pub use collection::{Collection, Skipped, SourceInfo};
 pub use documents::TokenizedCollection;
 pub use error::CalibrationError;
-pub(crate) use feed::hex;
 pub use fields::Fields;
 pub use prompt::{Prompt, Rendered, Renderer, alpaca_prompt};
 pub use record::{Message, Record};

@@ -4,9 +4,10 @@
 use super::{
     CalibrationError, Reading, Skipped,
     exclude::Exclusion,
-    feed::{Feed, LONGEST, hex, newlines},
+    feed::{Feed, LONGEST, newlines},
     row::{Layout, RowError},
 };
+use crate::hash::hex;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 

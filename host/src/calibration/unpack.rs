@@ -1,11 +1,10 @@
-//! Packed files: `.gz`, `.zst` and Parquet, unpacked beside each other in the temporary folder, for rows are
-//! gone back to.
+//! Packed files: `.gz`, `.zst` and Parquet. They are unpacked into a file in the temporary folder, because rows are
+//! gone back to by their place.
 
-use super::{CalibrationError, feed::hex};
-use crate::interrupt;
+use super::CalibrationError;
+use crate::{hash::Hashed, interrupt};
 use flate2::read::MultiGzDecoder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
@@ -128,32 +127,6 @@ impl<'a> Out<'a> {
 
 fn room(path: &Path, source: io::Error) -> CalibrationError {
     CalibrationError::Unpack { path: path.to_owned(), folder: std::env::temp_dir(), source }
-}
-
-/// A reader that hashes what goes by.
-struct Hashed<R> {
-    from: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Hashed<R> {
-    fn new(from: R) -> Self {
-        Self { from, hash: Sha256::new() }
-    }
-
-    /// The hash of everything, in hex; what was not read yet is read for it.
-    fn finish(mut self) -> io::Result<String> {
-        io::copy(&mut self, &mut io::sink())?;
-        Ok(hex(self.hash))
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

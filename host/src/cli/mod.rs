@@ -13,11 +13,11 @@ mod select;
 mod study;
 mod table;
 
+use crate::cause::causes;
 use args::{Args, Command, Verbosity};
 use clap::Parser;
 use error::CliError;
 use std::{
-    error::Error,
     io::{IsTerminal, Write},
     process::ExitCode,
 };
@@ -61,19 +61,9 @@ fn run(args: &Args) -> Result<(), CliError> {
 
 /// What happened, and below it why, cause by cause.
 fn report(error: &CliError) {
-    let mut text = format!("error: {error}");
-    let mut cause = error.source();
-    while let Some(because) = cause {
-        let because_text = because.to_string();
-        // Transparent wrappers repeat their cause.
-        if !text.ends_with(&because_text) {
-            text.push_str("\n  because: ");
-            text.push_str(&because_text);
-        }
-        cause = because.source();
-    }
+    let text = causes(error).join("\n  because: ");
     // With standard error gone there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "error: {text}");
 }
 
 /// Sends logs to standard error: warnings, with `-v` also what is done, with `-q` errors alone.

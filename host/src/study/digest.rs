@@ -2,12 +2,13 @@
 //! by its size and its time of change.
 
 use super::{Result, StudyError, folder};
+use crate::hash::{Hashed, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -87,7 +88,8 @@ impl Digests {
         {
             return Ok(known.sha256.clone());
         }
-        let sha256 = sha256(&path_now).map_err(unread)?;
+        let file = File::open(&path_now).map_err(unread)?;
+        let sha256 = Hashed::new(file).finish().map_err(unread)?;
         if changed.elapsed().is_ok_and(|age| age > SETTLED) {
             self.known.insert(path_now, Known { bytes, changed, sha256: sha256.clone() });
             self.changed = true;
@@ -114,22 +116,6 @@ fn list(folder: &Path) -> Result<Vec<String>> {
     walk(folder, "", &mut names).map_err(|source| StudyError::Read { path: folder.to_owned(), source })?;
     names.sort();
     Ok(names)
-}
-
-fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(hash)),
-            count => hash.update(&buffer[..count]),
-        }
-    }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The hash of settings: the first 16 digits of the SHA-256 of their JSON, keys in order.

@@ -1,10 +1,10 @@
 //! What stops a study.
 
 use crate::{
-    calibration::CalibrationError, device::DeviceError, evaluate::EvaluateError, interrupt::Interrupted,
-    model::ModelError, plugins::PluginError, prune::PruneError, select::SelectError,
+    calibration::CalibrationError, cause::causes, device::DeviceError, evaluate::EvaluateError,
+    interrupt::Interrupted, model::ModelError, plugins::PluginError, prune::PruneError, select::SelectError,
 };
-use std::{error::Error, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 /// The result of everything that a study does.
 pub type Result<T, E = StudyError> = std::result::Result<T, E>;
@@ -26,7 +26,7 @@ pub enum StudyError {
         message: String,
         /// Why.
         #[source]
-        source: Option<Box<dyn Error + Send + Sync>>,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// The study file cannot be read.
     #[error("{} cannot be read", .path.display())]
@@ -92,17 +92,6 @@ impl StudyError {
 
     /// What happened, and why, cause by cause, in one text.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(because) = cause {
-            let because_text = because.to_string();
-            // Transparent wrappers repeat their cause.
-            if !text.ends_with(&because_text) {
-                text.push_str("; because: ");
-                text.push_str(&because_text);
-            }
-            cause = because.source();
-        }
-        text
+        causes(self).join("; because: ")
     }
 }
