@@ -7,9 +7,10 @@ use super::{
 };
 use crate::{
     device::choose,
+    prune::Size,
     study::{
         Change, Choice, Estimate, Event, Outcome, Plan, State, Study, StudyFile, Verdict, diff, gather,
-        report::{Cell as ReportCell, CellState},
+        report::{Cell as ReportCell, CellState, duration},
         run as run_cells, write_results,
     },
 };
@@ -167,7 +168,7 @@ fn list(plan: &Plan, words: &str, format: ListFormat) -> Result<(), CliError> {
 fn dry_run(plan: &Plan, words: &str, command: &args::Study) -> Result<(), CliError> {
     let device = choose::open(&command.device.request())?;
     let cells = chosen(plan, words)?;
-    let estimates = plan.estimates(&*device)?;
+    let estimates = plan.estimates(&device)?;
     let mut listed: Vec<_> = cells.iter().map(Listed::new).collect();
     for (listed, estimate) in listed.iter_mut().zip(&estimates) {
         listed.estimate = Some(*estimate);
@@ -201,8 +202,8 @@ fn dry_run(plan: &Plan, words: &str, command: &args::Study) -> Result<(), CliErr
                 duration(estimate.pruning_seconds),
                 duration(estimate.evaluation_seconds),
                 format!("{:.3}", estimate.operations / 1e12),
-                bytes(estimate.memory_bytes),
-                bytes(estimate.disk_bytes),
+                Size(estimate.memory_bytes).to_string(),
+                Size(estimate.disk_bytes).to_string(),
             ]);
             row
         })
@@ -214,22 +215,9 @@ fn dry_run(plan: &Plan, words: &str, command: &args::Study) -> Result<(), CliErr
         left().count(),
         duration(seconds),
         device.info().name,
-        bytes(memory),
-        bytes(disk),
+        Size(memory),
+        Size(disk),
     ))
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 120.0 => format!("{seconds:.1} s"),
-        seconds if seconds < 7200.0 => format!("{:.0} min", seconds / 60.0),
-        seconds => format!("{:.1} h", seconds / 3600.0),
-    }
-}
-
-fn bytes(count: u64) -> String {
-    let mib = count as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{mib:.1} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
 }
 
 fn compare(command: &args::StudyDiff) -> Result<(), CliError> {

@@ -1,6 +1,6 @@
 //! Means with their uncertainty, by resampling items (Efron & Tibshirani, 1993): percentile intervals of 95%.
 
-use super::{EvaluateError, Metric, Result};
+use super::{EvaluateError, Metric, Result, number};
 use espalier_sdk::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +11,18 @@ const RESAMPLES: usize = 1000;
 const SEED: u64 = 0;
 
 /// A mean over items, with its 95% interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
     /// The mean.
+    #[serde(with = "number")]
     pub mean: f64,
     /// Lower end of the interval.
+    #[serde(with = "number")]
     pub low: f64,
     /// Upper end of the interval.
+    #[serde(with = "number")]
     pub high: f64,
-    /// Items it is the mean of.
+    /// Items (for perplexity: windows or answers) it is the mean of.
     pub items: usize,
 }
 
@@ -50,14 +53,6 @@ pub struct Score {
 pub fn mean(metric: Metric, scores: &[Score]) -> Mean {
     let (low, high) = interval(scores.len(), |items| over(metric, items.iter().map(|&item| scores[item])));
     Mean { mean: over(metric, scores.iter().copied()), low, high, items: scores.len() }
-}
-
-/// How the mean of a metric differs between two runs of the same items.
-///
-/// # Errors
-/// The runs have different numbers of items.
-pub fn paired_difference(metric: Metric, from: &[Score], to: &[Score]) -> Result<Difference> {
-    contrast(metric, &[(1.0, to), (-1.0, from)])
 }
 
 /// A weighted sum of a metric's means over runs of the same items, such as the difference of one run from the
@@ -158,19 +153,20 @@ mod tests {
 
     #[test]
     fn pairs_cancel_what_items_have_in_common() {
+        let difference = |from: &[Score], to: &[Score]| contrast(Metric::F1, &[(-1.0, from), (1.0, to)]);
         let from: Vec<f64> = (0..100).map(|i| f64::from(i % 2)).collect();
         let to: Vec<f64> = from.iter().map(|value| value + 0.125).collect();
-        let found = paired_difference(Metric::F1, &scores(&from), &scores(&to)).unwrap();
+        let found = difference(&scores(&from), &scores(&to)).unwrap();
         assert!(
             [found.difference, found.low, found.high].iter().all(|x| (x - 0.125).abs() < 1e-12),
             "{found:?}"
         );
-        let found = paired_difference(Metric::F1, &scores(&from), &scores(&from[1..]));
-        assert!(matches!(found, Err(EvaluateError::Unpaired { left: 99, right: 100, .. })));
+        let found = difference(&scores(&from), &scores(&from[1..]));
+        assert!(matches!(found, Err(EvaluateError::Unpaired { left: 100, right: 99, .. })));
         // Shuffled, nothing is in common: twice the variance.
         let mut other = from.clone();
         Rng::new(5).shuffle(&mut other);
-        let found = paired_difference(Metric::F1, &scores(&from), &scores(&other)).unwrap();
+        let found = difference(&scores(&from), &scores(&other)).unwrap();
         assert!(found.low < -0.08 && found.high > 0.08, "{found:?}");
     }
 }

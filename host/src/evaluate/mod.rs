@@ -10,12 +10,13 @@ mod items;
 mod likelihood;
 mod metric;
 pub mod metrics;
+mod number;
 mod perplexity;
 mod predictions;
 mod run;
 mod task;
 
-pub use bootstrap::{Difference, Mean, Score, contrast, mean, paired_difference};
+pub use bootstrap::{Difference, Mean, Score, contrast, mean};
 pub use error::{EvaluateError, Result};
 pub use items::{ItemCounts, TaskItems};
 pub use likelihood::DenseReference;

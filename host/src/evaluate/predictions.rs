@@ -18,9 +18,8 @@ struct Line<'a> {
 }
 
 /// Writes every item of these results as a line of JSON: `task`, `item` (its number in the task, from 0),
-/// `prompt`, `prediction`, `references`, `scores`, and `tokens` where
-/// likelihoods were measured. The file appears when it is whole, in place of
-/// one that was there.
+/// `prompt`, `prediction`, `references`, `scores`, and `tokens` where likelihoods were measured. The file appears
+/// when it is whole, in place of one that was there.
 ///
 /// # Errors
 /// The file cannot be written.

@@ -6,6 +6,7 @@ use super::{
     likelihood::{Likelihood, likelihoods, sequences},
     mean,
     metrics::{exact_match, f1, rouge1},
+    number,
 };
 use crate::{
     calibration::Tokenizer,
@@ -42,6 +43,7 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens: usize,
     /// What was measured. Perplexity and divergence are missing where there were no tokens to predict.
+    #[serde(with = "number::by_metric")]
     pub scores: BTreeMap<Metric, f64>,
 }
 

@@ -1,6 +1,6 @@
 //! The method of a run: found in the libraries that were given.
 
-use super::{PruneError, Result};
+use super::{Plan, PruneError, Result, Settings};
 use crate::plugins::{Library, PluginError, PluginRecord};
 use espalier_sdk::{MethodInfo, Order, abi::LoadedMethod};
 use std::collections::BTreeMap;
@@ -51,6 +51,17 @@ impl Method {
             loaded.order().map_err(|source| PruneError::Order { method: info.name.clone(), source })?;
         let record = PluginRecord::new(info.name.clone(), options, library);
         Ok(Self { loaded, info, order, record })
+    }
+
+    /// What a run with these settings does.
+    pub fn plan<'a>(&'a self, settings: &'a Settings) -> Plan<'a> {
+        Plan {
+            method: &self.loaded,
+            info: &self.info,
+            order: self.order,
+            targets: &settings.targets,
+            propagate: settings.propagate,
+        }
     }
 
     /// What the method says of itself.

@@ -62,13 +62,7 @@ impl<'a> Run<'a> {
     }
 
     fn plan(&self) -> Plan<'a> {
-        Plan {
-            method: &self.method.loaded,
-            info: &self.method.info,
-            order: self.method.order,
-            targets: &self.settings.targets,
-            propagate: self.settings.propagate,
-        }
+        self.method.plan(self.settings)
     }
 
     /// Prunes, and puts the checkpoint with its manifest and model card in its place. A method that measures
@@ -96,6 +90,9 @@ impl<'a> Run<'a> {
         calibration: Option<&CalibrationRecord>,
         on_event: &mut dyn FnMut(Event),
     ) -> Result<Vec<Manifest>> {
+        if runs.is_empty() {
+            return Ok(Vec::new());
+        }
         let (plan, layers) = prune_within_memory(&mut runs, windows, on_event)?;
         let sharing = (runs.len() > 1).then_some(runs.len());
         let write = |(run, layers): (Self, _)| run.write(plan.clone(), layers, calibration.cloned(), sharing);

@@ -42,7 +42,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 const SEQLEN: usize = 2048;
 
 /// Windows where nothing is said.
-const SAMPLES: usize = 128;
+pub(crate) const SAMPLES: usize = 128;
 
 /// What calibration windows are asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

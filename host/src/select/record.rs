@@ -2,7 +2,8 @@
 
 use super::{Piece, Window, WindowMode, windows_sha256};
 use crate::{
-    calibration::{Collection, Skipped, hex},
+    calibration::{Collection, Skipped},
+    hash::hex,
     plugins::PluginRecord,
 };
 use espalier_sdk::Rng;

@@ -1,6 +1,6 @@
 //! Windows, and what is asked of them.
 
-use crate::calibration::hex;
+use crate::hash::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};

@@ -5,9 +5,10 @@ use super::{Cell, Result, Study};
 use crate::{
     device::{DType, Device},
     model::{
-        BATCH_TOKENS, LlamaConfig,
+        BATCH_TOKENS, Llama, LlamaConfig,
         layout::{LayerInput, Projection},
     },
+    prune::MemoryPlan,
 };
 use espalier_sdk::Statistic;
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub struct Estimate {
     pub operations: f64,
     /// Bytes on the disk while it runs; they stay only where pruned models are kept.
     pub disk_bytes: u64,
-    /// Bytes on the device and in the host's memory.
+    /// The most bytes on the device.
     pub memory_bytes: u64,
 }
 
@@ -112,6 +113,12 @@ impl<'a> Shape<'a> {
         }
     }
 
+    /// Bytes that evaluating takes: one block, its weights widened, the head, and a batch's states.
+    fn evaluating(&self) -> u64 {
+        let batch = BATCH_TOKENS * (2 * self.config.intermediate_size + 5 * self.config.hidden_size);
+        (4.0 * (2.0 * self.block + self.head + batch as f64)) as u64
+    }
+
     /// Operations for a token in a block, with so many tokens of its window before it on average.
     fn token(&self, before: f64) -> f64 {
         2.0 * self.block + 4.0 * before * self.config.query_size() as f64
@@ -144,37 +151,44 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// What a cell will cost. `weights` is the size of the model's files.
+/// What a cell will cost, where its pass through the model was made for another cell if it is `passed`. `weights` is the
+/// size of the model's files.
 pub(super) fn estimate(
     study: &Study,
     cell: &Cell,
+    passed: bool,
     evaluations: &[Extent],
     weights: u64,
+    model: &Llama,
     rates: Rates,
-) -> Estimate {
-    let config = &study.models[cell.model].config;
+) -> Result<Estimate> {
+    let config = &model.config;
     let shape = Shape::new(config);
     let mut pruning = 0.0;
-    let mut hidden = BATCH_TOKENS as f64;
-    let mut statistics_bytes = 0.0;
+    let mut memory_bytes = shape.evaluating();
     let mut disk_bytes = 0;
     if let Some(variant) = &cell.variant {
         let method = &study.methods[variant.method];
         let needed = &method.method.info().statistics;
-        if let Some(drawn) = variant.calibration {
-            let (samples, seqlen) = study.calibrations[drawn.set].extent(config);
+        let (samples, seqlen) =
+            variant.calibration.map_or((0, 0), |drawn| study.calibrations[drawn.set].extent(config));
+        if !passed {
             let tokens = (samples * seqlen) as f64;
             // Behind pruned predecessors every block is run twice: to measure, and to go on.
             let passes = if method.propagate { 2.0 } else { 1.0 };
             let block = passes * tokens * shape.token(seqlen as f64 / 2.0) + shape.statistics(needed, tokens);
             pruning += shape.blocks * block;
-            hidden += tokens;
-            if needed.contains(&Statistic::Gram) {
-                statistics_bytes = shape.statistics(needed, 1.0) * 4.0;
-            }
         }
         pruning += shape.blocks * shape.method(needed);
         disk_bytes = weights;
+        let settings = method.settings(&study.models[cell.model], variant.sparsity);
+        // Only their lengths count.
+        let window = vec![0; seqlen];
+        let windows = vec![window.as_slice(); samples];
+        let plan = [method.method.plan(&settings)];
+        let spill = std::env::temp_dir();
+        let memory = MemoryPlan::new(model, &plan, &windows, BATCH_TOKENS, settings.memory, &spill)?;
+        memory_bytes = memory_bytes.max(memory.device_peak);
     }
     let mut evaluation_seconds = 0.0;
     let mut evaluating = 0.0;
@@ -183,14 +197,11 @@ pub(super) fn estimate(
         evaluating += token * (extent.read + extent.written);
         evaluation_seconds += token * (extent.read / rates.many + extent.written / rates.few);
     }
-    // One block at a time, its weights widened; every hidden state; a batch's activations.
-    let activations = BATCH_TOKENS as f64 * (2 * config.intermediate_size + 4 * config.hidden_size) as f64;
-    let numbers = 2.0 * shape.block + shape.head + hidden * config.hidden_size as f64 + activations;
-    Estimate {
+    Ok(Estimate {
         pruning_seconds: pruning / rates.many,
         evaluation_seconds,
         operations: pruning + evaluating,
         disk_bytes,
-        memory_bytes: (4.0 * numbers + statistics_bytes) as u64,
-    }
+        memory_bytes,
+    })
 }

@@ -53,6 +53,18 @@ pub(super) struct Identities {
     pub(super) evaluations: Vec<Value>,
 }
 
+impl Study {
+    /// Whether two cells want the same dense pass through a model: neither propagates, and both are behind the same
+    /// windows.
+    pub(super) fn share_a_pass(&self, one: &Cell, other: &Cell) -> bool {
+        let dense = |cell: &Cell| {
+            let variant = cell.variant.as_ref().filter(|variant| !self.methods[variant.method].propagate);
+            variant.and_then(|variant| variant.calibration)
+        };
+        one.model == other.model && dense(one).is_some_and(|drawn| dense(other) == Some(drawn))
+    }
+}
+
 impl Identities {
     /// The hash of the windows that a model is calibrated with.
     pub(super) fn selection(&self, model: usize, drawn: Drawn) -> String {

@@ -7,11 +7,12 @@ use super::{
     folder::Folder,
     matrix::{Identities, cells},
 };
-use crate::device::Device;
+use crate::{device::Device, model::Llama};
 use std::{
     fs,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 /// Which cells are run.
@@ -153,11 +154,13 @@ impl<'a> Plan<'a> {
     /// The row of the table that a cell belongs to: `dense`, `Magnitude`, or `Wanda-C4`.
     pub fn label(&self, cell: &Cell) -> String {
         let Some(variant) = &cell.variant else { return "dense".to_owned() };
-        let method = &self.study.methods[variant.method].name;
-        match variant.calibration {
-            Some(drawn) => format!("{method}-{}", self.study.calibrations[drawn.set].name),
-            None => method.clone(),
-        }
+        self.row(variant.method, variant.calibration.map(|drawn| drawn.set))
+    }
+
+    /// The row of a method with a calibration set.
+    pub(super) fn row(&self, method: usize, set: Option<usize>) -> String {
+        let method = &self.study.methods[method].name;
+        set.map_or_else(|| method.clone(), |set| format!("{method}-{}", self.study.calibrations[set].name))
     }
 
     /// A cell in words: model, row, sparsity and seed.
@@ -170,23 +173,26 @@ impl<'a> Plan<'a> {
         words.join(" ")
     }
 
-    /// What each chosen cell will cost on this device.
+    /// What each chosen cell will cost on this device; a pass that cells share is counted with the first.
     ///
     /// # Errors
-    /// The device fails, or data cannot be read.
-    pub fn estimates(&self, device: &dyn Device) -> Result<Vec<Estimate>> {
+    /// The device fails or has too little memory, or data cannot be read.
+    pub fn estimates(&self, device: &Arc<dyn Device>) -> Result<Vec<Estimate>> {
+        let study = self.study;
         let extents: Vec<Extent> =
-            self.study.evaluations.iter().map(|evaluation| evaluation.extent()).collect::<Result<_>>()?;
-        let mut rates: Vec<Option<Rates>> = vec![None; self.study.models.len()];
-        let mut of_cell = |cell: &Cell| {
-            let model = &self.study.models[cell.model];
+            study.evaluations.iter().map(|evaluation| evaluation.extent()).collect::<Result<_>>()?;
+        let mut rates: Vec<Option<Rates>> = vec![None; study.models.len()];
+        let mut of_cell = |(place, cell): (usize, &Cell)| {
+            let named = &study.models[cell.model];
             let rates = match &mut rates[cell.model] {
                 Some(rates) => *rates,
-                none => *none.insert(Rates::measure(device, &model.config)?),
+                none => *none.insert(Rates::measure(&**device, &named.config)?),
             };
-            Ok(estimate(self.study, cell, &extents, weights(&model.folder)?, rates))
+            let model = Llama::open(&named.folder, Arc::clone(device))?;
+            let passed = self.chosen[..place].iter().any(|other| study.share_a_pass(other, cell));
+            estimate(study, cell, passed, &extents, weights(&named.folder)?, &model, rates)
         };
-        self.chosen.iter().map(&mut of_cell).collect()
+        self.chosen.iter().enumerate().map(&mut of_cell).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A made-up report with everything in it: two methods, three calibration sets, two sparsities, three seeds,
 //! a failed cell, a variant that has not run, and predictions that try to break out of the page.
 
-use espalier_host::study::report::*;
+use espalier_host::{evaluate::Mean, study::report::*};
 use std::collections::BTreeMap;
 
 const METHODS: [&str; 2] = ["SparseGPT", "Wanda"];
@@ -201,6 +201,7 @@ fn gains(cells: &[Cell]) -> Vec<Gain> {
                     all.push(Gain {
                         model: "llama-2-7b".into(),
                         method: method.into(),
+                        against: None,
                         sparsity: sparsity.into(),
                         plain: "C4".into(),
                         task: task.into(),
@@ -218,7 +219,7 @@ fn gains(cells: &[Cell]) -> Vec<Gain> {
     all
 }
 
-fn contrasts(cells: &[Cell]) -> Vec<GainContrast> {
+fn contrasts(cells: &[Cell]) -> Vec<Gain> {
     let gains = gains(cells);
     let of = |gain: &Gain| {
         let same = |other: &&Gain| {
@@ -227,10 +228,10 @@ fn contrasts(cells: &[Cell]) -> Vec<GainContrast> {
                     == (&gain.sparsity, &gain.task, &gain.evaluation, &gain.metric)
         };
         let difference = gain.difference - gains.iter().find(same)?.difference;
-        Some(GainContrast {
+        Some(Gain {
             model: gain.model.clone(),
             method: gain.method.clone(),
-            against: "Wanda".into(),
+            against: Some("Wanda".into()),
             sparsity: gain.sparsity.clone(),
             plain: gain.plain.clone(),
             task: gain.task.clone(),
@@ -239,6 +240,7 @@ fn contrasts(cells: &[Cell]) -> Vec<GainContrast> {
             difference,
             low: difference - 1.4 * half(&gain.metric),
             high: difference + 1.4 * half(&gain.metric),
+            seeds: gain.seeds,
         })
     };
     gains.iter().filter(|gain| gain.method == "SparseGPT").filter_map(of).collect()

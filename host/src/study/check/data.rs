@@ -26,9 +26,6 @@ use std::{
     str::FromStr,
 };
 
-/// Windows where nothing is said, as many as the published codes take.
-const SAMPLES: usize = 128;
-
 /// A calibration set of a study.
 pub struct StudyCalibration {
     /// What it is called.
@@ -81,7 +78,7 @@ impl StudyCalibration {
     pub(in crate::study) fn extent(&self, config: &LlamaConfig) -> (usize, usize) {
         let context = config.max_position_embeddings;
         let seqlen = select::seqlen(self.request.seqlen, config).unwrap_or(context);
-        let usual = if self.selector.is_some() { SAMPLES } else { self.rows };
+        let usual = if self.selector.is_some() { select::SAMPLES } else { self.rows };
         (self.request.budget.map_or(usual, |budget| budget.samples(seqlen)), seqlen)
     }
 

@@ -3,7 +3,7 @@
 use super::{Checked, StudyModel};
 use crate::{
     plugins::{Library, find, load},
-    prune::{self, Method, PruneError, Targets},
+    prune::{self, MemoryBudget, Method, PruneError, Settings, Targets},
     study::{
         StudyFile,
         file::{At, MethodSpec, Problem},
@@ -26,6 +26,16 @@ pub struct StudyMethod {
 }
 
 impl StudyMethod {
+    /// How a model is pruned to a sparsity.
+    pub fn settings(&self, model: &StudyModel, sparsity: Sparsity) -> Settings {
+        Settings {
+            model: model.named.clone(),
+            targets: self.targets(sparsity),
+            propagate: self.propagate,
+            memory: MemoryBudget::default(),
+        }
+    }
+
     /// Which layers are pruned, and how much of each.
     pub fn targets(&self, sparsity: Sparsity) -> Targets {
         Targets { sparsity, ..self.targets.clone() }

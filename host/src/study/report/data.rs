@@ -1,5 +1,6 @@
 //! What the report shows, as the study fills it in. Nothing here is computed by the page but sums over seeds.
 
+use crate::evaluate::Mean;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -32,25 +33,9 @@ pub struct Report {
     /// Task calibration against plain-text calibration, a method at a time.
     pub gains: Vec<Gain>,
     /// One method's gain from task calibration against another's.
-    pub contrasts: Vec<GainContrast>,
+    pub contrasts: Vec<Gain>,
     /// Predictions to be read side by side; the study may keep only the first of each evaluation.
     pub predictions: Vec<Prediction>,
-}
-
-/// A mean over items, with its 95% interval.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Mean {
-    /// The mean.
-    #[serde(with = "super::number")]
-    pub mean: f64,
-    /// Lower end of the interval.
-    #[serde(with = "super::number")]
-    pub low: f64,
-    /// Upper end of the interval.
-    #[serde(with = "super::number")]
-    pub high: f64,
-    /// Items (for perplexity: windows or answers) it is the mean of.
-    pub items: usize,
 }
 
 /// One cell of the matrix: a model, dense or pruned in one way with one seed, and its scores.
@@ -192,14 +177,17 @@ pub struct Difference {
     pub seeds: usize,
 }
 
-/// What calibration on a task's data gave one method over calibration on plain text, paired over items,
-/// seeds averaged.
+/// What calibration on a task's data gave one method over calibration on plain text, paired over items, seeds
+/// averaged; or how much more it gave this method than another.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gain {
     /// The model's name.
     pub model: String,
     /// The pruning method.
     pub method: String,
+    /// The method whose gain is subtracted, where it is more than another's that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
     /// The sparsity asked for.
     pub sparsity: String,
     /// The plain-text calibration set.
@@ -210,7 +198,7 @@ pub struct Gain {
     pub evaluation: String,
     /// The metric, in whose units the numbers below are.
     pub metric: String,
-    /// The mean with `task` minus the mean with `plain`.
+    /// The mean with `task` minus the mean with `plain`; minus the same of `against`.
     pub difference: f64,
     /// Lower end of its 95% interval.
     pub low: f64,
@@ -218,33 +206,6 @@ pub struct Gain {
     pub high: f64,
     /// Seeds that were averaged.
     pub seeds: usize,
-}
-
-/// Whether one method gains more from task calibration than another: the difference of two [`Gain`]s.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct GainContrast {
-    /// The model's name.
-    pub model: String,
-    /// The method whose gain it is.
-    pub method: String,
-    /// The method whose gain is subtracted.
-    pub against: String,
-    /// The sparsity asked for.
-    pub sparsity: String,
-    /// The plain-text calibration set.
-    pub plain: String,
-    /// The task calibration set.
-    pub task: String,
-    /// The evaluation.
-    pub evaluation: String,
-    /// The metric, in whose units the numbers below are.
-    pub metric: String,
-    /// The gain of `method` minus the gain of `against`.
-    pub difference: f64,
-    /// Lower end of its 95% interval.
-    pub low: f64,
-    /// Upper end of its 95% interval.
-    pub high: f64,
 }
 
 /// What the dense model and its pruned variants answered to one item.

@@ -189,7 +189,7 @@ pub(in crate::study) fn sparsity_share(sparsity: &str) -> Option<f64> {
 }
 
 /// A time in words.
-pub(in crate::study) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),

@@ -4,7 +4,6 @@ mod cells;
 mod data;
 mod html;
 mod metric;
-mod number;
 mod page;
 mod plots;
 mod predictions;
@@ -13,9 +12,10 @@ mod verdict;
 mod view;
 
 pub use data::{
-    Calibration, CalibrationKind, Cell, CellState, Difference, Evaluation, Gain, GainContrast, LayerResult,
-    Mean, Output, Prediction, Report,
+    Calibration, CalibrationKind, Cell, CellState, Difference, Evaluation, Gain, LayerResult, Output,
+    Prediction, Report,
 };
+pub use metric::duration;
 pub(super) use metric::{Metric, sparsity_title};
 pub use page::render;
-pub(super) use view::{Column, Variant, View};
+pub(super) use view::{Column, Variant, View, distinct};

@@ -1,7 +1,6 @@
 use super::*;
-use crate::study::report::{
-    Calibration, Cell, Difference, Evaluation, Gain, GainContrast, Mean, Output, Prediction,
-};
+use crate::evaluate::Mean;
+use crate::study::report::{Calibration, Cell, Difference, Evaluation, Gain, Output, Prediction};
 use std::collections::BTreeMap;
 
 /// A dense model and two pruned variants with two seeds each, on one evaluation.
@@ -83,6 +82,7 @@ fn gain(method: &str, difference: f64, low: f64, high: f64) -> Gain {
     Gain {
         model: "tiny".into(),
         method: method.into(),
+        against: None,
         sparsity: "0.5".into(),
         plain: "C4".into(),
         task: "Alpaca".into(),
@@ -244,7 +244,7 @@ fn predictions_stay_text() {
 
 #[test]
 fn the_verdict_follows_the_intervals() {
-    let verdict = |gains: Vec<Gain>, contrasts: Vec<GainContrast>| {
+    let verdict = |gains: Vec<Gain>, contrasts: Vec<Gain>| {
         let page = render(&Report { gains, contrasts, ..report() });
         text(section(&page, "verdict"))
     };
@@ -261,10 +261,10 @@ fn the_verdict_follows_the_intervals() {
     let perplexity = Gain { metric: "perplexity".into(), ..gain("Wanda", -0.5, -0.7, -0.3) };
     assert!(verdict(vec![perplexity], Vec::new()).contains("task calibration beat plain text:"));
 
-    let contrast = |difference: f64, low: f64, high: f64| GainContrast {
+    let contrast = |difference: f64, low: f64, high: f64| Gain {
         model: "tiny".into(),
         method: "SparseGPT".into(),
-        against: "Wanda".into(),
+        against: Some("Wanda".into()),
         sparsity: "0.5".into(),
         plain: "C4".into(),
         task: "Alpaca".into(),
@@ -273,6 +273,7 @@ fn the_verdict_follows_the_intervals() {
         difference,
         low,
         high,
+        seeds: 3,
     };
     let compare = |contrast| verdict(vec![gain("Wanda", 0.06, 0.02, 0.1)], vec![contrast]);
     assert!(compare(contrast(0.03, 0.01, 0.05)).contains("SparseGPT gained more from it than Wanda"));

@@ -2,11 +2,13 @@
 //! on plain text, and for which method more?
 
 use super::{
-    data::{Gain, GainContrast},
+    data::Gain,
     html::{Text, put},
     metric::{Kind, Metric, Outcome, sparsity_title},
     view::{View, distinct},
 };
+
+use std::cmp::Ordering;
 
 /// How a number of comparisons came out.
 #[derive(Default)]
@@ -93,8 +95,8 @@ fn sentences(view: &View<'_>, out: &mut String, method: &str, scored: &[&Gain], 
         counts.worse,
         counts.undecided
     );
-    if let Some(first) = main.first() {
-        put!(out, " ({})", headline(view, first));
+    if let Some(widest) = widest(main) {
+        put!(out, " (the widest: {})", headline(view, widest));
     }
     out.push_str(". ");
     if !scored.is_empty() && !rest.is_empty() {
@@ -107,6 +109,20 @@ fn sentences(view: &View<'_>, out: &mut String, method: &str, scored: &[&Gain], 
             counts.undecided
         );
     }
+}
+
+/// The widest of differences that are in one unit.
+fn widest<'g>(gains: &[&'g Gain]) -> Option<&'g Gain> {
+    let first = gains.first()?;
+    let comparable = |gain: &&&Gain| {
+        gain.difference.is_finite()
+            && (gain.metric == first.metric || Metric::named(&gain.metric).kind == Kind::Answers)
+    };
+    let widest = gains.iter().filter(comparable).max_by(|a, b| {
+        // Of equals the first.
+        a.difference.abs().total_cmp(&b.difference.abs()).then(Ordering::Greater)
+    });
+    Some(widest.unwrap_or(first))
 }
 
 /// A gain with its interval, in words.
@@ -129,17 +145,19 @@ fn headline(view: &View<'_>, gain: &Gain) -> String {
 fn comparison(view: &View<'_>) -> String {
     let contrasts = &view.report.contrasts;
     let mut out = String::new();
-    for (method, against) in distinct(contrasts.iter().map(|one| (one.method.as_str(), one.against.as_str())))
+    for (method, against) in
+        distinct(contrasts.iter().filter_map(|one| Some((one.method.as_str(), one.against.as_deref()?))))
     {
-        let own = contrasts.iter().filter(|one| one.method == method && one.against == against);
-        let own: Vec<&GainContrast> = own.collect();
+        let own =
+            contrasts.iter().filter(|one| one.method == method && one.against.as_deref() == Some(against));
+        let own: Vec<&Gain> = own.collect();
         let scored = own.iter().filter(|one| Metric::named(&one.metric).kind == Kind::Answers);
         let mut main: Vec<_> = scored.copied().collect();
         if main.is_empty() {
             main = own;
         }
         let counts = Tally::of(main.iter().map(|one| (one.metric.as_str(), one.low, one.high)));
-        let first = main[0];
+        let Some(first) = widest(&main) else { continue };
         let metric = Metric::named(&first.metric);
         let (name, other) = (Text(method), Text(against));
         match (counts.better, counts.worse) {
@@ -150,7 +168,7 @@ fn comparison(view: &View<'_>) -> String {
         }
         put!(
             out,
-            ": {name}’s gain was larger in {}, smaller in {}, and not told apart in {} of {} comparison{} ({} on {} with \
+            ": {name}’s gain was larger in {}, smaller in {}, and not told apart in {} of {} comparison{} (the widest: {} on {} with \
              {} instead of {} at {}{}: gain of {name} minus gain of {other} {}{}). ",
             counts.better,
             counts.worse,

@@ -1,11 +1,12 @@
 //! What is there of a study's results, as the report shows it.
 
 use crate::{
+    evaluate::Mean,
     model::layout::Projection,
     study::{
         Cell, Plan, Result,
         folder::{self, Folder},
-        report::{self, CellState, LayerResult, Mean},
+        report::{self, CellState, LayerResult},
     },
 };
 use serde::{Deserialize, Serialize};

@@ -12,6 +12,7 @@ use super::{
     folder::{self, Folder},
     report::{self, CellState, Report, render},
 };
+use crate::evaluate::Mean;
 use std::fmt::Write;
 
 /// A study's results, as far as they are there.
@@ -121,7 +122,7 @@ fn csv(report: &Report) -> String {
         }
         for (evaluation, (metric, score)) in scores {
             let (evaluation, metric) = (quoted(evaluation), quoted(metric));
-            let report::Mean { mean, low, high, items } = score;
+            let Mean { mean, low, high, items } = score;
             let _ = writeln!(text, "{about},{evaluation},{metric},{mean},{low},{high},{items}");
         }
     }

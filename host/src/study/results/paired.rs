@@ -3,14 +3,14 @@
 
 use super::{
     collect::{PREDICTIONS, evaluation_folder},
-    predictions::{self, Line},
+    predictions,
 };
 use crate::{
-    evaluate::{self, Metric, Score, contrast},
+    evaluate::{self, Item, Metric, Score, contrast},
     study::{
         Cell, Plan, Result, Variant,
         folder::Folder,
-        report::{CalibrationKind, CellState, Difference, Gain, GainContrast, Report},
+        report::{CalibrationKind, CellState, Difference, Gain, Report, distinct},
     },
 };
 use espalier_sdk::Sparsity;
@@ -55,15 +55,15 @@ pub(super) fn compare(plan: &Plan, folder: &Folder, report: &mut Report) -> Resu
         .collect();
     for model in 0..plan.study().models.len() {
         for (evaluation, of) in plan.study().evaluations.iter().enumerate() {
-            let read = |cell: &&'_ Cell| -> Result<Vec<Line>> {
+            let read = |cell: &&'_ Cell| -> Result<Vec<Item>> {
                 let home = evaluation_folder(plan, &folder.cell(&cell.hash), evaluation);
                 predictions::read(&home.join(PREDICTIONS), usize::MAX)
             };
             let cells: Vec<&Cell> = done.iter().copied().filter(|cell| cell.model == model).collect();
-            let lines = cells.iter().map(read).collect::<Result<Vec<_>>>()?;
+            let items = cells.iter().map(read).collect::<Result<Vec<_>>>()?;
             for &metric in &of.task.metrics {
-                let scores = |lines: &Vec<Line>| lines.iter().map(|line| line.score(metric)).collect();
-                let cells = cells.iter().copied().zip(lines.iter().map(scores)).collect();
+                let scores = |items: &Vec<Item>| items.iter().map(|item| item.score(metric)).collect();
+                let cells = cells.iter().copied().zip(items.iter().map(scores)).collect();
                 let scored = Scored { plan, model, metric, cells };
                 scored.differences(of.name(), report)?;
                 scored.gains(of.name(), report)?;
@@ -76,13 +76,7 @@ pub(super) fn compare(plan: &Plan, folder: &Folder, report: &mut Report) -> Resu
 impl Scored<'_> {
     /// The ways of pruning that have scores, in the order of the study.
     fn ways(&self) -> Vec<Way> {
-        let mut ways = Vec::new();
-        for way in self.cells.iter().filter_map(|(cell, _)| cell.variant.as_ref()).map(Way::of) {
-            if !ways.contains(&way) {
-                ways.push(way);
-            }
-        }
-        ways
+        distinct(self.cells.iter().filter_map(|(cell, _)| cell.variant.as_ref()).map(Way::of))
     }
 
     /// The mean over a way's seeds, taken `share` times.
@@ -105,14 +99,12 @@ impl Scored<'_> {
             let seeds = terms.len();
             terms.push((-1.0, scores));
             let found = contrast(self.metric, &terms)?;
-            let method = study.methods[way.method].name.clone();
-            let calibration = way.set.map(|set| study.calibrations[set].name.clone());
             report.differences.push(Difference {
                 model: study.models[dense.model].name.clone(),
-                label: calibration.as_ref().map_or_else(|| method.clone(), |set| format!("{method}-{set}")),
-                method,
+                label: self.plan.row(way.method, way.set),
+                method: study.methods[way.method].name.clone(),
                 sparsity: way.sparsity.to_string(),
-                calibration,
+                calibration: way.set.map(|set| study.calibrations[set].name.clone()),
                 evaluation: evaluation.to_owned(),
                 metric: self.metric.to_string(),
                 dense: dense_mean,
@@ -139,16 +131,20 @@ impl Scored<'_> {
                 let with = |way: &Way, set: usize| Way { set: Some(set), ..*way };
                 let both = |way: &&Way| way.set == Some(task) && ways.contains(&with(way, plain));
                 let of_task: Vec<Way> = ways.iter().filter(both).copied().collect();
-                let gain = |way: &Way, share: f64| {
+                let terms = |way: &Way, share: f64| {
                     let mut terms = self.seeds(*way, share);
                     terms.extend(self.seeds(with(way, plain), -share));
                     terms
                 };
-                for (place, way) in of_task.iter().enumerate() {
-                    let found = contrast(self.metric, &gain(way, 1.0))?;
-                    report.gains.push(Gain {
+                let gain = |way: &Way, against: Option<&Way>| -> Result<Gain> {
+                    let mut all = terms(way, 1.0);
+                    all.extend(against.iter().flat_map(|against| terms(against, -1.0)));
+                    let found = contrast(self.metric, &all)?;
+                    let method = |way: &Way| study.methods[way.method].name.clone();
+                    Ok(Gain {
                         model: study.models[self.model].name.clone(),
-                        method: study.methods[way.method].name.clone(),
+                        method: method(way),
+                        against: against.map(method),
                         sparsity: way.sparsity.to_string(),
                         plain: study.calibrations[plain].name.clone(),
                         task: study.calibrations[task].name.clone(),
@@ -158,25 +154,12 @@ impl Scored<'_> {
                         low: found.low,
                         high: found.high,
                         seeds: self.seeds(*way, 1.0).len(),
-                    });
-                    for against in of_task[place + 1..].iter().filter(|other| other.sparsity == way.sparsity)
-                    {
-                        let mut terms = gain(way, 1.0);
-                        terms.extend(gain(against, -1.0));
-                        let found = contrast(self.metric, &terms)?;
-                        report.contrasts.push(GainContrast {
-                            model: study.models[self.model].name.clone(),
-                            method: study.methods[way.method].name.clone(),
-                            against: study.methods[against.method].name.clone(),
-                            sparsity: way.sparsity.to_string(),
-                            plain: study.calibrations[plain].name.clone(),
-                            task: study.calibrations[task].name.clone(),
-                            evaluation: evaluation.to_owned(),
-                            metric: self.metric.to_string(),
-                            difference: found.difference,
-                            low: found.low,
-                            high: found.high,
-                        });
+                    })
+                };
+                for (place, way) in of_task.iter().enumerate() {
+                    report.gains.push(gain(way, None)?);
+                    for other in of_task[place + 1..].iter().filter(|other| other.sparsity == way.sparsity) {
+                        report.contrasts.push(gain(way, Some(other))?);
                     }
                 }
             }

@@ -8,7 +8,6 @@ use pruning::MODEL;
 use super::{
     Cell, Drawn, Plan, Result,
     folder::{self, Folder},
-    report::Mean,
     results::{FAILED, Failure, PREDICTIONS, SCORES, Scores, evaluation_folder},
     windows::{Windows, windows},
 };
@@ -21,12 +20,12 @@ use crate::{
     evaluate::{self, DenseReference, Metric, TaskItems},
     interrupt,
     model::Llama,
-    select::Target,
+    select::{self, Target},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -92,7 +91,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// What stops the whole study: no device, or results that cannot be written.
-pub fn run(plan: &Plan, device: &DeviceRequest, on_event: &mut dyn FnMut(Event)) -> Result<Outcome> {
+pub fn run(plan: &Plan, device: &DeviceRequest, on_event: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
     let folder = Folder::create(plan.out(), plan.study().file.text())?;
     plan.remember(&folder)?;
     let mut runner = Runner {
@@ -131,7 +130,7 @@ struct Runner<'a> {
     prepared: BTreeMap<(usize, usize), Prepared>,
     /// Hashes of cells that could not be pruned together.
     apart: BTreeSet<String>,
-    on_event: &'a mut dyn FnMut(Event),
+    on_event: &'a mut (dyn FnMut(Event) + Send),
 }
 
 /// What an evaluation needs beside the model, the same for all that are pruned of one.
@@ -208,7 +207,7 @@ impl<'a> Runner<'a> {
         let study = self.plan.study();
         let folder = match &cell.variant {
             None => study.models[cell.model].folder.clone(),
-            Some(variant) => self.pruned(cell, variant, home)?,
+            Some(_) => self.pruned(cell, home)?,
         };
         let model = Llama::open(&folder, self.device()?)?;
         for evaluation in 0..study.evaluations.len() {
@@ -238,7 +237,7 @@ impl<'a> Runner<'a> {
         folder::make(&home)?;
         folder::sweep(&home)?;
         // The scores are written last: where they are, all is.
-        let metrics = result.metrics.iter().map(|(metric, mean)| (metric.to_string(), shown(mean)));
+        let metrics = result.metrics.iter().map(|(metric, mean)| (metric.to_string(), *mean));
         let scores = Scores {
             evaluation: result.name.clone(),
             metrics: metrics.collect(),
@@ -283,14 +282,23 @@ impl<'a> Runner<'a> {
             Some(windows) => windows,
             None => {
                 let device = self.device()?;
-                (self.on_event)(Event::Step { what: "choosing data", total: 0 });
                 let target = Target {
                     folder: &model.folder,
                     config: &model.config,
                     device: &|| Ok(Arc::clone(&device)),
                 };
                 let set = &study.calibrations[drawn.set];
-                windows(&self.folder, hash, set, drawn, target, &|_| {})?
+                // A selector may ask the model from threads of its own.
+                let on_event = Mutex::new(&mut *self.on_event);
+                let progress = |step| {
+                    let mut on_event = on_event.lock().unwrap_or_else(PoisonError::into_inner);
+                    match step {
+                        select::Step::Begin(total) => on_event(Event::Step { what: "choosing data", total }),
+                        select::Step::Advance(steps) => on_event(Event::Progress(steps)),
+                        select::Step::End => {}
+                    }
+                };
+                windows(&self.folder, hash, set, drawn, target, &progress)?
             }
         };
         Ok(self.windows.insert(found))
@@ -313,10 +321,4 @@ fn is_done(plan: &Plan, folder: &Folder, cell: &Cell) -> bool {
     let scored = |evaluation| evaluation_folder(plan, &home, evaluation).join(SCORES).exists();
     let kept = !plan.study().keep_models || cell.variant.is_none() || home.join(MODEL).exists();
     kept && (0..plan.study().evaluations.len()).all(scored)
-}
-
-/// A mean, as the report has it.
-fn shown(mean: &evaluate::Mean) -> Mean {
-    let evaluate::Mean { mean, low, high, items } = *mean;
-    Mean { mean, low, high, items }
 }

@@ -4,7 +4,7 @@ use super::{Event, Runner, is_done};
 use crate::{
     interrupt,
     model::Llama,
-    prune::{self, MemoryBudget, Run, Settings},
+    prune::{self, Run},
     study::{
         Cell, Result, StudyError, Variant,
         folder::{self, Lease},
@@ -21,10 +21,10 @@ pub(super) const MODEL: &str = "model";
 
 impl<'a> Runner<'a> {
     /// The folder of a cell's pruned model, which is made if it is not there.
-    pub(super) fn pruned(&mut self, cell: &Cell, variant: &Variant, home: &Path) -> Result<PathBuf> {
+    pub(super) fn pruned(&mut self, cell: &Cell, home: &Path) -> Result<PathBuf> {
         let out = home.join(MODEL);
         if !out.exists() {
-            let others = self.sharing(cell, variant)?;
+            let others = self.sharing(cell)?;
             let cells: Vec<_> = iter::once(cell).chain(others.iter().map(|(other, _)| *other)).collect();
             match self.prune(&cells) {
                 // What is wrong with one is not the others' fault.
@@ -46,16 +46,11 @@ impl<'a> Runner<'a> {
         Ok(out)
     }
 
-    /// Other cells that want the same dense pass as this one and are nobody's: what does not propagate, behind the
-    /// same windows. They are held until they are pruned.
-    fn sharing(&self, cell: &Cell, variant: &Variant) -> Result<Vec<(&'a Cell, Lease)>> {
-        let dense = |variant: &Variant| !self.plan.study().methods[variant.method].propagate;
-        let same = |other: &&Cell| {
-            let of = |other: &Variant| other.calibration == variant.calibration && dense(other);
-            other.hash != cell.hash && other.model == cell.model && other.variant.as_ref().is_some_and(of)
-        };
+    /// Other cells that want the same dense pass as this one and are nobody's. They are held until they are pruned.
+    fn sharing(&self, cell: &Cell) -> Result<Vec<(&'a Cell, Lease)>> {
+        let same = |other: &&Cell| other.hash != cell.hash && self.plan.study().share_a_pass(cell, other);
         let mut others = Vec::new();
-        if variant.calibration.is_none() || !dense(variant) || self.apart.contains(&cell.hash) {
+        if self.apart.contains(&cell.hash) {
             return Ok(others);
         }
         for other in self.plan.chosen().iter().filter(same) {
@@ -78,18 +73,9 @@ impl<'a> Runner<'a> {
             cells.iter().filter_map(|cell| Some((*cell, cell.variant.as_ref()?))).collect();
         let Some(&(first, variant)) = variants.first() else { return Ok(()) };
         let named = &study.models[first.model];
-        let settings: Vec<_> = variants
-            .iter()
-            .map(|(_, variant)| {
-                let method = &study.methods[variant.method];
-                Settings {
-                    model: named.named.clone(),
-                    targets: method.targets(variant.sparsity),
-                    propagate: method.propagate,
-                    memory: MemoryBudget::default(),
-                }
-            })
-            .collect();
+        let settings =
+            |(_, variant): &(_, &Variant)| study.methods[variant.method].settings(named, variant.sparsity);
+        let settings: Vec<_> = variants.iter().map(settings).collect();
         let model = Llama::open(&named.folder, self.device()?)?;
         let (input_ids, record) = match variant.calibration {
             Some(drawn) => {
