@@ -47,6 +47,16 @@ pub struct Work {
     pub bytes: f64,
 }
 
+/// Who measured how long a span lasted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The host's clock, from the call to the end of waiting for it.
+    Host,
+    /// The device's own timestamps, around its kernels alone.
+    Device,
+}
+
 #[derive(Debug, Clone)]
 struct Event {
     kind: Kind,
@@ -54,12 +64,22 @@ struct Event {
     /// Seconds since the recording began.
     start: f64,
     seconds: f64,
+    clock: Clock,
     work: Work,
 }
 
 /// A piece of work that lasts until this is dropped.
 #[must_use = "a span lasts until it is dropped"]
-pub struct Span(Option<(Kind, String, Instant, Work)>);
+pub struct Span(Option<Open>);
+
+struct Open {
+    kind: Kind,
+    name: String,
+    began: Instant,
+    work: Work,
+    /// Seconds by the device's clock.
+    measured: Option<f64>,
+}
 
 /// Begins to record.
 pub fn start() {
@@ -70,7 +90,8 @@ pub fn start() {
 
 /// A span of work from here on; `name` is only made where something records.
 pub fn span(kind: Kind, work: Work, name: impl FnOnce() -> String) -> Span {
-    Span(RECORDING.load(Ordering::Relaxed).then(|| (kind, name(), Instant::now(), work)))
+    let open = || Open { kind, name: name(), began: Instant::now(), work, measured: None };
+    Span(RECORDING.load(Ordering::Relaxed).then(open))
 }
 
 /// A [stage](Kind::Stage) of the run from here on.
@@ -83,13 +104,23 @@ pub fn disk(name: &'static str, bytes: usize) -> Span {
     span(Kind::Disk, Work { flops: 0.0, bytes: bytes as f64 }, || name.to_owned())
 }
 
+impl Span {
+    /// The span lasted so many seconds by the [device's clock](Clock::Device), whatever the host's says.
+    pub fn measured(&mut self, seconds: f64) {
+        if let Some(open) = &mut self.0 {
+            open.measured = Some(seconds);
+        }
+    }
+}
+
 impl Drop for Span {
     fn drop(&mut self) {
-        let Some((kind, name, began, work)) = self.0.take() else { return };
-        let seconds = began.elapsed().as_secs_f64();
+        let Some(Open { kind, name, began, work, measured }) = self.0.take() else { return };
+        let elapsed = began.elapsed().as_secs_f64();
+        let (seconds, clock) = measured.map_or((elapsed, Clock::Host), |seconds| (seconds, Clock::Device));
         if let Some(recording) = EVENTS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             let start = began.duration_since(recording.began).as_secs_f64();
-            recording.events.push(Event { kind, name, start, seconds, work });
+            recording.events.push(Event { kind, name, start, seconds, clock, work });
         }
     }
 }
@@ -100,7 +131,7 @@ pub struct Trace {
     events: Vec<Event>,
 }
 
-/// All spans of one name, summed.
+/// All spans of one name and one clock, summed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Total {
     /// What they are about.
@@ -111,6 +142,8 @@ pub struct Total {
     pub count: usize,
     /// Their time.
     pub seconds: f64,
+    /// Who measured it.
+    pub clock: Clock,
     /// What they worked on.
     pub work: Work,
 }
@@ -125,13 +158,15 @@ pub fn finish() -> Trace {
 impl Trace {
     /// The time of kernels, transfers and files by name, the longest first.
     pub fn totals(&self) -> Vec<Total> {
-        let mut totals: BTreeMap<(Kind, &str), Total> = BTreeMap::new();
+        let mut totals: BTreeMap<(Kind, &str, Clock), Total> = BTreeMap::new();
         for event in self.events.iter().filter(|event| event.kind != Kind::Stage) {
-            let total = totals.entry((event.kind, &event.name)).or_insert_with(|| Total {
+            let key = (event.kind, event.name.as_str(), event.clock);
+            let total = totals.entry(key).or_insert_with(|| Total {
                 kind: event.kind,
                 name: event.name.clone(),
                 count: 0,
                 seconds: 0.0,
+                clock: event.clock,
                 work: Work::default(),
             });
             total.count += 1;
@@ -150,6 +185,12 @@ impl Trace {
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         #[derive(Serialize)]
+        struct Args {
+            #[serde(flatten)]
+            work: Work,
+            clock: Clock,
+        }
+        #[derive(Serialize)]
         struct Complete<'a> {
             ph: &'static str,
             pid: u32,
@@ -158,7 +199,7 @@ impl Trace {
             name: &'a str,
             ts: f64,
             dur: f64,
-            args: Work,
+            args: Args,
         }
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(b"{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n")?;
@@ -175,7 +216,7 @@ impl Trace {
                 name: &event.name,
                 ts: event.start * 1e6,
                 dur: event.seconds * 1e6,
-                args: event.work,
+                args: Args { work: event.work, clock: event.clock },
             };
             serde_json::to_writer(&mut file, &complete)?;
         }
@@ -197,9 +238,13 @@ mod tests {
             let _stage = span(Kind::Stage, Work::default(), || "block 0".to_owned());
             drop(span(Kind::Kernel, Work { flops: 2.0, bytes: 8.0 }, || "linear".to_owned()));
         }
+        span(Kind::Kernel, Work::default(), || "gram".to_owned()).measured(5.0);
         let trace = finish();
-        let totals = trace.totals();
-        assert_eq!(totals.len(), 1, "stages contain the others and are not summed");
+        let mut totals = trace.totals();
+        assert_eq!(totals.len(), 2, "stages contain the others and are not summed");
+        let measured = totals.remove(0);
+        assert_eq!((measured.name.as_str(), measured.seconds, measured.clock), ("gram", 5.0, Clock::Device));
+        assert_eq!(totals[0].clock, Clock::Host);
         assert_eq!((totals[0].name.as_str(), totals[0].count), ("linear", 3));
         assert_eq!(totals[0].work, Work { flops: 6.0, bytes: 24.0 });
         let folder = tempfile::tempdir().unwrap();
@@ -207,7 +252,8 @@ mod tests {
         trace.write(&path).unwrap();
         let written: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let events = written["traceEvents"].as_array().unwrap();
-        assert_eq!(events.len(), 6);
+        assert_eq!(events.len(), 7);
+        assert_eq!((&events[6]["dur"], &events[6]["args"]["clock"]), (&5e6.into(), &"device".into()));
         assert!(events.iter().all(|event| event["ph"] == "X" && event["dur"].as_f64().unwrap() >= 0.0));
     }
 }

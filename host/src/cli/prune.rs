@@ -5,7 +5,7 @@ use crate::{
     device::{Profiled, choose},
     model::{Llama, resolve},
     plugins::{Library, find, load},
-    profile::{self, Trace},
+    profile::{self, Clock, Trace},
     prune::{Event, Manifest, MemoryBudget, Method, Run, Settings, Targets},
     select::{self, CalibrationRecord, Selection},
 };
@@ -29,7 +29,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     let folder = resolve(&command.model)?;
     let mut device = choose::open(&command.device.request())?;
     if command.profile.is_some() {
-        device = Arc::new(Profiled::new(device));
+        device = Arc::new(Profiled::new(device)?);
         profile::start();
     }
     tracing::info!("on {} ({}, {})", device.info().name, device.info().backend, device.info().driver);
@@ -132,7 +132,7 @@ fn finish_with_bar(
     Ok(result?)
 }
 
-/// Where the time went: kernels, transfers and files, the longest first.
+/// Where the time went and by whose clock: kernels, transfers and files, the longest first.
 fn time_table(trace: &Trace) -> String {
     let rows = trace.totals().into_iter().map(|total| {
         let rate = |amount: f64, unit: &str| match amount {
@@ -143,11 +143,16 @@ fn time_table(trace: &Trace) -> String {
             total.name.clone(),
             total.count.to_string(),
             format!("{:.2}", total.seconds),
+            match total.clock {
+                Clock::Host => "host",
+                Clock::Device => "device",
+            }
+            .to_owned(),
             rate(total.work.flops, "GFLOP/s"),
             rate(total.work.bytes, "GB/s"),
         ]
     });
-    table::render(&["where the time went", "calls", "seconds", "", ""], &rows.collect::<Vec<_>>())
+    table::render(&["where the time went", "calls", "seconds", "clock", "", ""], &rows.collect::<Vec<_>>())
 }
 
 fn summary(manifest: &Manifest, command: &args::Prune) -> String {

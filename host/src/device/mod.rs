@@ -91,6 +91,18 @@ pub trait Device: Send + Sync {
     /// Hands over what was asked for so far and waits until it is done.
     fn synchronize(&self) -> Result<()>;
 
+    /// From here on times every kernel by the device's own clock, one at a time and so slower as a whole, for
+    /// [`kernel_seconds`](Self::kernel_seconds). False if it has none.
+    fn time_kernels(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// How long the kernels ran, in seconds, that were [waited for](Self::synchronize) since this was last asked;
+    /// none if there were none or they are not [timed](Self::time_kernels).
+    fn kernel_seconds(&self) -> Option<f64> {
+        None
+    }
+
     /// The most bytes that tensors of this device have held at one time.
     fn peak_bytes(&self) -> u64;
 

@@ -1,6 +1,7 @@
 //! A device whose operations are timed: each becomes a span of [`profile`], with the floating-point
 //! operations and the bytes it works on. On a GPU every operation is waited for, so that its time is its own: the run
-//! as a whole is slower for it.
+//! as a whole is slower for it. A GPU that has timestamps says itself how long its kernels ran; of others, and of
+//! copies, the time is the host's, around the wait.
 
 use super::{
     AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, KernelCall, Operand,
@@ -14,9 +15,13 @@ use std::sync::Arc;
 pub struct Profiled(Arc<dyn Device>);
 
 impl Profiled {
-    /// Times the operations of `device`.
-    pub fn new(device: Arc<dyn Device>) -> Self {
-        Self(device)
+    /// Times the operations of `device`, from now on by its own clock if it has one.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn new(device: Arc<dyn Device>) -> Result<Self> {
+        device.time_kernels()?;
+        Ok(Self(device))
     }
 
     fn timed<T>(
@@ -26,10 +31,15 @@ impl Profiled {
         work: Work,
         operation: impl FnOnce(&dyn Device) -> Result<T>,
     ) -> Result<T> {
-        let _span = profile::span(kind, work, || name.to_owned());
+        let mut span = profile::span(kind, work, || name.to_owned());
         let result = operation(&*self.0)?;
         if self.0.info().kind == DeviceKind::Gpu {
             self.0.synchronize()?;
+            if let Some(seconds) = self.0.kernel_seconds()
+                && kind == Kind::Kernel
+            {
+                span.measured(seconds);
+            }
         }
         Ok(result)
     }
@@ -89,6 +99,14 @@ impl Device for Profiled {
 
     fn synchronize(&self) -> Result<()> {
         self.0.synchronize()
+    }
+
+    fn time_kernels(&self) -> Result<bool> {
+        self.0.time_kernels()
+    }
+
+    fn kernel_seconds(&self) -> Option<f64> {
+        self.0.kernel_seconds()
     }
 
     fn peak_bytes(&self) -> u64 {

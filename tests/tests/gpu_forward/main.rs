@@ -6,6 +6,7 @@ mod convert;
 mod linear;
 mod memory;
 mod rows;
+mod timing;
 
 /// Panel limits that tests of row-wise kernels use: none, and one that cuts matrices into many panels.
 const PANEL_LIMITS: [Option<u64>; 2] = [None, Some(4096)];

@@ -6,13 +6,14 @@ use super::{
     faults::{Faults, chain},
     pipelines::Pipelines,
     pool::{Pool, PooledBuffer, size_class},
+    timer::Timer,
 };
 use crate::device::{DeviceError, Result};
 use espalier_shaders::Kernel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many commands are recorded before they are handed over.
-const COMMANDS_PER_SUBMIT: u32 = 64;
+pub(super) const COMMANDS_PER_SUBMIT: u32 = 64;
 
 /// The most bytes of a panel, whatever the adapter allows: element numbers stay far from the end of u32.
 const PANEL_CEILING: u64 = 1 << 31;
@@ -55,7 +56,11 @@ struct Recorder {
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: Option<wgpu::CommandEncoder>,
     commands: u32,
+    timer: Option<Timer>,
 }
+
+/// What is asked of an adapter where it has it.
+const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
 
 impl Context {
     /// Opens an adapter.
@@ -75,7 +80,8 @@ impl Context {
         }
         let (device, queue) = pollster::block_on(adapter.inner().request_device(&wgpu::DeviceDescriptor {
             label: Some("espalier"),
-            required_features: wgpu::Features::IMMEDIATES,
+            required_features: wgpu::Features::IMMEDIATES
+                | adapter.inner().features().intersection(OPTIONAL_FEATURES),
             // All that the adapter has, so that large tensors need few panels.
             required_limits: limits.clone(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
@@ -179,7 +185,7 @@ impl Context {
     fn recorded(&self, recorder: &mut Recorder, operation: &str) -> Result<()> {
         recorder.commands += 1;
         if recorder.commands >= COMMANDS_PER_SUBMIT {
-            self.submit(recorder);
+            self.submit(operation, recorder)?;
         }
         self.faults.check(operation)
     }
@@ -189,18 +195,44 @@ impl Context {
     /// # Errors
     /// A command failed.
     pub(super) fn flush(&self, operation: &str) -> Result<wgpu::SubmissionIndex> {
-        let index = self.submit(&mut self.recorder());
+        let index = self.submit(operation, &mut self.recorder())?;
         self.faults.check(operation)?;
         Ok(index)
     }
 
-    fn submit(&self, recorder: &mut Recorder) -> wgpu::SubmissionIndex {
+    fn submit(&self, operation: &str, recorder: &mut Recorder) -> Result<wgpu::SubmissionIndex> {
         recorder.pass = None;
         recorder.commands = 0;
-        let commands = recorder.encoder.take().map(wgpu::CommandEncoder::finish);
+        let Recorder { encoder, timer, .. } = recorder;
+        if let (Some(timer), Some(encoder)) = (&timer, encoder.as_mut()) {
+            timer.resolve(encoder);
+        }
+        let commands = encoder.take().map(wgpu::CommandEncoder::finish);
         let index = self.queue.submit(commands);
         self.pool.next_epoch();
-        index
+        if let Some(timer) = timer {
+            timer.collect(self, operation, &index)?;
+        }
+        Ok(index)
+    }
+
+    /// Times every kernel from here on, or no longer. Returns whether it does: not every adapter can.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn time_kernels(&self, timed: bool) -> Result<bool> {
+        let mut recorder = self.recorder();
+        let timed = timed && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        if timed != recorder.timer.is_some() {
+            self.submit("timing", &mut recorder)?;
+            recorder.timer = if timed { Some(Timer::new(self)?) } else { None };
+        }
+        Ok(timed)
+    }
+
+    /// As [`Device::kernel_seconds`](crate::device::Device::kernel_seconds).
+    pub(super) fn kernel_seconds(&self) -> Option<f64> {
+        self.recorder().timer.as_mut()?.take()
     }
 
     /// Waits until a submission is done.
@@ -279,12 +311,17 @@ impl Drop for Context {
 
 impl Recorder {
     /// The open compute pass. Its dispatches run in order: wgpu puts barriers where one reads what
-    /// another wrote.
+    /// another wrote. Where kernels are timed, each gets a pass of its own.
     fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
-        let Self { pass, encoder, .. } = self;
+        let Self { pass, encoder, timer, .. } = self;
+        if timer.is_some() {
+            *pass = None;
+        }
         pass.get_or_insert_with(|| {
             let encoder = encoder.get_or_insert_with(|| new_encoder(device));
-            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+            let timestamp_writes = timer.as_mut().map(Timer::next);
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            encoder.begin_compute_pass(&descriptor).forget_lifetime()
         })
     }
 

@@ -11,6 +11,7 @@ pub mod ops;
 mod panels;
 mod pipelines;
 mod pool;
+mod timer;
 mod transfer;
 
 pub use adapter::{
@@ -108,6 +109,14 @@ impl Device for Gpu {
     fn synchronize(&self) -> Result<()> {
         let index = self.context.flush("synchronize")?;
         self.context.wait("synchronize", index)
+    }
+
+    fn time_kernels(&self) -> Result<bool> {
+        self.context.time_kernels(true)
+    }
+
+    fn kernel_seconds(&self) -> Option<f64> {
+        self.context.kernel_seconds()
     }
 
     fn peak_bytes(&self) -> u64 {

@@ -131,21 +131,36 @@ impl Context {
         };
         self.encode("read", |encoder| encoder.copy_buffer_to_buffer(source, offset, &buffer, 0, copied))?;
         let index = self.flush("read")?;
+        self.map("read", &buffer, copied, &index, |view| bytes.extend_from_slice(&view[..length]))?;
+        *staging = Some(buffer);
+        Ok(())
+    }
+    /// Waits for a submission and shows the first `length` bytes of a mappable buffer.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn map(
+        &self,
+        operation: &str,
+        buffer: &wgpu::Buffer,
+        length: u64,
+        index: &wgpu::SubmissionIndex,
+        see: impl FnOnce(&[u8]),
+    ) -> Result<()> {
         let (sender, receiver) = mpsc::channel();
         // The receiver outlives the wait below; were it gone, nobody would want the news.
-        buffer.map_async(wgpu::MapMode::Read, ..copied, move |mapped| drop(sender.send(mapped)));
-        self.wait("read", index)?;
-        let failed = |message| DeviceError::Failed { operation: "read".to_owned(), message };
+        buffer.map_async(wgpu::MapMode::Read, ..length, move |mapped| drop(sender.send(mapped)));
+        self.wait(operation, index.clone())?;
+        let failed = |message| DeviceError::Failed { operation: operation.to_owned(), message };
         match receiver.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(failed(chain(&error))),
             Err(error) => return Err(failed(chain(&error))),
         }
-        let view = buffer.get_mapped_range(..copied).map_err(|error| failed(chain(&error)))?;
-        bytes.extend_from_slice(&view[..length]);
+        let view = buffer.get_mapped_range(..length).map_err(|error| failed(chain(&error)))?;
+        see(&view);
         drop(view);
         buffer.unmap();
-        *staging = Some(buffer);
         Ok(())
     }
 }
