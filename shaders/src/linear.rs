@@ -13,13 +13,21 @@ use crate::{
 /// Bindings: x f32, w (`W_DTYPE`), bias (any of the same types; ignored without [`ADD_BIAS`]), y f32.
 ///
 /// Constants: `W_DTYPE` 0 f32, 1 f16, 2 bf16; `ALIGNED`, whether `ins` is a multiple of 4; `GX` and
-/// `GY`, powers of two: a workgroup computes `8 · GY` tokens × `8 · GX` outputs.
+/// `GY`, powers of two: a workgroup computes `8 · GY` tokens × `8 · GX` outputs. Every output is summed by one
+/// invocation, from the first column to the last, so that the tile does not show in the result.
 pub const KERNEL: Kernel = Kernel {
     name: "linear",
     wgsl: include_str!("linear.wgsl"),
     bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
+
+/// Tokens that an invocation computes.
+pub const TOKENS: u32 = 8;
+/// Outputs that an invocation computes.
+pub const OUTPUTS: u32 = 8;
+/// Bytes of workgroup memory for every row of x and w in a tile: sixteen columns of it.
+pub const STAGED_BYTES: u32 = 16 * size_of::<f32>() as u32;
 
 /// In [`Params::flags`]: add the bias, whose type's number is shifted left by [`BIAS_DTYPE_SHIFT`].
 pub const ADD_BIAS: u32 = 1;

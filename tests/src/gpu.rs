@@ -6,7 +6,7 @@
 
 use espalier_host::device::{
     DType, Device, Tensor,
-    gpu::{Adapter, AdapterReport, Backend, Gpu, GpuOptions, enumerate},
+    gpu::{Adapter, AdapterReport, Backend, Gpu, GpuOptions, enumerate, tune::Tuning},
 };
 use std::{
     ops::Deref,
@@ -26,7 +26,7 @@ impl TestGpu {
     /// # Panics
     /// There is no such adapter: a test of kernels that runs none is no test.
     pub fn open(panel_limit: Option<u64>) -> Self {
-        let options = GpuOptions { panel_limit, guard_bytes: GUARD_BYTES };
+        let options = GpuOptions { panel_limit, guard_bytes: GUARD_BYTES, ..GpuOptions::default() };
         Self(Gpu::open(adapter(), options).expect("the adapter opens"))
     }
 
@@ -36,6 +36,15 @@ impl TestGpu {
     /// As [`open`](Self::open).
     pub fn unguarded(panel_limit: Option<u64>) -> Self {
         let options = GpuOptions { panel_limit, ..GpuOptions::default() };
+        Self(Gpu::open(adapter(), options).expect("the adapter opens"))
+    }
+
+    /// The adapter that tests use, with guard words, and kernels tuned like this.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn tuned(tuning: Tuning) -> Self {
+        let options = GpuOptions { guard_bytes: GUARD_BYTES, tuning, ..GpuOptions::default() };
         Self(Gpu::open(adapter(), options).expect("the adapter opens"))
     }
 

@@ -7,6 +7,7 @@ mod linear;
 mod memory;
 mod rows;
 mod timing;
+mod tune;
 
 /// Panel limits that tests of row-wise kernels use: none, and one that cuts matrices into many panels.
 const PANEL_LIMITS: [Option<u64>; 2] = [None, Some(4096)];

@@ -67,7 +67,7 @@ impl Context {
     ///
     /// # Errors
     /// The adapter lacks something that every kernel needs, or does not open.
-    pub(super) fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
+    pub(super) fn open(adapter: &Adapter, options: &GpuOptions) -> Result<Self> {
         let report = adapter.report();
         let limits = adapter.inner().limits();
         if !adapter.inner().features().contains(wgpu::Features::IMMEDIATES) || limits.max_immediate_size == 0
@@ -230,6 +230,11 @@ impl Context {
         Ok(timed)
     }
 
+    /// Whether kernels are timed.
+    pub(super) fn times_kernels(&self) -> bool {
+        self.recorder().timer.is_some()
+    }
+
     /// As [`Device::kernel_seconds`](crate::device::Device::kernel_seconds).
     pub(super) fn kernel_seconds(&self) -> Option<f64> {
         self.recorder().timer.as_mut()?.take()
@@ -245,6 +250,15 @@ impl Context {
         waited
             .map(drop)
             .map_err(|error| DeviceError::Failed { operation: operation.to_owned(), message: chain(&error) })
+    }
+
+    /// Hands over what was recorded and waits until it is done.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn finish(&self, operation: &str) -> Result<()> {
+        let index = self.flush(operation)?;
+        self.wait(operation, index)
     }
 
     /// A buffer of at least `bytes` bytes, whose content is undefined if it is a recycled one and zero

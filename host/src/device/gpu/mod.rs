@@ -13,6 +13,7 @@ mod pipelines;
 mod pool;
 mod timer;
 mod transfer;
+pub mod tune;
 
 pub use adapter::{
     Adapter, AdapterFeatures, AdapterLimits, AdapterReport, AdapterType, Backend, ParseBackendError,
@@ -32,6 +33,7 @@ use bytes::Bytes;
 pub struct Gpu {
     info: DeviceInfo,
     context: Context,
+    tuner: tune::Tuner,
     tiles: ops::attention::TileCache,
     plugin_kernels: ops::plugin::PluginKernels,
 }
@@ -50,13 +52,15 @@ impl DeviceInfo {
 }
 
 /// How a GPU is opened.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
     /// Lowers the most bytes that are bound at once, so that tests see tensors of several panels.
     pub panel_limit: Option<u64>,
     /// Puts words past the end of every panel, within what kernels see, that
     /// [`Gpu::guards_intact`] finds changed when a kernel wrote past its tensor.
     pub guard_bytes: u64,
+    /// Whether kernels are tuned for the adapter.
+    pub tuning: tune::Tuning,
 }
 
 impl Gpu {
@@ -66,9 +70,10 @@ impl Gpu {
     /// It lacks immediate data, or the driver refuses.
     pub fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
         let info = DeviceInfo::of_adapter(adapter.report());
-        let context = Context::open(adapter, options)?;
+        let context = Context::open(adapter, &options)?;
         Ok(Self {
             info,
+            tuner: tune::Tuner::new(adapter.report(), context.limits(), options.tuning),
             context,
             tiles: ops::attention::TileCache::default(),
             plugin_kernels: Default::default(),
@@ -81,6 +86,11 @@ impl Gpu {
     /// The device failed.
     pub fn guards_intact(&self, tensor: &Tensor) -> Result<bool> {
         self.context.guards_intact(panels("guards", tensor)?)
+    }
+
+    /// For each class of products met so far the kernel and tile that was picked, by name.
+    pub fn tuned(&self) -> Vec<(String, String)> {
+        self.tuner.picks()
     }
 
     /// What runs the kernels.
@@ -107,8 +117,7 @@ impl Device for Gpu {
     }
 
     fn synchronize(&self) -> Result<()> {
-        let index = self.context.flush("synchronize")?;
-        self.context.wait("synchronize", index)
+        self.context.finish("synchronize")
     }
 
     fn time_kernels(&self) -> Result<bool> {
@@ -143,7 +152,7 @@ impl Device for Gpu {
         accumulate: bool,
         y: &mut Tensor,
     ) -> Result<()> {
-        ops::linear::linear(&self.context, x, w, bias, accumulate, y)
+        ops::linear::linear(&self.context, &self.tuner, x, w, bias, accumulate, y)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {

@@ -3,15 +3,40 @@
 use super::{dtype_constant, size};
 use crate::device::{
     Result, Tensor, check,
-    gpu::{Context, Dispatch, panels, segments},
+    gpu::{
+        Context, Dispatch, panels, segments,
+        tune::{Class, Tuner, Variant},
+    },
 };
-use espalier_shaders::linear::{ACCUMULATE, ADD_BIAS, BIAS_DTYPE_SHIFT, KERNEL, Params};
+use espalier_shaders::linear::{ACCUMULATE, ADD_BIAS, BIAS_DTYPE_SHIFT, Params};
 
 const NAME: &str = "linear";
 
 /// As [`Device::linear`](crate::device::Device::linear).
-pub fn linear(
+pub(in crate::device::gpu) fn linear(
     context: &Context,
+    tuner: &Tuner,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    accumulate: bool,
+    y: &mut Tensor,
+) -> Result<()> {
+    check::linear(x, w, bias, y)?;
+    if y.elements() == 0 {
+        return Ok(());
+    }
+    let variant = tuner.variant(context, Class::of(w.dtype(), x.rows(), x.cols(), w.rows()));
+    run(context, &variant, x, w, bias, accumulate, y)
+}
+
+/// A product of operands that fit, by this variant.
+///
+/// # Errors
+/// The kernel does not compile, or the device failed.
+pub fn run(
+    context: &Context,
+    variant: &Variant,
     x: &Tensor,
     w: &Tensor,
     bias: Option<&Tensor>,
@@ -19,10 +44,6 @@ pub fn linear(
     y: &mut Tensor,
 ) -> Result<()> {
     let (tokens, ins, outs) = (x.rows(), x.cols(), w.rows());
-    check::linear(x, w, bias, y)?;
-    if y.elements() == 0 {
-        return Ok(());
-    }
     let mut flags = if accumulate { ACCUMULATE } else { 0 };
     // Without a bias its binding takes w, which is not read there.
     let mut bias_binding = panels(NAME, w)?.binding(0);
@@ -30,12 +51,12 @@ pub fn linear(
         flags |= ADD_BIAS | (dtype_constant(bias.dtype()) as u32) << BIAS_DTYPE_SHIFT;
         bias_binding = panels(NAME, bias)?.only(NAME)?;
     }
-    let [gx, gy] = workgroup(tokens);
+    let ([gx, gy], [tile_tokens, tile_outs]) = (variant.workgroup, variant.tile());
     let constants = [
         ("W_DTYPE", dtype_constant(w.dtype())),
         ("ALIGNED", f64::from(u8::from(ins.is_multiple_of(4)))),
-        ("GX", gx as f64),
-        ("GY", gy as f64),
+        ("GX", f64::from(gx)),
+        ("GY", f64::from(gy)),
     ];
     for rows in segments(tokens, [(panels(NAME, x)?, 0), (panels(NAME, y)?, 0)]) {
         let [x_part, y_part] = &rows.parts;
@@ -52,9 +73,9 @@ pub fn linear(
                 y_cols: size(NAME, outs)?,
                 flags,
             };
-            let tiles = columns.rows.len().div_ceil(8 * gx) * rows.rows.len().div_ceil(8 * gy);
+            let tiles = columns.rows.len().div_ceil(tile_outs) * rows.rows.len().div_ceil(tile_tokens);
             context.dispatch(&Dispatch {
-                kernel: &KERNEL,
+                kernel: variant.kernel,
                 constants: &constants,
                 bindings: &[
                     x_part.binding.clone(),
@@ -68,14 +89,4 @@ pub fn linear(
         }
     }
     Ok(())
-}
-
-/// The workgroup's width and height: large tiles reuse more of what they load, and few tokens would leave
-/// most of a large tile empty.
-fn workgroup(tokens: usize) -> [usize; 2] {
-    match tokens {
-        0..=16 => [16, 2],
-        17..=64 => [8, 8],
-        _ => [16, 16],
-    }
 }

@@ -1,0 +1,182 @@
+//! Which kernel and tile a product with weights is computed with: what is fastest on the adapter at hand.
+//!
+//! Products are put into classes by weight type and size. The first product of a class has the candidates
+//! timed on made-up operands of its size, and the pick is kept in a file. Which tile is taken never shows in a
+//! result: no kernel here lets its tile change the order in which products are added up, and a candidate whose
+//! result is not the plain kernel's bit for bit is refused.
+
+mod cache;
+mod class;
+mod trial;
+mod variant;
+
+pub(super) use class::Class;
+pub use variant::{CANDIDATES, Variant};
+
+use super::{AdapterReport, Context};
+use crate::{device::Result, profile};
+use cache::Cache;
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use trial::Trial;
+
+/// Whether kernels are tuned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tune {
+    /// On GPUs; a software adapter, which is for tests, takes the built-in variants.
+    #[default]
+    Auto,
+    /// On every adapter.
+    Always,
+    /// Never: the built-in variants.
+    Never,
+}
+
+/// Whether and how kernels are tuned.
+#[derive(Debug, Clone, Default)]
+pub struct Tuning {
+    /// Whether they are.
+    pub tune: Tune,
+    /// The folder that picks are kept in; otherwise `ESPALIER_CACHE`, else `espalier` in the platform's cache
+    /// folder.
+    pub folder: Option<PathBuf>,
+    /// What to choose from instead of [`CANDIDATES`].
+    pub candidates: Option<Vec<Variant>>,
+}
+
+/// Picks variants for one adapter.
+#[derive(Debug)]
+pub(super) struct Tuner {
+    active: bool,
+    adapter: String,
+    candidates: Vec<Variant>,
+    cache: Option<Cache>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    picks: HashMap<Class, Variant>,
+    /// Candidates that did not compile or were wrong.
+    refused: Vec<String>,
+}
+
+impl Tuner {
+    /// A tuner for an adapter whose device has these limits.
+    pub(super) fn new(adapter: &AdapterReport, limits: &wgpu::Limits, options: Tuning) -> Self {
+        let active = match options.tune {
+            Tune::Auto => !adapter.is_software,
+            Tune::Always => true,
+            Tune::Never => false,
+        };
+        let mut candidates = options.candidates.unwrap_or_else(|| CANDIDATES.to_vec());
+        candidates.retain(|variant| variant.fits(limits));
+        let folder = options.folder.or_else(cache::default_folder).filter(|_| active);
+        Self {
+            active,
+            adapter: format!("{} ({})", adapter.name, adapter.backend),
+            cache: folder.map(|folder| Cache::new(&folder, adapter, &candidates)),
+            candidates,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The variant for a product of this class and number of tokens. Tunes the class if it is new.
+    pub(super) fn variant(&self, context: &Context, class: Class) -> Variant {
+        if !self.active {
+            return Variant::built_in(class.tokens());
+        }
+        // Held while tuning: two that tune at once would time each other.
+        let mut state = self.state();
+        if let Some(variant) = state.picks.get(&class) {
+            return *variant;
+        }
+        let name = class.to_string();
+        let remembered = self.cache.as_ref().and_then(|cache| cache.get(&name));
+        let remembered = remembered.and_then(|name| self.candidate(&class, &name));
+        let pick = remembered.unwrap_or_else(|| {
+            let _stage = profile::stage(|| format!("tune linear {name}"));
+            match self.tune(context, &class, &mut state.refused) {
+                Ok(pick) => {
+                    if let Some(cache) = &self.cache {
+                        cache.put(&name, &pick.to_string());
+                    }
+                    pick
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "linear {name} is not tuned on {}", self.adapter);
+                    Variant::built_in(class.tokens())
+                }
+            }
+        });
+        state.picks.insert(class, pick);
+        pick
+    }
+
+    /// Every class met so far and the variant taken for it, by name.
+    pub(super) fn picks(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let mut picks: Vec<_> =
+            state.picks.iter().map(|(class, variant)| (class.to_string(), variant.to_string())).collect();
+        picks.sort();
+        picks
+    }
+
+    /// What is tried for a class: the built-in variant first, and none whose tiles would be mostly empty.
+    fn candidates(&self, class: &Class) -> Vec<Variant> {
+        let built_in = Variant::built_in(class.tokens());
+        let most = 2 * class.tokens().max(built_in.tile()[0]);
+        let others = self.candidates.iter().filter(|variant| variant.tile()[0] <= most);
+        let others = others.filter(|variant| variant.to_string() != built_in.to_string());
+        std::iter::once(built_in).chain(others.copied()).collect()
+    }
+
+    fn candidate(&self, class: &Class, name: &str) -> Option<Variant> {
+        self.candidates(class).into_iter().find(|variant| variant.to_string() == name)
+    }
+
+    fn tune(&self, context: &Context, class: &Class, refused: &mut Vec<String>) -> Result<Variant> {
+        context.finish("tune")?;
+        let timed_before = context.times_kernels();
+        context.time_kernels(true)?;
+        let pick = self.fastest(context, class, refused);
+        // Nobody else's kernels: everything before was waited for.
+        context.kernel_seconds();
+        context.time_kernels(timed_before)?;
+        pick
+    }
+
+    fn fastest(&self, context: &Context, class: &Class, refused: &mut Vec<String>) -> Result<Variant> {
+        let mut trial = Trial::new(context, class)?;
+        let mut variants = self.candidates(class);
+        variants.retain(|variant| {
+            let name = variant.to_string();
+            if refused.contains(&name) {
+                return false;
+            }
+            let why = match trial.difference(variant) {
+                Ok(None) => return true,
+                Ok(Some(difference)) => difference,
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!("the kernel `{name}` is not used on {}: {why}", self.adapter);
+            refused.push(name);
+            false
+        });
+        context.kernel_seconds();
+        let times = trial.times(&variants)?;
+        for (variant, seconds) in variants.iter().zip(&times) {
+            tracing::debug!("linear {class}: {variant} takes {:.1} us", seconds * 1e6);
+        }
+        let fastest = variants.into_iter().zip(times).min_by(|(_, a), (_, b)| a.total_cmp(b));
+        Ok(fastest.map_or_else(|| Variant::built_in(class.tokens()), |(variant, _)| variant))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

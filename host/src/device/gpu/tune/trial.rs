@@ -1,0 +1,138 @@
+//! Checking and timing variants on made-up operands.
+
+use super::{
+    Variant,
+    class::{Class, Sizes},
+};
+use crate::device::{
+    DType, Result, Tensor,
+    gpu::{
+        Context,
+        ops::{linear, memory},
+        panels,
+    },
+};
+use std::time::Instant;
+
+/// Timed runs of a variant, of which the shortest counts: whatever else the machine does makes runs longer.
+const ROUNDS: usize = 3;
+
+/// A round of a small product has several runs, of so many operations together.
+const ROUND_FLOPS: f64 = (1_u64 << 30) as f64;
+
+/// A product's tensors.
+struct Operands {
+    sizes: Sizes,
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor,
+}
+
+impl Operands {
+    fn new(context: &Context, dtype: DType, sizes: Sizes) -> Result<Self> {
+        let Sizes { tokens, inputs, outputs } = sizes;
+        let x = noise(DType::F32, tokens * inputs);
+        let w = noise(dtype, outputs * inputs);
+        let bias = noise(DType::F32, outputs);
+        Ok(Self {
+            sizes,
+            x: memory::upload(context, DType::F32, tokens, inputs, &x)?,
+            w: memory::upload(context, dtype, outputs, inputs, &w)?,
+            bias: memory::upload(context, DType::F32, 1, outputs, &bias)?,
+        })
+    }
+
+    /// The product with everything that `linear` does: what a variant does not write is not what it should be,
+    /// because every element is added to what was there.
+    fn result(&self, context: &Context, variant: &Variant) -> Result<Vec<f32>> {
+        let Sizes { tokens, outputs, .. } = self.sizes;
+        let before = noise(DType::F32, tokens * outputs);
+        let mut y = memory::upload(context, DType::F32, tokens, outputs, &before)?;
+        linear::run(context, variant, &self.x, &self.w, Some(&self.bias), true, &mut y)?;
+        Ok(bytemuck::pod_collect_to_vec(&context.fetch(panels("tune", &y)?)?))
+    }
+}
+
+/// The variants of one class, tried in turn.
+pub(super) struct Trial<'a> {
+    context: &'a Context,
+    checked: Operands,
+    expected: Vec<f32>,
+    timed: Operands,
+    y: Tensor,
+}
+
+impl<'a> Trial<'a> {
+    /// Makes the operands, and computes what the plain kernel with its built-in tile makes of them.
+    ///
+    /// # Errors
+    /// The device failed or has no memory left.
+    pub(super) fn new(context: &'a Context, class: &Class) -> Result<Self> {
+        let checked = Operands::new(context, class.dtype, class.checked())?;
+        let expected = checked.result(context, &Variant::built_in(class.tokens()))?;
+        let timed = Operands::new(context, class.dtype, class.timed())?;
+        let y = memory::uninitialised(context, DType::F32, timed.sizes.tokens, timed.sizes.outputs)?;
+        Ok(Self { context, checked, expected, timed, y })
+    }
+
+    /// How a variant's result differs from the plain kernel's, if it does.
+    ///
+    /// # Errors
+    /// It does not compile, or the device failed.
+    pub(super) fn difference(&self, variant: &Variant) -> Result<Option<String>> {
+        let result = self.checked.result(self.context, variant)?;
+        let outputs = self.checked.sizes.outputs;
+        // Bit for bit: which tile is taken must never show in a result.
+        let different = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
+        let first = result.iter().zip(&self.expected).position(different);
+        Ok(first.map(|at| {
+            let (row, column) = (at / outputs, at % outputs);
+            format!("it makes [{row}, {column}] {}, not {}", result[at], self.expected[at])
+        }))
+    }
+
+    /// The shortest time of each variant, in seconds a run, taken in turns so that a GPU that changes its clock
+    /// does so for all of them.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(super) fn times(&mut self, variants: &[Variant]) -> Result<Vec<f64>> {
+        let mut best = vec![f64::INFINITY; variants.len()];
+        for _ in 0..ROUNDS {
+            for (variant, best) in variants.iter().zip(&mut best) {
+                *best = best.min(self.seconds(variant)?);
+            }
+        }
+        Ok(best)
+    }
+
+    /// Seconds of a run by the device's clock, or else the host's around a wait.
+    fn seconds(&mut self, variant: &Variant) -> Result<f64> {
+        let runs = (ROUND_FLOPS / self.timed.sizes.flops()).clamp(1.0, 16.0) as u32;
+        let began = Instant::now();
+        for _ in 0..runs {
+            linear::run(self.context, variant, &self.timed.x, &self.timed.w, None, false, &mut self.y)?;
+        }
+        self.context.finish("tune")?;
+        let seconds = self.context.kernel_seconds().unwrap_or_else(|| began.elapsed().as_secs_f64());
+        Ok(seconds / f64::from(runs))
+    }
+}
+
+/// Numbers from -1 to 1 in this type, the same ones every time.
+fn noise(dtype: DType, count: usize) -> Vec<u8> {
+    // As many as it takes for no two rows of a tile to be alike; a prime, so that rows start elsewhere in them.
+    const PERIOD: usize = 4093;
+    let mut state = 1_u32;
+    let numbers = (0..PERIOD.min(count)).map(|_| {
+        // Numerical Recipes' generator, of which the upper bits are good.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    });
+    let bytes: Vec<u8> = match dtype {
+        DType::F16 => numbers.flat_map(|x| half::f16::from_f32(x).to_le_bytes()).collect(),
+        DType::BF16 => numbers.flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect(),
+        DType::F32 | DType::U32 => numbers.flat_map(f32::to_le_bytes).collect(),
+    };
+    bytes.iter().copied().cycle().take(count * dtype.size()).collect()
+}

@@ -1,0 +1,123 @@
+use espalier_host::device::{
+    DType, Device,
+    gpu::tune::{CANDIDATES, Tune, Tuning, Variant},
+};
+use espalier_shaders::{Kernel, linear};
+use espalier_tests::gpu::{TestGpu, noise};
+use std::{fs, path::Path};
+
+const TINY: [Variant; 3] = [Variant::plain(8, 4), Variant::plain(4, 8), Variant::plain(16, 4)];
+
+fn tuning(folder: &Path, candidates: &[Variant]) -> Tuning {
+    Tuning { tune: Tune::Always, folder: Some(folder.to_owned()), candidates: Some(candidates.to_vec()) }
+}
+
+/// A product on a tuned device and what was picked for it.
+fn product(tuning: Tuning) -> (Vec<f32>, String) {
+    let gpu = TestGpu::tuned(tuning);
+    let (tokens, outs, ins) = (70, 90, 33);
+    let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));
+    let (w, _) = gpu.floats(DType::BF16, outs, ins, &noise(2, outs * ins));
+    let (bias, _) = gpu.floats(DType::F16, 1, outs, &noise(3, outs));
+    let mut y = gpu.unwritten(tokens, outs);
+    gpu.linear(&x, &w, Some(&bias), false, &mut y).expect("it runs");
+    let mut tuned = gpu.tuned();
+    assert!(tuned.len() <= 1, "{tuned:?}");
+    (gpu.output(&y), tuned.pop().map(|(_, variant)| variant).unwrap_or_default())
+}
+
+fn untuned() -> Vec<f32> {
+    product(Tuning { tune: Tune::Never, ..Tuning::default() }).0
+}
+
+/// The only file of a cache folder.
+fn file(folder: &Path) -> std::path::PathBuf {
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].clone()
+}
+
+#[test]
+fn a_pick_changes_no_bit_and_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (result, picked) = product(tuning(folder.path(), &TINY));
+    assert_eq!(result, untuned());
+    let names: Vec<_> = TINY.iter().chain([&Variant::built_in(70)]).map(ToString::to_string).collect();
+    assert!(names.contains(&picked), "{picked} of {names:?}");
+    // Another pick, written in its place, is what the next device takes, and it tunes nothing.
+    let path = file(folder.path());
+    let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let pick = &mut content["linear"]["bf16 unaligned 128x64x128"];
+    assert_eq!(*pick, picked.as_str());
+    let other = names.iter().find(|name| **name != picked).unwrap();
+    *pick = other.as_str().into();
+    let edited = serde_json::to_vec(&content).unwrap();
+    fs::write(&path, &edited).unwrap();
+    assert_eq!(product(tuning(folder.path(), &TINY)), (result, other.clone()));
+    assert_eq!(fs::read(&path).unwrap(), edited);
+}
+
+#[test]
+fn a_wrong_kernel_is_refused() {
+    let broken = |name, from: &str, to: &str| {
+        let wgsl = linear::KERNEL.wgsl.replace(from, to);
+        assert_ne!(wgsl, linear::KERNEL.wgsl);
+        let kernel: &'static Kernel =
+            Box::leak(Box::new(Kernel { name, wgsl: wgsl.leak(), ..linear::KERNEL }));
+        Variant { kernel, ..Variant::plain(8, 8) }
+    };
+    let candidates = [
+        broken("linear_off", "var sum = value;", "var sum = value * 1.0000002;"),
+        broken("linear_few", "token >= p.tokens || k >= p.ins", "token + 1u >= p.tokens || k >= p.ins"),
+        broken("linear_garbled", "var sum = value;", "var sum == value;"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (result, picked) = product(tuning(folder.path(), &candidates));
+    assert_eq!(picked, Variant::built_in(70).to_string());
+    assert_eq!(result, untuned());
+}
+
+#[test]
+fn a_damaged_or_foreign_cache_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    product(tuning(folder.path(), &TINY));
+    let path = file(folder.path());
+    let mut foreign: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    foreign["key"]["driver_info"] = "another".into();
+    foreign["linear"] =
+        serde_json::json!({ "bf16 unaligned 128x64x128": "linear 4x8", "f16 aligned 1x4x4": "x" });
+    for content in [b"{ \"key\": ".to_vec(), Vec::new(), serde_json::to_vec(&foreign).unwrap()] {
+        fs::write(&path, &content).unwrap();
+        let (_, picked) = product(tuning(folder.path(), &TINY));
+        let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(written["linear"], serde_json::json!({ "bf16 unaligned 128x64x128": picked }));
+        assert_ne!(written["key"]["driver_info"], "another");
+    }
+}
+
+#[test]
+fn without_a_place_for_the_cache_it_still_tunes() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = folder.path().join("file");
+    fs::write(&taken, "no folder").unwrap();
+    let (result, picked) = product(tuning(&taken, &TINY));
+    assert_eq!((result, picked.is_empty()), (untuned(), false));
+}
+
+#[test]
+fn every_candidate_agrees_on_products_of_every_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let gpu = TestGpu::tuned(tuning(folder.path(), CANDIDATES));
+    let plain = TestGpu::tuned(Tuning { tune: Tune::Never, ..Tuning::default() });
+    for (tokens, outs, ins) in [(30, 17, 5), (140, 260, 40)] {
+        let results = [&gpu, &plain].map(|gpu| {
+            let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));
+            let w = gpu.f32(outs, ins, &noise(2, outs * ins));
+            let mut y = gpu.unwritten(tokens, outs);
+            gpu.linear(&x, &w, None, false, &mut y).expect("it runs");
+            gpu.output(&y)
+        });
+        assert_eq!(results[0], results[1], "{tokens}x{outs}x{ins}");
+    }
+    assert_eq!(gpu.tuned().len(), 2);
+}
