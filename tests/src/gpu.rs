@@ -5,7 +5,7 @@
 //! `WGPU_VALIDATION=1` turns the driver's validation layer on, which then must have nothing to say.
 
 use espalier_host::device::{
-    DType, Device, Tensor,
+    Compute, DType, Device, Tensor,
     gpu::{Adapter, AdapterReport, Backend, Gpu, GpuOptions, enumerate},
 };
 use std::{
@@ -26,7 +26,16 @@ impl TestGpu {
     /// # Panics
     /// There is no such adapter: a test of kernels that runs none is no test.
     pub fn open(panel_limit: Option<u64>) -> Self {
-        let options = GpuOptions { panel_limit, guard_bytes: GUARD_BYTES };
+        let options = GpuOptions { panel_limit, guard_bytes: GUARD_BYTES, ..GpuOptions::default() };
+        Self(Gpu::open(adapter(), options).expect("the adapter opens"))
+    }
+
+    /// The same, with whole tensors and products whose operands are rounded to a type.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn computing(compute: Compute) -> Self {
+        let options = GpuOptions { compute, guard_bytes: GUARD_BYTES, ..GpuOptions::default() };
         Self(Gpu::open(adapter(), options).expect("the adapter opens"))
     }
 

@@ -1,8 +1,8 @@
 //! Products with weights.
 
-use super::{dtype_constant, size};
+use super::{compute_constant, dtype_constant, size};
 use crate::device::{
-    Result, Tensor, check,
+    Compute, Result, Tensor, check,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::linear::{ACCUMULATE, ADD_BIAS, BIAS_DTYPE_SHIFT, KERNEL, Params};
@@ -16,6 +16,7 @@ pub fn linear(
     w: &Tensor,
     bias: Option<&Tensor>,
     accumulate: bool,
+    compute: Compute,
     y: &mut Tensor,
 ) -> Result<()> {
     let (tokens, ins, outs) = (x.rows(), x.cols(), w.rows());
@@ -33,6 +34,7 @@ pub fn linear(
     let [gx, gy] = workgroup(tokens);
     let constants = [
         ("W_DTYPE", dtype_constant(w.dtype())),
+        ("COMPUTE", compute_constant(compute)),
         ("ALIGNED", f64::from(u8::from(ins.is_multiple_of(4)))),
         ("GX", gx as f64),
         ("GY", gy as f64),
