@@ -34,7 +34,7 @@ pub(super) fn run(command: &args::Devices) -> Result<(), CliError> {
         text = "no adapters: no Vulkan, Metal, DX12 or GL driver is installed".to_owned();
     }
     let auto = &devices.auto;
-    print(&format!("{text}\n\n--device auto takes: {} ({}, {})", auto.name, auto.backend, auto.driver))
+    print(&format!("{text}\n\n--device auto takes: {auto}"))
 }
 
 fn row(adapter: &AdapterReport) -> Vec<String> {

@@ -25,6 +25,7 @@ pub use espalier_shaders::Compute;
 
 use bytes::Bytes;
 use serde::Serialize;
+use std::fmt;
 
 /// What a device says of itself.
 #[derive(Debug, Clone, Serialize)]
@@ -43,6 +44,13 @@ pub struct DeviceInfo {
     /// The memory it computes in, in bytes, where it tells; the CPU's is the host's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.name, self.backend, self.driver)?;
+        if self.compute == Compute::F32 { Ok(()) } else { write!(f, ", products in {}", self.compute) }
+    }
 }
 
 fn as_text<S: serde::Serializer>(compute: &Compute, serializer: S) -> std::result::Result<S::Ok, S::Error> {
