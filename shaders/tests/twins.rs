@@ -76,18 +76,27 @@ fn linear_does_not_depend_on_threads() {
 fn attention_agrees_with_f64() {
     use attention::{Shape, Span};
     let mut random = Random::new(3);
-    for (heads, kv_heads, head_dim, window) in
-        [(1, 1, 4, None), (4, 2, 16, None), (6, 2, 20, Some(3)), (3, 1, 64, Some(100)), (2, 2, 33, Some(1))]
-    {
+    let span = |query_start, queries, key_start, keys| Span { query_start, queries, key_start, keys };
+    let several = [span(0, 1, 0, 1), span(1, 70, 1, 70), span(71, 3, 71, 300), span(74, 200, 371, 200)];
+    let long = [span(0, 800, 5, 910)];
+    for (heads, kv_heads, head_dim, window, spans) in [
+        (1, 1, 4, None, &several[..]),
+        (4, 2, 16, None, &several),
+        (6, 2, 20, Some(3), &several),
+        (3, 1, 64, Some(100), &several),
+        (2, 2, 33, Some(1), &several),
+        (2, 1, 6, None, &long),
+        (1, 1, 6, Some(90), &long),
+        (1, 1, 5, Some(400), &long),
+    ] {
         let shape = Shape { heads, kv_heads, head_dim, scale: 0.3, window };
-        let span = |query_start, queries, key_start, keys| Span { query_start, queries, key_start, keys };
-        let spans = [span(0, 1, 0, 1), span(1, 70, 1, 70), span(71, 3, 71, 300), span(74, 200, 371, 200)];
-        let (queries, keys) = (274, 571);
+        let queries = spans.iter().map(|span| span.query_start + span.queries).max().unwrap();
+        let keys = spans.iter().map(|span| span.key_start + span.keys).max().unwrap();
         let q = random.normal(queries * heads * head_dim);
         let k = random.normal(keys * kv_heads * head_dim);
         let v = random.normal(keys * kv_heads * head_dim);
         let mut out = vec![f32::NAN; q.len()];
-        attention::cpu(&q, &k, &v, &shape, &spans, &mut out);
+        attention::cpu(&q, &k, &v, &shape, spans, &mut out);
         let mut expected = vec![0.0; q.len()];
         for span in spans {
             for query in 0..span.queries {
