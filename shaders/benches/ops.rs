@@ -27,9 +27,13 @@ fn products(c: &mut Criterion) {
             elements: 2 * (tokens * inputs * outputs) as u64,
             bytes: (outputs * inputs * 4) as u64,
         });
-        for (name, w) in [("f32", Floats::F32(&w)), ("bf16", Floats::BF16(&brain))] {
+        for (name, w, compute) in [
+            ("f32", Floats::F32(&w), Compute::F32),
+            ("bf16", Floats::BF16(&brain), Compute::F32),
+            ("bf16 in bf16", Floats::BF16(&brain), Compute::BF16),
+        ] {
             group.bench_function(format!("{name} {tokens}x{inputs}x{outputs}"), |b| {
-                b.iter(|| linear::cpu(&x, w, None, false, (tokens, inputs, outputs), &mut y));
+                b.iter(|| linear::cpu(&x, w, None, false, (tokens, inputs, outputs), compute, &mut y));
             });
         }
     }

@@ -104,9 +104,15 @@ pub struct Span {
     pub keys: usize,
 }
 
-/// A task's queries, and how many keys it meets at a time: the tile of scores then stays in the
-/// first-level cache's reach, and both products are large enough to run at full speed.
-const TILE_QUERIES: usize = 64;
+/// A task's queries: many share what is packed of the keys and values; few keep all threads busy in short sequences.
+const TILE_QUERIES: usize = 256;
+const SHORT_TILE_QUERIES: usize = 64;
+
+/// Sequences of fewer queries are short.
+const LONG: usize = 768;
+
+/// How many keys a task meets at a time: scores and sums then stay in the second-level cache, and both products are
+/// large enough to run at full speed.
 const TILE_KEYS: usize = 128;
 
 /// Attention of every span for itself: q and out `[queries, heads · head_dim]`, k and v
@@ -127,21 +133,21 @@ pub fn cpu(q: &[f32], k: &[f32], v: &[f32], shape: &Shape, spans: &[Span], out: 
     let mut tiles = Vec::new();
     for span in spans {
         assert!(span.queries <= span.keys, "every query is a key's position");
-        for first in (0..span.queries).step_by(TILE_QUERIES) {
-            tiles.push((span, first));
+        let most = if span.queries < LONG { SHORT_TILE_QUERIES } else { TILE_QUERIES };
+        for first in (0..span.queries).step_by(most) {
+            tiles.push((span, first..span.queries.min(first + most)));
         }
     }
     let width = shape.heads * shape.head_dim;
     let out = Disjoint::new(out);
     (0..tiles.len() * shape.heads).into_par_iter().with_max_len(1).for_each(|task| {
-        let (span, first) = tiles[task / shape.heads];
+        let (span, queries) = &tiles[task / shape.heads];
         let head = task % shape.heads;
-        let count = TILE_QUERIES.min(span.queries - first);
-        with_scratch(TILE_QUERIES * (TILE_KEYS + shape.head_dim), |scratch| {
-            let (scores, sums) = scratch.split_at_mut(TILE_QUERIES * TILE_KEYS);
-            let totals = tile(q, k, v, shape, span, head, first..first + count, scores, sums);
-            for row in 0..count {
-                let start = (span.query_start + first + row) * width + head * shape.head_dim;
+        with_scratch(queries.len() * (TILE_KEYS + shape.head_dim), |scratch| {
+            let (scores, sums) = scratch.split_at_mut(queries.len() * TILE_KEYS);
+            let totals = tile(q, k, v, shape, span, head, queries.clone(), scores, sums);
+            for row in 0..queries.len() {
+                let start = (span.query_start + queries.start + row) * width + head * shape.head_dim;
                 // SAFETY: this head of this query, which is this task's alone.
                 let out = unsafe { out.slice(start, shape.head_dim) };
                 let inverse = 1.0 / totals[row];
@@ -183,27 +189,27 @@ fn tile(
     sums.fill(0.0);
     for first_key in (oldest(first_position)..end).step_by(TILE_KEYS) {
         let n = TILE_KEYS.min(end - first_key);
+        // Queries before these see none of the keys yet, those behind none any more.
+        let first_row = first_key.saturating_sub(first_position);
+        let end_position = (first_key + n - 1).saturating_add(window.unwrap_or(usize::MAX));
+        let rows = first_row..(end_position - first_position).min(queries.len());
         // SAFETY: the head's columns of these queries and keys; the scores are this call's own.
         unsafe {
             product(
-                (queries.len(), n, head_dim),
+                (rows.len(), n, head_dim),
                 scale,
-                Operand::rows(&q[head * head_dim..], query_stride),
+                Operand::rows(&q[rows.start * query_stride + head * head_dim..], query_stride),
                 Operand::rows(&k[first_key * key_stride + key_head..], key_stride).t(),
                 0.0,
                 scores.as_mut_ptr(),
                 TILE_KEYS,
             );
         }
-        for row in 0..queries.len() {
+        for row in rows.clone() {
             let position = first_position + row;
             let seen_start = oldest(position).clamp(first_key, first_key + n) - first_key;
             let seen_end = (position + 1).clamp(first_key, first_key + n) - first_key;
-            let scores = &mut scores[row * TILE_KEYS..][..n];
-            if seen_start >= seen_end {
-                scores.fill(0.0);
-                continue;
-            }
+            let scores = &mut scores[(row - rows.start) * TILE_KEYS..][..n];
             scores[..seen_start].fill(0.0);
             scores[seen_end..].fill(0.0);
             let scores = &mut scores[seen_start..seen_end];
@@ -220,12 +226,12 @@ fn tile(
         // SAFETY: as above; the sums are this call's own.
         unsafe {
             product(
-                (queries.len(), head_dim, n),
+                (rows.len(), head_dim, n),
                 1.0,
                 Operand::rows(scores, TILE_KEYS),
                 Operand::rows(&v[first_key * key_stride + key_head..], key_stride),
                 1.0,
-                sums.as_mut_ptr(),
+                sums[rows.start * head_dim..].as_mut_ptr(),
                 head_dim,
             );
         }

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
-use crate::simd::multiversion;
+use crate::{compute::to_bf16, simd::multiversion};
 
 /// Elements to read, in any of the types of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -97,16 +97,10 @@ multiversion! {
 }
 
 multiversion! {
-    // `half` converts bf16 one by one with branches; this form vectorises.
     fn narrow_bf16(x: &[f32], out: &mut [u16]) {
         assert_eq!(x.len(), out.len(), "as many elements in as out");
         for (x, out) in x.iter().zip(out) {
-            let bits = x.to_bits();
-            let even = (bits >> 16) & 1;
-            let rounded = bits.wrapping_add(0x7fff + even) >> 16;
-            // Rounding could carry a NaN over into infinity or zero: it keeps its upper half and stays quiet.
-            let nan = (bits >> 16) | 0x40;
-            *out = if bits & 0x7fff_ffff > 0x7f80_0000 { nan as u16 } else { rounded as u16 };
+            *out = to_bf16(*x);
         }
     }
 }

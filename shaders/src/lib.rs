@@ -1,6 +1,7 @@
 //! Espalier's compute kernels. One kernel is one pair of files: `NAME.wgsl`, and `NAME.rs` with its CPU
 //! twin, which is also what the CPU device runs.
 
+mod compute;
 mod dots;
 mod floats;
 mod kernel;
@@ -42,6 +43,7 @@ pub mod triangular_solve;
 pub mod zero_where;
 pub mod zip;
 
+pub use compute::{Compute, ParseComputeError};
 pub use floats::{Floats, FloatsMut};
 pub use kernel::{Access, Kernel};
 pub use ops::{Binary, Reduction, Repeat, Unary};

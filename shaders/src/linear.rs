@@ -3,8 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+mod bf16;
+
 use crate::{
-    Access, Floats, Kernel,
+    Access, Compute, Floats, Kernel,
     dots::dots,
     parallel::{Disjoint, with_scratch},
     product::{Operand, product},
@@ -12,9 +15,9 @@ use crate::{
 
 /// Bindings: x f32, w (`W_DTYPE`), bias (any of the same types; ignored without [`ADD_BIAS`]), y f32.
 ///
-/// Constants: `W_DTYPE` 0 f32, 1 f16, 2 bf16; `ALIGNED`, whether `ins` is a multiple of 4; `GX` and
-/// `GY`, powers of two: a workgroup computes `8 · GY` tokens × `8 · GX` outputs. Every output is summed by one
-/// invocation, from the first column to the last, so that the tile does not show in the result.
+/// Constants: `W_DTYPE` and `COMPUTE`, see [`Compute`], 0 f32, 1 f16, 2 bf16; `ALIGNED`, whether `ins` is a multiple of
+/// 4; `GX` and `GY`, powers of two: a workgroup computes `8 · GY` tokens × `8 · GX` outputs. Every output is summed by
+/// one invocation, from the first column to the last, so that the tile does not show in the result.
 pub const KERNEL: Kernel = Kernel {
     name: "linear",
     wgsl: include_str!("linear.wgsl"),
@@ -73,8 +76,11 @@ const PANEL_INPUTS: usize = 2048;
 /// pace, and packing it first would only add traffic.
 const FEW_TOKENS: usize = 64;
 
+/// Tokens that are rounded at a time, where the processor has no instructions for [`Compute`]'s type.
+const ROUNDED_TOKENS: usize = 2 * TILE_TOKENS;
+
 /// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, inputs]`, w `[outputs, inputs]`, bias `[outputs]`,
-/// y `[tokens, outputs]`.
+/// y `[tokens, outputs]`. x and w are rounded to the type to compute in.
 ///
 /// The result does not depend on the number of threads.
 ///
@@ -86,6 +92,7 @@ pub fn cpu(
     bias: Option<Floats<'_>>,
     accumulate: bool,
     (tokens, inputs, outputs): (usize, usize, usize),
+    compute: Compute,
     y: &mut [f32],
 ) {
     assert_eq!(x.len(), tokens * inputs, "x is [tokens, inputs]");
@@ -96,89 +103,146 @@ pub fn cpu(
     // Without inputs there is nothing to widen.
     let w = if inputs == 0 { Floats::F32(&[]) } else { w };
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
-    if tokens <= FEW_TOKENS {
-        few_tokens(x, w, bias, accumulate, (tokens, inputs, outputs), y);
-    } else {
-        tiles(x, w, bias, accumulate, (tokens, inputs, outputs), y);
+    let product = Product { w: Weights { w, compute }, bias, accumulate, inputs, outputs };
+    if compute == Compute::F32 || inputs == 0 || outputs == 0 {
+        return product.of(x, y);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if compute == Compute::BF16 && tokens > FEW_TOKENS && bf16::available() {
+        return bf16::tiles(x, w, bias, accumulate, (tokens, inputs, outputs), y);
+    }
+    let mut rounded = Vec::new();
+    for (x, y) in x.chunks(ROUNDED_TOKENS * inputs).zip(y.chunks_mut(ROUNDED_TOKENS * outputs)) {
+        rounded.clear();
+        rounded.extend_from_slice(x);
+        rounded.par_chunks_mut(inputs).for_each(|row| compute.round(row));
+        product.of(&rounded, y);
     }
 }
 
-fn tiles(
-    x: &[f32],
-    w: Floats<'_>,
-    bias: Option<&[f32]>,
-    accumulate: bool,
-    (tokens, inputs, outputs): (usize, usize, usize),
-    y: &mut [f32],
-) {
-    let token_tiles = tokens.div_ceil(TILE_TOKENS);
-    let y = Disjoint::new(y);
-    (0..outputs.div_ceil(TILE_OUTPUTS) * token_tiles).into_par_iter().with_max_len(1).for_each(|tile| {
-        let (first_output, first_token) =
-            (tile / token_tiles * TILE_OUTPUTS, tile % token_tiles * TILE_TOKENS);
-        let (n, m) = (TILE_OUTPUTS.min(outputs - first_output), TILE_TOKENS.min(tokens - first_token));
-        let mut keep = accumulate;
-        if let Some(bias) = bias {
-            for token in first_token..first_token + m {
-                // SAFETY: this row of this tile, which is this task's alone.
-                let y = unsafe { y.slice(token * outputs + first_output, n) };
-                for (y, bias) in y.iter_mut().zip(&bias[first_output..]) {
-                    *y = if keep { *y + bias } else { *bias };
-                }
-            }
-            keep = true;
-        }
-        let mut add = |w: Operand, first_input: usize, k: usize| {
-            let x = Operand::rows(&x[first_token * inputs + first_input..], inputs);
-            let beta = if keep { 1.0 } else { 0.0 };
-            // SAFETY: x, w and y hold these rows and columns, and the tile of y is this task's alone.
-            unsafe {
-                product((m, n, k), 1.0, x, w.t(), beta, y.at(first_token * outputs + first_output), outputs);
-            }
-            keep = true;
-        };
-        if let Floats::F32(w) = w {
-            add(Operand::rows(&w[first_output * inputs..], inputs), 0, inputs);
-            return;
-        }
-        for first_input in (0..inputs).step_by(PANEL_INPUTS) {
-            let k = PANEL_INPUTS.min(inputs - first_input);
-            with_scratch(n * k, |panel| {
-                for (row, panel) in panel.chunks_exact_mut(k).enumerate() {
-                    let start = (first_output + row) * inputs + first_input;
-                    w.slice(start..start + k).widen(panel);
-                }
-                add(Operand::rows(panel, k), first_input, k);
-            });
-        }
-    });
+/// Weights, and what they are rounded to.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    w: Floats<'a>,
+    compute: Compute,
 }
 
-fn few_tokens(
-    x: &[f32],
-    w: Floats<'_>,
+impl<'a> Weights<'a> {
+    /// They need neither widening nor rounding.
+    fn plain(self) -> Option<&'a [f32]> {
+        match self.w {
+            Floats::F32(w) if self.compute == Compute::F32 => Some(w),
+            _ => None,
+        }
+    }
+
+    fn widen(self, range: std::ops::Range<usize>, out: &mut [f32]) {
+        let w = self.w.slice(range);
+        w.widen(out);
+        if !matches!((w, self.compute), (Floats::F16(_), Compute::F16) | (Floats::BF16(_), Compute::BF16)) {
+            self.compute.round(out);
+        }
+    }
+}
+
+/// A product with f32 arithmetic, whose x is already rounded.
+struct Product<'a> {
+    w: Weights<'a>,
+    bias: Option<&'a [f32]>,
+    accumulate: bool,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Product<'_> {
+    fn of(&self, x: &[f32], y: &mut [f32]) {
+        let tokens = y.len().checked_div(self.outputs).unwrap_or(0);
+        if tokens <= FEW_TOKENS { self.few_tokens(tokens, x, y) } else { self.tiles(tokens, x, y) }
+    }
+
+    fn tiles(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
+        let &Self { w, bias, accumulate, inputs, outputs } = self;
+        let token_tiles = tokens.div_ceil(TILE_TOKENS);
+        let y = Disjoint::new(y);
+        (0..outputs.div_ceil(TILE_OUTPUTS) * token_tiles).into_par_iter().with_max_len(1).for_each(|tile| {
+            let (first_output, first_token) =
+                (tile / token_tiles * TILE_OUTPUTS, tile % token_tiles * TILE_TOKENS);
+            let (n, m) = (TILE_OUTPUTS.min(outputs - first_output), TILE_TOKENS.min(tokens - first_token));
+            // SAFETY: this tile is this task's alone.
+            let mut keep =
+                unsafe { prefill(bias, accumulate, (first_token, m), (first_output, n), outputs, &y) };
+            let mut add = |w: Operand, first_input: usize, k: usize| {
+                let x = Operand::rows(&x[first_token * inputs + first_input..], inputs);
+                let beta = if keep { 1.0 } else { 0.0 };
+                // SAFETY: x, w and y hold these rows and columns, and the tile of y is this task's alone.
+                unsafe {
+                    let y = y.at(first_token * outputs + first_output);
+                    product((m, n, k), 1.0, x, w.t(), beta, y, outputs);
+                }
+                keep = true;
+            };
+            if let Some(w) = w.plain() {
+                add(Operand::rows(&w[first_output * inputs..], inputs), 0, inputs);
+                return;
+            }
+            for first_input in (0..inputs).step_by(PANEL_INPUTS) {
+                let k = PANEL_INPUTS.min(inputs - first_input);
+                with_scratch(n * k, |panel| {
+                    for (row, panel) in panel.chunks_exact_mut(k).enumerate() {
+                        let start = (first_output + row) * inputs + first_input;
+                        w.widen(start..start + k, panel);
+                    }
+                    add(Operand::rows(panel, k), first_input, k);
+                });
+            }
+        });
+    }
+
+    fn few_tokens(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
+        let &Self { w, bias, accumulate, inputs, outputs } = self;
+        let x: Vec<&[f32]> = (0..tokens).map(|token| &x[token * inputs..(token + 1) * inputs]).collect();
+        let y = Disjoint::new(y);
+        (0..outputs).into_par_iter().with_min_len(16).for_each(|output| {
+            let mut sums = [0.0; FEW_TOKENS];
+            let sums = &mut sums[..tokens];
+            let row = output * inputs..(output + 1) * inputs;
+            match w.plain() {
+                Some(w) => dots(&x, &w[row], sums),
+                None => with_scratch(inputs, |wide| {
+                    w.widen(row, wide);
+                    dots(&x, wide, sums);
+                }),
+            }
+            for (token, sum) in sums.iter().enumerate() {
+                // SAFETY: one element, which is this task's alone.
+                let y = unsafe { &mut y.slice(token * outputs + output, 1)[0] };
+                let sum = bias.map_or(*sum, |bias| sum + bias[output]);
+                *y = if accumulate { *y + sum } else { sum };
+            }
+        });
+    }
+}
+
+/// Puts the bias into a tile of y, `tokens` and `columns` given as first and how many. Whether the tile then holds
+/// something that the product is added to.
+///
+/// # Safety
+/// No other task uses the tile meanwhile.
+unsafe fn prefill(
     bias: Option<&[f32]>,
     accumulate: bool,
-    (tokens, inputs, outputs): (usize, usize, usize),
-    y: &mut [f32],
-) {
-    let x: Vec<&[f32]> = (0..tokens).map(|token| &x[token * inputs..(token + 1) * inputs]).collect();
-    let y = Disjoint::new(y);
-    (0..outputs).into_par_iter().with_min_len(16).for_each(|output| {
-        let mut sums = [0.0; FEW_TOKENS];
-        let sums = &mut sums[..tokens];
-        match w.slice(output * inputs..(output + 1) * inputs) {
-            Floats::F32(row) => dots(&x, row, sums),
-            row => with_scratch(inputs, |wide| {
-                row.widen(wide);
-                dots(&x, wide, sums);
-            }),
+    tokens: (usize, usize),
+    columns: (usize, usize),
+    outputs: usize,
+    y: &Disjoint<'_, f32>,
+) -> bool {
+    let Some(bias) = bias else { return accumulate };
+    for token in tokens.0..tokens.0 + tokens.1 {
+        // SAFETY: this row of the tile, as the caller promises.
+        let y = unsafe { y.slice(token * outputs + columns.0, columns.1) };
+        for (y, bias) in y.iter_mut().zip(&bias[columns.0..]) {
+            *y = if accumulate { *y + bias } else { *bias };
         }
-        for (token, sum) in sums.iter().enumerate() {
-            // SAFETY: one element, which is this task's alone.
-            let y = unsafe { &mut y.slice(token * outputs + output, 1)[0] };
-            let sum = bias.map_or(*sum, |bias| sum + bias[output]);
-            *y = if accumulate { *y + sum } else { sum };
-        }
-    });
+    }
+    true
 }

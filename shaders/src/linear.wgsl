@@ -6,6 +6,8 @@
 
 // 0: f32, 1: f16, 2: bf16
 override W_DTYPE: u32 = 0u;
+// What x and w are rounded to, in the same numbers.
+override COMPUTE: u32 = 0u;
 // Whether k is a multiple of 4: rows of x and w then start at a whole vector.
 override ALIGNED: bool = true;
 override GX: u32 = 16u;
@@ -64,6 +66,39 @@ fn widen_f16(pair: u32) -> vec2<f32> {
     return bitcast<vec2<f32>>(widened | ((bits & vec2(0x8000u)) << vec2(16u)));
 }
 
+// The nearest numbers of COMPUTE's type, ties to even.
+fn round_bf16(bits: vec4<u32>) -> vec4<u32> {
+    let upper = vec4(0xffff0000u);
+    // Rounding could carry a NaN over into infinity or zero: it keeps its upper half and stays quiet.
+    let nan = (bits & upper) | vec4(0x400000u);
+    let nearest = (bits + vec4(0x7fffu) + ((bits >> vec4(16u)) & vec4(1u))) & upper;
+    return select(nearest, nan, (bits & vec4(0x7fffffffu)) > vec4(0x7f800000u));
+}
+
+fn round_f16(bits: vec4<u32>) -> vec4<u32> {
+    let magnitude = bits & vec4(0x7fffffffu);
+    let is_normal = magnitude >= vec4(0x38800000u);
+    let normal = (magnitude + vec4(0xfffu) + ((magnitude >> vec4(13u)) & vec4(1u))) & vec4(0xffffe000u);
+    // A subnormal is a multiple of 2^-24.
+    let small = bitcast<vec4<f32>>(select(magnitude, vec4(0u), is_normal));
+    let subnormal = bitcast<vec4<u32>>(round(small * 16777216.0) * 5.9604644775390625e-08);
+    var nearest = select(subnormal, normal, is_normal);
+    // From 65,520 on: half a step past the largest number.
+    nearest = select(nearest, vec4(0x7f800000u), magnitude >= vec4(0x477ff000u));
+    nearest = select(nearest, magnitude, magnitude > vec4(0x7f800000u));
+    return (bits & vec4(0x80000000u)) | nearest;
+}
+
+fn rounded(v: vec4<f32>) -> vec4<f32> {
+    if COMPUTE == 1u {
+        return bitcast<vec4<f32>>(round_f16(bitcast<vec4<u32>>(v)));
+    }
+    if COMPUTE == 2u {
+        return bitcast<vec4<f32>>(round_bf16(bitcast<vec4<u32>>(v)));
+    }
+    return v;
+}
+
 fn x_scalar(index: u32) -> f32 {
     return x[index >> 2u][index & 3u];
 }
@@ -85,13 +120,13 @@ fn load_x(token: u32, k: u32) -> vec4<f32> {
     }
     let index = (p.x_row + token) * p.ins + k;
     if ALIGNED {
-        return x[index >> 2u];
+        return rounded(x[index >> 2u]);
     }
     v.x = x_scalar(index);
     if k + 1u < p.ins { v.y = x_scalar(index + 1u); }
     if k + 2u < p.ins { v.z = x_scalar(index + 2u); }
     if k + 3u < p.ins { v.w = x_scalar(index + 3u); }
-    return v;
+    return rounded(v);
 }
 
 fn load_w(row: u32, k: u32) -> vec4<f32> {
@@ -102,19 +137,19 @@ fn load_w(row: u32, k: u32) -> vec4<f32> {
     let index = (p.w_row + row) * p.ins + k;
     if ALIGNED {
         if W_DTYPE == 0u {
-            return bitcast<vec4<f32>>(vec4(w[index >> 1u], w[(index >> 1u) + 1u]));
+            return rounded(bitcast<vec4<f32>>(vec4(w[index >> 1u], w[(index >> 1u) + 1u])));
         }
         let packed = w[index >> 2u];
         if W_DTYPE == 1u {
-            return vec4(widen_f16(packed.x), widen_f16(packed.y));
+            return rounded(vec4(widen_f16(packed.x), widen_f16(packed.y)));
         }
-        return vec4(widen_bf16(packed.x), widen_bf16(packed.y));
+        return rounded(vec4(widen_bf16(packed.x), widen_bf16(packed.y)));
     }
     v.x = w_scalar(index);
     if k + 1u < p.ins { v.y = w_scalar(index + 1u); }
     if k + 2u < p.ins { v.z = w_scalar(index + 2u); }
     if k + 3u < p.ins { v.w = w_scalar(index + 3u); }
-    return v;
+    return rounded(v);
 }
 
 fn load_bias(column: u32) -> f32 {

@@ -5,7 +5,7 @@
 //! `WGPU_VALIDATION=1` turns the driver's validation layer on, which then must have nothing to say.
 
 use espalier_host::device::{
-    DType, Device, Tensor,
+    Compute, DType, Device, Tensor,
     gpu::{Adapter, AdapterReport, Backend, Gpu, GpuOptions, enumerate, tune::Tuning},
 };
 use std::{
@@ -30,21 +30,29 @@ impl TestGpu {
         Self(Gpu::open(adapter(), options).expect("the adapter opens"))
     }
 
+    /// The same, with whole tensors and products whose operands are rounded to a type.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn computing(compute: Compute) -> Self {
+        Self::tuned(compute, Tuning::default())
+    }
+
+    /// The same, with kernels tuned like this.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn tuned(compute: Compute, tuning: Tuning) -> Self {
+        let options = GpuOptions { compute, guard_bytes: GUARD_BYTES, tuning, ..GpuOptions::default() };
+        Self(Gpu::open(adapter(), options).expect("the adapter opens"))
+    }
+
     /// The same without guard words, so that buffers are reused.
     ///
     /// # Panics
     /// As [`open`](Self::open).
     pub fn unguarded(panel_limit: Option<u64>) -> Self {
         let options = GpuOptions { panel_limit, ..GpuOptions::default() };
-        Self(Gpu::open(adapter(), options).expect("the adapter opens"))
-    }
-
-    /// The adapter that tests use, with guard words, and kernels tuned like this.
-    ///
-    /// # Panics
-    /// As [`open`](Self::open).
-    pub fn tuned(tuning: Tuning) -> Self {
-        let options = GpuOptions { guard_bytes: GUARD_BYTES, tuning, ..GpuOptions::default() };
         Self(Gpu::open(adapter(), options).expect("the adapter opens"))
     }
 

@@ -43,7 +43,7 @@ pub fn host() -> Command {
 /// There is none: GPU tests fail, they are never skipped.
 pub fn gpu() -> Arc<dyn Device> {
     let adapter = std::env::var("ESPALIER_TEST_ADAPTER").ok();
-    let request = DeviceRequest { choice: DeviceChoice::Gpu, backend: None, adapter };
+    let request = DeviceRequest { choice: DeviceChoice::Gpu, adapter, ..DeviceRequest::default() };
     choose::open(&request).expect("GPU tests need an adapter; a software one will do")
 }
 
@@ -52,7 +52,7 @@ pub fn gpu() -> Arc<dyn Device> {
 /// # Panics
 /// Never on a machine that runs tests.
 pub fn cpu() -> Arc<dyn Device> {
-    choose::open(&DeviceRequest { choice: DeviceChoice::Cpu, backend: None, adapter: None }).expect("a CPU")
+    choose::open(&DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() }).expect("a CPU")
 }
 
 /// What a process said, for assertions.

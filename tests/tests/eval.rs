@@ -103,6 +103,16 @@ fn running_text_has_perplexity() {
     let found = json(&mut task);
     let expected = found["perplexity"].as_f64().unwrap();
     assert!((mean(&found, "perplexity") / expected - 1.0).abs() < 1e-6, "{found}");
+
+    for compute in ["f16", "bf16"] {
+        let mut rounded = host();
+        rounded.args(["eval", "--device", "cpu", "--json", "--compute", compute, "--model"]);
+        rounded.arg(path("models/tiny-instruct")).arg("--perplexity").arg(&text);
+        let rounded = json(&mut rounded)["perplexity"].as_f64().unwrap() / expected;
+        assert!(rounded != 1.0 && (rounded - 1.0).abs() < 2e-3, "{compute}: {rounded} times the perplexity");
+    }
+    task.args(["--compute", "f64"]);
+    assert!(said(&task.output().unwrap()).contains("choose f32, f16 or bf16"));
 }
 
 #[test]

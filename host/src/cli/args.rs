@@ -3,6 +3,7 @@
 use crate::{
     calibration::{Fields, Prompt, Reading, Source},
     device::{
+        Compute,
         choose::{DeviceChoice, DeviceRequest},
         gpu::Backend,
     },
@@ -346,11 +347,19 @@ pub(super) struct Device {
     /// GPU to take: part of its name, or its number in `host devices`
     #[arg(long, value_name = "NAME|INDEX")]
     adapter: Option<String>,
+    /// Type that products with weights round their operands to; sums are f32 in any case
+    #[arg(long, default_value_t, value_name = "f32|f16|bf16")]
+    compute: Compute,
 }
 
 impl Device {
     pub(super) fn request(&self) -> DeviceRequest {
-        DeviceRequest { choice: self.device, backend: self.backend, adapter: self.adapter.clone() }
+        DeviceRequest {
+            choice: self.device,
+            backend: self.backend,
+            adapter: self.adapter.clone(),
+            compute: self.compute,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{CliError, args, print, print_json, table};
 use crate::device::{
-    Device as _, DeviceInfo,
+    Compute, Device as _, DeviceInfo,
     choose::auto_choice,
     cpu::Cpu,
     gpu::{Adapter, AdapterReport, Backend, enumerate},
@@ -19,7 +19,7 @@ pub(super) fn run(command: &args::Devices) -> Result<(), CliError> {
     let adapters = enumerate(&Backend::ALL);
     let reports: Vec<_> = adapters.iter().map(Adapter::report).collect();
     let auto = match auto_choice(&reports) {
-        Some(taken) => DeviceInfo::of_adapter(reports[taken]),
+        Some(taken) => DeviceInfo::of_adapter(reports[taken], Compute::F32),
         None => Cpu::new().info().clone(),
     };
     let devices = Devices { auto, adapters: reports.into_iter().cloned().collect() };
@@ -34,7 +34,7 @@ pub(super) fn run(command: &args::Devices) -> Result<(), CliError> {
         text = "no adapters: no Vulkan, Metal, DX12 or GL driver is installed".to_owned();
     }
     let auto = &devices.auto;
-    print(&format!("{text}\n\n--device auto takes: {} ({}, {})", auto.name, auto.backend, auto.driver))
+    print(&format!("{text}\n\n--device auto takes: {auto}"))
 }
 
 fn row(adapter: &AdapterReport) -> Vec<String> {

@@ -26,7 +26,7 @@ struct Report {
 pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<(), CliError> {
     let folder = resolve(&command.model)?;
     let device = choose::open(&command.device.request())?;
-    tracing::info!("on {} ({}, {})", device.info().name, device.info().backend, device.info().driver);
+    tracing::info!("on {}", device.info());
     let model = Llama::open(&folder, Arc::clone(&device))?;
     let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config)?;
     // Everything that can be wrong with the request is found before anything long begins.

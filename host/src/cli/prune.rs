@@ -32,7 +32,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
         device = Arc::new(Profiled::new(device)?);
         profile::start();
     }
-    tracing::info!("on {} ({}, {})", device.info().name, device.info().backend, device.info().driver);
+    tracing::info!("on {}", device.info());
     let model = Llama::open(&folder, device)?;
     let run = Run::begin(&settings, &method, &model, &command.out, command.overwrite)?;
 

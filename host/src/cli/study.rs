@@ -6,7 +6,7 @@ use super::{
     print, print_json, progress, table,
 };
 use crate::{
-    device::choose,
+    device::{Compute, choose},
     prune::Size,
     study::{
         Change, Choice, Estimate, Event, Outcome, Plan, State, Study, StudyFile, Verdict, diff, gather,
@@ -25,9 +25,13 @@ pub(super) fn run(command: &args::Study, verbosity: args::Verbosity) -> Result<(
     let Some(path) = &command.file else { return Err(CliError::Usage("give a study file".to_owned())) };
     let study = Study::check(StudyFile::read(path)?)?;
     let out = command.out.clone().unwrap_or_else(|| default_out(path));
-    let choice = Choice { cells: command.cell.clone(), shard: command.shard };
+    let request = command.device.request();
+    let choice = Choice { cells: command.cell.clone(), shard: command.shard, compute: request.compute };
     let plan = Plan::new(&study, &out, &choice)?;
-    let words = format!("host study {} --out {}", path.display(), out.display());
+    let mut words = format!("host study {} --out {}", path.display(), out.display());
+    if request.compute != Compute::F32 {
+        words += &format!(" --compute {}", request.compute);
+    }
     if let Some(format) = command.list_cells {
         return list(&plan, &words, format);
     }

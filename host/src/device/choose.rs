@@ -2,7 +2,7 @@
 //! adapter, slower than the CPU device, is only taken when it is asked for.
 
 use super::{
-    Device, DeviceError, Result,
+    Compute, Device, DeviceError, Result,
     cpu::Cpu,
     gpu::{Adapter, AdapterReport, AdapterType, Backend, Gpu, GpuOptions, enumerate},
 };
@@ -57,6 +57,8 @@ pub struct DeviceRequest {
     pub backend: Option<Backend>,
     /// `--adapter`, which asks for a GPU: its number in `host devices`, or a part of its name.
     pub adapter: Option<String>,
+    /// `--compute`: what products with weights round their operands to.
+    pub compute: Compute,
 }
 
 /// Opens the device that was asked for.
@@ -70,13 +72,13 @@ pub fn open(request: &DeviceRequest) -> Result<Arc<dyn Device>> {
             "--backend and --adapter choose a GPU, but --device cpu asks for none; leave one of them out"
                 .to_owned(),
         )),
-        DeviceChoice::Cpu => Ok(Arc::new(Cpu::new())),
-        DeviceChoice::Auto if !names_gpu => Ok(open_auto()),
+        DeviceChoice::Cpu => Ok(Arc::new(Cpu::computing(request.compute))),
+        DeviceChoice::Auto if !names_gpu => Ok(open_auto(request.compute)),
         DeviceChoice::Auto | DeviceChoice::Gpu => {
             let adapters = enumerate(&Backend::ALL);
             let reports: Vec<_> = adapters.iter().map(Adapter::report).collect();
             let taken = pick(&reports, request).ok_or_else(|| none_found(&reports, request))?;
-            Ok(Arc::new(Gpu::open(&adapters[taken], GpuOptions::default())?))
+            Ok(Arc::new(Gpu::open(&adapters[taken], options(request.compute))?))
         }
     }
 }
@@ -88,9 +90,13 @@ pub fn auto_choice(reports: &[&AdapterReport]) -> Option<usize> {
     usable.min_by_key(|(_, report)| rank(report.kind)).map(|(place, _)| place)
 }
 
-fn open_auto() -> Arc<dyn Device> {
+fn options(compute: Compute) -> GpuOptions {
+    GpuOptions { compute, ..GpuOptions::default() }
+}
+
+fn open_auto(compute: Compute) -> Arc<dyn Device> {
     if let Some(adapter) = auto_adapter() {
-        match Gpu::open(&adapter, GpuOptions::default()) {
+        match Gpu::open(&adapter, options(compute)) {
             Ok(gpu) => return Arc::new(gpu),
             Err(error) => {
                 let name = &adapter.report().name;
@@ -98,7 +104,7 @@ fn open_auto() -> Arc<dyn Device> {
             }
         }
     }
-    Arc::new(Cpu::new())
+    Arc::new(Cpu::computing(compute))
 }
 
 fn auto_adapter() -> Option<Adapter> {
@@ -204,8 +210,12 @@ mod tests {
     }
 
     fn picked(reports: &[AdapterReport], backend: Option<Backend>, adapter: Option<&str>) -> Option<usize> {
-        let request =
-            DeviceRequest { choice: DeviceChoice::Gpu, backend, adapter: adapter.map(ToOwned::to_owned) };
+        let request = DeviceRequest {
+            choice: DeviceChoice::Gpu,
+            backend,
+            adapter: adapter.map(ToOwned::to_owned),
+            compute: Compute::F32,
+        };
         let reports: Vec<_> = reports.iter().collect();
         pick(&reports, &request).map(|place| reports[place].index)
     }

@@ -21,8 +21,11 @@ pub use espalier_sdk::{
     Axis, Binary, DType, DeviceKind, Reduction, Selection, Unary, Within, service::KernelCall,
 };
 
+pub use espalier_shaders::Compute;
+
 use bytes::Bytes;
 use serde::Serialize;
+use std::fmt;
 
 /// What a device says of itself.
 #[derive(Debug, Clone, Serialize)]
@@ -35,9 +38,23 @@ pub struct DeviceInfo {
     pub backend: String,
     /// The driver's name and version, or the instruction sets in use for the CPU.
     pub driver: String,
+    /// What products with weights round their operands to.
+    #[serde(serialize_with = "as_text")]
+    pub compute: Compute,
     /// The memory it computes in, in bytes, where it tells; the CPU's is the host's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.name, self.backend, self.driver)?;
+        if self.compute == Compute::F32 { Ok(()) } else { write!(f, ", products in {}", self.compute) }
+    }
+}
+
+fn as_text<S: serde::Serializer>(compute: &Compute, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(compute)
 }
 
 /// The heads of an attention layer.
@@ -119,7 +136,7 @@ pub trait Device: Send + Sync {
     // The forward pass. Activations are f32; weights f32, f16 or bf16, widened on the way.
 
     /// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, in]`, w `[out, in]`, bias `[1, out]` in any
-    /// floating-point type, y `[tokens, out]`.
+    /// floating-point type, y `[tokens, out]`. x and w are rounded to the type to compute in ([`DeviceInfo::compute`]).
     fn linear(
         &self,
         x: &Tensor,

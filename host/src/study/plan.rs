@@ -7,7 +7,10 @@ use super::{
     folder::Folder,
     matrix::{Identities, cells},
 };
-use crate::{device::Device, model::Llama};
+use crate::{
+    device::{Compute, Device},
+    model::Llama,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -22,6 +25,8 @@ pub struct Choice {
     pub cells: Vec<String>,
     /// A part of all cells.
     pub shard: Option<Shard>,
+    /// What products with weights round their operands to: a result of another type is another result.
+    pub compute: Compute,
 }
 
 /// Every `of`-th cell, beginning with the `index`-th, from 1.
@@ -65,8 +70,16 @@ impl<'a> Plan<'a> {
     /// Something cannot be read, two entries of the study do the same, or there is no cell of a chosen hash.
     pub fn new(study: &'a Study, out: &Path, choice: &Choice) -> Result<Self> {
         let mut digests = Digests::open(out.join("digests.json"));
+        let mut model_computed = |folder: &Path| -> Result<String> {
+            let digest = digests.model(folder)?;
+            Ok(if choice.compute == Compute::F32 {
+                digest
+            } else {
+                format!("{digest} in {}", choice.compute)
+            })
+        };
         let identities = Identities {
-            models: study.models.iter().map(|model| digests.model(&model.folder)).collect::<Result<_>>()?,
+            models: study.models.iter().map(|model| model_computed(&model.folder)).collect::<Result<_>>()?,
             calibrations: study
                 .calibrations
                 .iter()

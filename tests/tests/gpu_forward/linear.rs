@@ -1,5 +1,5 @@
 use crate::close;
-use espalier_host::device::{DType, Device, Tensor};
+use espalier_host::device::{Compute, DType, Device, Tensor};
 use espalier_tests::gpu::{TestGpu, noise};
 
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
@@ -15,11 +15,14 @@ struct Case {
 
 fn check(gpu: &TestGpu, case: &Case) {
     let &Case { tokens, outs, ins, dtype, bias, accumulate } = case;
-    let x = noise(1, tokens * ins);
-    let (w_tensor, w) = gpu.floats(dtype, outs, ins, &noise(2, outs * ins));
+    let mut x = noise(1, tokens * ins);
+    let (w_tensor, mut w) = gpu.floats(dtype, outs, ins, &noise(2, outs * ins));
     let bias = bias.map(|dtype| gpu.floats(dtype, 1, outs, &noise(3, outs)));
     let before = noise(4, tokens * outs);
     let x_tensor = gpu.f32(tokens, ins, &x);
+    let compute = gpu.info().compute;
+    compute.round(&mut x);
+    compute.round(&mut w);
     let mut y: Tensor = if accumulate { gpu.f32(tokens, outs, &before) } else { gpu.unwritten(tokens, outs) };
     let bias_tensor = bias.as_ref().map(|(tensor, _)| tensor);
     gpu.linear(&x_tensor, &w_tensor, bias_tensor, accumulate, &mut y).expect("it runs");
@@ -39,7 +42,7 @@ fn check(gpu: &TestGpu, case: &Case) {
             }
             close(got[t * outs + n], want, 1e-6 * size, || {
                 format!(
-                    "[{t}, {n}] of {tokens}x{outs}x{ins} {dtype}, bias {}, accumulate {accumulate}",
+                    "[{t}, {n}] of {tokens}x{outs}x{ins} {dtype} in {compute}, bias {}, accumulate {accumulate}",
                     bias.is_some()
                 )
             });
@@ -69,6 +72,30 @@ fn odd_shapes_in_every_weight_type() {
         for dtype in FLOATS {
             check(&gpu, &Case { tokens, outs, ins, dtype, bias: None, accumulate: false });
         }
+    }
+}
+
+#[test]
+fn operands_are_rounded_to_the_type_to_compute_in() {
+    for compute in [Compute::F16, Compute::BF16] {
+        let gpu = TestGpu::computing(compute);
+        for [tokens, outs, ins] in [[130, 140, 17], [70, 31, 16]] {
+            for dtype in FLOATS {
+                check(&gpu, &Case { tokens, outs, ins, dtype, bias: None, accumulate: false });
+            }
+        }
+    }
+    // What overflows, what is subnormal, what is halfway, and what is no number.
+    let gpu = TestGpu::computing(Compute::F16);
+    let values = [65_519.0, 65_520.0, -1e30, 6e-8, 2.9e-8, 1.000_488_3, 1.001_464_9, f32::NAN, -0.0, 5.96e-5];
+    let x = gpu.f32(values.len(), 1, &values);
+    let one = gpu.f32(1, 1, &[1.0]);
+    let mut y = gpu.unwritten(values.len(), 1);
+    gpu.linear(&x, &one, None, false, &mut y).expect("it runs");
+    let mut want = values;
+    Compute::F16.round(&mut want);
+    for ((got, want), x) in gpu.output(&y).into_iter().zip(want).zip(values) {
+        assert!(got == want || got.is_nan() && want.is_nan(), "{x:e}: {got:e}, not {want:e}");
     }
 }
 

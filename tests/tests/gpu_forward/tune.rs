@@ -1,5 +1,5 @@
 use espalier_host::device::{
-    DType, Device,
+    Compute, DType, Device,
     gpu::tune::{CANDIDATES, Tune, Tuning, Variant},
 };
 use espalier_shaders::{Kernel, linear};
@@ -14,7 +14,7 @@ fn tuning(folder: &Path, candidates: &[Variant]) -> Tuning {
 
 /// A product on a tuned device and what was picked for it.
 fn product(tuning: Tuning) -> (Vec<f32>, String) {
-    let gpu = TestGpu::tuned(tuning);
+    let gpu = TestGpu::tuned(Compute::F32, tuning);
     let (tokens, outs, ins) = (70, 90, 33);
     let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));
     let (w, _) = gpu.floats(DType::BF16, outs, ins, &noise(2, outs * ins));
@@ -47,7 +47,7 @@ fn a_pick_changes_no_bit_and_is_remembered() {
     // Another pick, written in its place, is what the next device takes, and it tunes nothing.
     let path = file(folder.path());
     let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let pick = &mut content["linear"]["bf16 unaligned 128x64x128"];
+    let pick = &mut content["linear"]["bf16 in f32 unaligned 128x64x128"];
     assert_eq!(*pick, picked.as_str());
     let other = names.iter().find(|name| **name != picked).unwrap();
     *pick = other.as_str().into();
@@ -84,13 +84,12 @@ fn a_damaged_or_foreign_cache_is_replaced() {
     let path = file(folder.path());
     let mut foreign: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     foreign["key"]["driver_info"] = "another".into();
-    foreign["linear"] =
-        serde_json::json!({ "bf16 unaligned 128x64x128": "linear 4x8", "f16 aligned 1x4x4": "x" });
+    foreign["linear"] = serde_json::json!({ "bf16 in f32 unaligned 128x64x128": "linear 4x8", "f16 in f32 aligned 1x4x4": "x" });
     for content in [b"{ \"key\": ".to_vec(), Vec::new(), serde_json::to_vec(&foreign).unwrap()] {
         fs::write(&path, &content).unwrap();
         let (_, picked) = product(tuning(folder.path(), &TINY));
         let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        assert_eq!(written["linear"], serde_json::json!({ "bf16 unaligned 128x64x128": picked }));
+        assert_eq!(written["linear"], serde_json::json!({ "bf16 in f32 unaligned 128x64x128": picked }));
         assert_ne!(written["key"]["driver_info"], "another");
     }
 }
@@ -107,8 +106,8 @@ fn without_a_place_for_the_cache_it_still_tunes() {
 #[test]
 fn every_candidate_agrees_on_products_of_every_size() {
     let folder = tempfile::tempdir().unwrap();
-    let gpu = TestGpu::tuned(tuning(folder.path(), CANDIDATES));
-    let plain = TestGpu::tuned(Tuning { tune: Tune::Never, ..Tuning::default() });
+    let gpu = TestGpu::tuned(Compute::F32, tuning(folder.path(), CANDIDATES));
+    let plain = TestGpu::tuned(Compute::F32, Tuning { tune: Tune::Never, ..Tuning::default() });
     for (tokens, outs, ins) in [(30, 17, 5), (140, 260, 40)] {
         let results = [&gpu, &plain].map(|gpu| {
             let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));

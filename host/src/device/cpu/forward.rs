@@ -7,7 +7,7 @@ use espalier_shaders::{
 };
 
 use super::memory::{f32s, f32s_mut, floats, floats_mut, u32s};
-use crate::device::{AttentionShape, DeviceError, Result, Span, Tensor, check};
+use crate::device::{AttentionShape, Compute, DeviceError, Result, Span, Tensor, check};
 
 pub(super) fn convert(x: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "convert";
@@ -30,13 +30,22 @@ pub(super) fn linear(
     w: &Tensor,
     bias: Option<&Tensor>,
     accumulate: bool,
+    compute: Compute,
     y: &mut Tensor,
 ) -> Result<()> {
     const NAME: &str = "linear";
     check::linear(x, w, bias, y)?;
     let shape = (x.rows(), x.cols(), w.rows());
     let bias = bias.map(|bias| floats(NAME, bias)).transpose()?;
-    linear_kernel::cpu(f32s(NAME, x)?, floats(NAME, w)?, bias, accumulate, shape, f32s_mut(NAME, y)?);
+    linear_kernel::cpu(
+        f32s(NAME, x)?,
+        floats(NAME, w)?,
+        bias,
+        accumulate,
+        shape,
+        compute,
+        f32s_mut(NAME, y)?,
+    );
     Ok(())
 }
 

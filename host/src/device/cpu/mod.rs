@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, KernelCall, Operand, Reduction, Result,
-    Selection, Span, Storage, Tensor, Unary, Within, check,
+    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, KernelCall, Operand,
+    Reduction, Result, Selection, Span, Storage, Tensor, Unary, Within, check,
 };
 use memory::{Meter, memory, memory_mut};
 
@@ -29,7 +29,12 @@ pub struct Cpu {
 impl Cpu {
     /// The device; it needs nothing.
     pub fn new() -> Self {
-        Self { info: processor::info(), meter: Arc::default() }
+        Self::computing(Compute::F32)
+    }
+
+    /// The device, with products whose operands are rounded to this type.
+    pub fn computing(compute: Compute) -> Self {
+        Self { info: processor::info(compute), meter: Arc::default() }
     }
 }
 
@@ -93,7 +98,7 @@ impl Device for Cpu {
         accumulate: bool,
         y: &mut Tensor,
     ) -> Result<()> {
-        forward::linear(x, w, bias, accumulate, y)
+        forward::linear(x, w, bias, accumulate, self.info.compute, y)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {

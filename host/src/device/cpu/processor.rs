@@ -1,9 +1,9 @@
 //! What the processor says of itself.
 
-use crate::device::DeviceInfo;
+use crate::device::{Compute, DeviceInfo};
 
 /// The processor's name, its instruction sets that kernels use, and the number of threads.
-pub(super) fn info() -> DeviceInfo {
+pub(super) fn info(compute: Compute) -> DeviceInfo {
     let threads = rayon::current_num_threads();
     let threads = format!("{threads} {}", if threads == 1 { "thread" } else { "threads" });
     let driver = instruction_sets().into_iter().map(str::to_owned).chain([threads]);
@@ -12,6 +12,7 @@ pub(super) fn info() -> DeviceInfo {
         kind: crate::device::DeviceKind::Cpu,
         backend: "native".to_owned(),
         driver: driver.collect::<Vec<_>>().join(", "),
+        compute,
         memory_bytes: None,
     }
 }
@@ -41,6 +42,7 @@ fn name() -> String {
 fn instruction_sets() -> Vec<&'static str> {
     let sets = [
         ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
         ("avx2", is_x86_feature_detected!("avx2")),
         ("fma", is_x86_feature_detected!("fma")),
         ("f16c", is_x86_feature_detected!("f16c")),

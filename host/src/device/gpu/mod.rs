@@ -23,8 +23,8 @@ pub use context::{Context, Dispatch};
 pub use panels::{Panels, Part, Segment, panels, segments};
 
 use super::{
-    AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, KernelCall, Operand,
-    Reduction, Result, Selection, Span, Tensor, Unary, Within,
+    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, DeviceKind, KernelCall,
+    Operand, Reduction, Result, Selection, Span, Tensor, Unary, Within,
 };
 use bytes::Bytes;
 
@@ -40,12 +40,13 @@ pub struct Gpu {
 
 impl DeviceInfo {
     /// What an adapter says of itself.
-    pub fn of_adapter(report: &AdapterReport) -> Self {
+    pub fn of_adapter(report: &AdapterReport, compute: Compute) -> Self {
         Self {
             name: report.name.clone(),
             kind: DeviceKind::Gpu,
             backend: report.backend.to_string(),
             driver: format!("{} {}", report.driver, report.driver_info).trim().to_owned(),
+            compute,
             memory_bytes: report.memory_bytes,
         }
     }
@@ -54,6 +55,8 @@ impl DeviceInfo {
 /// How a GPU is opened.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
+    /// What products with weights round their operands to.
+    pub compute: Compute,
     /// Lowers the most bytes that are bound at once, so that tests see tensors of several panels.
     pub panel_limit: Option<u64>,
     /// Puts words past the end of every panel, within what kernels see, that
@@ -69,7 +72,7 @@ impl Gpu {
     /// # Errors
     /// It lacks immediate data, or the driver refuses.
     pub fn open(adapter: &Adapter, options: GpuOptions) -> Result<Self> {
-        let info = DeviceInfo::of_adapter(adapter.report());
+        let info = DeviceInfo::of_adapter(adapter.report(), options.compute);
         let context = Context::open(adapter, &options)?;
         Ok(Self {
             info,
@@ -152,7 +155,8 @@ impl Device for Gpu {
         accumulate: bool,
         y: &mut Tensor,
     ) -> Result<()> {
-        ops::linear::linear(&self.context, &self.tuner, x, w, bias, accumulate, y)
+        let compute = self.info.compute;
+        ops::linear::linear(&self.context, &self.tuner, x, w, bias, accumulate, compute, y)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Products with weights.
 
-use super::{dtype_constant, size};
+use super::{compute_constant, dtype_constant, size};
 use crate::device::{
-    Result, Tensor, check,
+    Compute, Result, Tensor, check,
     gpu::{
         Context, Dispatch, panels, segments,
         tune::{Class, Tuner, Variant},
@@ -20,14 +20,15 @@ pub(in crate::device::gpu) fn linear(
     w: &Tensor,
     bias: Option<&Tensor>,
     accumulate: bool,
+    compute: Compute,
     y: &mut Tensor,
 ) -> Result<()> {
     check::linear(x, w, bias, y)?;
     if y.elements() == 0 {
         return Ok(());
     }
-    let variant = tuner.variant(context, Class::of(w.dtype(), x.rows(), x.cols(), w.rows()));
-    run(context, &variant, x, w, bias, accumulate, y)
+    let variant = tuner.variant(context, Class::of(w.dtype(), compute, x.rows(), x.cols(), w.rows()));
+    run(context, &variant, x, w, bias, accumulate, compute, y)
 }
 
 /// A product of operands that fit, by this variant.
@@ -41,6 +42,7 @@ pub fn run(
     w: &Tensor,
     bias: Option<&Tensor>,
     accumulate: bool,
+    compute: Compute,
     y: &mut Tensor,
 ) -> Result<()> {
     let (tokens, ins, outs) = (x.rows(), x.cols(), w.rows());
@@ -54,6 +56,7 @@ pub fn run(
     let ([gx, gy], [tile_tokens, tile_outs]) = (variant.workgroup, variant.tile());
     let constants = [
         ("W_DTYPE", dtype_constant(w.dtype())),
+        ("COMPUTE", compute_constant(compute)),
         ("ALIGNED", f64::from(u8::from(ins.is_multiple_of(4)))),
         ("GX", f64::from(gx)),
         ("GY", f64::from(gy)),

@@ -14,7 +14,7 @@ pub mod rope;
 pub mod rows;
 pub mod select;
 
-use crate::device::{DType, DeviceError, Result};
+use crate::device::{Compute, DType, DeviceError, Result};
 
 /// The number of a floating-point type in the kernels' override constants.
 pub fn dtype_constant(dtype: DType) -> f64 {
@@ -22,6 +22,15 @@ pub fn dtype_constant(dtype: DType) -> f64 {
         DType::F32 | DType::U32 => 0.0,
         DType::F16 => 1.0,
         DType::BF16 => 2.0,
+    }
+}
+
+/// The number of a type to compute in, in the kernels' override constants.
+pub fn compute_constant(compute: Compute) -> f64 {
+    match compute {
+        Compute::F32 => 0.0,
+        Compute::F16 => 1.0,
+        Compute::BF16 => 2.0,
     }
 }
 

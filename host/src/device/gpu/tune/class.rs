@@ -1,6 +1,6 @@
 //! Products that are tuned as one.
 
-use crate::device::DType;
+use crate::device::{Compute, DType};
 use std::fmt;
 
 /// Larger products are tuned as ones of this size: a GPU is then long full.
@@ -13,6 +13,8 @@ const MOST_INPUTS_LOG2: u32 = 12;
 pub(in super::super) struct Class {
     /// The weights' type.
     pub(super) dtype: DType,
+    /// What operands are rounded to.
+    pub(super) compute: Compute,
     /// Whether rows start at whole vectors of four elements.
     pub(super) aligned: bool,
     tokens_log2: u32,
@@ -36,10 +38,17 @@ impl Sizes {
 }
 
 impl Class {
-    pub(in super::super) fn of(dtype: DType, tokens: usize, inputs: usize, outputs: usize) -> Self {
+    pub(in super::super) fn of(
+        dtype: DType,
+        compute: Compute,
+        tokens: usize,
+        inputs: usize,
+        outputs: usize,
+    ) -> Self {
         let log2 = |size: usize, most| size.max(1).next_power_of_two().ilog2().min(most);
         Self {
             dtype,
+            compute,
             aligned: inputs.is_multiple_of(4),
             tokens_log2: log2(tokens, MOST_TOKENS_LOG2),
             inputs_log2: log2(inputs, MOST_INPUTS_LOG2),
@@ -84,10 +93,10 @@ impl Class {
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dtype, aligned, tokens_log2, inputs_log2, outputs_log2 } = self;
+        let Self { dtype, compute, aligned, tokens_log2, inputs_log2, outputs_log2 } = self;
         let aligned = if *aligned { "aligned" } else { "unaligned" };
         let [tokens, inputs, outputs] = [tokens_log2, inputs_log2, outputs_log2].map(|log2| 1_u64 << log2);
-        write!(f, "{dtype} {aligned} {tokens}x{inputs}x{outputs}")
+        write!(f, "{dtype} in {compute} {aligned} {tokens}x{inputs}x{outputs}")
     }
 }
 
@@ -100,7 +109,7 @@ mod tests {
         for (tokens, inputs, outputs) in
             [(1, 1, 1), (1, 2, 3), (9, 4096, 11008), (100_000, 14_336, 128_256), (70, 31, 5)]
         {
-            let class = Class::of(DType::BF16, tokens, inputs, outputs);
+            let class = Class::of(DType::BF16, Compute::F32, tokens, inputs, outputs);
             for sizes in [class.timed(), class.checked()] {
                 assert_eq!(sizes.inputs % 4 == 0, inputs % 4 == 0, "{class}: {sizes:?}");
                 assert!(sizes.tokens > 0 && sizes.inputs > 0 && sizes.outputs > 0, "{class}: {sizes:?}");
@@ -112,12 +121,13 @@ mod tests {
 
     #[test]
     fn similar_products_are_one_class() {
-        let class = |tokens| Class::of(DType::F16, tokens, 4096, 4096);
+        let class = |tokens| Class::of(DType::F16, Compute::F32, tokens, 4096, 4096);
         assert_eq!(class(1025), class(2048));
         assert_eq!(class(2048), class(1 << 20));
         assert_ne!(class(1024), class(1025));
-        assert_ne!(class(64), Class::of(DType::BF16, 64, 4096, 4096));
-        assert_ne!(class(64), Class::of(DType::F16, 64, 4095, 4096));
-        assert_eq!(class(1025).to_string(), "f16 aligned 2048x4096x4096");
+        assert_ne!(class(64), Class::of(DType::BF16, Compute::F32, 64, 4096, 4096));
+        assert_ne!(class(64), Class::of(DType::F16, Compute::F32, 64, 4095, 4096));
+        assert_ne!(class(64), Class::of(DType::F16, Compute::F16, 64, 4096, 4096));
+        assert_eq!(class(1025).to_string(), "f16 in f32 aligned 2048x4096x4096");
     }
 }

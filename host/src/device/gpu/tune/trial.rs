@@ -5,7 +5,7 @@ use super::{
     class::{Class, Sizes},
 };
 use crate::device::{
-    DType, Result, Tensor,
+    Compute, DType, Result, Tensor,
     gpu::{
         Context,
         ops::{linear, memory},
@@ -23,19 +23,22 @@ const ROUND_FLOPS: f64 = (1_u64 << 30) as f64;
 /// A product's tensors.
 struct Operands {
     sizes: Sizes,
+    compute: Compute,
     x: Tensor,
     w: Tensor,
     bias: Tensor,
 }
 
 impl Operands {
-    fn new(context: &Context, dtype: DType, sizes: Sizes) -> Result<Self> {
+    fn new(context: &Context, class: &Class, sizes: Sizes) -> Result<Self> {
+        let Class { dtype, compute, .. } = *class;
         let Sizes { tokens, inputs, outputs } = sizes;
         let x = noise(DType::F32, tokens * inputs);
         let w = noise(dtype, outputs * inputs);
         let bias = noise(DType::F32, outputs);
         Ok(Self {
             sizes,
+            compute,
             x: memory::upload(context, DType::F32, tokens, inputs, &x)?,
             w: memory::upload(context, dtype, outputs, inputs, &w)?,
             bias: memory::upload(context, DType::F32, 1, outputs, &bias)?,
@@ -48,7 +51,7 @@ impl Operands {
         let Sizes { tokens, outputs, .. } = self.sizes;
         let before = noise(DType::F32, tokens * outputs);
         let mut y = memory::upload(context, DType::F32, tokens, outputs, &before)?;
-        linear::run(context, variant, &self.x, &self.w, Some(&self.bias), true, &mut y)?;
+        linear::run(context, variant, &self.x, &self.w, Some(&self.bias), true, self.compute, &mut y)?;
         Ok(bytemuck::pod_collect_to_vec(&context.fetch(panels("tune", &y)?)?))
     }
 }
@@ -68,9 +71,9 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// The device failed or has no memory left.
     pub(super) fn new(context: &'a Context, class: &Class) -> Result<Self> {
-        let checked = Operands::new(context, class.dtype, class.checked())?;
+        let checked = Operands::new(context, class, class.checked())?;
         let expected = checked.result(context, &Variant::built_in(class.tokens()))?;
-        let timed = Operands::new(context, class.dtype, class.timed())?;
+        let timed = Operands::new(context, class, class.timed())?;
         let y = memory::uninitialised(context, DType::F32, timed.sizes.tokens, timed.sizes.outputs)?;
         Ok(Self { context, checked, expected, timed, y })
     }
@@ -111,7 +114,8 @@ impl<'a> Trial<'a> {
         let runs = (ROUND_FLOPS / self.timed.sizes.flops()).clamp(1.0, 16.0) as u32;
         let began = Instant::now();
         for _ in 0..runs {
-            linear::run(self.context, variant, &self.timed.x, &self.timed.w, None, false, &mut self.y)?;
+            let Operands { x, w, compute, .. } = &self.timed;
+            linear::run(self.context, variant, x, w, None, false, *compute, &mut self.y)?;
         }
         self.context.finish("tune")?;
         let seconds = self.context.kernel_seconds().unwrap_or_else(|| began.elapsed().as_secs_f64());
