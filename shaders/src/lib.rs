@@ -23,6 +23,7 @@ pub mod js_divergence;
 pub mod kth_in_rows;
 pub mod kth_smallest;
 pub mod linear;
+pub mod linear_few;
 pub mod map;
 pub mod matmul;
 pub mod reduce_columns;
@@ -48,7 +49,7 @@ pub use floats::{Floats, FloatsMut};
 pub use kernel::{Access, Kernel};
 pub use ops::{Binary, Reduction, Repeat, Unary};
 
-/// Every kernel.
+/// Every kernel that runs on every device.
 pub const KERNELS: &[&Kernel] = &[
     &at_most::KERNEL,
     &attention::KERNEL,
@@ -78,3 +79,11 @@ pub const KERNELS: &[&Kernel] = &[
     &zero_where::KERNEL,
     &zip::KERNEL,
 ];
+
+/// Kernels that need subgroups.
+pub const SUBGROUP_KERNELS: &[&Kernel] = &[&linear_few::KERNEL];
+
+/// Every kernel.
+pub fn all_kernels() -> impl Iterator<Item = &'static Kernel> {
+    [KERNELS, SUBGROUP_KERNELS].into_iter().flatten().copied()
+}

@@ -16,8 +16,9 @@ use crate::{
 /// Bindings: x f32, w (`W_DTYPE`), bias (any of the same types; ignored without [`ADD_BIAS`]), y f32.
 ///
 /// Constants: `W_DTYPE` and `COMPUTE`, see [`Compute`], 0 f32, 1 f16, 2 bf16; `ALIGNED`, whether `ins` is a multiple of
-/// 4; `GX` and `GY`, powers of two: a workgroup computes `8 · GY` tokens × `8 · GX` outputs. Every output is summed by
-/// one invocation, from the first column to the last, so that the tile does not show in the result.
+/// 4; `GX` and `GY`, powers of two, and `ROWS`, 1 or 2: a workgroup computes `4 · ROWS · GY` tokens × `8 · GX` outputs.
+/// Every output is summed by one invocation, from the first column to the last, so that the tile does not show in
+/// the result.
 pub const KERNEL: Kernel = Kernel {
     name: "linear",
     wgsl: include_str!("linear.wgsl"),
@@ -25,8 +26,8 @@ pub const KERNEL: Kernel = Kernel {
     params: size_of::<Params>() as u32,
 };
 
-/// Tokens that an invocation computes.
-pub const TOKENS: u32 = 8;
+/// Tokens that an invocation computes for each of the constant `ROWS`.
+pub const TOKENS: u32 = 4;
 /// Outputs that an invocation computes.
 pub const OUTPUTS: u32 = 8;
 /// Bytes of workgroup memory for every row of x and w in a tile: sixteen columns of it.

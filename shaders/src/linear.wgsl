@@ -1,8 +1,8 @@
 // y[t, n] = Σ_k x[t, k] · w[n, k]  (+ bias[n]) (+ y[t, n])
 //
-// A workgroup of GX × GY invocations computes a tile of 8·GY tokens × 8·GX outputs, each invocation
-// 8 × 8 of them in registers. Sixteen columns of x and w at a time are staged in workgroup memory,
-// transposed, so that a step of k costs four vector loads for 64 multiply-adds.
+// A workgroup of GX × GY invocations computes a tile of 4·ROWS·GY tokens × 8·GX outputs, each invocation
+// 4·ROWS × 8 of them in registers. Sixteen columns of x and w at a time are staged in workgroup memory,
+// transposed, so that with two ROWS a step of k costs four vector loads for 64 multiply-adds.
 
 // 0: f32, 1: f16, 2: bf16
 override W_DTYPE: u32 = 0u;
@@ -12,6 +12,8 @@ override COMPUTE: u32 = 0u;
 override ALIGNED: bool = true;
 override GX: u32 = 16u;
 override GY: u32 = 16u;
+// Groups of four tokens that an invocation computes: 1, for tiles of few tokens, or 2.
+override ROWS: u32 = 2u;
 
 struct Params {
     tokens: u32,
@@ -37,11 +39,11 @@ const DEPTH = 16u;
 
 // [k][group of four rows], the group's number mixed with k: the four invocations that stage one group
 // and those that read neighbouring groups then meet different banks.
-var<workgroup> x_tile: array<vec4<f32>, DEPTH * 2u * GY>;
+var<workgroup> x_tile: array<vec4<f32>, DEPTH * ROWS * GY>;
 var<workgroup> w_tile: array<vec4<f32>, DEPTH * 2u * GX>;
 
 fn x_slot(k: u32, group: u32) -> u32 {
-    let groups = 2u * GY;
+    let groups = ROWS * GY;
     return k * groups + (group ^ (((k >> 2u) << 1u) & (groups - 1u)));
 }
 
@@ -192,7 +194,7 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let tiles_x = (p.outs + 8u * GX - 1u) / (8u * GX);
-    let tiles_y = (p.tokens + 8u * GY - 1u) / (8u * GY);
+    let tiles_y = (p.tokens + 4u * ROWS * GY - 1u) / (4u * ROWS * GY);
     let tile = workgroup.x + workgroup.y * workgroups.x;
     if tile >= tiles_x * tiles_y {
         return;
@@ -202,7 +204,7 @@ fn main(
     let band = tile / (8u * tiles_x);
     let band_rows = min(8u, tiles_y - 8u * band);
     let in_band = tile - band * 8u * tiles_x;
-    let first_token = (band * 8u + in_band % band_rows) * 8u * GY;
+    let first_token = (band * 8u + in_band % band_rows) * 4u * ROWS * GY;
     let first_out = (in_band / band_rows) * 8u * GX;
 
     var a0 = vec4(0.0); var a1 = vec4(0.0); var a2 = vec4(0.0); var a3 = vec4(0.0);
@@ -211,10 +213,10 @@ fn main(
     var b4 = vec4(0.0); var b5 = vec4(0.0); var b6 = vec4(0.0); var b7 = vec4(0.0);
 
     for (var first_k = 0u; first_k < p.ins; first_k += DEPTH) {
-        // Blocks of four rows by four columns; the first 8·GY blocks are x's.
-        for (var block = invocation; block < 8u * (GX + GY); block += GX * GY) {
-            let is_x = block < 8u * GY;
-            let number = select(block - 8u * GY, block, is_x);
+        // Blocks of four rows by four columns; the first 4·ROWS·GY blocks are x's.
+        for (var block = invocation; block < 4u * ROWS * GY + 8u * GX; block += GX * GY) {
+            let is_x = block < 4u * ROWS * GY;
+            let number = select(block - 4u * ROWS * GY, block, is_x);
             let k = (number & 3u) * 4u;
             let group = number >> 2u;
             var r0: vec4<f32>; var r1: vec4<f32>; var r2: vec4<f32>; var r3: vec4<f32>;
@@ -250,29 +252,34 @@ fn main(
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
             let x0 = x_tile[x_slot(k, local.y)];
-            let x1 = x_tile[x_slot(k, local.y + GY)];
             let w0 = w_tile[w_slot(k, local.x)];
             let w1 = w_tile[w_slot(k, local.x + GX)];
             a0 += x0.x * w0; b0 += x0.x * w1;
             a1 += x0.y * w0; b1 += x0.y * w1;
             a2 += x0.z * w0; b2 += x0.z * w1;
             a3 += x0.w * w0; b3 += x0.w * w1;
-            a4 += x1.x * w0; b4 += x1.x * w1;
-            a5 += x1.y * w0; b5 += x1.y * w1;
-            a6 += x1.z * w0; b6 += x1.z * w1;
-            a7 += x1.w * w0; b7 += x1.w * w1;
+            if ROWS == 2u {
+                let x1 = x_tile[x_slot(k, local.y + GY)];
+                a4 += x1.x * w0; b4 += x1.x * w1;
+                a5 += x1.y * w0; b5 += x1.y * w1;
+                a6 += x1.z * w0; b6 += x1.z * w1;
+                a7 += x1.w * w0; b7 += x1.w * w1;
+            }
         }
         workgroupBarrier();
     }
 
     let token0 = first_token + local.y * 4u;
-    let token1 = token0 + 4u * GY;
     let out0 = first_out + local.x * 4u;
     let out1 = out0 + 4u * GX;
     store4(token0, out0, a0); store4(token0, out1, b0);
     store4(token0 + 1u, out0, a1); store4(token0 + 1u, out1, b1);
     store4(token0 + 2u, out0, a2); store4(token0 + 2u, out1, b2);
     store4(token0 + 3u, out0, a3); store4(token0 + 3u, out1, b3);
+    if ROWS == 1u {
+        return;
+    }
+    let token1 = token0 + 4u * GY;
     store4(token1, out0, a4); store4(token1, out1, b4);
     store4(token1 + 1u, out0, a5); store4(token1 + 1u, out1, b5);
     store4(token1 + 2u, out0, a6); store4(token1 + 2u, out1, b6);

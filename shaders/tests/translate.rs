@@ -1,7 +1,7 @@
-//! Every kernel is valid WGSL that needs no optional feature, says of itself what its `Kernel` says, and
-//! translates to SPIR-V, Metal and Direct3D.
+//! Every kernel is valid WGSL that needs no optional feature but those it is listed under, says of itself what its
+//! `Kernel` says, and translates to SPIR-V, Metal and Direct3D.
 
-use espalier_shaders::{Access, KERNELS, Kernel};
+use espalier_shaders::{Access, KERNELS, Kernel, SUBGROUP_KERNELS, all_kernels};
 use naga::{
     AddressSpace, Module, StorageAccess,
     back::{self, PipelineConstants},
@@ -21,18 +21,30 @@ fn sources() -> BTreeSet<String> {
 
 #[test]
 fn every_file_is_a_kernel_and_every_kernel_a_file() {
-    let kernels: BTreeSet<_> = KERNELS.iter().map(|kernel| kernel.name.to_owned()).collect();
+    let kernels: BTreeSet<_> = all_kernels().map(|kernel| kernel.name.to_owned()).collect();
     assert_eq!(sources(), kernels);
-    assert_eq!(kernels.len(), KERNELS.len(), "two kernels of one name");
+    assert_eq!(kernels.len(), all_kernels().count(), "two kernels of one name");
 }
 
 #[test]
 fn every_kernel_translates() {
-    assert!(!KERNELS.is_empty());
     for kernel in KERNELS {
-        if let Err(error) = check(kernel) {
-            panic!("{}.wgsl: {}", kernel.name, chain(&*error));
-        }
+        translates(kernel, Capabilities::empty());
+    }
+}
+
+#[test]
+fn every_kernel_of_subgroups_translates() {
+    for kernel in SUBGROUP_KERNELS {
+        translates(kernel, Capabilities::SUBGROUP);
+        let needless = validate(&parse(kernel).expect("valid"), Capabilities::empty()).is_ok();
+        assert!(!needless, "{} needs no subgroups", kernel.name);
+    }
+}
+
+fn translates(kernel: &Kernel, optional: Capabilities) {
+    if let Err(error) = check(kernel, optional) {
+        panic!("{}.wgsl: {}", kernel.name, chain(&*error));
     }
 }
 
@@ -41,17 +53,20 @@ fn chain(error: &dyn Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn validate(module: &Module) -> Result<ModuleInfo, Box<dyn Error>> {
-    // Parameters in immediate data are the only feature that every adapter must have.
-    let info = Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES).validate(module)?;
-    Ok(info)
+fn parse(kernel: &Kernel) -> Result<Module, Box<dyn Error>> {
+    Ok(naga::front::wgsl::parse_str(kernel.wgsl).map_err(|error| error.emit_to_string(kernel.wgsl))?)
 }
 
-fn check(kernel: &Kernel) -> Result<(), Box<dyn Error>> {
-    let parsed =
-        naga::front::wgsl::parse_str(kernel.wgsl).map_err(|error| error.emit_to_string(kernel.wgsl))?;
+fn validate(module: &Module, optional: Capabilities) -> Result<ModuleInfo, Box<dyn Error>> {
+    // Parameters in immediate data are the only feature that every adapter must have.
+    let capabilities = Capabilities::IMMEDIATES | optional;
+    Ok(Validator::new(ValidationFlags::all(), capabilities).validate(module)?)
+}
+
+fn check(kernel: &Kernel, optional: Capabilities) -> Result<(), Box<dyn Error>> {
+    let parsed = parse(kernel)?;
     describes_itself(kernel, &parsed);
-    let info = validate(&parsed)?;
+    let info = validate(&parsed, optional)?;
     let entry = Some((naga::ShaderStage::Compute, "main"));
     let (module, info) =
         back::pipeline_constants::process_overrides(&parsed, &info, entry, &PipelineConstants::default())?;

@@ -1,6 +1,8 @@
 use crate::close;
 use espalier_host::device::{Compute, DType, Device, Tensor};
+use espalier_shaders::{Floats, linear};
 use espalier_tests::gpu::{TestGpu, noise};
+use std::collections::BTreeSet;
 
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
@@ -96,6 +98,44 @@ fn operands_are_rounded_to_the_type_to_compute_in() {
     Compute::F16.round(&mut want);
     for ((got, want), x) in gpu.output(&y).into_iter().zip(want).zip(values) {
         assert!(got == want || got.is_nan() && want.is_nan(), "{x:e}: {got:e}, not {want:e}");
+    }
+}
+
+#[test]
+fn few_tokens_take_subgroups_where_there_are_some() {
+    for compute in [Compute::F32, Compute::F16] {
+        let gpu = TestGpu::computing(compute);
+        for tokens in [1, 2, 3, 5, 8] {
+            for [outs, ins] in [[1, 1], [37, 131], [130, 260], [3000, 7], [8200, 12]] {
+                let dtype = FLOATS[(tokens + ins) % 3];
+                check(
+                    &gpu,
+                    &Case { tokens, outs, ins, dtype, bias: Some(DType::F16), accumulate: tokens == 3 },
+                );
+            }
+        }
+        let kernels: BTreeSet<_> = gpu
+            .tuned()
+            .into_iter()
+            .map(|(_, variant)| variant.split(' ').next().map(str::to_owned))
+            .collect();
+        let few = if TestGpu::report().features.subgroups { "linear_few" } else { "linear" };
+        assert_eq!(kernels, BTreeSet::from([Some(few.to_owned())]));
+    }
+}
+
+#[test]
+fn few_tokens_agree_with_the_cpu() {
+    let gpu = TestGpu::open(None);
+    let (tokens, outs, ins) = (7, 301, 1028);
+    let x = noise(1, tokens * ins);
+    let (w_tensor, w) = gpu.floats(DType::BF16, outs, ins, &noise(2, outs * ins));
+    let mut y = gpu.unwritten(tokens, outs);
+    gpu.linear(&gpu.f32(tokens, ins, &x), &w_tensor, None, false, &mut y).expect("it runs");
+    let mut want = vec![0.0; tokens * outs];
+    linear::cpu(&x, Floats::F32(&w), None, false, (tokens, ins, outs), Compute::F32, &mut want);
+    for (at, (got, want)) in gpu.output(&y).into_iter().zip(want).enumerate() {
+        close(got, want.into(), 1e-3, || format!("element {at}"));
     }
 }
 

@@ -6,7 +6,7 @@ use espalier_shaders::{Kernel, linear};
 use espalier_tests::gpu::{TestGpu, noise};
 use std::{fs, path::Path};
 
-const TINY: [Variant; 3] = [Variant::plain(8, 4), Variant::plain(4, 8), Variant::plain(16, 4)];
+const TINY: [Variant; 3] = [Variant::plain(8, 4, 2), Variant::plain(4, 8, 2), Variant::plain(16, 4, 1)];
 
 fn tuning(folder: &Path, candidates: &[Variant]) -> Tuning {
     Tuning { tune: Tune::Always, folder: Some(folder.to_owned()), candidates: Some(candidates.to_vec()) }
@@ -64,11 +64,11 @@ fn a_wrong_kernel_is_refused() {
         assert_ne!(wgsl, linear::KERNEL.wgsl);
         let kernel: &'static Kernel =
             Box::leak(Box::new(Kernel { name, wgsl: wgsl.leak(), ..linear::KERNEL }));
-        Variant { kernel, ..Variant::plain(8, 8) }
+        Variant { kernel, ..Variant::plain(8, 8, 1) }
     };
     let candidates = [
         broken("linear_off", "var sum = value;", "var sum = value * 1.0000002;"),
-        broken("linear_few", "token >= p.tokens || k >= p.ins", "token + 1u >= p.tokens || k >= p.ins"),
+        broken("linear_short", "token >= p.tokens || k >= p.ins", "token + 1u >= p.tokens || k >= p.ins"),
         broken("linear_garbled", "var sum = value;", "var sum == value;"),
     ];
     let folder = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ fn a_damaged_or_foreign_cache_is_replaced() {
     let path = file(folder.path());
     let mut foreign: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     foreign["key"]["driver_info"] = "another".into();
-    foreign["linear"] = serde_json::json!({ "bf16 in f32 unaligned 128x64x128": "linear 4x8", "f16 in f32 aligned 1x4x4": "x" });
+    foreign["linear"] = serde_json::json!({ "bf16 in f32 unaligned 128x64x128": "linear GX=4 GY=8 ROWS=2", "f16 in f32 aligned 1x4x4": "x" });
     for content in [b"{ \"key\": ".to_vec(), Vec::new(), serde_json::to_vec(&foreign).unwrap()] {
         fs::write(&path, &content).unwrap();
         let (_, picked) = product(tuning(folder.path(), &TINY));

@@ -60,7 +60,7 @@ struct Recorder {
 }
 
 /// What is asked of an adapter where it has it.
-const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
+const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
 
 impl Context {
     /// Opens an adapter.

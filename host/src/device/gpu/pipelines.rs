@@ -2,7 +2,7 @@
 
 use super::{context::guarded, faults::chain};
 use crate::device::{DeviceError, Result};
-use espalier_shaders::{Access, KERNELS, Kernel};
+use espalier_shaders::{Access, Kernel, all_kernels};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -80,7 +80,7 @@ impl Pipelines {
 /// Whether a kernel is one of ours. A plugin's has a name that none of ours can have (see
 /// [`PluginKernels`](super::ops::plugin::PluginKernels)).
 fn is_own(kernel: &Kernel) -> bool {
-    KERNELS.iter().any(|own| own.name == kernel.name)
+    all_kernels().any(|own| own.name == kernel.name)
 }
 
 fn compile(

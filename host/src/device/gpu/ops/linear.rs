@@ -53,13 +53,15 @@ pub fn run(
         flags |= ADD_BIAS | (dtype_constant(bias.dtype()) as u32) << BIAS_DTYPE_SHIFT;
         bias_binding = panels(NAME, bias)?.only(NAME)?;
     }
-    let ([gx, gy], [tile_tokens, tile_outs]) = (variant.workgroup, variant.tile());
+    let [tile_tokens, tile_outs] = variant.tile.map(|size| size as usize);
+    let [first, second, third] = variant.constants.map(|(name, value)| (name, f64::from(value)));
     let constants = [
         ("W_DTYPE", dtype_constant(w.dtype())),
         ("COMPUTE", compute_constant(compute)),
         ("ALIGNED", f64::from(u8::from(ins.is_multiple_of(4)))),
-        ("GX", f64::from(gx)),
-        ("GY", f64::from(gy)),
+        first,
+        second,
+        third,
     ];
     for rows in segments(tokens, [(panels(NAME, x)?, 0), (panels(NAME, y)?, 0)]) {
         let [x_part, y_part] = &rows.parts;

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Larger products are tuned as ones of this size: a GPU is then long full.
 const MOST_TOKENS_LOG2: u32 = 11;
-const MOST_OUTPUTS_LOG2: u32 = 12;
+const MOST_OUTPUTS_LOG2: u32 = 14;
 const MOST_INPUTS_LOG2: u32 = 12;
 
 /// Products of similar size and the same weight type: sizes by their next power of two.
@@ -61,12 +61,18 @@ impl Class {
         1 << self.tokens_log2
     }
 
-    /// What candidates are timed on. The number of tiles is the class's, but of inputs there are no more than
-    /// it takes to make a run long compared to its start: at most 2³³ operations, 9 ms at 1 TFLOP/s.
+    /// The most outputs of a product of this class, or as many as it is tuned with.
+    pub(super) fn outputs(&self) -> usize {
+        1 << self.outputs_log2
+    }
+
+    /// What candidates are timed on. The number of tiles is the class's or enough to fill a GPU, but of inputs
+    /// there are no more than it takes to make a run long compared to its start: at most 2³³ operations, 9 ms at
+    /// 1 TFLOP/s.
     pub(super) fn timed(&self) -> Sizes {
         const MOST: f64 = (1_u64 << 33) as f64;
-        let mut sizes =
-            Sizes { tokens: self.tokens(), inputs: 1 << self.inputs_log2, outputs: 1 << self.outputs_log2 };
+        let outputs = self.outputs().min(4096);
+        let mut sizes = Sizes { tokens: self.tokens(), inputs: 1 << self.inputs_log2, outputs };
         while sizes.flops() > MOST && sizes.inputs > 16 {
             sizes.inputs /= 2;
         }

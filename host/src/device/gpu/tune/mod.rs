@@ -4,6 +4,9 @@
 //! timed on made-up operands of its size, and the pick is kept in a file. Which tile is taken never shows in a
 //! result: no kernel here lets its tile change the order in which products are added up, and a candidate whose
 //! result is not the plain kernel's bit for bit is refused.
+//!
+//! The kernel of subgroups adds up in another order. It is not timed: every product of few tokens takes it on an
+//! adapter where it agrees with the plain one, so that the same product has the same result every time.
 
 mod cache;
 mod class;
@@ -21,7 +24,7 @@ use std::{
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use trial::Trial;
+use trial::{Agreement, Check, Race};
 
 /// Whether kernels are tuned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +56,8 @@ pub(super) struct Tuner {
     active: bool,
     adapter: String,
     candidates: Vec<Variant>,
+    /// The least and the most invocations in a subgroup, where kernels may use them.
+    subgroup_size: Option<[u32; 2]>,
     cache: Option<Cache>,
     state: Mutex<State>,
 }
@@ -62,6 +67,8 @@ struct State {
     picks: HashMap<Class, Variant>,
     /// Candidates that did not compile or were wrong.
     refused: Vec<String>,
+    /// Whether the kernel of subgroups agrees with the plain one, by everything it is compiled for.
+    few: HashMap<String, bool>,
 }
 
 impl Tuner {
@@ -80,26 +87,49 @@ impl Tuner {
             adapter: format!("{} ({})", adapter.name, adapter.backend),
             cache: folder.map(|folder| Cache::new(&folder, adapter, &candidates)),
             candidates,
+            subgroup_size: adapter.features.subgroups.then_some(adapter.features.subgroup_size),
             state: Mutex::default(),
         }
     }
 
-    /// The variant for a product of this class and number of tokens. Tunes the class if it is new.
+    /// The variant for a product of this class. Tunes the class if it is new.
     pub(super) fn variant(&self, context: &Context, class: Class) -> Variant {
-        if !self.active {
-            return Variant::built_in(class.tokens());
-        }
         // Held while tuning: two that tune at once would time each other.
         let mut state = self.state();
         if let Some(variant) = state.picks.get(&class) {
             return *variant;
         }
+        let pick = match self.few(context, &class, &mut state) {
+            Some(few) => few,
+            None if self.active => self.remembered_or_tuned(context, &class, &mut state.refused),
+            None => Variant::built_in(class.tokens()),
+        };
+        state.picks.insert(class, pick);
+        pick
+    }
+
+    /// The kernel of subgroups, where the class has few tokens and the kernel works.
+    fn few(&self, context: &Context, class: &Class, state: &mut State) -> Option<Variant> {
+        let few = Variant::few(class.tokens(), class.outputs(), self.subgroup_size?)?;
+        if !few.fits(context.limits()) {
+            return None;
+        }
+        let compiled_for = format!("{few} {} {} {}", class.dtype, class.compute, class.aligned);
+        let agrees = *state.few.entry(compiled_for).or_insert_with(|| {
+            let check = Check::new(context, class);
+            let difference = check.and_then(|check| check.difference(&few, Agreement::Reordered));
+            self.accept(&few, difference)
+        });
+        agrees.then_some(few)
+    }
+
+    fn remembered_or_tuned(&self, context: &Context, class: &Class, refused: &mut Vec<String>) -> Variant {
         let name = class.to_string();
         let remembered = self.cache.as_ref().and_then(|cache| cache.get(&name));
-        let remembered = remembered.and_then(|name| self.candidate(&class, &name));
-        let pick = remembered.unwrap_or_else(|| {
+        let remembered = remembered.and_then(|name| self.candidate(class, &name));
+        remembered.unwrap_or_else(|| {
             let _stage = profile::stage(|| format!("tune linear {name}"));
-            match self.tune(context, &class, &mut state.refused) {
+            match self.tune(context, class, refused) {
                 Ok(pick) => {
                     if let Some(cache) = &self.cache {
                         cache.put(&name, &pick.to_string());
@@ -112,9 +142,18 @@ impl Tuner {
                     Variant::built_in(class.tokens())
                 }
             }
-        });
-        state.picks.insert(class, pick);
-        pick
+        })
+    }
+
+    /// Whether a variant may be taken, given how it differs from the plain kernel; if not, says so.
+    fn accept(&self, variant: &Variant, difference: Result<Option<String>>) -> bool {
+        let why = match difference {
+            Ok(None) => return true,
+            Ok(Some(difference)) => difference,
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("the kernel `{variant}` is not used on {}: {why}", self.adapter);
+        false
     }
 
     /// Every class met so far and the variant taken for it, by name.
@@ -129,8 +168,8 @@ impl Tuner {
     /// What is tried for a class: the built-in variant first, and none whose tiles would be mostly empty.
     fn candidates(&self, class: &Class) -> Vec<Variant> {
         let built_in = Variant::built_in(class.tokens());
-        let most = 2 * class.tokens().max(built_in.tile()[0]);
-        let others = self.candidates.iter().filter(|variant| variant.tile()[0] <= most);
+        let most = 2 * class.tokens().max(built_in.tile[0] as usize);
+        let others = self.candidates.iter().filter(|variant| variant.tile[0] as usize <= most);
         let others = others.filter(|variant| variant.to_string() != built_in.to_string());
         std::iter::once(built_in).chain(others.copied()).collect()
     }
@@ -151,24 +190,22 @@ impl Tuner {
     }
 
     fn fastest(&self, context: &Context, class: &Class, refused: &mut Vec<String>) -> Result<Variant> {
-        let mut trial = Trial::new(context, class)?;
+        let check = Check::new(context, class)?;
         let mut variants = self.candidates(class);
         variants.retain(|variant| {
             let name = variant.to_string();
             if refused.contains(&name) {
                 return false;
             }
-            let why = match trial.difference(variant) {
-                Ok(None) => return true,
-                Ok(Some(difference)) => difference,
-                Err(error) => error.to_string(),
-            };
-            tracing::warn!("the kernel `{name}` is not used on {}: {why}", self.adapter);
-            refused.push(name);
-            false
+            let accepted = self.accept(variant, check.difference(variant, Agreement::Exact));
+            if !accepted {
+                refused.push(name);
+            }
+            accepted
         });
+        let mut race = Race::new(context, class)?;
         context.kernel_seconds();
-        let times = trial.times(&variants)?;
+        let times = race.times(&variants)?;
         for (variant, seconds) in variants.iter().zip(&times) {
             tracing::debug!("linear {class}: {variant} takes {:.1} us", seconds * 1e6);
         }

@@ -1,70 +1,102 @@
 //! The kernels and tiles that a product with weights may be computed with.
 
-use espalier_shaders::{
-    Kernel,
-    linear::{self, OUTPUTS, STAGED_BYTES, TOKENS},
-};
+use espalier_shaders::{Kernel, linear, linear_few};
 use std::fmt;
 
 /// A kernel for [`Device::linear`](crate::device::Device::linear) and the tile that a workgroup computes.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
-    /// The kernel: its bindings, parameters and constants are those of [`linear::KERNEL`].
+    /// The kernel: its bindings and parameters are those of [`linear::KERNEL`], as are the constants `W_DTYPE`,
+    /// `COMPUTE` and `ALIGNED`.
     pub kernel: &'static Kernel,
-    /// The workgroup's width and height in invocations, powers of two: the constants `GX` and `GY`.
+    /// Its other constants.
+    pub constants: [(&'static str, u32); 3],
+    /// The most tokens and outputs that a workgroup computes.
+    pub tile: [u32; 2],
+    /// The workgroup's width and height in invocations.
     pub workgroup: [u32; 2],
+    /// Bytes that a workgroup shares.
+    pub workgroup_memory: u32,
 }
 
 impl Variant {
-    /// The plain kernel with a workgroup of this width and height.
-    pub const fn plain(gx: u32, gy: u32) -> Self {
-        Self { kernel: &linear::KERNEL, workgroup: [gx, gy] }
-    }
-
-    /// What is taken where nothing is tuned: large tiles reuse more of what they load, and few tokens would
-    /// leave most of a large tile empty.
-    pub const fn built_in(tokens: usize) -> Self {
-        match tokens {
-            0..=16 => Self::plain(16, 2),
-            17..=64 => Self::plain(8, 8),
-            _ => Self::plain(16, 16),
+    /// The plain kernel with a workgroup of this width and height, powers of two, whose invocations compute
+    /// `4 · rows` tokens each.
+    pub const fn plain(gx: u32, gy: u32, rows: u32) -> Self {
+        let tile = [linear::TOKENS * rows * gy, linear::OUTPUTS * gx];
+        Self {
+            kernel: &linear::KERNEL,
+            constants: [("GX", gx), ("GY", gy), ("ROWS", rows)],
+            tile,
+            workgroup: [gx, gy],
+            workgroup_memory: linear::STAGED_BYTES * (tile[0] + tile[1]),
         }
     }
 
-    /// The tokens and outputs of a tile.
-    pub fn tile(&self) -> [usize; 2] {
-        let [gx, gy] = self.workgroup;
-        [(TOKENS * gy) as usize, (OUTPUTS * gx) as usize]
+    /// The plain variant for so many tokens where nothing is tuned: large tiles reuse more of what they load, and
+    /// few tokens would leave most of a large tile empty.
+    pub const fn built_in(tokens: usize) -> Self {
+        match tokens {
+            0..=16 => Self::plain(16, 2, 2),
+            17..=64 => Self::plain(8, 8, 2),
+            _ => Self::plain(16, 16, 2),
+        }
+    }
+
+    /// The kernel of subgroups, if these tokens are few enough for it.
+    pub(super) fn few(tokens: usize, outputs: usize, subgroup_size: [u32; 2]) -> Option<Self> {
+        let [least, most] = subgroup_size;
+        if tokens > linear_few::MOST_TOKENS || least < 4 || most > linear_few::WORKGROUP {
+            return None;
+        }
+        let tokens = tokens.next_power_of_two() as u32;
+        // Thousands of subgroups fill a GPU.
+        let each = match outputs {
+            0..=2048 => 1,
+            2049..=8192 => 2,
+            _ => 4,
+        };
+        // At least so many subgroups; with more, each has less to do.
+        let subgroups = linear_few::WORKGROUP / most;
+        Some(Self {
+            kernel: &linear_few::KERNEL,
+            constants: [("GX", linear_few::WORKGROUP), ("TOKENS", tokens), ("OUTPUTS", each)],
+            tile: [tokens, each * subgroups],
+            workgroup: [linear_few::WORKGROUP, 1],
+            workgroup_memory: 0,
+        })
     }
 
     /// Whether a device of these limits runs it.
     pub fn fits(&self, limits: &wgpu::Limits) -> bool {
-        let [gx, gy] = self.workgroup;
-        let staged = STAGED_BYTES * (TOKENS * gy + OUTPUTS * gx);
-        gx <= limits.max_compute_workgroup_size_x
-            && gy <= limits.max_compute_workgroup_size_y
-            && gx * gy <= limits.max_compute_invocations_per_workgroup
-            && staged <= limits.max_compute_workgroup_storage_size
+        let [width, height] = self.workgroup;
+        width <= limits.max_compute_workgroup_size_x
+            && height <= limits.max_compute_workgroup_size_y
+            && width * height <= limits.max_compute_invocations_per_workgroup
+            && self.workgroup_memory <= limits.max_compute_workgroup_storage_size
     }
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [gx, gy] = self.workgroup;
-        write!(f, "{} {gx}x{gy}", self.kernel.name)
+        f.write_str(self.kernel.name)?;
+        self.constants.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
     }
 }
 
 /// What the tuner chooses from.
 pub const CANDIDATES: &[Variant] = &[
-    Variant::plain(16, 16),
-    Variant::plain(32, 8),
-    Variant::plain(16, 8),
-    Variant::plain(8, 16),
-    Variant::plain(8, 8),
-    Variant::plain(16, 4),
-    Variant::plain(16, 2),
-    Variant::plain(32, 2),
+    Variant::plain(16, 16, 2),
+    Variant::plain(32, 8, 2),
+    Variant::plain(16, 8, 2),
+    Variant::plain(8, 16, 2),
+    Variant::plain(8, 8, 2),
+    Variant::plain(16, 4, 2),
+    Variant::plain(16, 2, 2),
+    Variant::plain(16, 16, 1),
+    Variant::plain(8, 8, 1),
+    Variant::plain(16, 4, 1),
+    Variant::plain(32, 2, 1),
 ];
 
 #[cfg(test)]
@@ -77,14 +109,25 @@ mod tests {
         for tokens in [1, 16, 17, 64, 65, 100_000] {
             assert!(Variant::built_in(tokens).fits(&limits), "{tokens} tokens");
         }
-        let fitting = CANDIDATES.iter().filter(|variant| variant.fits(&limits)).count();
-        assert!(fitting >= 6, "{fitting}");
-        assert!(!Variant::plain(32, 8).fits(&limits), "it stages 20 KiB");
+        let unfit = CANDIDATES.iter().filter(|variant| !variant.fits(&limits)).map(ToString::to_string);
+        // Their tiles of 256 outputs take more than 16 KiB.
+        assert_eq!(unfit.collect::<Vec<_>>(), ["linear GX=32 GY=8 ROWS=2", "linear GX=32 GY=2 ROWS=1"]);
     }
 
     #[test]
     fn candidates_have_names_of_their_own() {
         let names: std::collections::BTreeSet<_> = CANDIDATES.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), CANDIDATES.len());
+        assert!(names.contains("linear GX=16 GY=4 ROWS=1"));
+    }
+
+    #[test]
+    fn few_tokens_are_at_most_eight_on_subgroups_that_fit_a_workgroup() {
+        let tile = |tokens, sizes| Variant::few(tokens, 4096, sizes).map(|variant| variant.tile);
+        assert_eq!(tile(1, [32, 32]), Some([1, 8]));
+        assert_eq!(tile(3, [8, 32]), Some([4, 8]));
+        assert_eq!(tile(8, [4, 128]), Some([8, 2]));
+        assert_eq!(tile(9, [32, 32]), None);
+        assert_eq!(tile(1, [1, 1]), None);
     }
 }
