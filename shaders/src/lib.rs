@@ -23,6 +23,7 @@ pub mod js_divergence;
 pub mod kth_in_rows;
 pub mod kth_smallest;
 pub mod linear;
+pub mod linear_cooperative;
 pub mod linear_few;
 pub mod map;
 pub mod matmul;
@@ -83,7 +84,10 @@ pub const KERNELS: &[&Kernel] = &[
 /// Kernels that need subgroups.
 pub const SUBGROUP_KERNELS: &[&Kernel] = &[&linear_few::KERNEL];
 
+/// Kernels that need subgroups, f16 and products of small matrices.
+pub const COOPERATIVE_KERNELS: &[&Kernel] = &[&linear_cooperative::KERNEL_16, &linear_cooperative::KERNEL_8];
+
 /// Every kernel.
 pub fn all_kernels() -> impl Iterator<Item = &'static Kernel> {
-    [KERNELS, SUBGROUP_KERNELS].into_iter().flatten().copied()
+    [KERNELS, SUBGROUP_KERNELS, COOPERATIVE_KERNELS].into_iter().flatten().copied()
 }

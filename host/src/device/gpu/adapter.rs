@@ -159,6 +159,11 @@ impl AdapterReport {
     }
 }
 
+/// What kernels with products of small matrices need.
+pub(super) const COOPERATIVE_FEATURES: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SUBGROUP);
+
 /// An adapter of this machine.
 #[derive(Debug, Clone)]
 pub struct Adapter {
@@ -174,6 +179,23 @@ impl Adapter {
 
     pub(super) fn inner(&self) -> &wgpu::Adapter {
         &self.inner
+    }
+
+    /// The side of the square matrices of f16 whose products a subgroup adds up in f32, where there are such.
+    pub(super) fn matrix_side(&self) -> Option<u32> {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        if !self.inner.features().contains(COOPERATIVE_FEATURES) {
+            return None;
+        }
+        let shapes = self.inner.cooperative_matrix_properties();
+        let has = |side: &u32| {
+            shapes.iter().any(|shape| {
+                [shape.m_size, shape.n_size, shape.k_size] == [*side; 3]
+                    && (shape.ab_type, shape.cr_type) == (F16, F32)
+                    && !shape.saturating_accumulation
+            })
+        };
+        [16, 8].into_iter().find(has)
     }
 }
 

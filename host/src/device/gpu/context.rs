@@ -2,11 +2,12 @@
 
 use super::{
     GpuOptions,
-    adapter::Adapter,
+    adapter::{Adapter, COOPERATIVE_FEATURES},
     faults::{Faults, chain},
     pipelines::Pipelines,
     pool::{Pool, PooledBuffer, size_class},
     timer::Timer,
+    tune,
 };
 use crate::device::{DeviceError, Result};
 use espalier_shaders::Kernel;
@@ -78,13 +79,22 @@ impl Context {
                 report.name, report.backend
             )));
         }
+        let mut required_features =
+            wgpu::Features::IMMEDIATES | adapter.inner().features().intersection(OPTIONAL_FEATURES);
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if tune::matrix_side(adapter, options).is_some() {
+            required_features |= COOPERATIVE_FEATURES;
+            // SAFETY: wgpu's small matrices may still have bugs that are undefined behaviour. They are asked for
+            // where products in f16 are, by one kernel whose accesses to memory are all inside its arrays, and whose
+            // result is compared with the plain kernel's before it is used.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let (device, queue) = pollster::block_on(adapter.inner().request_device(&wgpu::DeviceDescriptor {
             label: Some("espalier"),
-            required_features: wgpu::Features::IMMEDIATES
-                | adapter.inner().features().intersection(OPTIONAL_FEATURES),
+            required_features,
             // All that the adapter has, so that large tensors need few panels.
             required_limits: limits.clone(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features,
             // Large tensors get allocations of their own either way; small ones share small blocks.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             trace: wgpu::Trace::Off,

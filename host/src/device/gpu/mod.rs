@@ -76,7 +76,7 @@ impl Gpu {
         let context = Context::open(adapter, &options)?;
         Ok(Self {
             info,
-            tuner: tune::Tuner::new(adapter.report(), context.limits(), options.tuning),
+            tuner: tune::Tuner::new(adapter, context.limits(), &options),
             context,
             tiles: ops::attention::TileCache::default(),
             plugin_kernels: Default::default(),

@@ -2,6 +2,7 @@
 
 use super::Variant;
 use crate::{device::gpu::AdapterReport, hash::hex};
+use espalier_shaders::COOPERATIVE_KERNELS;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -129,10 +130,12 @@ pub(super) fn default_folder() -> Option<PathBuf> {
 
 fn kernels(candidates: &[Variant]) -> String {
     let mut hash = Sha256::new();
-    for variant in candidates {
-        hash.update(variant.to_string());
-        hash.update([0]);
-        hash.update(variant.kernel.wgsl);
+    let names = candidates.iter().map(ToString::to_string);
+    let own = candidates.iter().map(|variant| variant.kernel);
+    // Which are candidates on some devices of this adapter, by the type they compute in.
+    let sources = own.chain(COOPERATIVE_KERNELS.iter().copied()).map(|kernel| kernel.wgsl.to_owned());
+    for part in names.chain(sources) {
+        hash.update(part);
         hash.update([0]);
     }
     hex(hash)

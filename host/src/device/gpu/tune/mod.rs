@@ -7,6 +7,10 @@
 //!
 //! The kernel of subgroups adds up in another order. It is not timed: every product of few tokens takes it on an
 //! adapter where it agrees with the plain one, so that the same product has the same result every time.
+//!
+//! The kernel of small matrices does, too, but is a candidate where products in f16 were asked for, because whether
+//! it is worth its while is unknown. It has to be clearly faster, so that the next tuning is likely to decide the
+//! same; the pick that the cache keeps is what makes results the same for certain.
 
 mod cache;
 mod class;
@@ -16,15 +20,22 @@ mod variant;
 pub(super) use class::Class;
 pub use variant::{CANDIDATES, Variant};
 
-use super::{AdapterReport, Context};
-use crate::{device::Result, profile};
+use super::{Adapter, AdapterReport, Context, GpuOptions};
+use crate::{
+    device::{Compute, Result},
+    profile,
+};
 use cache::Cache;
 use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use trial::{Agreement, Check, Race};
+use trial::{Check, Race};
+use variant::Agreement;
+
+/// How many times as fast as the plain kernel one must be that adds up in another order.
+const REORDERED: f64 = 1.25;
 
 /// Whether kernels are tuned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +61,23 @@ pub struct Tuning {
     pub candidates: Option<Vec<Variant>>,
 }
 
+impl Tuning {
+    fn active(&self, adapter: &AdapterReport) -> bool {
+        match self.tune {
+            Tune::Auto => !adapter.is_software,
+            Tune::Always => true,
+            Tune::Never => false,
+        }
+    }
+}
+
+/// The side of the small matrices that products are tried with, if they are: where products in f16 were asked for,
+/// and kernels are tuned, which finds out whether they are right and fast.
+pub(super) fn matrix_side(adapter: &Adapter, options: &GpuOptions) -> Option<u32> {
+    let wanted = options.compute == Compute::F16 && options.tuning.active(adapter.report());
+    adapter.matrix_side().filter(|_| wanted)
+}
+
 /// Picks variants for one adapter.
 #[derive(Debug)]
 pub(super) struct Tuner {
@@ -73,21 +101,23 @@ struct State {
 
 impl Tuner {
     /// A tuner for an adapter whose device has these limits.
-    pub(super) fn new(adapter: &AdapterReport, limits: &wgpu::Limits, options: Tuning) -> Self {
-        let active = match options.tune {
-            Tune::Auto => !adapter.is_software,
-            Tune::Always => true,
-            Tune::Never => false,
-        };
-        let mut candidates = options.candidates.unwrap_or_else(|| CANDIDATES.to_vec());
+    pub(super) fn new(adapter: &Adapter, limits: &wgpu::Limits, options: &GpuOptions) -> Self {
+        let tuning = &options.tuning;
+        let report = adapter.report();
+        let active = tuning.active(report);
+        let mut candidates = tuning.candidates.clone().unwrap_or_else(|| CANDIDATES.to_vec());
+        let folder = tuning.folder.clone().or_else(cache::default_folder).filter(|_| active);
+        let cache = folder.map(|folder| Cache::new(&folder, report, &candidates));
+        if let Some(side) = matrix_side(adapter, options) {
+            candidates.extend(Variant::cooperative(side, report.features.subgroup_size));
+        }
         candidates.retain(|variant| variant.fits(limits));
-        let folder = options.folder.or_else(cache::default_folder).filter(|_| active);
         Self {
             active,
-            adapter: format!("{} ({})", adapter.name, adapter.backend),
-            cache: folder.map(|folder| Cache::new(&folder, adapter, &candidates)),
+            adapter: format!("{} ({})", report.name, report.backend),
             candidates,
-            subgroup_size: adapter.features.subgroups.then_some(adapter.features.subgroup_size),
+            cache,
+            subgroup_size: report.features.subgroups.then_some(report.features.subgroup_size),
             state: Mutex::default(),
         }
     }
@@ -117,7 +147,7 @@ impl Tuner {
         let compiled_for = format!("{few} {} {} {}", class.dtype, class.compute, class.aligned);
         let agrees = *state.few.entry(compiled_for).or_insert_with(|| {
             let check = Check::new(context, class);
-            let difference = check.and_then(|check| check.difference(&few, Agreement::Reordered));
+            let difference = check.and_then(|check| check.difference(&few));
             self.accept(&few, difference)
         });
         agrees.then_some(few)
@@ -197,7 +227,7 @@ impl Tuner {
             if refused.contains(&name) {
                 return false;
             }
-            let accepted = self.accept(variant, check.difference(variant, Agreement::Exact));
+            let accepted = self.accept(variant, check.difference(variant));
             if !accepted {
                 refused.push(name);
             }
@@ -209,7 +239,12 @@ impl Tuner {
         for (variant, seconds) in variants.iter().zip(&times) {
             tracing::debug!("linear {class}: {variant} takes {:.1} us", seconds * 1e6);
         }
-        let fastest = variants.into_iter().zip(times).min_by(|(_, a), (_, b)| a.total_cmp(b));
+        // What adds up in another order has to be worth that.
+        let weighed = variants.into_iter().zip(times).map(|(variant, seconds)| match variant.agreement() {
+            Agreement::Exact => (variant, seconds),
+            Agreement::Reordered => (variant, REORDERED * seconds),
+        });
+        let fastest = weighed.min_by(|(_, a), (_, b)| a.total_cmp(b));
         Ok(fastest.map_or_else(|| Variant::built_in(class.tokens()), |(variant, _)| variant))
     }
 

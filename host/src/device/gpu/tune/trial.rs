@@ -56,17 +56,6 @@ impl Operands {
     }
 }
 
-/// How far a result may be from the plain kernel's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Agreement {
-    /// Nowhere: it adds the same products up in the same order.
-    Exact,
-    /// It adds them up in another order. Operands are numbers from -1 to 1, so that no sum of `inputs` products
-    /// is off by more than `inputs · 1e-6` of rounding, of which some bits more than f32's are left out by
-    /// hardware for small matrices; one product that is missing is ten times that as a rule.
-    Reordered,
-}
-
 /// Checks variants of one class against the plain kernel with its built-in tile.
 pub(super) struct Check<'a> {
     context: &'a Context,
@@ -89,14 +78,11 @@ impl<'a> Check<'a> {
     ///
     /// # Errors
     /// It does not compile, or the device failed.
-    pub(super) fn difference(&self, variant: &Variant, agreement: Agreement) -> Result<Option<String>> {
+    pub(super) fn difference(&self, variant: &Variant) -> Result<Option<String>> {
         let result = self.operands.result(self.context, variant)?;
         let Sizes { inputs, outputs, .. } = self.operands.sizes;
-        let agrees = |(got, expected): (&f32, &f32)| match agreement {
-            Agreement::Exact => got.to_bits() == expected.to_bits(),
-            // Two for the bias and what was there. NaN is within nothing.
-            Agreement::Reordered => (got - expected).abs() <= (inputs + 2) as f32 * 1e-6,
-        };
+        let agreement = variant.agreement();
+        let agrees = |(got, expected): (&f32, &f32)| agreement.holds(*got, *expected, inputs);
         let first = result.iter().zip(&self.expected).position(|pair| !agrees(pair));
         Ok(first.map(|at| {
             let (row, column) = (at / outputs, at % outputs);

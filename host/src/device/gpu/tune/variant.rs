@@ -1,6 +1,8 @@
 //! The kernels and tiles that a product with weights may be computed with.
 
-use espalier_shaders::{Kernel, linear, linear_few};
+use espalier_shaders::{
+    COOPERATIVE_KERNELS, Kernel, SUBGROUP_KERNELS, linear, linear_cooperative, linear_few,
+};
 use std::fmt;
 
 /// A kernel for [`Device::linear`](crate::device::Device::linear) and the tile that a workgroup computes.
@@ -67,6 +69,40 @@ impl Variant {
         })
     }
 
+    /// The kernels of small matrices of `side` × `side`, where subgroups are of these sizes. Where they may be of
+    /// several, a kernel that assumes the wrong one writes nothing, and is refused.
+    pub(super) fn cooperative(side: u32, [least, most]: [u32; 2]) -> Vec<Self> {
+        let kernel = match side {
+            16 => &linear_cooperative::KERNEL_16,
+            _ => &linear_cooperative::KERNEL_8,
+        };
+        let variant = |size: u32, rows: u32| {
+            let subgroups = if size <= 32 { 8 } else { 4 };
+            Self {
+                kernel,
+                constants: [("GX", subgroups * size), ("SUBGROUPS", subgroups), ("ROWS", rows)],
+                tile: linear_cooperative::tile(side, subgroups, rows),
+                workgroup: [subgroups * size, 1],
+                workgroup_memory: linear_cooperative::workgroup_memory(side, subgroups, rows),
+            }
+        };
+        let sizes = match least == most {
+            true => vec![least],
+            // Of the makers whose GPUs have such matrices, none has subgroups of another size for them.
+            false => [32, 64].into_iter().filter(|size| (least..=most).contains(size)).collect(),
+        };
+        sizes.into_iter().flat_map(|size| [variant(size, 2), variant(size, 1)]).collect()
+    }
+
+    /// How exactly its result is the plain kernel's.
+    pub(super) fn agreement(&self) -> Agreement {
+        let reorders = [SUBGROUP_KERNELS, COOPERATIVE_KERNELS].into_iter().flatten();
+        match reorders.into_iter().any(|kernel| kernel.name == self.kernel.name) {
+            true => Agreement::Reordered,
+            false => Agreement::Exact,
+        }
+    }
+
     /// Whether a device of these limits runs it.
     pub fn fits(&self, limits: &wgpu::Limits) -> bool {
         let [width, height] = self.workgroup;
@@ -74,6 +110,28 @@ impl Variant {
             && height <= limits.max_compute_workgroup_size_y
             && width * height <= limits.max_compute_invocations_per_workgroup
             && self.workgroup_memory <= limits.max_compute_workgroup_storage_size
+    }
+}
+
+/// How far a result may be from the plain kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agreement {
+    /// Nowhere: it adds the same products up in the same order.
+    Exact,
+    /// It adds them up in another order. Operands are numbers from -1 to 1, so that no sum of `inputs` products
+    /// is off by more than `inputs · 1e-6` of rounding, of which some bits more than f32's are left out by
+    /// hardware for small matrices; one product that is missing is ten times that as a rule.
+    Reordered,
+}
+
+impl Agreement {
+    /// Whether one element of a result of `inputs` products is as it should be.
+    pub(super) fn holds(self, got: f32, expected: f32, inputs: usize) -> bool {
+        match self {
+            Self::Exact => got.to_bits() == expected.to_bits(),
+            // Two for the bias and what was there. NaN is within nothing.
+            Self::Reordered => (got - expected).abs() <= (inputs + 2) as f32 * 1e-6,
+        }
     }
 }
 
@@ -119,6 +177,20 @@ mod tests {
         let names: std::collections::BTreeSet<_> = CANDIDATES.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), CANDIDATES.len());
         assert!(names.contains("linear GX=16 GY=4 ROWS=1"));
+    }
+
+    #[test]
+    fn small_matrices_are_of_the_adapters_size_and_fit_its_memory() {
+        let variants = |side, sizes| -> Vec<_> {
+            Variant::cooperative(side, sizes)
+                .iter()
+                .map(|v| (v.tile, v.workgroup_memory <= 34 << 10))
+                .collect()
+        };
+        assert_eq!(variants(16, [32, 32]), [([128, 128], true), ([64, 256], true)]);
+        assert_eq!(variants(16, [32, 64]).len(), 4);
+        assert_eq!(variants(8, [4, 64])[2..], [([64, 32], true), ([32, 64], true)]);
+        assert_eq!(variants(8, [8, 8]), [([64, 64], true), ([32, 128], true)]);
     }
 
     #[test]
