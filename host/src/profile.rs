@@ -3,11 +3,13 @@
 //!
 //! Nothing is recorded until [`start`]; until then a span costs one load of an atomic.
 
+mod chrome;
+
 use serde::Serialize;
 use std::{
+    cell::Cell,
     collections::BTreeMap,
-    fs::File,
-    io::{self, BufWriter, Write},
+    io,
     path::Path,
     sync::{
         Mutex, PoisonError,
@@ -18,6 +20,11 @@ use std::{
 
 static RECORDING: AtomicBool = AtomicBool::new(false);
 static EVENTS: Mutex<Option<Recording>> = Mutex::new(None);
+
+thread_local! {
+    /// The track of this thread's spans; none for the run itself.
+    static TRACK: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
 
 struct Recording {
     began: Instant,
@@ -36,6 +43,8 @@ pub enum Kind {
     Transfer,
     /// Reading or writing files.
     Disk,
+    /// Waiting for a thread in the background.
+    Wait,
 }
 
 /// What a span worked on, for rates.
@@ -49,6 +58,7 @@ pub struct Work {
 
 #[derive(Debug, Clone)]
 struct Event {
+    track: Option<&'static str>,
     kind: Kind,
     name: String,
     /// Seconds since the recording began.
@@ -83,13 +93,23 @@ pub fn disk(name: &'static str, bytes: usize) -> Span {
     span(Kind::Disk, Work { flops: 0.0, bytes: bytes as f64 }, || name.to_owned())
 }
 
+/// [Waiting](Kind::Wait) from here on.
+pub fn wait(name: &'static str) -> Span {
+    span(Kind::Wait, Work::default(), || name.to_owned())
+}
+
+/// Puts the spans of this thread on a track of their own: what it does, the run does not wait for.
+pub fn background(track: &'static str) {
+    TRACK.set(Some(track));
+}
+
 impl Drop for Span {
     fn drop(&mut self) {
         let Some((kind, name, began, work)) = self.0.take() else { return };
         let seconds = began.elapsed().as_secs_f64();
         if let Some(recording) = EVENTS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             let start = began.duration_since(recording.began).as_secs_f64();
-            recording.events.push(Event { kind, name, start, seconds, work });
+            recording.events.push(Event { track: TRACK.get(), kind, name, start, seconds, work });
         }
     }
 }
@@ -103,6 +123,9 @@ pub struct Trace {
 /// All spans of one name, summed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Total {
+    /// The background's track that they are on; none where the run itself did this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track: Option<&'static str>,
     /// What they are about.
     pub kind: Kind,
     /// Their name.
@@ -123,11 +146,13 @@ pub fn finish() -> Trace {
 }
 
 impl Trace {
-    /// The time of kernels, transfers and files by name, the longest first.
+    /// The time of kernels, transfers, files and waits by name, the longest first; the run's own before what went on
+    /// in the background, which took none of the run's.
     pub fn totals(&self) -> Vec<Total> {
-        let mut totals: BTreeMap<(Kind, &str), Total> = BTreeMap::new();
+        let mut totals: BTreeMap<(Option<&str>, Kind, &str), Total> = BTreeMap::new();
         for event in self.events.iter().filter(|event| event.kind != Kind::Stage) {
-            let total = totals.entry((event.kind, &event.name)).or_insert_with(|| Total {
+            let total = totals.entry((event.track, event.kind, &event.name)).or_insert_with(|| Total {
+                track: event.track,
                 kind: event.kind,
                 name: event.name.clone(),
                 count: 0,
@@ -140,7 +165,7 @@ impl Trace {
             total.work.bytes += event.work.bytes;
         }
         let mut totals: Vec<_> = totals.into_values().collect();
-        totals.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        totals.sort_by(|a, b| a.track.cmp(&b.track).then(b.seconds.total_cmp(&a.seconds)));
         totals
     }
 
@@ -149,38 +174,7 @@ impl Trace {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Complete<'a> {
-            ph: &'static str,
-            pid: u32,
-            tid: u32,
-            cat: Kind,
-            name: &'a str,
-            ts: f64,
-            dur: f64,
-            args: Work,
-        }
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(b"{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n")?;
-        for (at, event) in self.events.iter().enumerate() {
-            if at > 0 {
-                file.write_all(b",\n")?;
-            }
-            let complete = Complete {
-                ph: "X",
-                pid: 1,
-                // Stages above, what they consist of below.
-                tid: event.kind as u32,
-                cat: event.kind,
-                name: &event.name,
-                ts: event.start * 1e6,
-                dur: event.seconds * 1e6,
-                args: event.work,
-            };
-            serde_json::to_writer(&mut file, &complete)?;
-        }
-        file.write_all(b"\n]}\n")?;
-        file.flush()
+        chrome::write(&self.events, path)
     }
 }
 
@@ -197,17 +191,33 @@ mod tests {
             let _stage = span(Kind::Stage, Work::default(), || "block 0".to_owned());
             drop(span(Kind::Kernel, Work { flops: 2.0, bytes: 8.0 }, || "linear".to_owned()));
         }
+        let write = || {
+            background("writer");
+            drop(disk("write shard", 5));
+        };
+        std::thread::spawn(write).join().unwrap();
+        drop(wait("for the writer"));
         let trace = finish();
         let totals = trace.totals();
-        assert_eq!(totals.len(), 1, "stages contain the others and are not summed");
-        assert_eq!((totals[0].name.as_str(), totals[0].count), ("linear", 3));
-        assert_eq!(totals[0].work, Work { flops: 6.0, bytes: 24.0 });
+        assert_eq!(totals.len(), 3, "stages contain the others and are not summed");
+        let linear = totals.iter().find(|total| total.name == "linear").unwrap();
+        assert_eq!((linear.count, linear.track), (3, None));
+        assert_eq!(linear.work, Work { flops: 6.0, bytes: 24.0 });
+        assert_eq!((totals[2].name.as_str(), totals[2].track), ("write shard", Some("writer")));
+
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace.json");
         trace.write(&path).unwrap();
         let written: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let events = written["traceEvents"].as_array().unwrap();
-        assert_eq!(events.len(), 6);
-        assert!(events.iter().all(|event| event["ph"] == "X" && event["dur"].as_f64().unwrap() >= 0.0));
+        let spans: Vec<_> = events.iter().filter(|event| event["ph"] == "X").collect();
+        assert_eq!(spans.len(), 8);
+        assert!(spans.iter().all(|event| event["dur"].as_f64().unwrap() >= 0.0));
+        let named = |name: &str| {
+            let is_name = |event: &&serde_json::Value| event["args"]["name"] == name;
+            events.iter().find(is_name).unwrap()["tid"].clone()
+        };
+        let on = |track| spans.iter().filter(|event| event["tid"] == named(track)).count();
+        assert_eq!((on("stages"), on("operations"), on("waits"), on("writer")), (3, 3, 1, 1));
     }
 }

@@ -132,15 +132,19 @@ fn finish_with_bar(
     Ok(result?)
 }
 
-/// Where the time went: kernels, transfers and files, the longest first.
+/// Where the time went: kernels, transfers, files and waits, the longest first; then what went on in the background.
 fn time_table(trace: &Trace) -> String {
     let rows = trace.totals().into_iter().map(|total| {
         let rate = |amount: f64, unit: &str| match amount {
             0.0 => "-".to_owned(),
             amount => format!("{:.1} {unit}", amount / total.seconds / 1e9),
         };
+        let name = match total.track {
+            Some(_) => format!("{} (in the background)", total.name),
+            None => total.name.clone(),
+        };
         vec![
-            total.name.clone(),
+            name,
             total.count.to_string(),
             format!("{:.2}", total.seconds),
             rate(total.work.flops, "GFLOP/s"),

@@ -94,7 +94,7 @@ pub(super) fn prune(
     drop(pruned);
     let mut bytes = device.read(&rounded).map_err(on_device)?;
     let zeros = clean(dtype, &mut bytes, cols).map_err(returned)?;
-    job.output.write(&name, &bytes)?;
+    job.output.write(&name, bytes)?;
 
     let mut notes = said.notes;
     if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {

@@ -12,6 +12,7 @@ use crate::{
     model::{
         Llama, Placement,
         layout::{self, LayerInput, Projection},
+        writer,
     },
 };
 use espalier_sdk::{Order, Statistic};
@@ -92,6 +93,8 @@ pub struct MemoryPlan {
     pub statistics_bytes: u64,
     /// Bytes of one batch's activations, or of pruning one layer, whichever is more.
     pub workspace_bytes: u64,
+    /// The most bytes of pruned layers on their way to the disk, in the host's memory.
+    pub writing_bytes: u64,
     /// The most bytes on the device, estimated.
     pub device_peak: u64,
     /// The most bytes of the host's memory, estimated; mapped pages of the checkpoint, which the system takes back at
@@ -105,6 +108,7 @@ struct Needs {
     statistics: u64,
     layer: u64,
     token: u64,
+    writing: u64,
 }
 
 impl Needs {
@@ -117,12 +121,15 @@ impl Needs {
         let needed = needed(plans);
         let mut inputs: BTreeMap<LayerInput, u64> = BTreeMap::new();
         let mut layer = 0;
+        let mut written = 0;
         for projection in Projection::ALL {
             let pruned =
                 |plan: &Plan| blocks.clone().any(|block| plan.targets.of(block, projection).is_some());
             if !plans.iter().any(pruned) {
                 continue;
             }
+            let names = blocks.clone().map(|block| projection.weight(block));
+            written = written.max(names.map(|name| bytes_of(&name)).max().unwrap_or(0));
             let (rows, cols) = projection.shape(config);
             let (rows, cols) = (rows as u64, cols as u64);
             let one = |kind: &Statistic| match kind {
@@ -144,7 +151,8 @@ impl Needs {
             (config.hidden_size as u64, config.query_size() as u64, config.key_size() as u64);
         // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
         let token = F32 * (2 * hidden + (2 * query + 2 * key).max(2 * config.intermediate_size as u64));
-        Self { block: blocks.map(block).max().unwrap_or(0), statistics, layer, token }
+        let writing = plans.len() as u64 * writer::IN_FLIGHT as u64 * written;
+        Self { block: blocks.map(block).max().unwrap_or(0), statistics, layer, token, writing }
     }
 
     fn workspace(&self, batch_tokens: usize) -> u64 {
@@ -177,6 +185,7 @@ impl MemoryPlan {
         let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
         let hidden = F32 * tokens * model.config.hidden_size as u64;
         let needs = Needs::of(model, plans, tokens);
+        let host_base = HOST_BASE + needs.writing;
 
         let host_budget = budget.host.or_else(|| Some(memory::available()? / 10 * 9)).unwrap_or(u64::MAX);
         // The CPU's memory is the host's.
@@ -184,7 +193,7 @@ impl MemoryPlan {
         let device_budget = match (budget.device, on_cpu) {
             (Some(given), true) => Some(given.min(host_budget)),
             (Some(given), false) => Some(given),
-            (None, true) => Some(host_budget.saturating_sub(HOST_BASE.min(host_budget / 2))),
+            (None, true) => Some(host_budget.saturating_sub(host_base.min(host_budget / 2))),
             (None, false) => model.device.info().memory_bytes.map(|bytes| bytes / 10 * 9),
         };
         let limit = device_budget.unwrap_or(u64::MAX);
@@ -199,7 +208,7 @@ impl MemoryPlan {
         }
         let hidden_states = if working.saturating_add(hidden) <= limit {
             Placement::Device
-        } else if !on_cpu && HOST_BASE + hidden <= host_budget {
+        } else if !on_cpu && host_base + hidden <= host_budget {
             Placement::Host
         } else {
             Placement::File(spill.to_owned())
@@ -216,8 +225,9 @@ impl MemoryPlan {
             block_bytes: needs.block,
             statistics_bytes: needs.statistics,
             workspace_bytes: needs.workspace(batch),
+            writing_bytes: needs.writing,
             device_peak,
-            host_peak: HOST_BASE + in_host + if on_cpu { device_peak } else { 0 },
+            host_peak: host_base + in_host + if on_cpu { device_peak } else { 0 },
         })
     }
 }
