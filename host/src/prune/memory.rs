@@ -3,7 +3,7 @@
 //! On the device are, at one time: one block's weights, the statistics of its inputs, and either one batch's
 //! activations or the workspace of pruning one layer. Hidden states of all windows wait on the device if there is
 //! room for them too, else in the host's memory, else in a temporary file. Where even that does not fit, batches
-//! shrink, to one window if need be.
+//! shrink, to one window if need be. Where there is still room for another block, the next one is loaded meanwhile.
 
 use super::{Plan, PruneError, Result, needed};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     memory,
     model::{
         Llama, Placement,
-        layout::{self, LayerInput, Projection},
+        layout::{LayerInput, Projection},
         writer,
     },
 };
@@ -89,6 +89,8 @@ pub struct MemoryPlan {
     pub batch_tokens: usize,
     /// Bytes of the largest block's weights.
     pub block_bytes: u64,
+    /// Whether the next block is loaded while one is worked on, so that the device holds both.
+    pub loads_ahead: bool,
     /// Bytes of a block's statistics.
     pub statistics_bytes: u64,
     /// Bytes of one batch's activations, or of pruning one layer, whichever is more.
@@ -117,7 +119,6 @@ impl Needs {
         let blocks = 0..config.num_hidden_layers;
         let bytes_of =
             |name: &str| model.checkpoint.entry(name).map_or(0, |(_, entry)| entry.range.len() as u64);
-        let block = |index| layout::block(config, index).iter().map(|(name, _)| bytes_of(name)).sum::<u64>();
         let needed = needed(plans);
         let mut inputs: BTreeMap<LayerInput, u64> = BTreeMap::new();
         let mut layer = 0;
@@ -152,7 +153,7 @@ impl Needs {
         // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
         let token = F32 * (2 * hidden + (2 * query + 2 * key).max(2 * config.intermediate_size as u64));
         let writing = plans.len() as u64 * writer::IN_FLIGHT as u64 * written;
-        Self { block: blocks.map(block).max().unwrap_or(0), statistics, layer, token, writing }
+        Self { block: model.block_bytes(), statistics, layer, token, writing }
     }
 
     fn workspace(&self, batch_tokens: usize) -> u64 {
@@ -165,8 +166,8 @@ impl Needs {
 }
 
 impl MemoryPlan {
-    /// What runs that share a pass keep where: hidden states as near as they fit, batches of `batch_tokens` tokens if
-    /// that is possible.
+    /// What runs that share a pass keep where: hidden states as near as they fit, batches of `batch_tokens` tokens and,
+    /// with `ahead`, two blocks at a time if that is possible.
     /// `spill` is the folder of a temporary file, should one be needed.
     ///
     /// # Errors
@@ -176,6 +177,7 @@ impl MemoryPlan {
         plans: &[Plan],
         windows: &[&[u32]],
         batch_tokens: usize,
+        ahead: bool,
         budget: MemoryBudget,
         spill: &Path,
     ) -> Result<Self> {
@@ -215,7 +217,10 @@ impl MemoryPlan {
         };
         let on_device = if hidden_states == Placement::Device { hidden } else { 0 };
         let in_host = if hidden_states == Placement::Host { hidden } else { 0 };
-        let device_peak = working + on_device;
+        let end = plans.iter().map(|plan| plan.end(model.config.num_hidden_layers)).max().unwrap_or(0);
+        let held = working + on_device;
+        let loads_ahead = ahead && end > 1 && held.saturating_add(needs.block) <= limit;
+        let device_peak = held + if loads_ahead { needs.block } else { 0 };
         Ok(Self {
             device_budget,
             host_budget,
@@ -223,6 +228,7 @@ impl MemoryPlan {
             hidden_bytes: hidden,
             batch_tokens: batch,
             block_bytes: needs.block,
+            loads_ahead,
             statistics_bytes: needs.statistics,
             workspace_bytes: needs.workspace(batch),
             writing_bytes: needs.writing,
@@ -253,9 +259,10 @@ impl fmt::Display for MemoryPlan {
         };
         write!(
             f,
-            "memory: block {}, statistics {}, workspace {} ({} tokens at a time), hidden states {} {place}; at most {} \
+            "memory: block {} ({}), statistics {}, workspace {} ({} tokens at a time), hidden states {} {place}; at most {} \
              on the device, {} on the host",
             Size(self.block_bytes),
+            if self.loads_ahead { "and the next meanwhile" } else { "one at a time" },
             Size(self.statistics_bytes),
             Size(self.workspace_bytes),
             self.batch_tokens,

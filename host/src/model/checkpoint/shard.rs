@@ -63,6 +63,17 @@ impl Shard {
         Bytes::from_owner(Passing { map: Arc::clone(&self.map), range })
     }
 
+    /// Asks the system to read these bytes from the file soon.
+    pub(crate) fn request(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if !range.is_empty() {
+            // A failure only means that they are read when they are touched.
+            let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+
     /// Gives the memory of these bytes back to the system, which reads them from the file again if they
     /// are used again.
     pub(crate) fn release(&self, range: Range<usize>) {
