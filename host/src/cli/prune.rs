@@ -147,11 +147,15 @@ fn time_table(trace: &Trace) -> String {
             name,
             total.count.to_string(),
             format!("{:.2}", total.seconds),
+            match total.track {
+                Some(_) => "-".to_owned(),
+                None => format!("{:.2}%", 100.0 * total.seconds / trace.seconds()),
+            },
             rate(total.work.flops, "GFLOP/s"),
             rate(total.work.bytes, "GB/s"),
         ]
     });
-    table::render(&["where the time went", "calls", "seconds", "", ""], &rows.collect::<Vec<_>>())
+    table::render(&["where the time went", "calls", "seconds", "share", "", ""], &rows.collect::<Vec<_>>())
 }
 
 fn summary(manifest: &Manifest, command: &args::Prune) -> String {

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A track for each kind of work of the run itself, in the order of [`Kind`]; those of the background follow.
-const TRACKS: [&str; 5] = ["stages", "operations", "transfers", "files", "waits"];
+const TRACKS: [&str; 6] = ["stages", "operations", "transfers", "files", "waits", "methods"];
 
 #[derive(Serialize)]
 struct Complete<'a> {
