@@ -74,7 +74,7 @@ impl Device for Profiled {
     }
 
     fn zeros(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
-        self.0.zeros(dtype, rows, cols)
+        self.timed(Kind::Kernel, "zeros", Work::default(), |device| device.zeros(dtype, rows, cols))
     }
 
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor> {
