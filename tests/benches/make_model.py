@@ -102,6 +102,16 @@ def write_windows(out, count, seqlen):
             lines.write(json.dumps(dict(input_ids=[rng.randrange(3, VOCABULARY) for _ in range(seqlen)])) + "\n")
 
 
+def make(shape, out, blocks, dtype, windows, seqlen):
+    """Writes the whole folder; returns the bytes of its weights."""
+    out.mkdir(parents=True, exist_ok=True)
+    config = make_config(shape, blocks, dtype)
+    (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    write_tokenizer(out)
+    write_windows(out, windows, seqlen)
+    return write_weights(config, out)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shape", choices=SHAPES)
@@ -111,12 +121,7 @@ def main():
     parser.add_argument("--windows", type=int, default=32)
     parser.add_argument("--seqlen", type=int, default=512)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    config = make_config(args.shape, args.blocks, args.dtype)
-    (args.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    write_tokenizer(args.out)
-    write_windows(args.out, args.windows, args.seqlen)
-    total = write_weights(config, args.out)
+    total = make(args.shape, args.out, args.blocks, args.dtype, args.windows, args.seqlen)
     print(f"{args.out}: {total / 1e6:.0f} MB of weights, {args.windows} windows of {args.seqlen} tokens")
 
 

@@ -46,6 +46,23 @@ fn hidden_states_are_the_same_wherever_they_wait() {
     assert_eq!(folder.path().read_dir().unwrap().count(), 0, "the temporary file has no name");
 }
 
+#[test]
+fn a_block_that_cannot_be_loaded_is_named_in_its_turn() {
+    let mut model = Llama::open(&path("models/tiny-instruct"), cpu()).unwrap();
+    let blocks = model.config.num_hidden_layers;
+    model.config.num_hidden_layers += 1;
+    for ahead in [false, true] {
+        let mut seen = Vec::new();
+        let walked = model.each_block(0..blocks + 1, ahead, |index, _| {
+            seen.push(index);
+            Ok::<_, ModelError>(())
+        });
+        let error = walked.unwrap_err().to_string();
+        assert!(error.contains(&format!("model.layers.{blocks}.")), "{error}");
+        assert!(seen.into_iter().eq(0..blocks), "{ahead}");
+    }
+}
+
 fn prune(out: &Path, flags: &[&str]) -> Command {
     let mut command = host();
     command.args(["--plugin", "sparsegpt", "--samples", "8", "--seqlen", "64", "--json"]).args(flags);
@@ -64,19 +81,26 @@ fn a_small_budget_prunes_as_a_large_one_does() {
         let manifest: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         (std::fs::read(out.join("model.safetensors")).unwrap(), manifest["memory"].clone())
     };
-    let (free, plan) = run("free", &["--device", "cpu"]);
-    assert_eq!(plan["plan"]["hidden_states"], "device");
-    let budget = plan["plan"]["device_peak"].as_u64().unwrap() - 1;
-    let (spilled, plan) = run("spilled", &["--device", "cpu", "--device-memory", &budget.to_string()]);
-    assert!(plan["plan"]["hidden_states"]["file"].is_string(), "{plan}");
-    assert!(plan["plan"]["device_peak"].as_u64().unwrap() <= budget);
-    assert!(free == spilled);
-    let (on_gpu, plan) = run("gpu", &["--device", "gpu"]);
-    assert_eq!(plan["plan"]["hidden_states"], "device");
-    let budget = plan["plan"]["device_peak"].as_u64().unwrap() - 1;
-    let (spilled, plan) = run("gpu-spilled", &["--device", "gpu", "--device-memory", &budget.to_string()]);
-    assert_eq!(plan["plan"]["hidden_states"], "host");
-    assert!(on_gpu == spilled);
+    for (device, elsewhere) in [("cpu", "file"), ("gpu", "host")] {
+        let (free, plan) = run(&format!("{device}-free"), &["--device", device]);
+        assert_eq!(
+            (&plan["plan"]["hidden_states"], &plan["plan"]["loads_ahead"]),
+            (&"device".into(), &true.into())
+        );
+        // First the next block is loaded later, then the hidden states wait elsewhere.
+        let mut peak = plan["plan"]["device_peak"].as_u64().unwrap();
+        for (waiting, ahead) in [("device", Some(false)), (elsewhere, None)] {
+            let budget = (peak - 1).to_string();
+            let flags = ["--device", device, "--device-memory", &budget];
+            let (small, plan) = run(&format!("{device}-{waiting}"), &flags);
+            let plan = &plan["plan"];
+            assert!(plan["hidden_states"].to_string().contains(waiting), "{plan}");
+            assert!(ahead.is_none_or(|ahead| plan["loads_ahead"] == ahead), "{plan}");
+            assert!(plan["device_peak"].as_u64().unwrap() < peak, "{plan}");
+            assert!(free == small, "{device} {waiting}");
+            peak = plan["device_peak"].as_u64().unwrap();
+        }
+    }
 }
 
 #[test]

@@ -132,17 +132,26 @@ fn finish_with_bar(
     Ok(result?)
 }
 
-/// Where the time went and by whose clock: kernels, transfers and files, the longest first.
+/// Where the time went and by whose clock: kernels, transfers, files and waits, the longest first; then what went on in
+/// the background.
 fn time_table(trace: &Trace) -> String {
     let rows = trace.totals().into_iter().map(|total| {
         let rate = |amount: f64, unit: &str| match amount {
             0.0 => "-".to_owned(),
             amount => format!("{:.1} {unit}", amount / total.seconds / 1e9),
         };
+        let name = match total.track {
+            Some(_) => format!("{} (in the background)", total.name),
+            None => total.name.clone(),
+        };
         vec![
-            total.name.clone(),
+            name,
             total.count.to_string(),
             format!("{:.2}", total.seconds),
+            match total.track {
+                Some(_) => "-".to_owned(),
+                None => format!("{:.2}%", 100.0 * total.seconds / trace.seconds()),
+            },
             match total.clock {
                 Clock::Host => "host",
                 Clock::Device => "device",
@@ -152,7 +161,8 @@ fn time_table(trace: &Trace) -> String {
             rate(total.work.bytes, "GB/s"),
         ]
     });
-    table::render(&["where the time went", "calls", "seconds", "clock", "", ""], &rows.collect::<Vec<_>>())
+    let header = ["where the time went", "calls", "seconds", "share", "clock", "", ""];
+    table::render(&header, &rows.collect::<Vec<_>>())
 }
 
 fn summary(manifest: &Manifest, command: &args::Prune) -> String {

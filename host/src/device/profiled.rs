@@ -35,8 +35,9 @@ impl Profiled {
         let result = operation(&*self.0)?;
         if self.0.info().kind == DeviceKind::Gpu {
             self.0.synchronize()?;
-            if let Some(seconds) = self.0.kernel_seconds()
-                && kind == Kind::Kernel
+            // A transfer may go on beside another thread's kernels, whose time is not its own.
+            if kind == Kind::Kernel
+                && let Some(seconds) = self.0.kernel_seconds()
             {
                 span.measured(seconds);
             }
@@ -84,7 +85,7 @@ impl Device for Profiled {
     }
 
     fn zeros(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
-        self.0.zeros(dtype, rows, cols)
+        self.timed(Kind::Kernel, "zeros", Work::default(), |device| device.zeros(dtype, rows, cols))
     }
 
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor> {

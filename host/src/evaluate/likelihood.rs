@@ -111,12 +111,10 @@ fn last_hidden(
 ) -> model::Result<HiddenStates> {
     let ids: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.ids).collect();
     let mut hidden = HiddenStates::embed(model, &ids, max_tokens, &Placement::Device)?;
-    for index in 0..model.config.num_hidden_layers {
-        let block = model.load_block(index)?;
-        hidden.advance(model, &block, &mut *progress)?;
-        drop(block);
-        model.release_block(index);
-    }
+    let ahead = model.has_room_ahead(hidden.tokens());
+    model.each_block(0..model.config.num_hidden_layers, ahead, |_, block| {
+        hidden.advance(model, block, &mut *progress)
+    })?;
     Ok(hidden)
 }
 

@@ -34,6 +34,9 @@ pub enum ModelError {
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// No thread can be started to load the next block.
+    #[error("no thread can be started to load the next block")]
+    Thread(#[source] std::io::Error),
     /// A prompt without tokens, for a model without a token that begins a text.
     #[error("prompt {index} has no tokens, and the model's configuration names no token to begin with")]
     EmptyPrompt {
@@ -54,4 +57,11 @@ pub enum ModelError {
         /// The vocabulary's size.
         vocab_size: usize,
     },
+}
+
+impl ModelError {
+    /// Whether the device had no memory left.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Device(DeviceError::OutOfMemory { .. }))
+    }
 }

@@ -1,6 +1,6 @@
 //! The LLaMA forward pass, read top-down: embed → blocks → head.
 //!
-//! Blocks are loaded one at a time; a batch is a ragged concatenation of sequences (see
+//! Blocks are loaded one at a time (see [`Llama::each_block`]); a batch is a ragged concatenation of sequences (see
 //! [`Batch`]), so padding does not exist here.
 
 use super::{
@@ -97,6 +97,9 @@ impl Llama {
     /// # Errors
     /// The device has no memory left, or the checkpoint lacks a tensor.
     pub fn load_block(&self, index: usize) -> Result<Block> {
+        for (name, _) in layout::block(&self.config, index) {
+            self.checkpoint.request(&name);
+        }
         let mut linears = Vec::with_capacity(Projection::ALL.len());
         for projection in Projection::ALL {
             let bias = projection.has_bias(&self.config).then(|| self.load_row(&projection.bias(index)));

@@ -13,6 +13,7 @@ pub mod layout;
 mod llama;
 pub mod resolve;
 pub mod rope;
+mod walk;
 pub mod writer;
 
 pub use batch::{BATCH_TOKENS, Batch};

@@ -27,6 +27,7 @@ pub(super) fn prune(
     jobs: &mut [Job],
     tensors: &Arc<DeviceTensors>,
     mut hidden: HiddenStates,
+    ahead: bool,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<()> {
     if jobs.iter().any(|job| job.plan.propagate) {
@@ -35,9 +36,7 @@ pub(super) fn prune(
     let needed = needed(jobs.iter().map(|job| &job.plan));
     let blocks = model.config.num_hidden_layers;
     let end = jobs.iter().map(|job| job.plan.end(blocks)).max().unwrap_or(0);
-    for index in 0..end {
-        let _block = profile::stage(|| format!("block {index}"));
-        let block = model.load_block(index)?;
+    model.each_block(0..end, ahead, |index, block| {
         let layers = jobs.iter().flat_map(|job| job.plan.layers(index));
         let inputs: BTreeSet<LayerInput> = layers.map(|(projection, _)| projection.input()).collect();
         let inputs: Vec<_> = inputs.into_iter().collect();
@@ -45,9 +44,9 @@ pub(super) fn prune(
         let passing = profile::stage(|| format!("measure block {index}"));
         let progress = &mut |tokens| on_event(Event::Tokens(tokens));
         let measured = if index + 1 < end {
-            statistics::measure_and_advance(model, (index, &block), &mut hidden, gatherer, progress)?
+            statistics::measure_and_advance(model, (index, block), &mut hidden, gatherer, progress)?
         } else {
-            statistics::measure(model, (index, &block), &hidden, gatherer, progress)?
+            statistics::measure(model, (index, block), &hidden, gatherer, progress)?
         };
         drop(passing);
         for job in &mut *jobs {
@@ -57,8 +56,6 @@ pub(super) fn prune(
                 job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
         }
-        drop(block);
-        model.release_block(index);
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -9,7 +9,7 @@ use crate::{
         layout::{LayerInput, Projection},
     },
     plugins::DeviceTensors,
-    profile,
+    profile::{self, Kind, Work},
 };
 use espalier_sdk::{Sparsity, abi::LoadedPruned};
 use rayon::prelude::*;
@@ -94,7 +94,7 @@ pub(super) fn prune(
     drop(pruned);
     let mut bytes = device.read(&rounded).map_err(on_device)?;
     let zeros = clean(dtype, &mut bytes, cols).map_err(returned)?;
-    job.output.write(&name, &bytes)?;
+    job.output.write(&name, bytes)?;
 
     let mut notes = said.notes;
     if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
@@ -130,10 +130,11 @@ fn call_method(
         .flat_map(|measured| &measured.statistics)
         .filter(|(kind, _)| plan.info.statistics.contains(kind));
     let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
-    let pruned = plan
-        .method
-        .prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone())
-        .and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
+    let pruned = {
+        let _method = profile::span(Kind::Method, Work::default(), || "method and border".to_owned());
+        plan.method.prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone())
+    };
+    let pruned = pruned.and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
     // What the method forgot to free must not pile up over a model's layers.
     tensors.clear();
     pruned

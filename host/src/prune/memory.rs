@@ -3,7 +3,7 @@
 //! On the device are, at one time: one block's weights, the statistics of its inputs, and either one batch's
 //! activations or the workspace of pruning one layer. Hidden states of all windows wait on the device if there is
 //! room for them too, else in the host's memory, else in a temporary file. Where even that does not fit, batches
-//! shrink, to one window if need be.
+//! shrink, to one window if need be. Where there is still room for another block, the next one is loaded meanwhile.
 
 use super::{Plan, PruneError, Result, needed};
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
     memory,
     model::{
         Llama, Placement,
-        layout::{self, LayerInput, Projection},
+        layout::{LayerInput, Projection},
+        writer,
     },
 };
 use espalier_sdk::{Order, Statistic};
@@ -88,10 +89,14 @@ pub struct MemoryPlan {
     pub batch_tokens: usize,
     /// Bytes of the largest block's weights.
     pub block_bytes: u64,
+    /// Whether the next block is loaded while one is worked on, so that the device holds both.
+    pub loads_ahead: bool,
     /// Bytes of a block's statistics.
     pub statistics_bytes: u64,
     /// Bytes of one batch's activations, or of pruning one layer, whichever is more.
     pub workspace_bytes: u64,
+    /// The most bytes of pruned layers on their way to the disk, in the host's memory.
+    pub writing_bytes: u64,
     /// The most bytes on the device, estimated.
     pub device_peak: u64,
     /// The most bytes of the host's memory, estimated; mapped pages of the checkpoint, which the system takes back at
@@ -105,6 +110,7 @@ struct Needs {
     statistics: u64,
     layer: u64,
     token: u64,
+    writing: u64,
 }
 
 impl Needs {
@@ -113,16 +119,18 @@ impl Needs {
         let blocks = 0..config.num_hidden_layers;
         let bytes_of =
             |name: &str| model.checkpoint.entry(name).map_or(0, |(_, entry)| entry.range.len() as u64);
-        let block = |index| layout::block(config, index).iter().map(|(name, _)| bytes_of(name)).sum::<u64>();
         let needed = needed(plans);
         let mut inputs: BTreeMap<LayerInput, u64> = BTreeMap::new();
         let mut layer = 0;
+        let mut written = 0;
         for projection in Projection::ALL {
             let pruned =
                 |plan: &Plan| blocks.clone().any(|block| plan.targets.of(block, projection).is_some());
             if !plans.iter().any(pruned) {
                 continue;
             }
+            let names = blocks.clone().map(|block| projection.weight(block));
+            written = written.max(names.map(|name| bytes_of(&name)).max().unwrap_or(0));
             let (rows, cols) = projection.shape(config);
             let (rows, cols) = (rows as u64, cols as u64);
             let one = |kind: &Statistic| match kind {
@@ -144,7 +152,8 @@ impl Needs {
             (config.hidden_size as u64, config.query_size() as u64, config.key_size() as u64);
         // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
         let token = F32 * (2 * hidden + (2 * query + 2 * key).max(2 * config.intermediate_size as u64));
-        Self { block: blocks.map(block).max().unwrap_or(0), statistics, layer, token }
+        let writing = plans.len() as u64 * writer::IN_FLIGHT as u64 * written;
+        Self { block: model.block_bytes(), statistics, layer, token, writing }
     }
 
     fn workspace(&self, batch_tokens: usize) -> u64 {
@@ -157,8 +166,8 @@ impl Needs {
 }
 
 impl MemoryPlan {
-    /// What runs that share a pass keep where: hidden states as near as they fit, batches of `batch_tokens` tokens if
-    /// that is possible.
+    /// What runs that share a pass keep where: hidden states as near as they fit, batches of `batch_tokens` tokens and,
+    /// with `ahead`, two blocks at a time if that is possible.
     /// `spill` is the folder of a temporary file, should one be needed.
     ///
     /// # Errors
@@ -168,6 +177,7 @@ impl MemoryPlan {
         plans: &[Plan],
         windows: &[&[u32]],
         batch_tokens: usize,
+        ahead: bool,
         budget: MemoryBudget,
         spill: &Path,
     ) -> Result<Self> {
@@ -177,6 +187,7 @@ impl MemoryPlan {
         let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
         let hidden = F32 * tokens * model.config.hidden_size as u64;
         let needs = Needs::of(model, plans, tokens);
+        let host_base = HOST_BASE + needs.writing;
 
         let host_budget = budget.host.or_else(|| Some(memory::available()? / 10 * 9)).unwrap_or(u64::MAX);
         // The CPU's memory is the host's.
@@ -184,7 +195,7 @@ impl MemoryPlan {
         let device_budget = match (budget.device, on_cpu) {
             (Some(given), true) => Some(given.min(host_budget)),
             (Some(given), false) => Some(given),
-            (None, true) => Some(host_budget.saturating_sub(HOST_BASE.min(host_budget / 2))),
+            (None, true) => Some(host_budget.saturating_sub(host_base.min(host_budget / 2))),
             (None, false) => model.device.info().memory_bytes.map(|bytes| bytes / 10 * 9),
         };
         let limit = device_budget.unwrap_or(u64::MAX);
@@ -199,14 +210,17 @@ impl MemoryPlan {
         }
         let hidden_states = if working.saturating_add(hidden) <= limit {
             Placement::Device
-        } else if !on_cpu && HOST_BASE + hidden <= host_budget {
+        } else if !on_cpu && host_base + hidden <= host_budget {
             Placement::Host
         } else {
             Placement::File(spill.to_owned())
         };
         let on_device = if hidden_states == Placement::Device { hidden } else { 0 };
         let in_host = if hidden_states == Placement::Host { hidden } else { 0 };
-        let device_peak = working + on_device;
+        let end = plans.iter().map(|plan| plan.end(model.config.num_hidden_layers)).max().unwrap_or(0);
+        let held = working + on_device;
+        let loads_ahead = ahead && end > 1 && held.saturating_add(needs.block) <= limit;
+        let device_peak = held + if loads_ahead { needs.block } else { 0 };
         Ok(Self {
             device_budget,
             host_budget,
@@ -214,10 +228,12 @@ impl MemoryPlan {
             hidden_bytes: hidden,
             batch_tokens: batch,
             block_bytes: needs.block,
+            loads_ahead,
             statistics_bytes: needs.statistics,
             workspace_bytes: needs.workspace(batch),
+            writing_bytes: needs.writing,
             device_peak,
-            host_peak: HOST_BASE + in_host + if on_cpu { device_peak } else { 0 },
+            host_peak: host_base + in_host + if on_cpu { device_peak } else { 0 },
         })
     }
 }
@@ -243,9 +259,10 @@ impl fmt::Display for MemoryPlan {
         };
         write!(
             f,
-            "memory: block {}, statistics {}, workspace {} ({} tokens at a time), hidden states {} {place}; at most {} \
+            "memory: block {} ({}), statistics {}, workspace {} ({} tokens at a time), hidden states {} {place}; at most {} \
              on the device, {} on the host",
             Size(self.block_bytes),
+            if self.loads_ahead { "and the next meanwhile" } else { "one at a time" },
             Size(self.statistics_bytes),
             Size(self.workspace_bytes),
             self.batch_tokens,

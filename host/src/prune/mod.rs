@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each block:
-//!     load its weights
+//!     load its weights, while the block before is worked on if both fit
 //!     run all windows through it, dense     → statistics of each linear layer's input
 //!     for each linear layer: method.prune(weight, statistics, target) → written to the output
 //!     run all windows through it, pruned    → hidden states for the next block
@@ -114,8 +114,8 @@ pub fn prune(
     let windows = if measures { windows } else { &[] };
     let hidden = HiddenStates::embed(model, windows, memory.batch_tokens, &memory.hidden_states)?;
     match jobs {
-        [job] if job.plan.propagate => propagate(model, job, &tensors, hidden, on_event),
-        jobs => dense::prune(model, jobs, &tensors, hidden, on_event),
+        [job] if job.plan.propagate => propagate(model, job, &tensors, hidden, memory.loads_ahead, on_event),
+        jobs => dense::prune(model, jobs, &tensors, hidden, memory.loads_ahead, on_event),
     }
 }
 
@@ -125,19 +125,18 @@ fn propagate(
     job: &mut Job,
     tensors: &Arc<DeviceTensors>,
     mut hidden: HiddenStates,
+    ahead: bool,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<()> {
-    let blocks = model.config.num_hidden_layers;
     // Nothing after the last pruned block matters.
-    for index in 0..job.plan.end(blocks) {
-        let _block = profile::stage(|| format!("block {index}"));
-        let mut block = model.load_block(index)?;
+    let end = job.plan.end(model.config.num_hidden_layers);
+    model.each_block(0..end, ahead, |index, block| {
         for stage in job.plan.stages(index) {
             let needed = &job.plan.info.statistics;
             let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
             let passing = profile::stage(|| format!("measure block {index}"));
             let progress = &mut |tokens| on_event(Event::Tokens(tokens));
-            let measured = statistics::measure(model, (index, &block), &hidden, gatherer, progress)?;
+            let measured = statistics::measure(model, (index, block), &hidden, gatherer, progress)?;
             drop(passing);
             for &(projection, sparsity) in &stage.layers {
                 let at = Place { block: index, projection, sparsity };
@@ -147,14 +146,12 @@ fn propagate(
                 job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
         }
-        if index + 1 < job.plan.end(blocks) {
+        if index + 1 < end {
             let _pass = profile::stage(|| format!("advance through block {index}"));
-            hidden.advance(model, &block, |tokens| on_event(Event::Tokens(tokens)))?;
+            hidden.advance(model, block, |tokens| on_event(Event::Tokens(tokens)))?;
         }
-        drop(block);
-        model.release_block(index);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Layers whose statistics are taken together.

@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
 }
 
 /// Prunes within the memory there is. A device that runs out of it in spite of the plan, because another program
-/// took some, is tried again with half the tokens at a time, down to one window.
+/// took some, is tried again with one block and half the tokens at a time, down to one window.
 fn prune_within_memory(
     runs: &mut [Run],
     windows: &[&[u32]],
@@ -148,21 +148,23 @@ fn prune_within_memory(
     let plans: Vec<_> = runs.iter().map(Run::plan).collect();
     let (model, budget) = (runs[0].model, runs[0].settings.memory);
     let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
-    let mut batch_tokens = BATCH_TOKENS;
+    let (mut batch_tokens, mut ahead) = (BATCH_TOKENS, true);
     loop {
         let spill = runs[0].output.folder();
-        let memory = MemoryPlan::new(model, &plans, windows, batch_tokens, budget, spill)?;
+        let memory = MemoryPlan::new(model, &plans, windows, batch_tokens, ahead, budget, spill)?;
         on_event(Event::Planned(&memory));
         let jobs =
             runs.iter_mut().map(|run| Job { plan: run.plan(), output: &mut run.output, layers: Vec::new() });
         let mut jobs: Vec<Job> = jobs.collect();
         match prune(model, &mut jobs, &memory, windows, on_event) {
             Ok(()) => return Ok((memory, jobs.into_iter().map(|job| job.layers).collect())),
-            Err(error) if error.is_out_of_memory() && memory.batch_tokens > longest => {
-                batch_tokens = memory.batch_tokens / 2;
+            Err(error)
+                if error.is_out_of_memory() && (memory.loads_ahead || memory.batch_tokens > longest) =>
+            {
+                (batch_tokens, ahead) = (memory.batch_tokens / 2, false);
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "starting over with {batch_tokens} tokens at a time"
+                    "starting over with one block and fewer tokens at a time"
                 );
             }
             Err(error) => return Err(error),

@@ -70,13 +70,11 @@ impl<'a> HostModel<'a> {
                 let group = &mut found[from..to];
                 let mut hidden =
                     HiddenStates::embed(model, &sequences[from..to], BATCH_TOKENS, &Placement::Device)?;
-                for index in 0..layers {
-                    let block = model.load_block(index)?;
-                    hidden.advance(model, &block, |tokens| (self.progress)(Step::Advance(tokens)))?;
-                    behind(model, index, &hidden, group)?;
-                    drop(block);
-                    model.release_block(index);
-                }
+                let ahead = model.has_room_ahead(hidden.tokens());
+                model.each_block(0..layers, ahead, |index, block| {
+                    hidden.advance(model, block, |tokens| (self.progress)(Step::Advance(tokens)))?;
+                    behind(model, index, &hidden, group)
+                })?;
                 end(model, &hidden, group)?;
                 from = to;
             }

@@ -113,7 +113,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// Bytes that evaluating takes: one block, its weights widened, the head, and a batch's states.
+    /// Bytes that evaluating takes: one block, the next or its weights widened, the head, and a batch's states.
     fn evaluating(&self) -> u64 {
         let batch = BATCH_TOKENS * (2 * self.config.intermediate_size + 5 * self.config.hidden_size);
         (4.0 * (2.0 * self.block + self.head + batch as f64)) as u64
@@ -187,7 +187,7 @@ pub(super) fn estimate(
         let windows = vec![window.as_slice(); samples];
         let plan = [method.method.plan(&settings)];
         let spill = std::env::temp_dir();
-        let memory = MemoryPlan::new(model, &plan, &windows, BATCH_TOKENS, settings.memory, &spill)?;
+        let memory = MemoryPlan::new(model, &plan, &windows, BATCH_TOKENS, true, settings.memory, &spill)?;
         memory_bytes = memory_bytes.max(memory.device_peak);
     }
     let mut evaluation_seconds = 0.0;

@@ -198,6 +198,13 @@ impl Checkpoint {
         self.names().filter(|name| !expected.contains_key(*name)).collect()
     }
 
+    /// Asks the system to read a tensor's pages, all at once instead of one by one when they are touched.
+    pub fn request(&self, name: &str) {
+        if let Some((shard, entry)) = self.entry(name) {
+            self.shards[shard].request(entry.range.clone());
+        }
+    }
+
     /// Gives the memory of a tensor's pages back to the system. Its bytes stay valid: they are read from
     /// the file again when used again.
     pub fn release(&self, name: &str) {

@@ -58,20 +58,40 @@ impl Shard {
         self.map.len()
     }
 
-    /// Gives the memory of these bytes back to the system, which reads them from the file again if they
-    /// are used again.
-    pub(crate) fn release(&self, range: Range<usize>) {
+    /// Bytes of the file that are used once: their memory is given back to the system when they are dropped.
+    pub(crate) fn passing(&self, range: Range<usize>) -> Bytes {
+        Bytes::from_owner(Passing { map: Arc::clone(&self.map), range })
+    }
+
+    /// Asks the system to read these bytes from the file soon.
+    pub(crate) fn request(&self, range: Range<usize>) {
         #[cfg(unix)]
         if !range.is_empty() {
-            // SAFETY: the map is a shared, read-only one of a file: after the call its pages are read from
-            // the file again, with the same bytes. A failure only means that they stay in memory.
-            let _ = unsafe {
-                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
-            };
+            // A failure only means that they are read when they are touched.
+            let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
         }
         #[cfg(not(unix))]
         let _ = range;
     }
+
+    /// Gives the memory of these bytes back to the system, which reads them from the file again if they
+    /// are used again.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        release(&self.map, range);
+    }
+}
+
+fn release(map: &Mmap, range: Range<usize>) {
+    #[cfg(unix)]
+    if !range.is_empty() {
+        // SAFETY: the map is a shared, read-only one of a file: after the call its pages are read from
+        // the file again, with the same bytes. A failure only means that they stay in memory.
+        let _ = unsafe {
+            map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+        };
+    }
+    #[cfg(not(unix))]
+    let _ = (map, range);
 }
 
 /// The owner of a shard's bytes.
@@ -80,5 +100,23 @@ struct Mapped(Arc<Mmap>);
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Bytes of a shard that are used once.
+struct Passing {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Passing {
+    fn as_ref(&self) -> &[u8] {
+        &self.map[self.range.clone()]
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        release(&self.map, self.range.clone());
     }
 }

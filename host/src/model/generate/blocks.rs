@@ -2,8 +2,8 @@
 
 use super::{cache::Cache, step::Step};
 use crate::{
-    device::{DType, DeviceError, Tensor},
-    model::{Block, Head, Llama, ModelError, Result},
+    device::DType,
+    model::{Block, Head, Llama, Result},
 };
 use std::ops::ControlFlow;
 
@@ -22,7 +22,7 @@ impl Blocks {
         for index in 0..model.config.num_hidden_layers {
             match model.load_block(index) {
                 Ok(block) => resident.push(block),
-                Err(error) if is_out_of_memory(&error) => {
+                Err(error) if error.is_out_of_memory() => {
                     resident.truncate(resident.len().saturating_sub(ROOM));
                     tracing::info!("{} blocks stay on the device, the others are streamed", resident.len());
                     break;
@@ -51,7 +51,7 @@ impl Blocks {
     ) -> Result<Vec<f32>> {
         loop {
             match self.try_run(model, head, step, cache) {
-                Err(error) if is_out_of_memory(&error) && !self.resident.is_empty() => {
+                Err(error) if error.is_out_of_memory() && !self.resident.is_empty() => {
                     self.keep(self.resident.len().saturating_sub(ROOM));
                     tracing::info!("only {} blocks stay on the device", self.resident.len());
                 }
@@ -62,27 +62,19 @@ impl Blocks {
 
     fn try_run(&self, model: &Llama, head: &Head, step: &Step, cache: &mut Cache) -> Result<Vec<f32>> {
         let mut hidden = model.embed(&step.batch)?;
-        for index in 0..model.config.num_hidden_layers {
+        let mut run = |index, block: &Block| {
             let cached = cache.block(index, &step.places);
-            let run = |block: &Block, hidden: &mut Tensor| {
-                model.run_block(block, &step.batch, Some(cached), hidden, &mut |_, _| {
-                    Ok(ControlFlow::Continue(()))
-                })
-            };
-            match self.resident.get(index) {
-                Some(block) => run(block, &mut hidden)?,
-                None => {
-                    run(&model.load_block(index)?, &mut hidden)?;
-                    model.release_block(index);
-                }
-            }
+            model.run_block(block, &step.batch, Some(cached), &mut hidden, &mut |_, _| {
+                Ok(ControlFlow::Continue(()))
+            })
+        };
+        for (index, block) in self.resident.iter().enumerate() {
+            run(index, block)?;
         }
+        let streamed = self.resident.len()..model.config.num_hidden_layers;
+        model.each_block(streamed, false, |index, block| run(index, block))?;
         let mut newest = model.device.zeros(DType::F32, step.sequences, hidden.cols())?;
         model.device.copy_rows(&hidden, 0, &mut newest)?;
         Ok(model.device.to_f32(&model.logits(head, &newest)?)?)
     }
-}
-
-fn is_out_of_memory(error: &ModelError) -> bool {
-    matches!(error, ModelError::Device(DeviceError::OutOfMemory { .. }))
 }

@@ -80,6 +80,9 @@ pub enum WriteError {
         /// Bytes given.
         found: usize,
     },
+    /// Something is written after a write that failed.
+    #[error("the checkpoint cannot be written on: a write before has failed")]
+    Failed,
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

@@ -1,40 +1,31 @@
-//! Writing a pruned checkpoint: the same shards, names, types and order, one tensor at a time, beside the
-//! target, and renamed into place when whole.
+//! Writing a pruned checkpoint: the same shards, names, types and order, one tensor at a time and in the background,
+//! beside the target, and renamed into place when whole.
 
+mod background;
 mod error;
 mod place;
+mod shard;
 mod side;
 
+pub use background::IN_FLIGHT;
 pub use error::WriteError;
 
-use super::{Checkpoint, checkpoint::Shard};
-use crate::{interrupt, profile};
+use super::Checkpoint;
+use crate::interrupt;
+use background::Background;
+use bytes::Bytes;
 use place::Place;
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::{Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-};
-
-/// Tensors are copied in pieces of this many bytes, so that Ctrl-C is noticed in between.
-const PIECE: usize = 64 << 20;
+use shard::{OpenShard, PIECE};
+use std::{collections::BTreeSet, path::Path};
 
 /// A checkpoint that is being written. Until [`commit`](CheckpointWriter::commit) nothing of it is to be seen
 /// at the target; dropped before, it leaves nothing behind.
 pub struct CheckpointWriter<'a> {
     source: &'a Checkpoint,
+    // Dropped, and so ended, before the folder is removed.
+    shards: Background,
     place: Place,
-    shards: Vec<OpenShard>,
     written: BTreeSet<String>,
-}
-
-/// A shard that is being filled.
-struct OpenShard {
-    path: PathBuf,
-    file: File,
-    /// How much longer its header is than the source's, which shifts every tensor.
-    shift: i64,
 }
 
 impl<'a> CheckpointWriter<'a> {
@@ -46,8 +37,8 @@ impl<'a> CheckpointWriter<'a> {
         let needed = source.shards().iter().map(|shard| shard.len() as u64).sum();
         let place = Place::create(source.dir(), target, overwrite, needed)?;
         let shards = source.shards().iter().map(|shard| OpenShard::create(shard, place.folder()));
-        let shards = shards.collect::<Result<_, _>>()?;
-        Ok(Self { source, place, shards, written: BTreeSet::new() })
+        let shards = Background::start(shards.collect::<Result<_, _>>()?, place.folder())?;
+        Ok(Self { source, shards, place, written: BTreeSet::new() })
     }
 
     /// The folder that is being filled, until it is renamed to its target.
@@ -55,11 +46,14 @@ impl<'a> CheckpointWriter<'a> {
         self.place.folder()
     }
 
-    /// Writes a tensor's bytes in the source's type.
+    /// Writes a tensor's bytes in the source's type, in the background. At most [`IN_FLIGHT`] tensors are on their way:
+    /// with more, this waits.
     ///
     /// # Errors
-    /// The source has no such tensor or one of another size, or the disk is full.
-    pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
+    /// The source has no such tensor or one of another size, or something that was written before has failed, because
+    /// the disk is full or the run was interrupted.
+    pub fn write(&mut self, name: &str, bytes: impl Into<Bytes>) -> Result<(), WriteError> {
+        let bytes = bytes.into();
         let Some((shard, entry)) = self.source.entry(name) else {
             return Err(WriteError::UnknownTensor { name: name.to_owned() });
         };
@@ -67,28 +61,25 @@ impl<'a> CheckpointWriter<'a> {
             let (expected, found) = (entry.range.len(), bytes.len());
             return Err(WriteError::Size { name: name.to_owned(), expected, found });
         }
-        self.shards[shard].write_at(entry.range.start, bytes)?;
+        self.shards.write(shard, entry.range.start, bytes)?;
         self.written.insert(name.to_owned());
         Ok(())
     }
 
-    /// Copies every tensor that was not written.
+    /// Copies every tensor that was not written, as [`write`](CheckpointWriter::write) does.
     ///
     /// # Errors
     /// The disk is full, or an interrupt.
     pub fn copy_remaining(&mut self) -> Result<(), WriteError> {
-        let source = self.source;
-        let written = &mut self.written;
-        for (open, shard) in self.shards.iter_mut().zip(source.shards()) {
+        for (number, shard) in self.source.shards().iter().enumerate() {
             for entry in &shard.header.tensors {
-                if !written.insert(entry.name.clone()) {
+                if !self.written.insert(entry.name.clone()) {
                     continue;
                 }
                 for start in entry.range.clone().step_by(PIECE) {
                     interrupt::check()?;
                     let piece = start..entry.range.end.min(start + PIECE);
-                    open.write_at(piece.start, &shard.slice(piece.clone()))?;
-                    shard.release(piece);
+                    self.shards.write(number, start, shard.passing(piece))?;
                 }
             }
         }
@@ -113,68 +104,20 @@ impl<'a> CheckpointWriter<'a> {
         std::fs::write(&path, bytes).map_err(|source| WriteError::Write { path, source })
     }
 
-    /// Puts the finished checkpoint at its target.
+    /// Puts the finished checkpoint at its target, when everything is written.
     ///
     /// # Errors
-    /// A tensor was neither written nor copied, the files cannot be brought to the disk, or the folder cannot be renamed; then a target that was there
-    /// before is there still.
-    pub fn commit(self) -> Result<(), WriteError> {
+    /// A tensor was neither written nor copied, the files cannot be written or brought to the disk, or the folder cannot
+    /// be renamed; then a target that was there before is there still.
+    pub fn commit(mut self) -> Result<(), WriteError> {
         if let Some(name) = self.source.names().find(|name| !self.written.contains(*name)) {
             return Err(WriteError::Unwritten { name: name.to_owned() });
         }
-        for shard in &self.shards {
-            let _span = profile::disk("sync shard", 0);
-            shard.file.sync_all().map_err(|source| WriteError::Write { path: shard.path.clone(), source })?;
+        for shard in self.shards.finish()? {
+            shard.sync()?;
         }
         self.place.commit()
     }
-}
-
-impl OpenShard {
-    /// Creates a shard's file with its header. The header is the source's, with the note `format: pt`, which
-    /// `transformers` and llama.cpp's converter ask for.
-    fn create(source: &Shard, folder: &Path) -> Result<Self, WriteError> {
-        let path = folder.join(&source.file);
-        let failed = |source| WriteError::Write { path: path.clone(), source };
-        let noted = source.header.metadata.get("format").is_some_and(|format| format == "pt");
-        let preamble = if noted { source.preamble().to_vec() } else { with_format(source)? };
-        let shift = preamble.len() as i64 - source.preamble().len() as i64;
-        let mut file = File::create_new(&path).map_err(failed)?;
-        file.write_all(&preamble).map_err(failed)?;
-        file.set_len(source.len().saturating_add_signed(shift as isize) as u64).map_err(failed)?;
-        Ok(Self { path, file, shift })
-    }
-
-    /// Writes bytes at the place that they have in the source.
-    fn write_at(&mut self, start: usize, bytes: &[u8]) -> Result<(), WriteError> {
-        let _span = profile::disk("write shard", bytes.len());
-        let start = (start as u64).saturating_add_signed(self.shift);
-        let seek = self.file.seek(SeekFrom::Start(start));
-        seek.and_then(|_| self.file.write_all(bytes))
-            .map_err(|source| WriteError::Write { path: self.path.clone(), source })
-    }
-}
-
-/// A shard's header with the note `format: pt` added, padded as the format asks.
-fn with_format(source: &Shard) -> Result<Vec<u8>, WriteError> {
-    let mut metadata = source.header.metadata.clone();
-    metadata.insert("format".to_owned(), "pt".to_owned());
-    let start = source.header.data_start;
-    let mut header = serde_json::Map::new();
-    header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
-    for entry in &source.header.tensors {
-        let offsets = [entry.range.start - start, entry.range.end - start];
-        let described = serde_json::json!({
-            "dtype": entry.dtype, "shape": entry.shape, "data_offsets": offsets,
-        });
-        header.insert(entry.name.clone(), described);
-    }
-    let mut json = serde_json::to_vec(&header)
-        .map_err(|e| WriteError::Write { path: source.path.clone(), source: std::io::Error::other(e) })?;
-    json.resize(json.len().next_multiple_of(8), b' ');
-    let mut preamble = (json.len() as u64).to_le_bytes().to_vec();
-    preamble.extend(json);
-    Ok(preamble)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::fixture;
 use safetensors::{Dtype, SafeTensors};
-use std::fs;
+use std::{fs, path::PathBuf};
 
 /// A model folder with files beside its weights, and an empty folder to write into.
 fn model(metadata: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
@@ -39,7 +39,7 @@ fn what_is_written_replaces_and_the_rest_is_copied() {
         let mut writer = CheckpointWriter::create(&source, &out, false).unwrap();
         let name = "model.layers.1.mlp.down_proj.weight";
         let length = source.tensor(name).unwrap().bytes.len();
-        writer.write(name, &vec![0; length]).unwrap();
+        writer.write(name, vec![0; length]).unwrap();
         writer.copy_remaining().unwrap();
         writer.side_files().unwrap();
         writer.add_file("README.md", b"our card").unwrap();
@@ -73,8 +73,11 @@ fn one_that_is_not_finished_leaves_nothing_behind() {
     let source = Checkpoint::open(&model).unwrap();
     let mut writer = CheckpointWriter::create(&source, &folder.path().join("out"), false).unwrap();
     writer.copy_remaining().unwrap();
-    assert!(matches!(writer.write("model.norm.weight", &[0; 3]), Err(WriteError::Size { expected: 16, .. })));
-    assert!(matches!(writer.write("absent", &[]), Err(WriteError::UnknownTensor { .. })));
+    assert!(matches!(
+        writer.write("model.norm.weight", vec![0; 3]),
+        Err(WriteError::Size { expected: 16, .. })
+    ));
+    assert!(matches!(writer.write("absent", Bytes::new()), Err(WriteError::UnknownTensor { .. })));
     drop(writer);
     assert_eq!(files(folder.path()), ["model"]);
 }
@@ -85,7 +88,7 @@ fn one_that_lacks_a_tensor_is_not_put_in_place() {
     let source = Checkpoint::open(&model).unwrap();
     let mut writer = CheckpointWriter::create(&source, &folder.path().join("out"), false).unwrap();
     let name = "model.norm.weight";
-    writer.write(name, &source.tensor(name).unwrap().bytes).unwrap();
+    writer.write(name, source.tensor(name).unwrap().bytes).unwrap();
     assert!(matches!(writer.commit(), Err(WriteError::Unwritten { .. })));
     assert_eq!(files(folder.path()), ["model"]);
 }
@@ -119,4 +122,35 @@ fn a_replaced_target_is_there_until_the_new_one_is() {
     writer.commit().unwrap();
     assert_eq!(files(&out), ["model.safetensors"]);
     assert_eq!(files(folder.path()), ["model", "out"]);
+}
+
+#[test]
+fn a_write_that_fails_in_the_background_is_said_at_the_next_or_at_the_end() {
+    let (folder, model) = model(&[]);
+    let source = Checkpoint::open(&model).unwrap();
+    // Files that are open for reading only stand for a disk that takes nothing.
+    let broken = |name: &str| {
+        let writer = CheckpointWriter::create(&source, &folder.path().join(name), false).unwrap();
+        let shards = source.shards().iter().map(|shard| OpenShard::read_only(shard, writer.folder()));
+        let shards = Background::start(shards.collect(), writer.folder()).unwrap();
+        CheckpointWriter { shards, ..writer }
+    };
+    let mut writer = broken("first");
+    let name = "model.norm.weight";
+    let bytes = || source.tensor(name).unwrap().bytes;
+    let error = (0..=IN_FLIGHT + 1).find_map(|_| writer.write(name, bytes()).err()).unwrap();
+    assert!(
+        matches!(&error, WriteError::Write { path, .. } if path.ends_with("model.safetensors")),
+        "{error}"
+    );
+    assert!(matches!(writer.write(name, bytes()), Err(WriteError::Failed)));
+    writer.written.extend(source.names().map(str::to_owned));
+    assert!(matches!(writer.commit(), Err(WriteError::Failed)));
+
+    let mut writer = broken("second");
+    let written: Vec<_> = source.names().map(str::to_owned).collect();
+    writer.write(name, bytes()).unwrap();
+    writer.written.extend(written);
+    assert!(matches!(writer.commit(), Err(WriteError::Write { .. })));
+    assert_eq!(files(folder.path()), ["model"]);
 }

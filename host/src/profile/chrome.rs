@@ -1,0 +1,80 @@
+//! The file for Chrome's trace viewer.
+
+use super::{Clock, Event, Kind, Work};
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+/// A track for each kind of work of the run itself, in the order of [`Kind`]; those of the background follow.
+const TRACKS: [&str; 6] = ["stages", "operations", "transfers", "files", "waits", "methods"];
+
+#[derive(Serialize)]
+struct Complete<'a> {
+    ph: &'static str,
+    pid: u32,
+    tid: usize,
+    cat: Kind,
+    name: &'a str,
+    ts: f64,
+    dur: f64,
+    args: Args,
+}
+
+#[derive(Serialize)]
+struct Args {
+    #[serde(flatten)]
+    work: Work,
+    clock: Clock,
+}
+
+#[derive(Serialize)]
+struct TrackName<'a> {
+    ph: &'static str,
+    pid: u32,
+    tid: usize,
+    name: &'static str,
+    args: Named<'a>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'a str,
+}
+
+/// Writes complete events, in microseconds, and the names of their tracks.
+pub(super) fn write(events: &[Event], path: &Path) -> io::Result<()> {
+    let mut tracks = TRACKS.to_vec();
+    for track in events.iter().filter_map(|event| event.track) {
+        if !tracks.contains(&track) {
+            tracks.push(track);
+        }
+    }
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(b"{\"displayTimeUnit\": \"ms\", \"traceEvents\": [")?;
+    for (tid, name) in tracks.iter().enumerate() {
+        file.write_all(if tid == 0 { b"\n" } else { b",\n" })?;
+        let named = TrackName { ph: "M", pid: 1, tid, name: "thread_name", args: Named { name } };
+        serde_json::to_writer(&mut file, &named)?;
+    }
+    for event in events {
+        file.write_all(b",\n")?;
+        let track = event.track.and_then(|name| tracks.iter().position(|track| *track == name));
+        let (seconds, clock) = event.lasted();
+        let complete = Complete {
+            ph: "X",
+            pid: 1,
+            tid: track.unwrap_or(event.kind as usize),
+            cat: event.kind,
+            name: &event.name,
+            ts: event.start * 1e6,
+            dur: seconds * 1e6,
+            args: Args { work: event.work, clock },
+        };
+        serde_json::to_writer(&mut file, &complete)?;
+    }
+    file.write_all(b"\n]}\n")?;
+    file.flush()
+}
