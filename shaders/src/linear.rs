@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-mod bf16;
+mod avx512;
 
 use crate::{
     Access, Compute, Floats, Kernel,
@@ -104,13 +104,19 @@ pub fn cpu(
     // Without inputs there is nothing to widen.
     let w = if inputs == 0 { Floats::F32(&[]) } else { w };
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
-    let product = Product { w: Weights { w, compute }, bias, accumulate, inputs, outputs };
-    if compute == Compute::F32 || inputs == 0 || outputs == 0 {
-        return product.of(x, y);
+    if outputs == 0 {
+        return;
     }
+    let product = Product { w, compute, bias, accumulate, inputs, outputs };
     #[cfg(target_arch = "x86_64")]
-    if compute == Compute::BF16 && tokens > FEW_TOKENS && bf16::available() {
-        return bf16::tiles(x, w, bias, accumulate, (tokens, inputs, outputs), y);
+    if tokens > FEW_TOKENS
+        && inputs > 0
+        && let Some(words) = avx512::Words::of(compute)
+    {
+        return product.packed(words, x, y);
+    }
+    if compute == Compute::F32 || inputs == 0 {
+        return product.of(x, y);
     }
     let mut rounded = Vec::new();
     for (x, y) in x.chunks(ROUNDED_TOKENS * inputs).zip(y.chunks_mut(ROUNDED_TOKENS * outputs)) {
@@ -121,48 +127,38 @@ pub fn cpu(
     }
 }
 
-/// Weights, and what they are rounded to.
-#[derive(Clone, Copy)]
-struct Weights<'a> {
+/// All of a product but its tokens.
+struct Product<'a> {
     w: Floats<'a>,
     compute: Compute,
-}
-
-impl<'a> Weights<'a> {
-    /// They need neither widening nor rounding.
-    fn plain(self) -> Option<&'a [f32]> {
-        match self.w {
-            Floats::F32(w) if self.compute == Compute::F32 => Some(w),
-            _ => None,
-        }
-    }
-
-    fn widen(self, range: std::ops::Range<usize>, out: &mut [f32]) {
-        let w = self.w.slice(range);
-        w.widen(out);
-        if !matches!((w, self.compute), (Floats::F16(_), Compute::F16) | (Floats::BF16(_), Compute::BF16)) {
-            self.compute.round(out);
-        }
-    }
-}
-
-/// A product with f32 arithmetic, whose x is already rounded.
-struct Product<'a> {
-    w: Weights<'a>,
     bias: Option<&'a [f32]>,
     accumulate: bool,
     inputs: usize,
     outputs: usize,
 }
 
-impl Product<'_> {
+impl<'a> Product<'a> {
+    /// The weights, if they need neither widening nor rounding.
+    fn plain(&self) -> Option<&'a [f32]> {
+        match self.w {
+            Floats::F32(w) if self.compute == Compute::F32 => Some(w),
+            _ => None,
+        }
+    }
+
+    fn widen(&self, range: std::ops::Range<usize>, out: &mut [f32]) {
+        self.w.slice(range).widen(out);
+        self.compute.round(out);
+    }
+
+    /// The product with x that is already rounded.
     fn of(&self, x: &[f32], y: &mut [f32]) {
-        let tokens = y.len().checked_div(self.outputs).unwrap_or(0);
+        let tokens = y.len() / self.outputs;
         if tokens <= FEW_TOKENS { self.few_tokens(tokens, x, y) } else { self.tiles(tokens, x, y) }
     }
 
     fn tiles(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
-        let &Self { w, bias, accumulate, inputs, outputs } = self;
+        let &Self { bias, accumulate, inputs, outputs, .. } = self;
         let token_tiles = tokens.div_ceil(TILE_TOKENS);
         let y = Disjoint::new(y);
         (0..outputs.div_ceil(TILE_OUTPUTS) * token_tiles).into_par_iter().with_max_len(1).for_each(|tile| {
@@ -182,7 +178,7 @@ impl Product<'_> {
                 }
                 keep = true;
             };
-            if let Some(w) = w.plain() {
+            if let Some(w) = self.plain() {
                 add(Operand::rows(&w[first_output * inputs..], inputs), 0, inputs);
                 return;
             }
@@ -191,7 +187,7 @@ impl Product<'_> {
                 with_scratch(n * k, |panel| {
                     for (row, panel) in panel.chunks_exact_mut(k).enumerate() {
                         let start = (first_output + row) * inputs + first_input;
-                        w.widen(start..start + k, panel);
+                        self.widen(start..start + k, panel);
                     }
                     add(Operand::rows(panel, k), first_input, k);
                 });
@@ -200,17 +196,17 @@ impl Product<'_> {
     }
 
     fn few_tokens(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
-        let &Self { w, bias, accumulate, inputs, outputs } = self;
+        let &Self { bias, accumulate, inputs, outputs, .. } = self;
         let x: Vec<&[f32]> = (0..tokens).map(|token| &x[token * inputs..(token + 1) * inputs]).collect();
         let y = Disjoint::new(y);
         (0..outputs).into_par_iter().with_min_len(16).for_each(|output| {
             let mut sums = [0.0; FEW_TOKENS];
             let sums = &mut sums[..tokens];
             let row = output * inputs..(output + 1) * inputs;
-            match w.plain() {
+            match self.plain() {
                 Some(w) => dots(&x, &w[row], sums),
                 None => with_scratch(inputs, |wide| {
-                    w.widen(row, wide);
+                    self.widen(row, wide);
                     dots(&x, wide, sums);
                 }),
             }
@@ -246,4 +242,35 @@ unsafe fn prefill(
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+
+    /// What processors without AVX-512 run, which the tests of [`cpu`] do not reach on those with it.
+    #[test]
+    fn every_way_to_multiply_agrees() {
+        let (tokens, inputs, outputs) = (130, 2100, 150);
+        let elements = |seed: usize, count: usize| -> Vec<f32> {
+            (0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 7.0 - 1.5).collect()
+        };
+        let (x, w, bias) =
+            (elements(1, tokens * inputs), elements(2, outputs * inputs), elements(3, outputs));
+        let half: Vec<f16> = w.iter().map(|x| f16::from_f32(*x)).collect();
+        for w in [Floats::F32(&w), Floats::F16(&half)] {
+            for compute in Compute::ALL {
+                let (mut one, mut other) = (elements(4, tokens * outputs), elements(4, tokens * outputs));
+                cpu(&x, w, Some(Floats::F32(&bias)), true, (tokens, inputs, outputs), compute, &mut one);
+                let mut rounded = x.clone();
+                compute.round(&mut rounded);
+                Product { w, compute, bias: Some(&bias), accumulate: true, inputs, outputs }
+                    .of(&rounded, &mut other);
+                for (one, other) in one.into_iter().zip(other) {
+                    assert!((one - other).abs() < 2e-3 * one.abs().max(1.0), "{compute}: {one} {other}");
+                }
+            }
+        }
+    }
 }
