@@ -3,7 +3,7 @@
 use super::{
     GpuOptions,
     adapter::{Adapter, COOPERATIVE_FEATURES},
-    faults::{Faults, chain},
+    faults::{Faults, chain, guarded},
     pipelines::Pipelines,
     pool::{Pool, PooledBuffer, size_class},
     timer::Timer,
@@ -358,23 +358,6 @@ impl Recorder {
 
 fn new_encoder(device: &wgpu::Device) -> wgpu::CommandEncoder {
     device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("espalier") })
-}
-
-/// Runs something that creates objects of the device, and returns the error that it raised, if any,
-/// instead of leaving it to the handler for errors nobody waits for.
-pub(super) fn guarded<T>(device: &wgpu::Device, create: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
-    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-    let object = create();
-    // Scopes are a stack; memory is reported first, since the others tend to follow from it.
-    let internal = pollster::block_on(internal.pop());
-    let memory = pollster::block_on(memory.pop());
-    let validation = pollster::block_on(validation.pop());
-    match memory.or(internal).or(validation) {
-        None => Ok(object),
-        Some(error) => Err(error),
-    }
 }
 
 /// Folds a number of workgroups into two dimensions of at most `most` each.

@@ -74,6 +74,23 @@ impl Faults {
     }
 }
 
+/// Runs something that creates objects of the device, and returns the error that it raised, if any,
+/// instead of leaving it to the handler for errors nobody waits for.
+pub(super) fn guarded<T>(device: &wgpu::Device, create: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let object = create();
+    // Scopes are a stack; memory is reported first, since the others tend to follow from it.
+    let internal = pollster::block_on(internal.pop());
+    let memory = pollster::block_on(memory.pop());
+    let validation = pollster::block_on(validation.pop());
+    match memory.or(internal).or(validation) {
+        None => Ok(object),
+        Some(error) => Err(error),
+    }
+}
+
 /// An error and its causes in one line.
 pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string().trim().to_owned();

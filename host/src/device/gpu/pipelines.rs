@@ -1,6 +1,6 @@
 //! Compiled kernels.
 
-use super::{context::guarded, faults::chain};
+use super::faults::{chain, guarded};
 use crate::device::{DeviceError, Result};
 use espalier_shaders::{Access, Kernel, all_kernels};
 use std::{
