@@ -19,7 +19,7 @@ const ROWS: usize = 12;
 const COLS: usize = 32;
 
 /// Words of a panel: w's panels of a task then stay in the second-level cache.
-const DEPTH: usize = 256;
+const DEPTH: usize = 768;
 
 /// The tile of y that one task computes; each packs its own weights.
 const TILE_TOKENS: usize = 84 * ROWS;

@@ -7,6 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use espalier_shaders::{Floats, FloatsMut};
+use memmap2::MmapMut;
 
 use crate::device::{DType, DeviceError, Result, Storage, Tensor};
 
@@ -44,8 +45,52 @@ pub struct Memory {
 #[derive(Debug)]
 enum Content {
     Shared(Bytes),
-    /// Whole words, so that elements of every type are aligned.
-    Owned(Box<[u32]>),
+    Owned(Words),
+}
+
+/// Whole words, so that elements of every type are aligned.
+#[derive(Debug)]
+enum Words {
+    Small(Box<[u32]>),
+    /// In pages of megabytes where the system has them: a forward pass touches gigabytes anew, and one after the other
+    /// ordinary pages of 4 KiB took a tenth of it.
+    Large(MmapMut),
+}
+
+/// From so many bytes on words are [`Words::Large`].
+const LARGE: usize = 4 << 20;
+
+impl Words {
+    fn zeros(bytes: usize) -> Option<Self> {
+        if bytes < LARGE {
+            return bytemuck::allocation::try_zeroed_slice_box(bytes.div_ceil(4)).ok().map(Self::Small);
+        }
+        let map = MmapMut::map_anon(bytes.next_multiple_of(4)).ok()?;
+        #[cfg(target_os = "linux")]
+        // A system without huge pages does with small ones.
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Some(Self::Large(map))
+    }
+}
+
+impl std::ops::Deref for Words {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match self {
+            Self::Small(words) => words,
+            Self::Large(map) => bytemuck::cast_slice(map),
+        }
+    }
+}
+
+impl std::ops::DerefMut for Words {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        match self {
+            Self::Small(words) => words,
+            Self::Large(map) => bytemuck::cast_slice_mut(map),
+        }
+    }
 }
 
 impl Drop for Memory {
@@ -78,7 +123,7 @@ impl Memory {
     pub fn as_bytes(&self) -> &[u8] {
         match &self.content {
             Content::Shared(bytes) => bytes,
-            Content::Owned(words) => &bytemuck::cast_slice(words)[..self.bytes],
+            Content::Owned(words) => &bytemuck::cast_slice::<u32, u8>(words)[..self.bytes],
         }
     }
 
@@ -91,7 +136,7 @@ impl Memory {
     fn words_mut(&mut self) -> Result<&mut [u32]> {
         if let Content::Shared(bytes) = &self.content {
             let mut words = allocate(self.bytes, &self.meter)?;
-            bytemuck::cast_slice_mut(&mut words)[..self.bytes].copy_from_slice(bytes);
+            bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes].copy_from_slice(bytes);
             self.content = Content::Owned(words);
         }
         match &mut self.content {
@@ -101,10 +146,9 @@ impl Memory {
     }
 }
 
-fn allocate(bytes: usize, meter: &Meter) -> Result<Box<[u32]>> {
-    let words = bytemuck::allocation::try_zeroed_slice_box(bytes.div_ceil(4));
-    let words =
-        words.map_err(|()| DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: bytes as u64 })?;
+fn allocate(bytes: usize, meter: &Meter) -> Result<Words> {
+    let full = || DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: bytes as u64 };
+    let words = Words::zeros(bytes).ok_or_else(full)?;
     meter.add(size_of_val::<[u32]>(&words) as u64);
     Ok(words)
 }
