@@ -1,4 +1,4 @@
-//! [`linear`](crate::linear) with operands rounded to f16, by hardware for products of small matrices (tensor cores,
+//! [`linear`] with operands rounded to f16, by hardware for products of small matrices (tensor cores,
 //! WMMA, simdgroup matrices).
 
 use crate::{Kernel, linear};

@@ -1,4 +1,4 @@
-//! [`linear`](crate::linear) for a few tokens, as in generating text: a product of a matrix with vectors.
+//! [`linear`] for a few tokens, as in generating text: a product of a matrix with vectors.
 
 use crate::{Kernel, linear};
 
