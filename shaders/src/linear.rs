@@ -21,7 +21,7 @@ use crate::{
 /// the result.
 pub const KERNEL: Kernel = Kernel {
     name: "linear",
-    wgsl: include_str!("linear.wgsl"),
+    wgsl: concat!(include_str!("linear/operands.wgsl"), include_str!("linear.wgsl")),
     bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
@@ -158,41 +158,77 @@ impl<'a> Product<'a> {
     }
 
     fn tiles(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
-        let &Self { bias, accumulate, inputs, outputs, .. } = self;
-        let token_tiles = tokens.div_ceil(TILE_TOKENS);
-        let y = Disjoint::new(y);
-        (0..outputs.div_ceil(TILE_OUTPUTS) * token_tiles).into_par_iter().with_max_len(1).for_each(|tile| {
-            let (first_output, first_token) =
-                (tile / token_tiles * TILE_OUTPUTS, tile % token_tiles * TILE_TOKENS);
-            let (n, m) = (TILE_OUTPUTS.min(outputs - first_output), TILE_TOKENS.min(tokens - first_token));
-            // SAFETY: this tile is this task's alone.
-            let mut keep =
-                unsafe { prefill(bias, accumulate, (first_token, m), (first_output, n), outputs, &y) };
-            let mut add = |w: Operand, first_input: usize, k: usize| {
-                let x = Operand::rows(&x[first_token * inputs + first_input..], inputs);
-                let beta = if keep { 1.0 } else { 0.0 };
-                // SAFETY: x, w and y hold these rows and columns, and the tile of y is this task's alone.
-                unsafe {
-                    let y = y.at(first_token * outputs + first_output);
-                    product((m, n, k), 1.0, x, w.t(), beta, y, outputs);
-                }
-                keep = true;
-            };
-            if let Some(w) = self.plain() {
-                add(Operand::rows(&w[first_output * inputs..], inputs), 0, inputs);
-                return;
-            }
-            for first_input in (0..inputs).step_by(PANEL_INPUTS) {
-                let k = PANEL_INPUTS.min(inputs - first_input);
-                with_scratch(n * k, |panel| {
-                    for (row, panel) in panel.chunks_exact_mut(k).enumerate() {
-                        let start = (first_output + row) * inputs + first_input;
-                        self.widen(start..start + k, panel);
+        let &Self { inputs, outputs, .. } = self;
+        self.each_tile(
+            tokens,
+            (TILE_TOKENS, TILE_OUTPUTS),
+            y,
+            |(first_token, m), (first_output, n), mut keep, y| {
+                let mut add = |w: Operand, first_input: usize, k: usize| {
+                    let x = Operand::rows(&x[first_token * inputs + first_input..], inputs);
+                    let beta = if keep { 1.0 } else { 0.0 };
+                    // SAFETY: x, w and y hold these rows and columns, and the tile of y is this task's alone.
+                    unsafe {
+                        let y = y.at(first_token * outputs + first_output);
+                        product((m, n, k), 1.0, x, w.t(), beta, y, outputs);
                     }
-                    add(Operand::rows(panel, k), first_input, k);
-                });
-            }
+                    keep = true;
+                };
+                if let Some(w) = self.plain() {
+                    add(Operand::rows(&w[first_output * inputs..], inputs), 0, inputs);
+                    return;
+                }
+                for first_input in (0..inputs).step_by(PANEL_INPUTS) {
+                    let k = PANEL_INPUTS.min(inputs - first_input);
+                    with_scratch(n * k, |panel| {
+                        for (row, panel) in panel.chunks_exact_mut(k).enumerate() {
+                            let start = (first_output + row) * inputs + first_input;
+                            self.widen(start..start + k, panel);
+                        }
+                        add(Operand::rows(panel, k), first_input, k);
+                    });
+                }
+            },
+        );
+    }
+
+    /// Computes y in tiles of at most so many tokens and outputs, each a task. A task is given its tokens and its outputs,
+    /// as first and how many, and whether something is in y that the product is added to: the bias is there already.
+    fn each_tile(
+        &self,
+        tokens: usize,
+        (most_tokens, most_outputs): (usize, usize),
+        y: &mut [f32],
+        task: impl Fn((usize, usize), (usize, usize), bool, &Disjoint<'_, f32>) + Sync,
+    ) {
+        let token_tiles = tokens.div_ceil(most_tokens);
+        let y = Disjoint::new(y);
+        let tiles = self.outputs.div_ceil(most_outputs) * token_tiles;
+        (0..tiles).into_par_iter().with_max_len(1).for_each(|tile| {
+            let (first_output, first_token) =
+                (tile / token_tiles * most_outputs, tile % token_tiles * most_tokens);
+            let tokens = (first_token, most_tokens.min(tokens - first_token));
+            let outputs = (first_output, most_outputs.min(self.outputs - first_output));
+            // SAFETY: this tile is this task's alone.
+            let keep = unsafe { self.prefill(tokens, outputs, &y) };
+            task(tokens, outputs, keep, &y);
         });
+    }
+
+    /// Puts the bias into a tile of y. Whether the tile then holds something that the product is added to.
+    ///
+    /// # Safety
+    /// No other task uses the tile meanwhile.
+    unsafe fn prefill(&self, tokens: (usize, usize), outputs: (usize, usize), y: &Disjoint<'_, f32>) -> bool {
+        let Some(bias) = self.bias else { return self.accumulate };
+        for token in tokens.0..tokens.0 + tokens.1 {
+            // SAFETY: this row of the tile, as the caller promises.
+            let y = unsafe { y.slice(token * self.outputs + outputs.0, outputs.1) };
+            for (y, bias) in y.iter_mut().zip(&bias[outputs.0..]) {
+                *y = if self.accumulate { *y + bias } else { *bias };
+            }
+        }
+        true
     }
 
     fn few_tokens(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
@@ -218,30 +254,6 @@ impl<'a> Product<'a> {
             }
         });
     }
-}
-
-/// Puts the bias into a tile of y, `tokens` and `columns` given as first and how many. Whether the tile then holds
-/// something that the product is added to.
-///
-/// # Safety
-/// No other task uses the tile meanwhile.
-unsafe fn prefill(
-    bias: Option<&[f32]>,
-    accumulate: bool,
-    tokens: (usize, usize),
-    columns: (usize, usize),
-    outputs: usize,
-    y: &Disjoint<'_, f32>,
-) -> bool {
-    let Some(bias) = bias else { return accumulate };
-    for token in tokens.0..tokens.0 + tokens.1 {
-        // SAFETY: this row of the tile, as the caller promises.
-        let y = unsafe { y.slice(token * outputs + columns.0, columns.1) };
-        for (y, bias) in y.iter_mut().zip(&bias[columns.0..]) {
-            *y = if accumulate { *y + bias } else { *bias };
-        }
-    }
-    true
 }
 
 #[cfg(test)]

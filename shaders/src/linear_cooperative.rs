@@ -20,6 +20,7 @@ pub const KERNEL_16: Kernel = Kernel {
     wgsl: concat!(
         "enable f16; enable wgpu_cooperative_matrix; const SIDE = 16u; alias Left = coop_mat16x16<f16, A>; ",
         "alias Right = coop_mat16x16<f16, B>; alias Sum = coop_mat16x16<f32, C>;\n",
+        include_str!("linear/operands.wgsl"),
         include_str!("linear_cooperative.wgsl")
     ),
     bindings: linear::KERNEL.bindings,
@@ -32,6 +33,7 @@ pub const KERNEL_8: Kernel = Kernel {
     wgsl: concat!(
         "enable f16; enable wgpu_cooperative_matrix; const SIDE = 8u; alias Left = coop_mat8x8<f16, A>; ",
         "alias Right = coop_mat8x8<f16, B>; alias Sum = coop_mat8x8<f32, C>;\n",
+        include_str!("linear/operands.wgsl"),
         include_str!("linear_cooperative.wgsl")
     ),
     ..KERNEL_16

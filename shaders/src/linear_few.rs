@@ -13,7 +13,7 @@ use crate::{Kernel, linear};
 /// a device has to choose between the two kernels by the number of tokens alone.
 pub const KERNEL: Kernel = Kernel {
     name: "linear_few",
-    wgsl: include_str!("linear_few.wgsl"),
+    wgsl: concat!(include_str!("linear/operands.wgsl"), include_str!("linear_few.wgsl")),
     bindings: linear::KERNEL.bindings,
     params: linear::KERNEL.params,
 };

@@ -8,7 +8,7 @@ use std::{arch::x86_64::*, cell::Cell};
 
 use rayon::prelude::*;
 
-use super::{Product, prefill};
+use super::Product;
 use crate::{
     Compute, Floats, FloatsMut,
     parallel::{Disjoint, with_scratch},
@@ -194,46 +194,43 @@ fn pack<const WIDTH: usize>(
 
 impl Product<'_> {
     fn multiply(&self, packed: &[u32], blocks: &Blocks, tokens: usize, y: &mut [f32]) {
-        let &Self { w, compute, bias, accumulate, inputs, outputs } = self;
-        let token_tiles = tokens.div_ceil(TILE_TOKENS);
-        let y = Disjoint::new(y);
-        (0..outputs.div_ceil(TILE_OUTPUTS) * token_tiles).into_par_iter().with_max_len(1).for_each(|tile| {
-            let (first_output, first_token) =
-                (tile / token_tiles * TILE_OUTPUTS, tile % token_tiles * TILE_TOKENS);
-            let (n, m) = (TILE_OUTPUTS.min(outputs - first_output), TILE_TOKENS.min(tokens - first_token));
-            // SAFETY: this tile is this task's alone.
-            let mut keep =
-                unsafe { prefill(bias, accumulate, (first_token, m), (first_output, n), outputs, &y) };
-            for (first, count, words) in blocks.each() {
-                with_scratch((n.div_ceil(COLS) * COLS + 4) * words, |scratch| {
-                    let (scratch, panels) = bytemuck::cast_slice_mut(scratch).split_at_mut(4 * words);
-                    for (place, panel) in panels.chunks_exact_mut(COLS * words).enumerate() {
-                        let fill = |row: usize, row_words: &mut [u32]| {
-                            let start = (first_output + place * COLS + row) * inputs + first;
-                            blocks.words.fill(compute, w.slice(start..start + count), row_words);
-                        };
-                        pack::<COLS>(COLS.min(n - place * COLS), fill, scratch, panel);
-                    }
-                    let x = &packed[blocks.start(first)..];
-                    for first_row in (0..m).step_by(ROWS) {
-                        let x = &x[(first_token + first_row) / ROWS * ROWS * words..][..ROWS * words];
-                        for (place, w) in panels.chunks_exact(COLS * words).enumerate() {
-                            let size = (ROWS.min(m - first_row), COLS.min(n - place * COLS));
-                            let to = (first_token + first_row) * outputs + first_output + place * COLS;
-                            // SAFETY: the processor has the instructions; the rows and columns from `to` on are in
-                            // this task's tile.
-                            unsafe {
-                                match blocks.words {
-                                    Words::F32 => panel_f32(x, w, keep, size, y.at(to), outputs),
-                                    Words::BF16 => panel_bf16(x, w, keep, size, y.at(to), outputs),
+        let &Self { w, compute, inputs, outputs, .. } = self;
+        self.each_tile(
+            tokens,
+            (TILE_TOKENS, TILE_OUTPUTS),
+            y,
+            |(first_token, m), (first_output, n), mut keep, y| {
+                for (first, count, words) in blocks.each() {
+                    with_scratch((n.div_ceil(COLS) * COLS + 4) * words, |scratch| {
+                        let (scratch, panels) = bytemuck::cast_slice_mut(scratch).split_at_mut(4 * words);
+                        for (place, panel) in panels.chunks_exact_mut(COLS * words).enumerate() {
+                            let fill = |row: usize, row_words: &mut [u32]| {
+                                let start = (first_output + place * COLS + row) * inputs + first;
+                                blocks.words.fill(compute, w.slice(start..start + count), row_words);
+                            };
+                            pack::<COLS>(COLS.min(n - place * COLS), fill, scratch, panel);
+                        }
+                        let x = &packed[blocks.start(first)..];
+                        for first_row in (0..m).step_by(ROWS) {
+                            let x = &x[(first_token + first_row) / ROWS * ROWS * words..][..ROWS * words];
+                            for (place, w) in panels.chunks_exact(COLS * words).enumerate() {
+                                let size = (ROWS.min(m - first_row), COLS.min(n - place * COLS));
+                                let to = (first_token + first_row) * outputs + first_output + place * COLS;
+                                // SAFETY: the processor has the instructions; the rows and columns from `to` on are in
+                                // this task's tile.
+                                unsafe {
+                                    match blocks.words {
+                                        Words::F32 => panel_f32(x, w, keep, size, y.at(to), outputs),
+                                        Words::BF16 => panel_bf16(x, w, keep, size, y.at(to), outputs),
+                                    }
                                 }
                             }
                         }
-                    }
-                });
-                keep = true;
-            }
-        });
+                    });
+                    keep = true;
+                }
+            },
+        );
     }
 }
 
