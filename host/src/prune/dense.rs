@@ -34,7 +34,7 @@ pub(super) fn prune(
         return Err(PruneError::Propagated);
     }
     let needed = needed(jobs.iter().map(|job| &job.plan));
-    let blocks = model.config.num_hidden_layers;
+    let (ways, blocks) = (jobs.len(), model.config.num_hidden_layers);
     let end = jobs.iter().map(|job| job.plan.end(blocks)).max().unwrap_or(0);
     model.each_block(0..end, ahead, |index, block| {
         let layers = jobs.iter().flat_map(|job| job.plan.layers(index));
@@ -43,16 +43,20 @@ pub(super) fn prune(
         let gatherer = Gatherer::new(&*model.device, &needed, &inputs, hidden.tokens());
         let passing = profile::stage(|| format!("measure block {index}"));
         let progress = &mut |tokens| on_event(Event::Tokens(tokens));
-        let measured = if index + 1 < end {
+        let mut measured = if index + 1 < end {
             statistics::measure_and_advance(model, (index, block), &mut hidden, gatherer, progress)?
         } else {
             statistics::measure(model, (index, block), &hidden, gatherer, progress)?
         };
         drop(passing);
-        for job in &mut *jobs {
-            for (projection, sparsity) in job.plan.layers(index) {
+        for (number, job) in (1..).zip(&mut *jobs) {
+            let layers = job.plan.layers(index);
+            for (place, &(projection, sparsity)) in layers.iter().enumerate() {
                 let at = Place { block: index, projection, sparsity };
                 layer::prune(model, job, tensors, at, block.linear(projection), &measured)?;
+                if number == ways {
+                    statistics::keep_for(&mut measured, &layers[place + 1..]);
+                }
                 job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
         }

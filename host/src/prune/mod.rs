@@ -136,13 +136,14 @@ fn propagate(
             let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
             let passing = profile::stage(|| format!("measure block {index}"));
             let progress = &mut |tokens| on_event(Event::Tokens(tokens));
-            let measured = statistics::measure(model, (index, block), &hidden, gatherer, progress)?;
+            let mut measured = statistics::measure(model, (index, block), &hidden, gatherer, progress)?;
             drop(passing);
-            for &(projection, sparsity) in &stage.layers {
+            for (place, &(projection, sparsity)) in stage.layers.iter().enumerate() {
                 let at = Place { block: index, projection, sparsity };
                 let linear = block.linear_mut(projection);
                 let weight = layer::prune(model, job, tensors, at, linear, &measured)?;
                 linear.weight = weight;
+                statistics::keep_for(&mut measured, &stage.layers[place + 1..]);
                 job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
         }

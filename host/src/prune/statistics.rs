@@ -9,7 +9,7 @@ use crate::{
     },
     plugins::Shared,
 };
-use espalier_sdk::Statistic;
+use espalier_sdk::{Sparsity, Statistic};
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
@@ -74,6 +74,11 @@ pub(super) fn measure_and_advance(
         Ok::<_, PruneError>(())
     })?;
     gatherer.finish(block.0)
+}
+
+/// Frees what none of these layers reads, so that the last and largest Gram matrix is factored with room to do it.
+pub(super) fn keep_for(measured: &mut BTreeMap<LayerInput, Measured>, layers: &[(Projection, Sparsity)]) {
+    measured.retain(|input, _| layers.iter().any(|(projection, _)| projection.input() == *input));
 }
 
 impl<'a> Gatherer<'a> {
