@@ -14,13 +14,18 @@ use crate::{
 /// Constants: `A_TRANSPOSED` and `B_TRANSPOSED`, whether the rectangle is stored transposed; `A_ALIGNED` and
 /// `B_ALIGNED`, whether its start and its stride are multiples of 4; `C_LOWER`, whether only
 /// `j <= i + c_diagonal` is computed; `A_LOWER` and `B_LOWER`, whether a and b are lower triangular, see
-/// [`Params`]; `GX` and `GY`, powers of two: a workgroup computes `8 · GY` rows × `8 · GX` columns.
+/// [`Params`]; `GX` and `GY`, powers of two: a workgroup computes `8 · GY` rows × `8 · GX` columns; `DEPTH`, a multiple
+/// of 4, how many products it stages at a time. Every element is summed by one invocation in the order of the products,
+/// so that neither shows in the result.
 pub const KERNEL: Kernel = Kernel {
     name: "matmul",
     wgsl: include_str!("matmul.wgsl"),
     bindings: &[Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
+
+/// Rows and columns that an invocation computes.
+pub const SIDE: u32 = 8;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

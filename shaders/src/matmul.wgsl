@@ -1,7 +1,7 @@
 // c[i, j] = alpha · Σ_k a[i, k] · b[k, j] + beta · c[i, j], on rectangles of row-major matrices.
 //
 // A workgroup of GX × GY invocations computes a tile of 8·GY rows × 8·GX columns, each invocation 8 × 8 of
-// them in registers. Sixteen steps of k at a time are staged in workgroup memory, so that a step costs
+// them in registers. DEPTH steps of k at a time are staged in workgroup memory, so that a step costs
 // four vector loads for 64 multiply-adds.
 
 // Whether the rectangle of a or b is the transpose of what is meant.
@@ -17,6 +17,7 @@ override A_LOWER: bool = false;
 override B_LOWER: bool = false;
 override GX: u32 = 16u;
 override GY: u32 = 16u;
+override DEPTH: u32 = 16u;
 
 struct Params {
     m: u32,
@@ -40,8 +41,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 var<immediate> p: Params;
-
-const DEPTH = 16u;
 
 // [k][group of four rows of a or columns of b], the group's number mixed with k: invocations that stage
 // one group and those that read neighbouring groups then meet different banks.
@@ -104,7 +103,8 @@ fn load_b(line: u32, at: u32) -> vec4<f32> {
 // invocations read neighbouring memory.
 fn place(number: u32, groups: u32, along_k: bool) -> vec2<u32> {
     if along_k {
-        return vec2(number >> 2u, (number & 3u) * 4u);
+        let blocks = DEPTH / 4u;
+        return vec2(number / blocks, number % blocks * 4u);
     }
     return vec2(number % groups, number / groups * 4u);
 }
@@ -170,9 +170,10 @@ fn main(
     var d4 = vec4(0.0); var d5 = vec4(0.0); var d6 = vec4(0.0); var d7 = vec4(0.0);
 
     for (var first_k = begin; first_k < end; first_k += DEPTH) {
-        // Blocks of four by four; the first 8·GY are a's.
-        for (var block = invocation; block < 8u * (GX + GY); block += GX * GY) {
-            let is_a = block < 8u * GY;
+        // Blocks of four by four; a's come first.
+        let a_blocks = 2u * GY * (DEPTH / 4u);
+        for (var block = invocation; block < a_blocks + 2u * GX * (DEPTH / 4u); block += GX * GY) {
+            let is_a = block < a_blocks;
             var r0: vec4<f32>; var r1: vec4<f32>; var r2: vec4<f32>; var r3: vec4<f32>;
             var group: u32;
             var k: u32;
@@ -191,7 +192,7 @@ fn main(
                 r3 = load_a(line + 3u, column);
             } else {
                 along_k = B_TRANSPOSED;
-                let at = place(block - 8u * GY, 2u * GX, along_k);
+                let at = place(block - a_blocks, 2u * GX, along_k);
                 group = at.x;
                 k = at.y;
                 let col = first_col + group * 4u;

@@ -1,13 +1,13 @@
 use crate::close;
 use espalier_host::device::{
-    Compute, DType, Device,
+    Compute, DType, Device, Operand,
     gpu::tune::{CANDIDATES, Tune, Tuning, Variant},
 };
 use espalier_shaders::{Kernel, linear};
 use espalier_tests::gpu::{TestGpu, noise};
 use std::{fs, path::Path};
 
-const TINY: [Variant; 3] = [Variant::plain(8, 4, 2), Variant::plain(4, 8, 2), Variant::plain(16, 4, 1)];
+const TINY: [Variant; 3] = [Variant::linear(8, 4, 2), Variant::linear(4, 8, 2), Variant::linear(16, 4, 1)];
 
 fn tuning(folder: &Path, candidates: &[Variant]) -> Tuning {
     Tuning { tune: Tune::Always, folder: Some(folder.to_owned()), candidates: Some(candidates.to_vec()) }
@@ -43,12 +43,12 @@ fn a_pick_changes_no_bit_and_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let (result, picked) = product(tuning(folder.path(), &TINY));
     assert_eq!(result, untuned());
-    let names: Vec<_> = TINY.iter().chain([&Variant::built_in(70)]).map(ToString::to_string).collect();
+    let names: Vec<_> = TINY.iter().chain([&Variant::built_in_linear(70)]).map(ToString::to_string).collect();
     assert!(names.contains(&picked), "{picked} of {names:?}");
     // Another pick, written in its place, is what the next device takes, and it tunes nothing.
     let path = file(folder.path());
     let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let pick = &mut content["linear"]["bf16 in f32 unaligned 128x64x128"];
+    let pick = &mut content["picks"]["linear bf16 in f32 unaligned 128x64x128"];
     assert_eq!(*pick, picked.as_str());
     let other = names.iter().find(|name| **name != picked).unwrap();
     *pick = other.as_str().into();
@@ -103,7 +103,7 @@ fn small_matrices_agree_with_a_reference_where_the_adapter_has_them() {
         let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         for name in cooperative() {
             // What the cache says is taken if the adapter has it, whatever is fastest.
-            content["linear"][&tuned[0].0] = name.as_str().into();
+            content["picks"][&tuned[0].0] = name.as_str().into();
             fs::write(&path, serde_json::to_vec(&content).unwrap()).unwrap();
             let (got, _, tuned) = run(folder.path(), &noise(2, outs * ins));
             used += usize::from(tuned[0].1 == name);
@@ -128,7 +128,7 @@ fn a_wrong_kernel_is_refused() {
         assert_ne!(wgsl, linear::KERNEL.wgsl);
         let kernel: &'static Kernel =
             Box::leak(Box::new(Kernel { name, wgsl: wgsl.leak(), ..linear::KERNEL }));
-        Variant { kernel, ..Variant::plain(8, 8, 1) }
+        Variant { kernel, ..Variant::linear(8, 8, 1) }
     };
     let candidates = [
         broken("linear_off", "var sum = value;", "var sum = value * 1.0000002;"),
@@ -137,7 +137,7 @@ fn a_wrong_kernel_is_refused() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let (result, picked) = product(tuning(folder.path(), &candidates));
-    assert_eq!(picked, Variant::built_in(70).to_string());
+    assert_eq!(picked, Variant::built_in_linear(70).to_string());
     assert_eq!(result, untuned());
 }
 
@@ -148,12 +148,15 @@ fn a_damaged_or_foreign_cache_is_replaced() {
     let path = file(folder.path());
     let mut foreign: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     foreign["key"]["driver_info"] = "another".into();
-    foreign["linear"] = serde_json::json!({ "bf16 in f32 unaligned 128x64x128": "linear GX=4 GY=8 ROWS=2", "f16 in f32 aligned 1x4x4": "x" });
+    foreign["picks"] = serde_json::json!({ "linear bf16 in f32 unaligned 128x64x128": "linear GX=4 GY=8 ROWS=2", "linear f16 in f32 aligned 1x4x4": "x" });
     for content in [b"{ \"key\": ".to_vec(), Vec::new(), serde_json::to_vec(&foreign).unwrap()] {
         fs::write(&path, &content).unwrap();
         let (_, picked) = product(tuning(folder.path(), &TINY));
         let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        assert_eq!(written["linear"], serde_json::json!({ "bf16 in f32 unaligned 128x64x128": picked }));
+        assert_eq!(
+            written["picks"],
+            serde_json::json!({ "linear bf16 in f32 unaligned 128x64x128": picked })
+        );
         assert_ne!(written["key"]["driver_info"], "another");
     }
 }
@@ -165,6 +168,58 @@ fn without_a_place_for_the_cache_it_still_tunes() {
     fs::write(&taken, "no folder").unwrap();
     let (result, picked) = product(tuning(&taken, &TINY));
     assert_eq!((result, picked.is_empty()), (untuned(), false));
+}
+
+/// What a device makes of products of rectangles that are stored in every way, and of a Gram matrix.
+fn rectangles(gpu: &TestGpu) -> Vec<Vec<f32>> {
+    let (m, n, k) = (150, 70, 45);
+    let ways = [[false, false], [true, false], [false, true], [true, true]];
+    let results = ways.map(|transposed| {
+        let stored = [0, 1].map(|i| {
+            let (rows, cols) = [(m, k), (k, n)][i];
+            if transposed[i] { (cols, rows) } else { (rows, cols) }
+        });
+        let matrices = stored.map(|(rows, cols)| {
+            let (rows, cols) = (rows + 3, cols + 2);
+            gpu.f32(rows, cols, &noise(rows as u64, rows * cols))
+        });
+        let [a, b] = [0, 1].map(|i| {
+            let (rows, cols) = stored[i];
+            Operand { tensor: &matrices[i], rows: 3..3 + rows, cols: 1..1 + cols, transposed: transposed[i] }
+        });
+        let mut c = gpu.f32(m + 2, n + 5, &noise(3, (m + 2) * (n + 5)));
+        gpu.matmul(0.5, a, b, -2.0, &mut c, (2, 4)).expect("it runs");
+        gpu.output(&c)
+    });
+    let side = 152;
+    let x = gpu.f32(k, side, &noise(4, k * side));
+    let mut gram = gpu.zeros(DType::F32, side, side).expect("there is room");
+    gpu.gram(&x, &mut gram).expect("it runs");
+    results.into_iter().chain([gpu.output(&gram)]).collect()
+}
+
+#[test]
+fn rectangles_are_tuned_without_changing_a_bit() {
+    let plain = TestGpu::tuned(Compute::F32, Tuning { tune: Tune::Never, ..Tuning::default() });
+    let expected = rectangles(&plain);
+    let folder = tempfile::tempdir().unwrap();
+    let gpu = TestGpu::tuned(Compute::F32, tuning(folder.path(), CANDIDATES));
+    assert_eq!(rectangles(&gpu), expected);
+    let classes: Vec<_> = gpu.tuned().into_iter().map(|(class, _)| class).collect();
+    assert_eq!(classes.len(), 5, "{classes:?}");
+    // Every candidate, whatever is fastest: what the cache says is taken.
+    let path = file(folder.path());
+    let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for variant in CANDIDATES.iter().filter(|variant| variant.plain.name == "matmul") {
+        let name = variant.to_string();
+        for class in &classes {
+            content["picks"][class] = name.as_str().into();
+        }
+        fs::write(&path, serde_json::to_vec(&content).unwrap()).unwrap();
+        let gpu = TestGpu::tuned(Compute::F32, tuning(folder.path(), CANDIDATES));
+        assert_eq!(rectangles(&gpu), expected, "{name}");
+        assert!(gpu.tuned().iter().all(|(_, picked)| *picked == name), "{name}: {:?}", gpu.tuned());
+    }
 }
 
 #[test]

@@ -220,7 +220,7 @@ impl Device for Gpu {
     }
 
     fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
-        ops::matmul::gram(&self.context, x, gram)
+        ops::matmul::gram(&self.context, &self.tuner, x, gram)
     }
 
     fn matmul(
@@ -232,7 +232,7 @@ impl Device for Gpu {
         c: &mut Tensor,
         to: (usize, usize),
     ) -> Result<()> {
-        ops::matmul::matmul(&self.context, alpha, &a, &b, beta, c, to)
+        ops::matmul::matmul(&self.context, &self.tuner, alpha, &a, &b, beta, c, to)
     }
 
     fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
@@ -256,15 +256,15 @@ impl Device for Gpu {
     }
 
     fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::factor::cholesky(&self.context, x, out)
+        ops::factor::cholesky(&self.context, &self.tuner, x, out)
     }
 
     fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::factor::triangular_inverse(&self.context, l, out)
+        ops::factor::triangular_inverse(&self.context, &self.tuner, l, out)
     }
 
     fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
-        ops::factor::triangular_solve(&self.context, l, transposed, b)
+        ops::factor::triangular_solve(&self.context, &self.tuner, l, transposed, b)
     }
 
     fn run(

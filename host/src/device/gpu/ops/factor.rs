@@ -6,7 +6,7 @@ use super::{
 };
 use crate::device::{
     DType, DeviceError, Operand, Result, Tensor, check,
-    gpu::{Context, Dispatch, panels},
+    gpu::{Context, Dispatch, panels, tune::Tuner},
 };
 use espalier_shaders::triangle::{KERNEL, Params, SIDE};
 use std::ops::Range;
@@ -21,7 +21,12 @@ fn part(tensor: &Tensor, rows: Range<usize>, cols: Range<usize>, transposed: boo
 ///
 /// # Errors
 /// A pivot that is not positive, operands that do not fit, or a failing device.
-pub fn cholesky(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+pub(in crate::device::gpu) fn cholesky(
+    context: &Context,
+    tuner: &Tuner,
+    x: &Tensor,
+    out: &mut Tensor,
+) -> Result<()> {
     const NAME: &str = "cholesky";
     check::square(NAME, x)?;
     check::same_shape(NAME, x, out)?;
@@ -61,11 +66,11 @@ pub fn cholesky(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
         // L₂₁ = x₂₁ · L₁₁⁻ᵀ, apart and back; then x₂₂ −= L₂₁ · L₂₁ᵀ.
         let old = part(out, below.clone(), block.clone(), false);
         let inverse = part(&inverse, 0..width, 0..width, true);
-        product(context, Shape::default(), 1.0, &old, &inverse, 0.0, &columns, (below.start, 0))?;
+        product(context, tuner, Shape::default(), 1.0, &old, &inverse, 0.0, &columns, (below.start, 0))?;
         let new = part(&columns, below.clone(), 0..width, false);
         rectangle::carry(context, &new, out, (below.start, block.start), false)?;
         let transposed = Operand { transposed: true, ..new.clone() };
-        product(context, lower, -1.0, &new, &transposed, 1.0, out, (below.start, below.start))?;
+        product(context, tuner, lower, -1.0, &new, &transposed, 1.0, out, (below.start, below.start))?;
     }
     let status: Vec<u32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(NAME, &status)?)?);
     match status[..] {
@@ -84,7 +89,12 @@ pub fn cholesky(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
 ///
 /// # Errors
 /// Operands that do not fit, or a failing device; so for every operation here.
-pub fn triangular_inverse(context: &Context, l: &Tensor, out: &mut Tensor) -> Result<()> {
+pub(in crate::device::gpu) fn triangular_inverse(
+    context: &Context,
+    tuner: &Tuner,
+    l: &Tensor,
+    out: &mut Tensor,
+) -> Result<()> {
     const NAME: &str = "triangular_inverse";
     check::square(NAME, l)?;
     check::same_shape(NAME, l, out)?;
@@ -112,12 +122,13 @@ pub fn triangular_inverse(context: &Context, l: &Tensor, out: &mut Tensor) -> Re
         memory::uninitialised(context, DType::F32, half, half)?,
         memory::uninitialised(context, DType::F32, half, half)?,
     ];
-    join(context, l, out, &blocks, &scratch)
+    join(context, tuner, l, out, &blocks, &scratch)
 }
 
 /// Completes the inverse of the square that some blocks span, once the blocks themselves are inverted.
 fn join(
     context: &Context,
+    tuner: &Tuner,
     l: &Tensor,
     out: &Tensor,
     blocks: &[Range<usize>],
@@ -125,24 +136,30 @@ fn join(
 ) -> Result<()> {
     let [first, .., last] = blocks else { return Ok(()) };
     let (upper, lower) = blocks.split_at(blocks.len() / 2);
-    join(context, l, out, upper, scratch)?;
-    join(context, l, out, lower, scratch)?;
+    join(context, tuner, l, out, upper, scratch)?;
+    join(context, tuner, l, out, lower, scratch)?;
     let (cols, rows) = (first.start..lower[0].start, lower[0].start..last.end);
     let [right, all] = scratch;
     let corner = |tensor| part(tensor, 0..rows.len(), 0..cols.len(), false);
     let b_lower = Shape { b_lower: true, ..Shape::default() };
     let b = part(l, rows.clone(), cols.clone(), false);
     let a_inverse = part(out, cols.clone(), cols.clone(), false);
-    product(context, b_lower, 1.0, &b, &a_inverse, 0.0, right, (0, 0))?;
+    product(context, tuner, b_lower, 1.0, &b, &a_inverse, 0.0, right, (0, 0))?;
     let a_lower = Shape { a_lower: true, ..Shape::default() };
     let c_inverse = part(out, rows.clone(), rows.clone(), false);
-    product(context, a_lower, -1.0, &c_inverse, &corner(right), 0.0, all, (0, 0))?;
+    product(context, tuner, a_lower, -1.0, &c_inverse, &corner(right), 0.0, all, (0, 0))?;
     rectangle::carry(context, &corner(all), out, (rows.start, cols.start), false)
 }
 
 /// As [`Device::triangular_solve`](crate::device::Device::triangular_solve). Block by block, from the top or,
 /// for the transpose, from the bottom: what is solved is taken out of the rest at once.
-pub fn triangular_solve(context: &Context, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
+pub(in crate::device::gpu) fn triangular_solve(
+    context: &Context,
+    tuner: &Tuner,
+    l: &Tensor,
+    transposed: bool,
+    b: &mut Tensor,
+) -> Result<()> {
     const NAME: &str = "triangular_solve";
     check::triangular_solve(l, b)?;
     let (side, cols) = (l.cols(), b.cols());
@@ -166,14 +183,14 @@ pub fn triangular_solve(context: &Context, l: &Tensor, transposed: bool, b: &mut
         invert(context, NAME, panels(NAME, &block)?.only(NAME)?, &params)?;
         let inverse = part(&block, 0..width, 0..width, transposed);
         let old = part(b, rows.clone(), 0..cols, false);
-        product(context, Shape::default(), 1.0, &inverse, &old, 0.0, &solved, (0, 0))?;
+        product(context, tuner, Shape::default(), 1.0, &inverse, &old, 0.0, &solved, (0, 0))?;
         let new = part(&solved, 0..width, 0..cols, false);
         rectangle::carry(context, &new, b, (start, 0), false)?;
         let (factors, rest) = match transposed {
             true => (part(l, rows.clone(), 0..start, true), 0),
             false => (part(l, rows.end..side, rows.clone(), false), rows.end),
         };
-        product(context, Shape::default(), -1.0, &factors, &new, 1.0, b, (rest, 0))?;
+        product(context, tuner, Shape::default(), -1.0, &factors, &new, 1.0, b, (rest, 0))?;
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(in crate::device::gpu) fn linear(
     if y.elements() == 0 {
         return Ok(());
     }
-    let variant = tuner.variant(context, Class::of(w.dtype(), compute, x.rows(), x.cols(), w.rows()));
+    let variant = tuner.variant(context, Class::linear(w.dtype(), compute, x.rows(), x.cols(), w.rows()));
     run(context, &variant, x, w, bias, accumulate, compute, y)
 }
 

@@ -3,9 +3,12 @@
 use super::{memory, rectangle, size};
 use crate::device::{
     DType, Operand, Result, Tensor, check,
-    gpu::{Context, Dispatch, Panels, panels},
+    gpu::{
+        Context, Dispatch, Panels, panels,
+        tune::{Class, Tuner, Variant},
+    },
 };
-use espalier_shaders::matmul::{KERNEL, Params};
+use espalier_shaders::matmul::Params;
 use std::ops::Range;
 
 const NAME: &str = "matmul";
@@ -25,8 +28,9 @@ pub struct Shape {
 ///
 /// # Errors
 /// Operands that do not fit, or a failing device; so for every operation here.
-pub fn matmul(
+pub(in crate::device::gpu) fn matmul(
     context: &Context,
+    tuner: &Tuner,
     alpha: f32,
     a: &Operand,
     b: &Operand,
@@ -35,22 +39,50 @@ pub fn matmul(
     to: (usize, usize),
 ) -> Result<()> {
     check::matmul(a, b, c, to)?;
-    product(context, Shape::default(), alpha, a, b, beta, c, to)
+    product(context, tuner, Shape::default(), alpha, a, b, beta, c, to)
 }
 
 /// As [`Device::gram`](crate::device::Device::gram).
-pub fn gram(context: &Context, x: &Tensor, gram: &mut Tensor) -> Result<()> {
+pub(in crate::device::gpu) fn gram(
+    context: &Context,
+    tuner: &Tuner,
+    x: &Tensor,
+    gram: &mut Tensor,
+) -> Result<()> {
     check::gram(x, gram)?;
     let transposed = Operand { transposed: true, ..x.all() };
     let shape = Shape { lower: true, ..Shape::default() };
-    product(context, shape, 1.0, &transposed, &x.all(), 1.0, gram, (0, 0))?;
+    product(context, tuner, shape, 1.0, &transposed, &x.all(), 1.0, gram, (0, 0))?;
     rectangle::mirror(context, gram)
 }
 
-/// A product whose operands fit, in as many runs as there are panels. What is added up in several runs is
-/// added in the order of the panels.
-pub fn product(
+/// A product whose operands fit, in the way that is fastest on the adapter.
+pub(super) fn product(
     context: &Context,
+    tuner: &Tuner,
+    shape: Shape,
+    alpha: f32,
+    a: &Operand,
+    b: &Operand,
+    beta: f32,
+    c: &Tensor,
+    to: (usize, usize),
+) -> Result<()> {
+    if a.shape().0 == 0 || b.shape().1 == 0 {
+        return Ok(());
+    }
+    let variant = tuner.variant(context, Class::matmul(a, b));
+    run(context, &variant, shape, alpha, a, b, beta, c, to)
+}
+
+/// A product whose operands fit, by this variant, in as many runs as there are panels. What is added up in several runs
+/// is added in the order of the panels.
+///
+/// # Errors
+/// The kernel does not compile, or the device failed.
+pub fn run(
+    context: &Context,
+    variant: &Variant,
     shape: Shape,
     alpha: f32,
     a: &Operand,
@@ -60,9 +92,6 @@ pub fn product(
     to: (usize, usize),
 ) -> Result<()> {
     let ((m, k), n) = (a.shape(), b.shape().1);
-    if m == 0 || n == 0 {
-        return Ok(());
-    }
     if k == 0 {
         // The kernel then reads neither operand, but something has to be bound.
         let nothing = memory::uninitialised(context, DType::F32, 1, 4)?;
@@ -70,7 +99,19 @@ pub fn product(
         let b = Operand { rows: 0..0, cols: 0..n, ..nothing.all() };
         let (nothing, none) = (panels(NAME, &nothing)?, 0..0);
         let (columns, depths) = (cuts(n, &[]), std::slice::from_ref(&none));
-        return runs(context, shape, alpha, (&a, nothing), (&b, nothing), beta, c, to, &columns, depths);
+        return runs(
+            context,
+            variant,
+            shape,
+            alpha,
+            (&a, nothing),
+            (&b, nothing),
+            beta,
+            c,
+            to,
+            &columns,
+            depths,
+        );
     }
     let (a_panels, b_panels) = (panels(NAME, a.tensor)?, panels(NAME, b.tensor)?);
     let columns = match b.transposed {
@@ -83,12 +124,13 @@ pub fn product(
         (false, false) => cuts(k, &[(b_panels, b.rows.start)]),
         (false, true) => cuts(k, &[]),
     };
-    runs(context, shape, alpha, (a, a_panels), (b, b_panels), beta, c, to, &columns, &depths)
+    runs(context, variant, shape, alpha, (a, a_panels), (b, b_panels), beta, c, to, &columns, &depths)
 }
 
 /// The runs of a product for every range of rows, columns and depths.
 fn runs(
     context: &Context,
+    variant: &Variant,
     shape: Shape,
     alpha: f32,
     (a, a_panels): (&Operand, &Panels),
@@ -142,10 +184,12 @@ fn runs(
                 let aligned = |start: usize, operand: &Operand| {
                     start.is_multiple_of(4) && operand.tensor.cols().is_multiple_of(4)
                 };
-                let (constants, workgroups) = tiles(i.len(), j.len());
+                let [tile_rows, tile_cols] = variant.tile.map(|side| side as usize);
+                let tiles = i.len().div_ceil(tile_rows) * j.len().div_ceil(tile_cols);
+                let [first, second, third] = variant.constants.map(|(name, value)| (name, f64::from(value)));
                 let flag = |name, value: bool| (name, f64::from(u8::from(value)));
                 context.dispatch(&Dispatch {
-                    kernel: &KERNEL,
+                    kernel: variant.kernel,
                     constants: &[
                         flag("A_TRANSPOSED", a.transposed),
                         flag("B_TRANSPOSED", b.transposed),
@@ -154,26 +198,18 @@ fn runs(
                         flag("C_LOWER", shape.lower),
                         flag("A_LOWER", shape.a_lower),
                         flag("B_LOWER", shape.b_lower),
-                        constants[0],
-                        constants[1],
+                        first,
+                        second,
+                        third,
                     ],
                     bindings: &[a_part.binding, b_part.binding, c_part.binding],
                     params: bytemuck::bytes_of(&params),
-                    workgroups,
+                    workgroups: tiles as u64,
                 })?;
             }
         }
     }
     Ok(())
-}
-
-/// The workgroup's constants, and how many there are: large tiles reuse more of what they load, but few of
-/// them leave most of a GPU idle.
-fn tiles(m: usize, n: usize) -> ([(&'static str, f64); 2], u64) {
-    const ENOUGH: usize = 64;
-    let count = |g: usize| m.div_ceil(8 * g) * n.div_ceil(8 * g);
-    let g = if count(16) >= ENOUGH { 16 } else { 8 };
-    ([("GX", g as f64), ("GY", g as f64)], count(g) as u64)
 }
 
 /// Cuts a length into ranges for which every operand is within one of its panels. Number `i` is row

@@ -40,10 +40,10 @@ struct Key {
 
 /// The file's content.
 #[derive(Debug, Serialize, Deserialize)]
-struct Picks {
+struct Content {
     key: Key,
     /// The variant of every class so far.
-    linear: BTreeMap<String, String>,
+    picks: BTreeMap<String, String>,
 }
 
 impl Cache {
@@ -78,9 +78,9 @@ impl Cache {
     /// Remembers a pick beside what other processes have written meanwhile. Of two that write at the same
     /// moment one loses its pick, and tunes again another time.
     pub(super) fn put(&self, class: &str, variant: &str) {
-        let mut linear = self.read();
-        linear.insert(class.to_owned(), variant.to_owned());
-        if let Err(error) = self.write(&Picks { key: self.key.clone(), linear }) {
+        let mut picks = self.read();
+        picks.insert(class.to_owned(), variant.to_owned());
+        if let Err(error) = self.write(&Content { key: self.key.clone(), picks }) {
             self.warn("cannot be written, so that kernels are tuned again every time", &error);
         }
     }
@@ -95,8 +95,8 @@ impl Cache {
                 return BTreeMap::new();
             }
         };
-        match serde_json::from_slice::<Picks>(&bytes) {
-            Ok(picks) if picks.key == self.key => picks.linear,
+        match serde_json::from_slice::<Content>(&bytes) {
+            Ok(content) if content.key == self.key => content.picks,
             // Another driver's, or another version's.
             Ok(_) => BTreeMap::new(),
             Err(error) => {
@@ -106,11 +106,11 @@ impl Cache {
         }
     }
 
-    fn write(&self, picks: &Picks) -> io::Result<()> {
+    fn write(&self, content: &Content) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let mut file = tempfile::Builder::new().prefix(".tuned-").tempfile_in(folder)?;
-        serde_json::to_writer_pretty(&mut file, picks)?;
+        serde_json::to_writer_pretty(&mut file, content)?;
         file.persist(&self.path)?;
         Ok(())
     }

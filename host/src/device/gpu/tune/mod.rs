@@ -1,9 +1,9 @@
-//! Which kernel and tile a product with weights is computed with: what is fastest on the adapter at hand.
+//! Which kernel and tile a product is computed with: what is fastest on the adapter at hand.
 //!
-//! Products are put into classes by weight type and size. The first product of a class has the candidates
-//! timed on made-up operands of its size, and the pick is kept in a file. Which tile is taken never shows in a
-//! result: no kernel here lets its tile change the order in which products are added up, and a candidate whose
-//! result is not the plain kernel's bit for bit is refused.
+//! Products are put into classes by what is multiplied and how large it is. The first product of a class has the
+//! candidates timed on made-up operands of its size, and the pick is kept in a file. Which tile is taken never shows in
+//! a result: no kernel here lets its tile change the order in which products are added up, and a candidate whose result
+//! is not the plain kernel's bit for bit is refused.
 //!
 //! The kernel of subgroups adds up in another order. It is not timed: every product of few tokens takes it on an
 //! adapter where it agrees with the plain one, so that the same product has the same result every time.
@@ -26,6 +26,7 @@ use crate::{
     profile,
 };
 use cache::Cache;
+use class::Kind;
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -132,7 +133,7 @@ impl Tuner {
         let pick = match self.few(context, &class, &mut state) {
             Some(few) => few,
             None if self.active => self.remembered_or_tuned(context, &class, &mut state.refused),
-            None => Variant::built_in(class.tokens()),
+            None => Variant::built_in(&class),
         };
         state.picks.insert(class, pick);
         pick
@@ -140,11 +141,12 @@ impl Tuner {
 
     /// The kernel of subgroups, where the class has few tokens and the kernel works.
     fn few(&self, context: &Context, class: &Class, state: &mut State) -> Option<Variant> {
-        let few = Variant::few(class.tokens(), class.outputs(), self.subgroup_size?)?;
+        let Kind::Linear { dtype, compute, aligned } = class.kind else { return None };
+        let few = Variant::few(class.rows(), class.cols(), self.subgroup_size?)?;
         if !few.fits(context.limits()) {
             return None;
         }
-        let compiled_for = format!("{few} {} {} {}", class.dtype, class.compute, class.aligned);
+        let compiled_for = format!("{few} {dtype} {compute} {aligned}");
         let agrees = *state.few.entry(compiled_for).or_insert_with(|| {
             let check = Check::new(context, class);
             let difference = check.and_then(|check| check.difference(&few));
@@ -160,7 +162,7 @@ impl Tuner {
         let remembered = self.cache.as_ref().and_then(|cache| cache.get(&name));
         let remembered = remembered.and_then(|name| self.candidate(class, &name));
         remembered.unwrap_or_else(|| {
-            let _stage = profile::stage(|| format!("tune linear {name}"));
+            let _stage = profile::stage(|| format!("tune {name}"));
             match self.tune(context, class, refused) {
                 Ok(pick) => {
                     if let Some(cache) = &self.cache {
@@ -170,8 +172,8 @@ impl Tuner {
                 }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "linear {name} is not tuned on {}", self.adapter);
-                    Variant::built_in(class.tokens())
+                    tracing::warn!(error, "{name} is not tuned on {}", self.adapter);
+                    Variant::built_in(class)
                 }
             }
         })
@@ -199,9 +201,8 @@ impl Tuner {
 
     /// What is tried for a class: the built-in variant first, and none whose tiles would be mostly empty.
     fn candidates(&self, class: &Class) -> Vec<Variant> {
-        let built_in = Variant::built_in(class.tokens());
-        let most = 2 * class.tokens().max(built_in.tile[0] as usize);
-        let others = self.candidates.iter().filter(|variant| variant.tile[0] as usize <= most);
+        let built_in = Variant::built_in(class);
+        let others = self.candidates.iter().filter(|variant| variant.suits(class));
         let others = others.filter(|variant| variant.to_string() != built_in.to_string());
         std::iter::once(built_in).chain(others.copied()).collect()
     }
@@ -239,7 +240,7 @@ impl Tuner {
         context.kernel_seconds();
         let times = race.times(&variants)?;
         for (variant, seconds) in variants.iter().zip(&times) {
-            tracing::debug!("linear {class}: {variant} takes {:.1} us", seconds * 1e6);
+            tracing::debug!("{class}: {variant} takes {:.1} us", seconds * 1e6);
         }
         // What adds up in another order has to be worth that.
         let weighed = variants.into_iter().zip(times).map(|(variant, seconds)| match variant.agreement() {
@@ -247,7 +248,7 @@ impl Tuner {
             Agreement::Reordered => (variant, REORDERED * seconds),
         });
         let fastest = weighed.min_by(|(_, a), (_, b)| a.total_cmp(b));
-        Ok(fastest.map_or_else(|| Variant::built_in(class.tokens()), |(variant, _)| variant))
+        Ok(fastest.map_or_else(|| Variant::built_in(class), |(variant, _)| variant))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,13 +2,13 @@
 
 use super::{
     Variant,
-    class::{Class, Sizes},
+    class::{Class, Kind, Layout, Sizes},
 };
 use crate::device::{
-    Compute, DType, Result, Tensor,
+    DType, Operand, Result, Tensor,
     gpu::{
         Context,
-        ops::{linear, memory},
+        ops::{linear, matmul, memory},
         panels,
     },
 };
@@ -22,37 +22,65 @@ const ROUND_FLOPS: f64 = (1_u64 << 30) as f64;
 
 /// A product's tensors.
 struct Operands {
+    kind: Kind,
     sizes: Sizes,
-    compute: Compute,
-    x: Tensor,
-    w: Tensor,
+    a: Tensor,
+    b: Tensor,
+    /// What is added to every row of a linear layer's result.
     bias: Tensor,
 }
 
 impl Operands {
     fn new(context: &Context, class: &Class, sizes: Sizes) -> Result<Self> {
-        let Class { dtype, compute, .. } = *class;
-        let Sizes { tokens, inputs, outputs } = sizes;
-        let x = noise(DType::F32, tokens * inputs);
-        let w = noise(dtype, outputs * inputs);
-        let bias = noise(DType::F32, outputs);
-        Ok(Self {
-            sizes,
-            compute,
-            x: memory::upload(context, DType::F32, tokens, inputs, &x)?,
-            w: memory::upload(context, dtype, outputs, inputs, &w)?,
-            bias: memory::upload(context, DType::F32, 1, outputs, &bias)?,
-        })
+        let (kind, Sizes { rows, inner, cols }) = (class.kind, sizes);
+        let upload =
+            |dtype, rows, cols| memory::upload(context, dtype, rows, cols, &noise(dtype, rows * cols));
+        let (a, b) = match kind {
+            Kind::Linear { dtype, .. } => (upload(DType::F32, rows, inner)?, upload(dtype, cols, inner)?),
+            Kind::Matmul { a, b } => {
+                let [a, b] = [a.matrix(rows, inner), b.matrix(inner, cols)];
+                (upload(DType::F32, a.0, a.1)?, upload(DType::F32, b.0, b.1)?)
+            }
+        };
+        Ok(Self { kind, sizes, a, b, bias: upload(DType::F32, 1, cols)? })
     }
 
-    /// The product with everything that `linear` does: what a variant does not write is not what it should be,
-    /// because every element is added to what was there.
+    /// Computes the product into y or, with everything that the operation does, adds to it.
+    fn multiply(&self, context: &Context, variant: &Variant, add: bool, y: &mut Tensor) -> Result<()> {
+        let Self { kind, sizes: Sizes { rows, inner, cols }, a, b, bias } = self;
+        match kind {
+            Kind::Linear { compute, .. } => {
+                linear::run(context, variant, a, b, add.then_some(bias), add, *compute, y)
+            }
+            Kind::Matmul { a: a_layout, b: b_layout } => {
+                let (a, b) = (a_layout.operand(a, *rows, *inner), b_layout.operand(b, *inner, *cols));
+                let (alpha, beta) = if add { (0.5, 1.0) } else { (1.0, 0.0) };
+                matmul::run(context, variant, matmul::Shape::default(), alpha, &a, &b, beta, y, (0, 0))
+            }
+        }
+    }
+
+    /// What a variant adds to made-up numbers: what it does not write is not what it should be.
     fn result(&self, context: &Context, variant: &Variant) -> Result<Vec<f32>> {
-        let Sizes { tokens, outputs, .. } = self.sizes;
-        let before = noise(DType::F32, tokens * outputs);
-        let mut y = memory::upload(context, DType::F32, tokens, outputs, &before)?;
-        linear::run(context, variant, &self.x, &self.w, Some(&self.bias), true, self.compute, &mut y)?;
+        let Sizes { rows, cols, .. } = self.sizes;
+        let before = noise(DType::F32, rows * cols);
+        let mut y = memory::upload(context, DType::F32, rows, cols, &before)?;
+        self.multiply(context, variant, true, &mut y)?;
         Ok(bytemuck::pod_collect_to_vec(&context.fetch(panels("tune", &y)?)?))
+    }
+}
+
+impl Layout {
+    /// Rows and columns of a matrix that holds such an operand of these.
+    fn matrix(self, rows: usize, cols: usize) -> (usize, usize) {
+        let (rows, cols) = if self.transposed { (cols, rows) } else { (rows, cols) };
+        (rows, cols.next_multiple_of(4) + usize::from(!self.aligned))
+    }
+
+    /// The operand of these rows and columns in such a matrix.
+    fn operand(self, tensor: &Tensor, rows: usize, cols: usize) -> Operand<'_> {
+        let (rows, cols) = if self.transposed { (cols, rows) } else { (rows, cols) };
+        Operand { tensor, rows: 0..rows, cols: 0..cols, transposed: self.transposed }
     }
 }
 
@@ -70,7 +98,7 @@ impl<'a> Check<'a> {
     /// The device failed or has no memory left.
     pub(super) fn new(context: &'a Context, class: &Class) -> Result<Self> {
         let operands = Operands::new(context, class, class.checked())?;
-        let expected = operands.result(context, &Variant::built_in(class.tokens()))?;
+        let expected = operands.result(context, &Variant::built_in(class))?;
         Ok(Self { context, operands, expected })
     }
 
@@ -80,12 +108,12 @@ impl<'a> Check<'a> {
     /// It does not compile, or the device failed.
     pub(super) fn difference(&self, variant: &Variant) -> Result<Option<String>> {
         let result = self.operands.result(self.context, variant)?;
-        let Sizes { inputs, outputs, .. } = self.operands.sizes;
+        let Sizes { inner, cols, .. } = self.operands.sizes;
         let agreement = variant.agreement();
-        let agrees = |(got, expected): (&f32, &f32)| agreement.holds(*got, *expected, inputs);
+        let agrees = |(got, expected): (&f32, &f32)| agreement.holds(*got, *expected, inner);
         let first = result.iter().zip(&self.expected).position(|pair| !agrees(pair));
         Ok(first.map(|at| {
-            let (row, column) = (at / outputs, at % outputs);
+            let (row, column) = (at / cols, at % cols);
             format!("it makes [{row}, {column}] {}, not {}", result[at], self.expected[at])
         }))
     }
@@ -105,7 +133,7 @@ impl<'a> Race<'a> {
     /// The device has no memory left.
     pub(super) fn new(context: &'a Context, class: &Class) -> Result<Self> {
         let operands = Operands::new(context, class, class.timed())?;
-        let y = memory::uninitialised(context, DType::F32, operands.sizes.tokens, operands.sizes.outputs)?;
+        let y = memory::uninitialised(context, DType::F32, operands.sizes.rows, operands.sizes.cols)?;
         Ok(Self { context, operands, y })
     }
 
@@ -129,8 +157,7 @@ impl<'a> Race<'a> {
         let runs = (ROUND_FLOPS / self.operands.sizes.flops()).clamp(1.0, 16.0) as u32;
         let began = Instant::now();
         for _ in 0..runs {
-            let Operands { x, w, compute, .. } = &self.operands;
-            linear::run(self.context, variant, x, w, None, false, *compute, &mut self.y)?;
+            self.operands.multiply(self.context, variant, false, &mut self.y)?;
         }
         self.context.finish("tune")?;
         let seconds = self.context.kernel_seconds().unwrap_or_else(|| began.elapsed().as_secs_f64());

@@ -1,19 +1,21 @@
-//! The kernels and tiles that a product with weights may be computed with.
+//! The kernels and tiles that a product may be computed with.
 
+use super::class::{Class, Kind};
 use espalier_shaders::{
-    COOPERATIVE_KERNELS, Kernel, SUBGROUP_KERNELS, linear, linear_cooperative, linear_few,
+    COOPERATIVE_KERNELS, Kernel, SUBGROUP_KERNELS, linear, linear_cooperative, linear_few, matmul,
 };
 use std::fmt;
 
-/// A kernel for [`Device::linear`](crate::device::Device::linear) and the tile that a workgroup computes.
+/// A kernel for products and the tile that a workgroup computes.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
-    /// The kernel: its bindings and parameters are those of [`linear::KERNEL`], as are the constants `W_DTYPE`,
-    /// `COMPUTE` and `ALIGNED`.
+    /// The plain kernel of the same operation, [`linear::KERNEL`] or [`matmul::KERNEL`].
+    pub plain: &'static Kernel,
+    /// The kernel: its bindings and parameters are the plain one's, as are the constants that say what is multiplied.
     pub kernel: &'static Kernel,
     /// Its other constants.
     pub constants: [(&'static str, u32); 3],
-    /// The most tokens and outputs that a workgroup computes.
+    /// The most rows and columns of the result that a workgroup computes: of linear layers, tokens and outputs.
     pub tile: [u32; 2],
     /// The workgroup's width and height in invocations.
     pub workgroup: [u32; 2],
@@ -22,11 +24,12 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// The plain kernel with a workgroup of this width and height, powers of two, whose invocations compute
-    /// `4 · rows` tokens each.
-    pub const fn plain(gx: u32, gy: u32, rows: u32) -> Self {
+    /// The plain kernel of linear layers with a workgroup of this width and height, powers of two, whose invocations
+    /// compute `4 · rows` tokens each.
+    pub const fn linear(gx: u32, gy: u32, rows: u32) -> Self {
         let tile = [linear::TOKENS * rows * gy, linear::OUTPUTS * gx];
         Self {
+            plain: &linear::KERNEL,
             kernel: &linear::KERNEL,
             constants: [("GX", gx), ("GY", gy), ("ROWS", rows)],
             tile,
@@ -35,14 +38,59 @@ impl Variant {
         }
     }
 
-    /// The plain variant for so many tokens where nothing is tuned: large tiles reuse more of what they load, and
-    /// few tokens would leave most of a large tile empty.
-    pub const fn built_in(tokens: usize) -> Self {
-        match tokens {
-            0..=16 => Self::plain(16, 2, 2),
-            17..=64 => Self::plain(8, 8, 2),
-            _ => Self::plain(16, 16, 2),
+    /// The kernel of rectangles with a workgroup of this width and height, powers of two, that stages `depth` steps, a
+    /// multiple of four, at a time.
+    pub const fn matmul(gx: u32, gy: u32, depth: u32) -> Self {
+        let tile = [matmul::SIDE * gy, matmul::SIDE * gx];
+        Self {
+            plain: &matmul::KERNEL,
+            kernel: &matmul::KERNEL,
+            constants: [("GX", gx), ("GY", gy), ("DEPTH", depth)],
+            tile,
+            workgroup: [gx, gy],
+            workgroup_memory: size_of::<f32>() as u32 * depth * (tile[0] + tile[1]),
         }
+    }
+
+    /// The variant for so many tokens where nothing is tuned: large tiles reuse more of what they load, and few tokens
+    /// would leave most of a large tile empty.
+    pub const fn built_in_linear(tokens: usize) -> Self {
+        match tokens {
+            0..=16 => Self::linear(16, 2, 2),
+            17..=64 => Self::linear(8, 8, 2),
+            _ => Self::linear(16, 16, 2),
+        }
+    }
+
+    /// The variant for a result of so many rows and columns where nothing is tuned: few large tiles would leave most of
+    /// a GPU idle.
+    pub const fn built_in_matmul(rows: usize, cols: usize) -> Self {
+        const ENOUGH: usize = 64;
+        let large = Self::matmul(16, 16, 16);
+        let [tile_rows, tile_cols] = large.tile;
+        match rows.div_ceil(tile_rows as usize) * cols.div_ceil(tile_cols as usize) >= ENOUGH {
+            true => large,
+            false => Self::matmul(8, 8, 16),
+        }
+    }
+
+    /// The variant for a class where nothing is tuned.
+    pub(super) fn built_in(class: &Class) -> Self {
+        match class.kind {
+            Kind::Linear { .. } => Self::built_in_linear(class.rows()),
+            Kind::Matmul { .. } => Self::built_in_matmul(class.rows(), class.cols()),
+        }
+    }
+
+    /// Whether it computes products of this class, and its tiles would not be mostly empty beside the built-in
+    /// variant's.
+    pub(super) fn suits(&self, class: &Class) -> bool {
+        let built_in = Self::built_in(class);
+        let sizes = [class.rows(), class.cols()].into_iter().zip(built_in.tile);
+        self.plain.name == built_in.plain.name
+            && sizes
+                .zip(self.tile)
+                .all(|((size, built_in), tile)| tile as usize <= 2 * size.max(built_in as usize))
     }
 
     /// The kernel of subgroups, if these tokens are few enough for it.
@@ -61,6 +109,7 @@ impl Variant {
         // At least so many subgroups; with more, each has less to do.
         let subgroups = linear_few::WORKGROUP / most;
         Some(Self {
+            plain: &linear::KERNEL,
             kernel: &linear_few::KERNEL,
             constants: [("GX", linear_few::WORKGROUP), ("TOKENS", tokens), ("OUTPUTS", each)],
             tile: [tokens, each * subgroups],
@@ -79,6 +128,7 @@ impl Variant {
         let variant = |size: u32, rows: u32| {
             let subgroups = if size <= 32 { 8 } else { 4 };
             Self {
+                plain: &linear::KERNEL,
                 kernel,
                 constants: [("GX", subgroups * size), ("SUBGROUPS", subgroups), ("ROWS", rows)],
                 tile: linear_cooperative::tile(side, subgroups, rows),
@@ -144,17 +194,27 @@ impl fmt::Display for Variant {
 
 /// What the tuner chooses from.
 pub const CANDIDATES: &[Variant] = &[
-    Variant::plain(16, 16, 2),
-    Variant::plain(32, 8, 2),
-    Variant::plain(16, 8, 2),
-    Variant::plain(8, 16, 2),
-    Variant::plain(8, 8, 2),
-    Variant::plain(16, 4, 2),
-    Variant::plain(16, 2, 2),
-    Variant::plain(16, 16, 1),
-    Variant::plain(8, 8, 1),
-    Variant::plain(16, 4, 1),
-    Variant::plain(32, 2, 1),
+    Variant::linear(16, 16, 2),
+    Variant::linear(32, 8, 2),
+    Variant::linear(16, 8, 2),
+    Variant::linear(8, 16, 2),
+    Variant::linear(8, 8, 2),
+    Variant::linear(16, 4, 2),
+    Variant::linear(16, 2, 2),
+    Variant::linear(16, 16, 1),
+    Variant::linear(8, 8, 1),
+    Variant::linear(16, 4, 1),
+    Variant::linear(32, 2, 1),
+    Variant::matmul(16, 16, 16),
+    Variant::matmul(16, 16, 8),
+    Variant::matmul(32, 8, 8),
+    Variant::matmul(8, 32, 8),
+    Variant::matmul(16, 8, 16),
+    Variant::matmul(8, 16, 16),
+    Variant::matmul(8, 8, 16),
+    Variant::matmul(8, 8, 32),
+    Variant::matmul(8, 4, 32),
+    Variant::matmul(4, 8, 32),
 ];
 
 #[cfg(test)]
@@ -165,7 +225,8 @@ mod tests {
     fn a_device_of_webgpus_limits_runs_the_built_in_variants_and_most_candidates() {
         let limits = wgpu::Limits::default();
         for tokens in [1, 16, 17, 64, 65, 100_000] {
-            assert!(Variant::built_in(tokens).fits(&limits), "{tokens} tokens");
+            assert!(Variant::built_in_linear(tokens).fits(&limits), "{tokens} tokens");
+            assert!(Variant::built_in_matmul(tokens, tokens).fits(&limits), "{tokens} squared");
         }
         let unfit = CANDIDATES.iter().filter(|variant| !variant.fits(&limits)).map(ToString::to_string);
         // Their tiles of 256 outputs take more than 16 KiB.
