@@ -68,6 +68,40 @@ fn factor(under: &Under, x: &[f32], side: usize) -> Tensor {
     l
 }
 
+/// Large enough for an inverse to be put together in several strips of columns.
+#[test]
+fn the_inverse_of_a_long_chain_is_its_closed_form() {
+    on_every_device(4 << 20, |under| {
+        let side = 1290;
+        // 1 on the diagonal, and below it what makes the inverse's entries products of a few neighbours.
+        let below = |row: usize| -0.9 + 0.01 * (row % 7) as f32;
+        let mut l = vec![0.0; side * side];
+        for row in 0..side {
+            l[row * side + row] = 1.0;
+            if row > 0 {
+                l[row * side + row - 1] = below(row);
+            }
+        }
+        let mut out = under.unwritten(DType::F32, side, side);
+        under.device().triangular_inverse(&under.f32(side, side, &l), &mut out).expect("it runs");
+        let found = under.output(&out);
+        for col in 0..side {
+            let mut expected = 1.0;
+            for row in 0..side {
+                let found = f64::from(found[row * side + col]);
+                if row < col {
+                    assert_eq!(found, 0.0, "{}: [{row}, {col}]", under.what);
+                    continue;
+                }
+                if row > col {
+                    expected *= -f64::from(below(row));
+                }
+                assert!((found - expected).abs() < 1e-5, "{}: [{row}, {col}] {found} {expected}", under.what);
+            }
+        }
+    });
+}
+
 #[test]
 fn factors_and_their_inverses_are_those_of_double_precision() {
     on_every_device(PANEL_LIMIT, |under| {

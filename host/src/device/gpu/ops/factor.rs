@@ -11,6 +11,9 @@ use crate::device::{
 use espalier_shaders::triangle::{KERNEL, Params, SIDE};
 use std::ops::Range;
 
+/// Columns of an inverse that are joined at a time: enough to fill a GPU, and little memory beside a large matrix.
+const STRIP: usize = 512;
+
 /// A rectangle as an operand.
 fn part(tensor: &Tensor, rows: Range<usize>, cols: Range<usize>, transposed: bool) -> Operand<'_> {
     Operand { tensor, rows, cols, transposed }
@@ -119,8 +122,8 @@ pub(in crate::device::gpu) fn triangular_inverse(
     let middle = blocks[blocks.len() / 2].start;
     let half = middle.max(side - middle);
     let scratch = [
-        memory::uninitialised(context, DType::F32, half, half)?,
-        memory::uninitialised(context, DType::F32, half, half)?,
+        memory::uninitialised(context, DType::F32, half, half.min(STRIP))?,
+        memory::uninitialised(context, DType::F32, half, half.min(STRIP))?,
     ];
     join(context, tuner, l, out, &blocks, &scratch)
 }
@@ -140,15 +143,19 @@ fn join(
     join(context, tuner, l, out, lower, scratch)?;
     let (cols, rows) = (first.start..lower[0].start, lower[0].start..last.end);
     let [right, all] = scratch;
-    let corner = |tensor| part(tensor, 0..rows.len(), 0..cols.len(), false);
-    let b_lower = Shape { b_lower: true, ..Shape::default() };
     let b = part(l, rows.clone(), cols.clone(), false);
-    let a_inverse = part(out, cols.clone(), cols.clone(), false);
-    product(context, tuner, b_lower, 1.0, &b, &a_inverse, 0.0, right, (0, 0))?;
-    let a_lower = Shape { a_lower: true, ..Shape::default() };
     let c_inverse = part(out, rows.clone(), rows.clone(), false);
-    product(context, tuner, a_lower, -1.0, &c_inverse, &corner(right), 0.0, all, (0, 0))?;
-    rectangle::carry(context, &corner(all), out, (rows.start, cols.start), false)
+    for start in cols.clone().step_by(STRIP) {
+        let strip = start..(start + STRIP).min(cols.end);
+        let corner = |tensor| part(tensor, 0..rows.len(), 0..strip.len(), false);
+        let b_lower = Shape { b_lower: true, ..Shape::default() };
+        let a_inverse = part(out, cols.clone(), strip.clone(), false);
+        product(context, tuner, b_lower, 1.0, &b, &a_inverse, 0.0, right, (0, 0))?;
+        let a_lower = Shape { a_lower: true, ..Shape::default() };
+        product(context, tuner, a_lower, -1.0, &c_inverse, &corner(right), 0.0, all, (0, 0))?;
+        rectangle::carry(context, &corner(all), out, (rows.start, start), false)?;
+    }
+    Ok(())
 }
 
 /// As [`Device::triangular_solve`](crate::device::Device::triangular_solve). Block by block, from the top or,
