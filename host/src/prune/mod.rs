@@ -143,6 +143,8 @@ fn propagate(
                 let linear = block.linear_mut(projection);
                 let weight = layer::prune(model, job, tensors, at, linear, &measured)?;
                 linear.weight = weight;
+                // On the CPU the old one was the file itself, mapped.
+                model.checkpoint.release(&projection.weight(index));
                 statistics::keep_for(&mut measured, &stage.layers[place + 1..]);
                 job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
