@@ -1,5 +1,6 @@
-use espalier_host::device::{DType, Device};
+use espalier_host::device::{DType, Device, DeviceError};
 use espalier_tests::gpu::{TestGpu, noise};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn bytes(seed: u64, count: usize) -> Vec<u8> {
     noise(seed, count).iter().map(|x| x.to_bits() as u8).collect()
@@ -28,6 +29,36 @@ fn a_large_tensor_travels_in_pieces() {
     let content = bytes(6, 50_000_000);
     let tensor = gpu.upload(DType::BF16, 5000, 5000, content.clone().into()).expect("it is uploaded");
     assert!(gpu.read(&tensor).expect("it is read") == content);
+}
+
+/// As while the next block is loaded: whichever thread waits for the device, both get what is theirs.
+#[test]
+fn threads_upload_and_read_at_the_same_time() {
+    let gpu = TestGpu::open(None);
+    let upload = |seed| {
+        let content = bytes(seed, 4096);
+        let tensor = gpu.upload(DType::F32, 32, 32, content.clone().into()).expect("it is uploaded");
+        (tensor, content)
+    };
+    let reading = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        for seed in 1..=3 {
+            let (reading, upload, gpu) = (&reading, &upload, &gpu);
+            scope.spawn(move || {
+                while reading.load(Ordering::Relaxed) {
+                    upload(seed);
+                    gpu.synchronize().expect("it waits");
+                }
+            });
+        }
+        let reads = (0..2000).map(|_| {
+            let (tensor, content) = upload(4);
+            Ok::<_, DeviceError>(gpu.read(&tensor)? == content)
+        });
+        let all_right = reads.collect::<Result<Vec<_>, _>>();
+        reading.store(false, Ordering::Relaxed);
+        assert!(all_right.expect("it reads").into_iter().all(|right| right));
+    });
 }
 
 #[test]

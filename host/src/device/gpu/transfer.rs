@@ -4,7 +4,11 @@ use super::{context::Context, faults::chain, panels::Panels};
 use crate::device::{DeviceError, Result};
 use std::{
     ops::Range,
-    sync::{PoisonError, mpsc},
+    sync::{
+        PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
 };
 
 /// The most bytes that travel in one piece.
@@ -12,6 +16,9 @@ const PIECE: usize = 16 << 20;
 
 /// How many bytes may be on their way to the device before it is waited for.
 const IN_FLIGHT: usize = 64 << 20;
+
+/// How long a callback may take after the wait for it, before it is waited for again.
+const CALLBACK: Duration = Duration::from_millis(10);
 
 /// What guard words hold in turn: a NaN, so that reading one shows, and a large number, because a kernel
 /// that works in place turns a NaN into the same NaN.
@@ -150,13 +157,16 @@ impl Context {
         let (sender, receiver) = mpsc::channel();
         // The receiver outlives the wait below; were it gone, nobody would want the news.
         buffer.map_async(wgpu::MapMode::Read, ..length, move |mapped| drop(sender.send(mapped)));
-        self.wait(operation, index.clone())?;
         let failed = |message| DeviceError::Failed { operation: operation.to_owned(), message };
-        match receiver.try_recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(failed(chain(&error))),
-            Err(error) => return Err(failed(chain(&error))),
-        }
+        let mapped = loop {
+            self.wait(operation, index.clone())?;
+            // Where another thread hands over work or waits, it may be the one that calls back, somewhat later.
+            match receiver.recv_timeout(CALLBACK) {
+                Err(RecvTimeoutError::Timeout) => {}
+                received => break received,
+            }
+        };
+        mapped.map_err(|error| failed(chain(&error)))?.map_err(|error| failed(chain(&error)))?;
         let view = buffer.get_mapped_range(..length).map_err(|error| failed(chain(&error)))?;
         see(&view);
         drop(view);
