@@ -1,8 +1,8 @@
 //! The device, as a plugin sees it.
 
 use crate::{
-    Access, Axis, Binary, Buffer, DType, Error, Kernel, Reduction, Result, Selection, Sparsity, Unary,
-    Within,
+    Access, Axis, Binary, Buffer, DType, Error, Kernel, Reduction, Result, Scores, Selection, Sparsity,
+    Unary, Within,
     service::{DeviceService, KernelCall, TensorId},
     tensor::{Mask, Tensor, View, ViewMut},
 };
@@ -114,10 +114,9 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::map`].
-    pub fn select(&self, scores: &Tensor, selection: Selection) -> Result<Mask> {
-        let words = self.zeros(DType::U32, scores.rows, scores.cols.div_ceil(32))?;
-        self.0.select(scores.id, selection, words.id)?;
-        Ok(Mask { words, cols: scores.cols })
+    pub fn select<'a>(&self, scores: impl Into<Scores<'a>>, selection: Selection) -> Result<Mask> {
+        let scores = scores.into();
+        self.mask(&scores, |mask| self.0.select(scores.ids(), selection, mask))
     }
 
     /// The smallest scores of every row, as many as the target asks for: [`Selection::EachRow`] for a
@@ -125,9 +124,10 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::map`]; a pattern whose groups do not divide the columns.
-    pub fn smallest_per_row(&self, scores: &Tensor, target: Sparsity) -> Result<Mask> {
+    pub fn smallest_per_row<'a>(&self, scores: impl Into<Scores<'a>>, target: Sparsity) -> Result<Mask> {
+        let scores = scores.into();
         let selection = match target {
-            Sparsity::Ratio(_) => Selection::EachRow { count: target.count(scores.cols) },
+            Sparsity::Ratio(_) => Selection::EachRow { count: target.count(scores.cols()) },
             Sparsity::Pattern { n, m } => Selection::Groups { n, m },
         };
         self.select(scores, selection)
@@ -224,19 +224,24 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::map`].
-    pub fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize) -> Result<Tensor> {
-        let rows = if within == Within::EachRow { scores.rows } else { 1 };
-        self.make(rows, 1, |out| self.0.kth_smallest(scores.id, within, k, out))
+    pub fn kth_smallest<'a>(
+        &self,
+        scores: impl Into<Scores<'a>>,
+        within: Within,
+        k: usize,
+    ) -> Result<Tensor> {
+        let scores = scores.into();
+        let rows = if within == Within::EachRow { scores.rows() } else { 1 };
+        self.make(rows, 1, |out| self.0.kth_smallest(scores.ids(), within, k, out))
     }
 
     /// The scores that are at most their threshold, `[1, 1]` or `[rows, 1]`.
     ///
     /// # Errors
     /// As [`Device::map`].
-    pub fn at_most(&self, scores: &Tensor, thresholds: &Tensor) -> Result<Mask> {
-        let words = self.zeros(DType::U32, scores.rows, scores.cols.div_ceil(32))?;
-        self.0.at_most(scores.id, thresholds.id, words.id)?;
-        Ok(Mask { words, cols: scores.cols })
+    pub fn at_most<'a>(&self, scores: impl Into<Scores<'a>>, thresholds: &Tensor) -> Result<Mask> {
+        let scores = scores.into();
+        self.mask(&scores, |mask| self.0.at_most(scores.ids(), thresholds.id, mask))
     }
 
     /// Runs a kernel of the plugin's own: `reads` are bound in order to its [`Access::Read`] bindings,
@@ -285,6 +290,12 @@ impl Device {
     /// A tensor that lives on this device already; `owned` if it is to be freed with the value.
     pub(crate) fn tensor(&self, id: TensorId, owned: bool, dtype: DType, rows: usize, cols: usize) -> Tensor {
         Tensor::of(&self.0, id, owned, dtype, (rows, cols))
+    }
+
+    fn mask(&self, scores: &Scores, fill: impl FnOnce(TensorId) -> Result<()>) -> Result<Mask> {
+        let words = self.zeros(DType::U32, scores.rows(), scores.cols().div_ceil(32))?;
+        fill(words.id)?;
+        Ok(Mask { words, cols: scores.cols() })
     }
 
     fn make(&self, rows: usize, cols: usize, fill: impl FnOnce(TensorId) -> Result<()>) -> Result<Tensor> {

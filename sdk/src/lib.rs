@@ -17,8 +17,7 @@
 //!         Ok(Self)
 //!     }
 //!     fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
-//!         let scores = device.map(Unary::Abs, &layer.weight)?;
-//!         let mask = device.smallest_per_row(&scores, target)?;
+//!         let mask = device.smallest_per_row(Scores::of(Unary::Abs, &layer.weight), target)?;
 //!         Ok(device.zero_where(&mask, &layer.weight)?.into())
 //!     }
 //! }
@@ -41,6 +40,7 @@ mod model;
 mod ops;
 mod options;
 mod rng;
+mod scores;
 mod selector;
 pub mod service;
 mod sparsity;
@@ -59,6 +59,7 @@ pub use model::{Model, ModelInfo, SamplingOptions};
 pub use ops::{Axis, Binary, Reduction, Selection, Unary, Within};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use rng::Rng;
+pub use scores::Scores;
 pub use selector::{SelectionRequest, Selector, SelectorInfo};
 pub use sparsity::{ParseSparsityError, Sparsity};
 pub use tensor::{Mask, Tensor, View, ViewMut};

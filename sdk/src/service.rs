@@ -25,6 +25,17 @@ pub struct Block {
     pub transposed: bool,
 }
 
+/// [`Scores`](crate::Scores) as the border names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreIds {
+    /// What is done to each element.
+    pub f: Unary,
+    /// The matrix.
+    pub a: TensorId,
+    /// What that is combined with, `[1, cols]`.
+    pub by: Option<(Binary, TensorId)>,
+}
+
 /// A plugin's [`Kernel`](crate::Kernel), borrowed for one run of it.
 #[derive(Clone, Copy)]
 pub struct KernelCall<'a> {
@@ -87,7 +98,7 @@ pub trait DeviceService: Send + Sync + 'static {
 
     /// Sets the bits of the selected scores in `mask`, words of 32 columns, `[rows, ⌈cols / 32⌉]`, and
     /// clears all others.
-    fn select(&self, scores: TensorId, selection: Selection, mask: TensorId) -> Result<()>;
+    fn select(&self, scores: ScoreIds, selection: Selection, mask: TensorId) -> Result<()>;
 
     /// `x = +0` where the mask's bit is set.
     fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()>;
@@ -126,11 +137,11 @@ pub trait DeviceService: Send + Sync + 'static {
 
     /// `out` = the value at place `k`, from 0, of the sorted scores, none of which may be negative: `[1, 1]`
     /// or `[rows, 1]`.
-    fn kth_smallest(&self, scores: TensorId, within: Within, k: usize, out: TensorId) -> Result<()>;
+    fn kth_smallest(&self, scores: ScoreIds, within: Within, k: usize, out: TensorId) -> Result<()>;
 
     /// Sets the bits of the scores that are at most their threshold (`[1, 1]` or `[rows, 1]`), clears all
     /// others.
-    fn at_most(&self, scores: TensorId, thresholds: TensorId, mask: TensorId) -> Result<()>;
+    fn at_most(&self, scores: ScoreIds, thresholds: TensorId, mask: TensorId) -> Result<()>;
 
     /// Runs a plugin's own kernel over `workgroups` workgroups. Bindings that it writes are of its access
     /// [`Write`](crate::Access::Write); one tensor is bound once.

@@ -91,13 +91,17 @@ fn pruning(c: &mut Criterion) {
     let mut mask = vec![0; rows * cols / 32];
     group.throughput(Throughput::Bytes((rows * cols * 4) as u64));
     group.bench_function("select_rows 4096x11008", |b| {
-        b.iter(|| select_rows::cpu(&x, cols, cols / 2, &mut mask));
+        b.iter(|| select_rows::cpu(Scores::of(&x, cols), cols / 2, &mut mask));
+    });
+    group.bench_function("select_rows of |a| * row 4096x11008", |b| {
+        let scores = Scores { f: Unary::Abs, a: &x, cols, by: Some((Binary::Multiply, &x[..cols])) };
+        b.iter(|| select_rows::cpu(scores, cols / 2, &mut mask));
     });
     group.bench_function("select_groups 2:4 4096x11008", |b| {
-        b.iter(|| select_groups::cpu(&x, cols, 2, 4, &mut mask));
+        b.iter(|| select_groups::cpu(Scores::of(&x, cols), 2, 4, &mut mask));
     });
     group.bench_function("select_mass 4096x11008", |b| {
-        b.iter(|| select_mass::cpu(&x, cols, 0.4, &mut mask));
+        b.iter(|| select_mass::cpu(Scores::of(&x, cols), 0.4, &mut mask));
     });
     group.bench_function("zero_where 4096x11008", |b| b.iter(|| zero_where::cpu(&mask, cols, &mut out)));
     group.bench_function("zip |a| * row 4096x11008", |b| {

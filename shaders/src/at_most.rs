@@ -1,17 +1,16 @@
 //! The mask of the scores that are at most their threshold.
 
 use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
 
-use crate::{Access, Kernel};
+use crate::{Access, Kernel, Scores, parallel::with_scratch, scores::wgsl};
 
-/// Bindings: scores f32, thresholds f32, mask u32. A workgroup for every [`WORDS_PER_WORKGROUP`] words of the mask.
+/// Bindings: a and by of [`Scores`] f32, thresholds f32, mask u32. A workgroup for every [`WORDS_PER_WORKGROUP`] words of the mask.
 ///
 /// Constants: `EACH_ROW`, whether every row has a threshold of its own.
 pub const KERNEL: Kernel = Kernel {
     name: "at_most",
-    wgsl: include_str!("at_most.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
+    wgsl: wgsl!("at_most.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
 
@@ -34,39 +33,38 @@ pub struct Params {
     pub mask_row: u32,
 }
 
-/// Sets the bits of the scores that are at most their threshold and clears all others: scores `[rows, cols]`,
-/// thresholds one, or one a row, mask `[rows, ⌈cols / 32⌉]`. NaN is at most nothing.
+/// Sets the bits of the scores that are at most their threshold and clears all others: thresholds
+/// one, or one a row, mask `[rows, ⌈cols / 32⌉]`. NaN is at most nothing.
 ///
 /// # Panics
 /// The slices are not of fitting sizes.
-pub fn cpu(scores: &[f32], cols: usize, thresholds: &[f32], mask: &mut [u32]) {
-    if cols == 0 {
-        return;
-    }
-    let (rows, words) = (scores.len() / cols, cols.div_ceil(32));
-    assert_eq!(rows * words, mask.len(), "mask is [rows, ⌈cols / 32⌉]");
-    assert!(thresholds.len() == 1 || thresholds.len() == rows, "thresholds are [1, 1] or [rows, 1]");
-    let lines = scores.par_chunks_exact(cols).zip(mask.par_chunks_exact_mut(words));
-    lines.enumerate().with_min_len((1 << 14) / cols + 1).for_each(|(row, (scores, mask))| {
+pub fn cpu(scores: Scores<'_>, thresholds: &[f32], mask: &mut [u32]) {
+    let fits = thresholds.len() == 1 || thresholds.len() == scores.rows();
+    assert!(fits, "thresholds are [1, 1] or [rows, 1]");
+    scores.each_row(mask, |row, mask| {
         let threshold = if thresholds.len() == 1 { thresholds[0] } else { thresholds[row] };
-        for (scores, word) in scores.chunks(32).zip(mask) {
-            *word = 0;
-            for (bit, &score) in scores.iter().enumerate() {
-                *word |= u32::from(score <= threshold) << bit;
+        with_scratch(scores.cols, |computed| {
+            for (scores, word) in scores.row(row, computed).chunks(32).zip(mask) {
+                *word = 0;
+                for (bit, &score) in scores.iter().enumerate() {
+                    *word |= u32::from(score <= threshold) << bit;
+                }
             }
-        }
+        });
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::Scores;
+
     #[test]
     fn equal_counts_and_nan_does_not() {
         let scores = [1.0, 2.0, f32::NAN, 0.0, 2.5, 2.0];
         let mut mask = [u32::MAX; 2];
-        super::cpu(&scores, 3, &[2.0], &mut mask);
+        super::cpu(Scores::of(&scores, 3), &[2.0], &mut mask);
         assert_eq!(mask, [0b011, 0b101]);
-        super::cpu(&scores, 3, &[1.0, 2.5], &mut mask);
+        super::cpu(Scores::of(&scores, 3), &[1.0, 2.5], &mut mask);
         assert_eq!(mask, [0b001, 0b111]);
     }
 }

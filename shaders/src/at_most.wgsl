@@ -13,21 +13,12 @@ struct Params {
     mask_row: u32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;
-@group(0) @binding(1) var<storage, read> thresholds: array<u32>;
-@group(0) @binding(2) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(2) var<storage, read> thresholds: array<u32>;
+@group(0) @binding(3) var<storage, read_write> mask: array<u32>;
 var<immediate> p: Params;
 
 const SIZE = 256u;
 const NAN = 0xffffffffu;
-
-// An integer that orders as its number does: -0 as +0, every NaN above all.
-fn key(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude == 0u { return 0x80000000u; }
-    if magnitude > 0x7f800000u { return NAN; }
-    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
-}
 
 @compute @workgroup_size(SIZE)
 fn main(
@@ -47,7 +38,7 @@ fn main(
     let columns = min(32u, p.cols - word * 32u);
     var bits = 0u;
     for (var bit = 0u; bit < columns; bit++) {
-        let k = key(scores[start + bit]);
+        let k = key(score(start + bit, word * 32u + bit));
         // NaN is at most nothing, and nothing is at most NaN.
         bits |= u32(k <= threshold && k != NAN && threshold != NAN) << bit;
     }

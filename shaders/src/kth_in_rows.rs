@@ -4,17 +4,18 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel,
+    Access, Kernel, Scores,
     order::{select, value},
     parallel::with_scratch,
+    scores::wgsl,
     select_rows::keys_of,
 };
 
-/// Bindings: scores f32, out f32 (one column). A workgroup for every row.
+/// Bindings: a and by of [`Scores`] f32, out f32 (one column). A workgroup for every row.
 pub const KERNEL: Kernel = Kernel {
     name: "kth_in_rows",
-    wgsl: include_str!("kth_in_rows.wgsl"),
-    bindings: &[Access::Read, Access::Write],
+    wgsl: wgsl!("kth_in_rows.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
 
@@ -38,13 +39,15 @@ pub struct Params {
 ///
 /// # Panics
 /// `k` is not below `cols`, or the slices are not of fitting sizes.
-pub fn cpu(scores: &[f32], cols: usize, k: usize, out: &mut [f32]) {
-    assert_eq!(scores.len(), out.len() * cols, "out is [rows, 1]");
+pub fn cpu(scores: Scores<'_>, k: usize, out: &mut [f32]) {
+    let cols = scores.cols;
+    assert_eq!(scores.rows(), out.len(), "out is [rows, 1]");
     assert!(out.is_empty() || k < cols, "a place in a row");
-    out.par_iter_mut().zip(scores.par_chunks_exact(cols.max(1))).for_each(|(out, scores)| {
-        with_scratch(cols, |scratch| {
-            let keys = bytemuck::cast_slice_mut(scratch);
-            keys_of(scores, keys);
+    out.par_iter_mut().enumerate().for_each(|(row, out)| {
+        with_scratch(2 * cols, |scratch| {
+            let (computed, keys) = scratch.split_at_mut(cols);
+            let keys = bytemuck::cast_slice_mut(keys);
+            keys_of(scores.row(row, computed), keys);
             *out = value(select(keys, k).0);
         });
     });

@@ -11,8 +11,7 @@ struct Params {
     out_row: u32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<u32>;
 var<immediate> p: Params;
 
 const SIZE = 256u;
@@ -21,14 +20,6 @@ var<workgroup> sums: array<u32, SIZE>;
 // The digits found so far, and the place among the scores that share them.
 var<workgroup> found: u32;
 var<workgroup> place: u32;
-
-// An integer that orders as its number does: -0 as +0, every NaN above all.
-fn key(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude == 0u { return 0x80000000u; }
-    if magnitude > 0x7f800000u { return 0xffffffffu; }
-    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
-}
 
 // The bits of the number with this key.
 fn value(key: u32) -> u32 {
@@ -60,7 +51,7 @@ fn main(
         let prefix = found;
         let rank = place;
         for (var column = invocation; column < p.cols; column += SIZE) {
-            let k = key(scores[start + column]);
+            let k = key(score(start + column, column));
             if (k & above) == prefix {
                 atomicAdd(&histogram[(k >> shift) & 255u], 1u);
             }

@@ -4,18 +4,20 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel,
+    Access, Kernel, Scores,
     order::{key, select, value},
+    parallel::with_scratch,
+    scores::wgsl,
 };
 
-/// Bindings: scores f32, state u32 `[1, STATE_WORDS]`, out f32 `[1, 1]`. Counting takes a workgroup for every
+/// Bindings: a and by of [`Scores`] f32, state u32 `[1, STATE_WORDS]`, out f32 `[1, 1]`. Counting takes a workgroup for every
 /// [`PER_WORKGROUP`] scores, finding a digit takes one.
 ///
 /// Constants: `PHASE`, 0 to count and 1 to find a digit.
 pub const KERNEL: Kernel = Kernel {
     name: "kth_smallest",
-    wgsl: include_str!("kth_smallest.wgsl"),
-    bindings: &[Access::Read, Access::Write, Access::Write],
+    wgsl: wgsl!("kth_smallest.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write, Access::Write],
     params: size_of::<Params>() as u32,
 };
 
@@ -32,6 +34,8 @@ pub const STATE_WORDS: usize = 260;
 pub struct Params {
     /// Scores of the panel.
     pub count: u32,
+    /// Columns of the scores.
+    pub cols: u32,
     /// The place, from 0.
     pub place: u32,
     /// Where the digit is: 24, 16, 8, 0.
@@ -45,15 +49,19 @@ const PIECE: usize = 1 << 16;
 ///
 /// # Panics
 /// `k` is not below the number of scores.
-pub fn cpu(scores: &[f32], k: usize) -> f32 {
+pub fn cpu(scores: Scores<'_>, k: usize) -> f32 {
     value(threshold(scores, k).0)
 }
 
 /// The key at place `k` of all sorted keys, and how many keys are below it.
-pub(crate) fn threshold(scores: &[f32], k: usize) -> (u32, usize) {
-    assert!(k < scores.len(), "a place among the scores");
+pub(crate) fn threshold(scores: Scores<'_>, k: usize) -> (u32, usize) {
+    let count = scores.a.len();
+    assert!(k < count, "a place among the scores");
+    let pieces = || (0..count.div_ceil(PIECE)).into_par_iter();
+    let piece = |number: usize| number * PIECE..((number + 1) * PIECE).min(count);
     // The keys' upper halves first: what is left after that is few enough for one thread.
-    let histogram = scores.par_chunks(PIECE).map(upper_halves).reduce(
+    let halves = |number| with_scratch(PIECE, |computed| upper_halves(scores.read(piece(number), computed)));
+    let histogram = pieces().map(halves).reduce(
         || vec![0u32; 1 << 16],
         |mut sum, part| {
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
@@ -66,7 +74,11 @@ pub(crate) fn threshold(scores: &[f32], k: usize) -> (u32, usize) {
         bucket += 1;
     }
     let inside = |&score: &f32| Some(key(score)).filter(|key| (key >> 16) as usize == bucket);
-    let mut keys: Vec<u32> = scores.par_iter().filter_map(inside).collect();
+    let keys = |number| -> Vec<u32> {
+        let piece = piece(number);
+        with_scratch(PIECE, |computed| scores.read(piece, computed).iter().filter_map(inside).collect())
+    };
+    let mut keys: Vec<u32> = pieces().flat_map_iter(keys).collect();
     let (found, smaller) = select(&mut keys, k - below);
     (found, below + smaller)
 }
@@ -93,9 +105,9 @@ mod tests {
             let k = k % scores.len();
             let mut sorted = scores.clone();
             sorted.sort_by(f32::total_cmp);
-            prop_assert_eq!(cpu(&scores, k), sorted[k]);
+            prop_assert_eq!(cpu(Scores::of(&scores, scores.len()), k), sorted[k]);
             let mut out = [0.0];
-            crate::kth_in_rows::cpu(&scores, scores.len(), k, &mut out);
+            crate::kth_in_rows::cpu(Scores::of(&scores, scores.len()), k, &mut out);
             prop_assert_eq!(out[0], sorted[k]);
         }
     }

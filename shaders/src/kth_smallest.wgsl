@@ -7,20 +7,20 @@
 override PHASE: u32 = 0u;
 
 struct Params {
-    // Elements of the panel.
+    // Elements of the panel, and columns of the matrix.
     count: u32,
+    cols: u32,
     // The place, from 0. Read with the first digit.
     place: u32,
     // Where the digit is: 24, 16, 8 and 0.
     shift: u32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;
 // The digits found so far, the place among the scores that share them, how many those are, and from the
 // fourth word on the counts. All 0 before the first run.
-@group(0) @binding(1) var<storage, read_write> state: array<atomic<u32>>;
+@group(0) @binding(2) var<storage, read_write> state: array<atomic<u32>>;
 // The value that the digits found so far make.
-@group(0) @binding(2) var<storage, read_write> out: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<u32>;
 var<immediate> p: Params;
 
 const SIZE = 256u;
@@ -28,14 +28,6 @@ const PER_INVOCATION = 32u;
 const COUNTS = 4u;
 var<workgroup> histogram: array<atomic<u32>, SIZE>;
 var<workgroup> sums: array<u32, SIZE>;
-
-// An integer that orders as its number does: -0 as +0, every NaN above all.
-fn key(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude == 0u { return 0x80000000u; }
-    if magnitude > 0x7f800000u { return 0xffffffffu; }
-    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
-}
 
 // The bits of the number with this key.
 fn value(key: u32) -> u32 {
@@ -60,7 +52,7 @@ fn main(
         workgroupBarrier();
         let above = select(0xffffffffu << ((p.shift + 8u) & 31u), 0u, p.shift == 24u);
         for (var i = first + invocation; i < min(first + SIZE * PER_INVOCATION, p.count); i += SIZE) {
-            let k = key(scores[i]);
+            let k = key(score(i, i % p.cols));
             if (k & above) == found {
                 atomicAdd(&histogram[(k >> p.shift) & 255u], 1u);
             }

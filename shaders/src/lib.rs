@@ -9,6 +9,7 @@ mod ops;
 mod order;
 mod parallel;
 mod product;
+mod scores;
 mod simd;
 
 pub mod at_most;
@@ -49,6 +50,7 @@ pub use compute::{Compute, ParseComputeError};
 pub use floats::{Floats, FloatsMut};
 pub use kernel::{Access, Kernel};
 pub use ops::{Binary, Reduction, Repeat, Unary};
+pub use scores::Scores;
 
 /// Every kernel that runs on every device.
 pub const KERNELS: &[&Kernel] = &[

@@ -10,7 +10,7 @@ use crate::{Access, Kernel, Unary, simd::multiversion};
 /// Constants: `F`, the [`Unary`]'s number; `PLAIN`, whether `scale` is 1 and `shift` 0.
 pub const KERNEL: Kernel = Kernel {
     name: "map",
-    wgsl: include_str!("map.wgsl"),
+    wgsl: concat!(include_str!("parts/functions.wgsl"), include_str!("map.wgsl")),
     bindings: &[Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
@@ -43,7 +43,7 @@ pub fn cpu(f: Unary, x: &[f32], scale: f32, shift: f32, out: &mut [f32]) {
 }
 
 multiversion! {
-    fn block(f: Unary, x: &[f32], scale: f32, shift: f32, out: &mut [f32]) {
+    pub(crate) fn block(f: Unary, x: &[f32], scale: f32, shift: f32, out: &mut [f32]) {
         // Where nothing is scaled or shifted the value passes unchanged, -0 included.
         let plain = scale == 1.0 && shift == 0.0;
         macro_rules! each {

@@ -1,7 +1,5 @@
-// out[i] = scale · f(x[i]) + shift
+// out[i] = scale · f(x[i]) + shift, with f of parts/functions.wgsl, which comes before.
 
-// 0: x, 1: |x|, 2: x², 3: √x, 4: 1 / x
-override F: u32 = 0u;
 // Whether nothing is scaled or shifted: the value then passes unchanged, -0 included.
 override PLAIN: bool = false;
 
@@ -17,16 +15,6 @@ var<immediate> p: Params;
 
 const SIZE = 256u;
 const PER_INVOCATION = 8u;
-
-fn f(v: f32) -> f32 {
-    switch F {
-        case 1u: { return abs(v); }
-        case 2u: { return v * v; }
-        case 3u: { return sqrt(v); }
-        case 4u: { return 1.0 / v; }
-        default: { return v; }
-    }
-}
 
 @compute @workgroup_size(SIZE)
 fn main(

@@ -1,15 +1,14 @@
 //! The mask of the smallest scores of every group of contiguous columns.
 
 use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
 
-use crate::{Access, Kernel, order::key, simd::multiversion};
+use crate::{Access, Kernel, Scores, order::key, parallel::with_scratch, scores::wgsl, simd::multiversion};
 
-/// Bindings: scores f32, mask u32. A workgroup for every row and [`tile_columns`] columns.
+/// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row and [`tile_columns`] columns.
 pub const KERNEL: Kernel = Kernel {
     name: "select_groups",
-    wgsl: include_str!("select_groups.wgsl"),
-    bindings: &[Access::Read, Access::Write],
+    wgsl: wgsl!("select_groups.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
 
@@ -38,25 +37,25 @@ pub struct Params {
     pub mask_row: u32,
 }
 
-/// Sets the bits of the `n` smallest of every `m` contiguous scores of a row and clears all others: scores
-/// `[rows, cols]`, mask `[rows, ⌈cols / 32⌉]`. Ties go to the lower column; NaN is greater than all.
+/// Sets the bits of the `n` smallest of every `m` contiguous scores of a row and clears all others: mask
+/// `[rows, ⌈cols / 32⌉]`. Ties go to the lower column; NaN is greater than all.
 ///
 /// # Panics
 /// `m` is not in 1..=32 or does not divide `cols`, or the slices are not of fitting sizes.
-pub fn cpu(scores: &[f32], cols: usize, n: usize, m: usize, mask: &mut [u32]) {
+pub fn cpu(scores: Scores<'_>, n: usize, m: usize, mask: &mut [u32]) {
+    let cols = scores.cols;
     assert!((1..=32).contains(&m) && cols.is_multiple_of(m), "groups of at most 32 divide a row");
-    if cols == 0 {
-        return;
-    }
-    let words = cols.div_ceil(32);
-    assert_eq!(scores.len() / cols * words, mask.len(), "mask is [rows, ⌈cols / 32⌉]");
-    let tasks = scores.par_chunks_exact(cols).zip(mask.par_chunks_exact_mut(words));
-    tasks.with_min_len((16 * 1024 / cols).max(1)).for_each(|(scores, mask)| match m {
-        2 => word_wise_2(scores, n as u32, mask),
-        4 => word_wise_4(scores, n as u32, mask),
-        8 => word_wise_8(scores, n as u32, mask),
-        16 => word_wise_16(scores, n as u32, mask),
-        _ => any_size(scores, n, m, mask),
+    scores.each_row(mask, |row, mask| {
+        with_scratch(cols, |computed| {
+            let scores = scores.row(row, computed);
+            match m {
+                2 => word_wise_2(scores, n as u32, mask),
+                4 => word_wise_4(scores, n as u32, mask),
+                8 => word_wise_8(scores, n as u32, mask),
+                16 => word_wise_16(scores, n as u32, mask),
+                _ => any_size(scores, n, m, mask),
+            }
+        });
     });
 }
 

@@ -14,22 +14,13 @@ struct Params {
     mask_row: u32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;
-@group(0) @binding(1) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(2) var<storage, read_write> mask: array<u32>;
 var<immediate> p: Params;
 
 const SIZE = 256u;
 const TILE = 2048u;
 var<workgroup> keys: array<u32, TILE>;
 var<workgroup> bits: array<atomic<u32>, TILE / 32u>;
-
-// An integer that orders as its number does: -0 as +0, every NaN above all.
-fn key(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude == 0u { return 0x80000000u; }
-    if magnitude > 0x7f800000u { return 0xffffffffu; }
-    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
-}
 
 @compute @workgroup_size(SIZE)
 fn main(
@@ -50,7 +41,7 @@ fn main(
         atomicStore(&bits[invocation], 0u);
     }
     for (var i = invocation; i < columns; i += SIZE) {
-        keys[i] = key(scores[(p.scores_row + row) * p.cols + first + i]);
+        keys[i] = key(score((p.scores_row + row) * p.cols + first + i, first + i));
     }
     workgroupBarrier();
     for (var i = invocation; i < columns; i += SIZE) {

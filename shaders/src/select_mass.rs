@@ -1,16 +1,15 @@
 //! The mask of the smallest scores of every row that together stay within a share of the row's sum.
 
 use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
 
-use crate::{Access, Kernel, parallel::with_scratch, simd::multiversion};
+use crate::{Access, Kernel, Scores, parallel::with_scratch, scores::wgsl, simd::multiversion};
 
-/// Bindings: scores f32, mask u32. A workgroup for every row. Sums are f32: a score within rounding of the limit
+/// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row. Sums are f32: a score within rounding of the limit
 /// may fall on the other side than in the twin.
 pub const KERNEL: Kernel = Kernel {
     name: "select_mass",
-    wgsl: include_str!("select_mass.wgsl"),
-    bindings: &[Access::Read, Access::Write],
+    wgsl: wgsl!("select_mass.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
 
@@ -37,22 +36,17 @@ pub struct Params {
 ///
 /// # Panics
 /// The slices are not of fitting sizes.
-pub fn cpu(scores: &[f32], cols: usize, share: f32, mask: &mut [u32]) {
-    if cols == 0 {
-        return;
-    }
-    let words = cols.div_ceil(32);
-    assert_eq!(scores.len() / cols * words, mask.len(), "mask is [rows, ⌈cols / 32⌉]");
-    let tasks = scores.par_chunks_exact(cols).zip(mask.par_chunks_exact_mut(words));
-    tasks.with_min_len((16 * 1024 / cols).max(1)).for_each(|(scores, mask)| {
-        let bound = with_scratch(cols, |work| {
+pub fn cpu(scores: Scores<'_>, share: f32, mask: &mut [u32]) {
+    scores.each_row(mask, |row, mask| {
+        with_scratch(2 * scores.cols, |scratch| {
+            let (computed, work) = scratch.split_at_mut(scores.cols);
+            let scores = scores.row(row, computed);
             let work = bytemuck::cast_slice_mut::<_, u32>(work);
             for (work, score) in work.iter_mut().zip(scores) {
                 *work = magnitude(*score);
             }
-            first_outside(work, f64::from(share))
+            mark(scores, first_outside(work, f64::from(share)), mask);
         });
-        mark(scores, bound, mask);
     });
 }
 

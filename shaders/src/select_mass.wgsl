@@ -12,8 +12,7 @@ struct Params {
     mask_row: u32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;
-@group(0) @binding(1) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(2) var<storage, read_write> mask: array<u32>;
 var<immediate> p: Params;
 
 const SIZE = 256u;
@@ -24,7 +23,7 @@ var<workgroup> partial: array<f32, SIZE>;
 fn mass(start: u32, bound: u32, invocation: u32) -> f32 {
     var sum = 0.0;
     for (var column = invocation; column < p.cols; column += SIZE) {
-        let bits = scores[start + column] & 0x7fffffffu;
+        let bits = score(start + column, column) & 0x7fffffffu;
         sum += select(0.0, bitcast<f32>(bits), bits < bound);
     }
     // The last result is read by all before it is written over.
@@ -67,7 +66,8 @@ fn main(
         var bits = 0u;
         let columns = min(32u, p.cols - word * 32u);
         for (var bit = 0u; bit < columns; bit++) {
-            bits |= u32((scores[start + word * 32u + bit] & 0x7fffffffu) < bound) << bit;
+            let column = word * 32u + bit;
+            bits |= u32((score(start + column, column) & 0x7fffffffu) < bound) << bit;
         }
         mask[(p.mask_row + row) * words + word] = bits;
     }

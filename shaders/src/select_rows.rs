@@ -1,20 +1,20 @@
 //! The mask of the smallest scores of every row.
 
 use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel,
+    Access, Kernel, Scores,
     order::{key, select},
     parallel::with_scratch,
+    scores::wgsl,
     simd::multiversion,
 };
 
-/// Bindings: scores f32, mask u32. A workgroup for every row.
+/// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row.
 pub const KERNEL: Kernel = Kernel {
     name: "select_rows",
-    wgsl: include_str!("select_rows.wgsl"),
-    bindings: &[Access::Read, Access::Write],
+    wgsl: wgsl!("select_rows.wgsl"),
+    bindings: &[Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
 
@@ -34,27 +34,23 @@ pub struct Params {
     pub mask_row: u32,
 }
 
-/// Sets the bits of the `count` smallest scores of every row and clears all others: scores `[rows, cols]`,
-/// mask `[rows, ⌈cols / 32⌉]`. Ties go to the lower column; NaN is greater than all.
+/// Sets the bits of the `count` smallest scores of every row and clears all others: mask
+/// `[rows, ⌈cols / 32⌉]`. Ties go to the lower column; NaN is greater than all.
 ///
 /// # Panics
 /// `count` is over `cols`, or the slices are not of fitting sizes.
-pub fn cpu(scores: &[f32], cols: usize, count: usize, mask: &mut [u32]) {
+pub fn cpu(scores: Scores<'_>, count: usize, mask: &mut [u32]) {
+    let cols = scores.cols;
     assert!(count <= cols, "no more than a row's scores");
-    if cols == 0 {
-        return;
-    }
-    let words = cols.div_ceil(32);
-    assert_eq!(scores.len() / cols * words, mask.len(), "mask is [rows, ⌈cols / 32⌉]");
-    let tasks = scores.par_chunks_exact(cols).zip(mask.par_chunks_exact_mut(words));
-    tasks.with_min_len((16 * 1024 / cols).max(1)).for_each(|(scores, mask)| {
+    scores.each_row(mask, |row, mask| {
         if count == 0 || count == cols {
             fill(mask, cols, count == cols);
             return;
         }
-        with_scratch(2 * cols, |scratch| {
+        with_scratch(3 * cols, |scratch| {
+            let (computed, scratch) = scratch.split_at_mut(cols);
             let (keys, work) = bytemuck::cast_slice_mut::<_, u32>(scratch).split_at_mut(cols);
-            keys_of(scores, keys);
+            keys_of(scores.row(row, computed), keys);
             work.copy_from_slice(keys);
             let (threshold, below) = select(work, count - 1);
             mark(keys, threshold, count - below, mask);

@@ -12,8 +12,7 @@ struct Params {
     mask_row: u32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;
-@group(0) @binding(1) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(2) var<storage, read_write> mask: array<u32>;
 var<immediate> p: Params;
 
 const SIZE = 256u;
@@ -24,14 +23,6 @@ var<workgroup> sums: array<u32, SIZE>;
 var<workgroup> found: u32;
 var<workgroup> wanted: u32;
 var<workgroup> sharing: u32;
-
-// An integer that orders as its number does: -0 as +0, every NaN above all.
-fn key(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude == 0u { return 0x80000000u; }
-    if magnitude > 0x7f800000u { return 0xffffffffu; }
-    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
-}
 
 // Replaces every sum by the sum of those up to it.
 fn scan(invocation: u32) {
@@ -79,7 +70,7 @@ fn main(
         workgroupBarrier();
         let prefix = found;
         for (var column = invocation; column < p.cols; column += SIZE) {
-            let k = key(scores[start + column]);
+            let k = key(score(start + column, column));
             if (k & above) == prefix {
                 atomicAdd(&histogram[(k >> shift) & 255u], 1u);
             }
@@ -108,7 +99,7 @@ fn main(
     if workgroupUniformLoad(&sharing) != workgroupUniformLoad(&wanted) {
         var count = 0u;
         for (var column = first_word * 32u; column < min(end_word * 32u, p.cols); column++) {
-            count += u32(key(scores[start + column]) == threshold);
+            count += u32(key(score(start + column, column)) == threshold);
         }
         sums[invocation] = count;
         workgroupBarrier();
@@ -120,7 +111,8 @@ fn main(
         var bits = 0u;
         let columns = min(32u, p.cols - word * 32u);
         for (var bit = 0u; bit < columns; bit++) {
-            let k = key(scores[start + word * 32u + bit]);
+            let column = word * 32u + bit;
+            let k = key(score(start + column, column));
             let tie = k == threshold && ties > 0u;
             ties -= u32(tie);
             bits |= u32(k < threshold || tie) << bit;

@@ -16,26 +16,17 @@ struct Params {
     mask_row: u32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;
 // The key of the greatest selected score, and its place among its equals, from 0: what a search for that
 // place leaves behind. The fourth word is the sum of the ties so far, 0 before the first run.
-@group(0) @binding(1) var<storage, read_write> state: array<u32>;
+@group(0) @binding(2) var<storage, read_write> state: array<u32>;
 // The ties of every row; then those of the rows above it.
-@group(0) @binding(2) var<storage, read_write> ties: array<u32>;
-@group(0) @binding(3) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(3) var<storage, read_write> ties: array<u32>;
+@group(0) @binding(4) var<storage, read_write> mask: array<u32>;
 var<immediate> p: Params;
 
 const SIZE = 256u;
 const SUM = 3u;
 var<workgroup> sums: array<u32, SIZE>;
-
-// An integer that orders as its number does: -0 as +0, every NaN above all.
-fn key(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude == 0u { return 0x80000000u; }
-    if magnitude > 0x7f800000u { return 0xffffffffu; }
-    return select(~bits, bits | 0x80000000u, bits < 0x80000000u);
-}
 
 // Replaces every sum by the sum of those up to it.
 fn scan(invocation: u32) {
@@ -100,7 +91,7 @@ fn main(
     let end_word = min(first_word + per_invocation, words);
     var count = 0u;
     for (var column = first_word * 32u; column < min(end_word * 32u, p.cols); column++) {
-        count += u32(key(scores[start + column]) == threshold);
+        count += u32(key(score(start + column, column)) == threshold);
     }
     sums[invocation] = count;
     scan(invocation);
@@ -117,7 +108,8 @@ fn main(
         var bits = 0u;
         let columns = min(32u, p.cols - word * 32u);
         for (var bit = 0u; bit < columns; bit++) {
-            let k = key(scores[start + word * 32u + bit]);
+            let column = word * 32u + bit;
+            let k = key(score(start + column, column));
             let tie = k == threshold && left > 0u;
             left -= u32(tie);
             bits |= u32(k < threshold || tie) << bit;

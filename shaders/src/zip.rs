@@ -10,7 +10,7 @@ use crate::{Access, Binary, Kernel, Repeat, Unary, simd::multiversion};
 /// Constants: `F`, the [`Unary`]'s number; `OP`, the [`Binary`]'s; `REPEAT`, the [`Repeat`]'s.
 pub const KERNEL: Kernel = Kernel {
     name: "zip",
-    wgsl: include_str!("zip.wgsl"),
+    wgsl: concat!(include_str!("parts/functions.wgsl"), include_str!("zip.wgsl")),
     bindings: &[Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>() as u32,
 };
@@ -108,7 +108,7 @@ macro_rules! for_all {
 }
 
 multiversion! {
-    fn pairs(f: Unary, a: &[f32], op: Binary, alpha: f32, b: &[f32], out: &mut [f32]) {
+    pub(crate) fn pairs(f: Unary, a: &[f32], op: Binary, alpha: f32, b: &[f32], out: &mut [f32]) {
         for_all!(f, op, |f, op| for ((a, b), out) in a.iter().zip(b).zip(out) {
             *out = op(f(*a), alpha * b);
         })

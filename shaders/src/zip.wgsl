@@ -1,9 +1,6 @@
-// out[r, c] = f(a[r, c]) ∘ (alpha · b), where b is [r, c], [c], [r] or a number.
+// out[r, c] = f(a[r, c]) ∘ (alpha · b), where b is [r, c], [c], [r] or a number. The functions are in parts/functions.wgsl,
+// which comes before.
 
-// 0: a, 1: |a|, 2: a², 3: √a, 4: 1 / a
-override F: u32 = 0u;
-// 0: +, 1: −, 2: ·, 3: /
-override OP: u32 = 0u;
 // 0: b is as large as a, 1: b is a row, 2: b is a column, 3: b is a number
 override REPEAT: u32 = 0u;
 
@@ -24,25 +21,6 @@ var<immediate> p: Params;
 
 const SIZE = 256u;
 const PER_INVOCATION = 8u;
-
-fn f(v: f32) -> f32 {
-    switch F {
-        case 1u: { return abs(v); }
-        case 2u: { return v * v; }
-        case 3u: { return sqrt(v); }
-        case 4u: { return 1.0 / v; }
-        default: { return v; }
-    }
-}
-
-fn op(left: f32, right: f32) -> f32 {
-    switch OP {
-        case 1u: { return left - right; }
-        case 2u: { return left * right; }
-        case 3u: { return left / right; }
-        default: { return left + right; }
-    }
-}
 
 fn load_b(i: u32) -> f32 {
     switch REPEAT {

@@ -144,10 +144,53 @@ fn nan_scores_are_the_greatest() {
     let scores = [f32::NAN, 1.0, -f32::NAN, f32::INFINITY, 0.0];
     for (count, expected) in [(1, 0b10000), (2, 0b10010), (3, 0b11010), (4, 0b11011), (5, 0b11111)] {
         let mut mask = [u32::MAX];
-        select_rows::cpu(&scores, 5, count, &mut mask);
+        select_rows::cpu(Scores::of(&scores, 5), count, &mut mask);
         assert_eq!(mask[0], expected);
-        select_groups::cpu(&scores, 5, count, 5, &mut mask);
+        select_groups::cpu(Scores::of(&scores, 5), count, 5, &mut mask);
         assert_eq!(mask[0], expected);
+    }
+}
+
+/// The kernels that rank scores give what they give for the same scores written out.
+#[test]
+fn scores_are_ranked_as_if_they_were_written() {
+    let mut random = Random::new(4);
+    for (rows, cols) in [(1usize, 1usize), (3, 36), (70, 1001), (1, 70_004)] {
+        let (words, count) = (cols.div_ceil(32), rows * cols);
+        let positive = |x: Vec<f32>| x.into_iter().map(|x| x.abs() + 0.1).collect::<Vec<_>>();
+        let (a, by) = (positive(random.normal(count)), positive(random.normal(cols)));
+        for f in UNARY {
+            for by in std::iter::once(None).chain(BINARY.map(|op| Some((op, &by[..])))) {
+                let mut written = vec![f32::NAN; count];
+                match by {
+                    None => map::cpu(f, &a, 1.0, 0.0, &mut written),
+                    Some((op, by)) => zip::cpu(f, &a, op, 1.0, by, Repeat::Row, (rows, cols), &mut written),
+                }
+                let scores = [Scores { f, a: &a, cols, by }, Scores::of(&written, cols)];
+                let masks = |select: &dyn Fn(Scores, &mut [u32])| {
+                    let [computed, written] = scores.map(|scores| {
+                        let mut mask = vec![0xdead_beef; rows * words];
+                        select(scores, &mut mask);
+                        mask
+                    });
+                    assert!(computed == written, "{f:?} {by:?} of {rows}x{cols}");
+                };
+                masks(&|scores, mask| select_rows::cpu(scores, cols / 2, mask));
+                masks(&|scores, mask| select_whole::cpu(scores, count / 2, mask));
+                masks(&|scores, mask| select_mass::cpu(scores, 0.4, mask));
+                masks(&|scores, mask| at_most::cpu(scores, &[written[count / 3]], mask));
+                if cols.is_multiple_of(4) {
+                    masks(&|scores, mask| select_groups::cpu(scores, 2, 4, mask));
+                }
+                let [computed, plain] = scores.map(|scores| {
+                    let mut each = vec![f32::NAN; rows];
+                    kth_in_rows::cpu(scores, cols / 2, &mut each);
+                    each.push(kth_smallest::cpu(scores, count / 2));
+                    each
+                });
+                assert_eq!(computed, plain, "{f:?} {by:?} of {rows}x{cols}");
+            }
+        }
     }
 }
 
@@ -162,7 +205,7 @@ proptest! {
         let count = (cols as f64 * share) as usize;
         let chosen: Vec<Vec<usize>> = scores.chunks(cols).map(|row| sorted(row)[..count].to_vec()).collect();
         let mut mask = vec![0xdead_beef; rows * cols.div_ceil(32)];
-        select_rows::cpu(&scores, cols, count, &mut mask);
+        select_rows::cpu(Scores::of(&scores, cols), count, &mut mask);
         prop_assert_eq!(mask, mask_of(rows, cols, |row, col| chosen[row].contains(&col)));
     }
 
@@ -174,7 +217,7 @@ proptest! {
         let scores = Random::new(seed).scores(rows * cols);
         let chosen: Vec<Vec<usize>> = scores.chunks(m).map(|group| sorted(group)[..n].to_vec()).collect();
         let mut mask = vec![0xdead_beef; rows * cols.div_ceil(32)];
-        select_groups::cpu(&scores, cols, n, m, &mut mask);
+        select_groups::cpu(Scores::of(&scores, cols), n, m, &mut mask);
         let expected = mask_of(rows, cols, |row, col| chosen[row * groups + col / m].contains(&(col % m)));
         prop_assert_eq!(mask, expected);
     }
@@ -191,7 +234,7 @@ proptest! {
             row.iter().copied().filter(|t| mass(*t) <= limit).fold(-1.0, f32::max)
         }).collect();
         let mut mask = vec![0xdead_beef; rows * cols.div_ceil(32)];
-        select_mass::cpu(&scores, cols, share, &mut mask);
+        select_mass::cpu(Scores::of(&scores, cols), share, &mut mask);
         prop_assert_eq!(mask, mask_of(rows, cols, |row, col| scores[row * cols + col] <= bound[row]));
     }
 }

@@ -178,7 +178,7 @@ fn pruning_operations_agree_with_the_reference() {
         Selection::RowMass { share: 0.3 },
     ] {
         let mut mask = device.zeros(DType::U32, rows, cols.div_ceil(32)).unwrap();
-        device.select(&scores_tensor, selection, &mut mask).unwrap();
+        device.select((&scores_tensor).into(), selection, &mut mask).unwrap();
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&device.read(&mask).unwrap());
         assert_eq!(words, reference::select(&scores, cols, selection), "{selection:?}");
         let mut pruned = f32s(device, rows, cols, &x);
@@ -247,7 +247,7 @@ fn operands_that_do_not_fit_are_named() {
         Selection::Groups { n: 0, m: 0 },
         Selection::RowMass { share: f32::NAN },
     ] {
-        let error = device.select(&x, selection, &mut mask);
+        let error = device.select((&x).into(), selection, &mut mask);
         assert!(matches!(error, Err(DeviceError::Invalid { operation: "select", .. })), "{selection:?}");
     }
     let error = device.upload(DType::F32, 2, 3, Bytes::from_static(&[0; 23])).unwrap_err();

@@ -29,13 +29,13 @@ fn twin_mask(scores: &[f32], rows: usize, cols: usize, selection: Selection) -> 
     let cpu: &dyn Device = &Cpu::new();
     let mut mask = cpu.zeros(DType::U32, rows, cols.div_ceil(32)).expect("memory");
     let scores = cpu.from_f32(rows, cols, scores.to_vec()).expect("memory");
-    cpu.select(&scores, selection, &mut mask).expect("it runs");
+    cpu.select((&scores).into(), selection, &mut mask).expect("it runs");
     words(cpu, &mask)
 }
 
 fn gpu_mask(gpu: &TestGpu, scores: &[f32], rows: usize, cols: usize, selection: Selection) -> Vec<u32> {
     let mut mask = unwritten_mask(gpu, rows, cols);
-    gpu.select(&gpu.f32(rows, cols, scores), selection, &mut mask).expect("it runs");
+    gpu.select((&gpu.f32(rows, cols, scores)).into(), selection, &mut mask).expect("it runs");
     assert!(gpu.guards_intact(&mask).expect("they are read"), "a kernel wrote past the mask");
     words(&**gpu, &mask)
 }

@@ -191,17 +191,17 @@ pub trait Device: Send + Sync {
     fn reduce(&self, f: Reduction, axis: Axis, x: &Tensor, accumulate: bool, out: &mut Tensor) -> Result<()>;
 
     /// Sets the bits of the selected scores, clears all others; mask `[rows, ⌈cols / 32⌉]` u32.
-    fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()>;
+    fn select(&self, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()>;
 
     /// `x = +0` where the mask's bit is set, in place; x f32.
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()>;
 
     /// The value at place `k`, from 0, of the sorted scores, none negative: out `[1, 1]` or `[rows, 1]`.
-    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()>;
+    fn kth_smallest(&self, scores: Scores, within: Within, k: usize, out: &mut Tensor) -> Result<()>;
 
     /// Sets the bits of scores that are at most their threshold, clears all others; thresholds `[1, 1]` or
     /// `[rows, 1]`, mask `[rows, ⌈cols / 32⌉]` u32.
-    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()>;
+    fn at_most(&self, scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()>;
 
     // Linear algebra, f32.
 
@@ -258,6 +258,23 @@ pub trait Device: Send + Sync {
         params: &[u8],
         workgroups: u32,
     ) -> Result<()>;
+}
+
+/// Scores `f(a)` or `f(a) ∘ by`, computed as they are ranked: by is `[1, cols]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores<'a> {
+    /// What is done to each element.
+    pub f: Unary,
+    /// The matrix.
+    pub a: &'a Tensor,
+    /// What it is combined with.
+    pub by: Option<(Binary, &'a Tensor)>,
+}
+
+impl<'a> From<&'a Tensor> for Scores<'a> {
+    fn from(scores: &'a Tensor) -> Self {
+        Self { f: Unary::Identity, a: scores, by: None }
+    }
 }
 
 /// A rectangle of a matrix, or its transpose, as an operand.

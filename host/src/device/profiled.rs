@@ -5,7 +5,7 @@
 
 use super::{
     AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, KernelCall, Operand,
-    Reduction, Result, Selection, Span, Tensor, Unary, Within,
+    Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
 };
 use crate::profile::{self, Kind, Work};
 use bytes::Bytes;
@@ -62,6 +62,11 @@ impl Profiled {
 /// One operation an element.
 fn each(x: &Tensor) -> f64 {
     x.elements() as f64
+}
+
+/// What is read to rank scores.
+fn ranked<'a>(scores: &Scores<'a>) -> Vec<&'a Tensor> {
+    std::iter::once(scores.a).chain(scores.by.map(|(_, by)| by)).collect()
 }
 
 /// `n³ / 3` of a square matrix.
@@ -195,22 +200,26 @@ impl Device for Profiled {
         })
     }
 
-    fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
-        self.kernel("select", 0.0, &[scores], mask, |device, mask| device.select(scores, selection, mask))
+    fn select(&self, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
+        self.kernel("select", 0.0, &ranked(&scores), mask, |device, mask| {
+            device.select(scores, selection, mask)
+        })
     }
 
     fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
         self.kernel("zero_where", 0.0, &[mask], x, |device, x| device.zero_where(mask, x))
     }
 
-    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
-        self.kernel("kth_smallest", 0.0, &[scores], out, |device, out| {
+    fn kth_smallest(&self, scores: Scores, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+        self.kernel("kth_smallest", 0.0, &ranked(&scores), out, |device, out| {
             device.kth_smallest(scores, within, k, out)
         })
     }
 
-    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
-        self.kernel("at_most", 0.0, &[scores], mask, |device, mask| device.at_most(scores, thresholds, mask))
+    fn at_most(&self, scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+        self.kernel("at_most", 0.0, &ranked(&scores), mask, |device, mask| {
+            device.at_most(scores, thresholds, mask)
+        })
     }
 
     fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {

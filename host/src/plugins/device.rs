@@ -1,14 +1,14 @@
 //! The host's device, as plugins use it: tensors by number.
 
 use crate::device::{
-    Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Selection, Tensor,
-    Unary, Within,
+    Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Scores, Selection,
+    Tensor, Unary, Within,
 };
 use bytes::Bytes;
 use espalier_sdk::{
     Access, Code, Error, Result,
     abi::TensorHandle,
-    service::{Block, DeviceService, KernelCall, TensorId},
+    service::{Block, DeviceService, KernelCall, ScoreIds, TensorId},
 };
 use std::{
     collections::HashMap,
@@ -163,8 +163,10 @@ impl DeviceService for DeviceTensors {
         self.run([x], out, |device, [x], out| device.reduce(f, axis, x, accumulate, out))
     }
 
-    fn select(&self, scores: TensorId, selection: Selection, mask: TensorId) -> Result<()> {
-        self.run([scores], mask, |device, [scores], mask| device.select(scores, selection, mask))
+    fn select(&self, scores: ScoreIds, selection: Selection, mask: TensorId) -> Result<()> {
+        self.run(score_tensors(scores), mask, |device, [a, by], mask| {
+            device.select(of_tensors(scores, a, by), selection, mask)
+        })
     }
 
     fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
@@ -222,13 +224,16 @@ impl DeviceService for DeviceTensors {
         self.run([l], b, |device, [l], b| device.triangular_solve(l, transposed, b))
     }
 
-    fn kth_smallest(&self, scores: TensorId, within: Within, k: usize, out: TensorId) -> Result<()> {
-        self.run([scores], out, |device, [scores], out| device.kth_smallest(scores, within, k, out))
+    fn kth_smallest(&self, scores: ScoreIds, within: Within, k: usize, out: TensorId) -> Result<()> {
+        self.run(score_tensors(scores), out, |device, [a, by], out| {
+            device.kth_smallest(of_tensors(scores, a, by), within, k, out)
+        })
     }
 
-    fn at_most(&self, scores: TensorId, thresholds: TensorId, mask: TensorId) -> Result<()> {
-        self.run([scores, thresholds], mask, |device, [scores, thresholds], mask| {
-            device.at_most(scores, thresholds, mask)
+    fn at_most(&self, scores: ScoreIds, thresholds: TensorId, mask: TensorId) -> Result<()> {
+        let [a, by] = score_tensors(scores);
+        self.run([a, by, thresholds], mask, |device, [a, by, thresholds], mask| {
+            device.at_most(of_tensors(scores, a, by), thresholds, mask)
         })
     }
 
@@ -273,6 +278,15 @@ impl DeviceService for DeviceTensors {
 enum Guard<'a> {
     Read(RwLockReadGuard<'a, Tensor>),
     Write(RwLockWriteGuard<'a, Tensor>),
+}
+
+/// The tensors of scores; where they are not combined with a row, the matrix stands for it.
+fn score_tensors(scores: ScoreIds) -> [TensorId; 2] {
+    [scores.a, scores.by.map_or(scores.a, |(_, by)| by)]
+}
+
+fn of_tensors<'a>(scores: ScoreIds, a: &'a Tensor, by: &'a Tensor) -> Scores<'a> {
+    Scores { f: scores.f, a, by: scores.by.map(|(op, _)| (op, by)) }
 }
 
 fn operand(tensor: &Tensor, block: Block) -> Operand<'_> {

@@ -1,8 +1,8 @@
 //! Magnitude pruning: the smallest weights of a matrix go. Needs no calibration data.
 
 use espalier_sdk::{
-    Axis, Device, Layer, MethodInfo, Options, Pruned, PruningMethod, Reduction, Result, Sparsity, Unary,
-    Within, export_plugin,
+    Axis, Device, Layer, MethodInfo, Options, Pruned, PruningMethod, Reduction, Result, Scores, Sparsity,
+    Unary, Within, export_plugin,
 };
 
 struct Magnitude;
@@ -18,15 +18,15 @@ impl PruningMethod for Magnitude {
 
     fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
         let weight = &layer.weight;
-        let magnitudes = device.map(Unary::Abs, weight)?;
+        let magnitudes = Scores::of(Unary::Abs, weight);
         let mask = match target {
             // As the published codes: all that is at most the value at this place of the sorted magnitudes.
             Sparsity::Ratio(_) => {
                 let place = target.count(weight.rows() * weight.cols());
-                let threshold = device.kth_smallest(&magnitudes, Within::Whole, place)?;
-                device.at_most(&magnitudes, &threshold)?
+                let threshold = device.kth_smallest(magnitudes, Within::Whole, place)?;
+                device.at_most(magnitudes, &threshold)?
             }
-            Sparsity::Pattern { .. } => device.smallest_per_row(&magnitudes, target)?,
+            Sparsity::Pattern { .. } => device.smallest_per_row(magnitudes, target)?,
         };
         let pruned = device.zero_where(&mask, weight)?;
         let lost = energy(weight, device)? - energy(&pruned, device)?;

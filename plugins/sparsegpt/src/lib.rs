@@ -7,7 +7,7 @@ mod sweep;
 
 use espalier_sdk::{
     Axis, Binary, DType, Device, Error, Layer, MethodInfo, OptionKind, Options, Order, Pruned, PruningMethod,
-    Reduction, Result, Sparsity, Statistic, Tensor, Unary, Within, export_plugin,
+    Reduction, Result, Scores, Sparsity, Statistic, Tensor, Unary, Within, export_plugin,
 };
 use inverse::Inverse;
 use sweep::Target;
@@ -89,14 +89,10 @@ impl SparseGpt {
             let block = copy(&inverse.factor, start..end, start..end, device)?;
             let target = match target {
                 Sparsity::Ratio(_) => {
-                    let scores = device.zip(
-                        Unary::Square,
-                        &columns,
-                        Binary::Divide,
-                        &copy(&inverse.diagonal_squared, 0..1, start..end, device)?,
-                    )?;
+                    let diagonal = copy(&inverse.diagonal_squared, 0..1, start..end, device)?;
+                    let scores = Scores::of(Unary::Square, &columns).by(Binary::Divide, &diagonal);
                     let place = target.count(rows * (end - start));
-                    Target::AtMost(device.kth_smallest(&scores, Within::Whole, place)?)
+                    Target::AtMost(device.kth_smallest(scores, Within::Whole, place)?)
                 }
                 Sparsity::Pattern { n, m } => Target::Groups { n, m },
             };

@@ -3,7 +3,7 @@
 
 use espalier_sdk::{
     Axis, Binary, Device, Error, Layer, Mask, MethodInfo, OptionKind, Options, Pruned, PruningMethod,
-    Reduction, Result, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
+    Reduction, Result, Scores, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
 };
 
 struct Wanda {
@@ -31,10 +31,10 @@ impl PruningMethod for Wanda {
 
     fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
         let norms = layer.statistics.column_norms()?;
-        let scores = device.zip(Unary::Abs, &layer.weight, Binary::Multiply, norms)?;
+        let scores = Scores::of(Unary::Abs, &layer.weight).by(Binary::Multiply, norms);
         let mask = match (self.use_variant, target) {
-            (false, _) => device.smallest_per_row(&scores, target)?,
-            (true, Sparsity::Ratio(ratio)) => smallest_by_mass(&scores, ratio, device)?,
+            (false, _) => device.smallest_per_row(scores, target)?,
+            (true, Sparsity::Ratio(ratio)) => smallest_by_mass(scores, ratio, device)?,
             (true, Sparsity::Pattern { .. }) => {
                 return Err(Error::invalid(
                     "use_variant needs a share such as 0.5; a pattern fixes every row",
@@ -43,15 +43,15 @@ impl PruningMethod for Wanda {
         };
         let mut pruned = Pruned::from(device.zero_where(&mask, &layer.weight)?);
         // What the layer loses if its inputs were uncorrelated: Σ (w · ‖x‖)² over the dropped weights.
-        let kept = device.zip(Unary::Abs, &pruned.weight, Binary::Multiply, norms)?;
-        pruned.error = Some(energy(&scores, device)? - energy(&kept, device)?);
+        let before = energy(&layer.weight, norms, device)?;
+        pruned.error = Some(before - energy(&pruned.weight, norms, device)?);
         Ok(pruned)
     }
 }
 
 /// The variant's mask: of every row the scores that together make up at most `alpha` of the row's sum, with
 /// `alpha` found by bisection so that the whole matrix comes within 0.001 of `ratio`.
-fn smallest_by_mass(scores: &Tensor, ratio: f64, device: &Device) -> Result<Mask> {
+fn smallest_by_mass(scores: Scores, ratio: f64, device: &Device) -> Result<Mask> {
     let (mut low, mut high, mut alpha) = (0.0, 0.8, 0.4);
     loop {
         let mask = device.select(scores, Selection::RowMass { share: alpha as f32 })?;
@@ -69,10 +69,12 @@ fn smallest_by_mass(scores: &Tensor, ratio: f64, device: &Device) -> Result<Mask
     }
 }
 
-/// `Σ x²`, in double precision over the rows.
-fn energy(x: &Tensor, device: &Device) -> Result<f64> {
-    let rows = device.reduce(Reduction::SumSquares, Axis::EachRow, x)?.to_vec()?;
-    Ok(rows.into_iter().map(f64::from).sum())
+/// `Σ (w · ‖x‖)²`, in double precision over the columns.
+fn energy(weight: &Tensor, norms: &Tensor, device: &Device) -> Result<f64> {
+    let columns = device.reduce(Reduction::SumSquares, Axis::EachColumn, weight)?.to_vec()?;
+    let norms = norms.to_vec()?;
+    let energy = |(column, norm): (f32, f32)| f64::from(column) * f64::from(norm) * f64::from(norm);
+    Ok(columns.into_iter().zip(norms).map(energy).sum())
 }
 
 export_plugin! { methods: [Wanda] }

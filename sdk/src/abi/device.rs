@@ -3,11 +3,13 @@
 use super::{
     AbiResult, guard,
     kernel::{KernelAbi, pack_kernel, unpack_kernel},
-    types::{AXIS, BINARY, BlockAbi, REDUCTION, SelectionAbi, UNARY, WITHIN, dtype_from, from_code},
+    types::{
+        AXIS, BINARY, BlockAbi, REDUCTION, ScoresAbi, SelectionAbi, UNARY, WITHIN, dtype_from, from_code,
+    },
 };
 use crate::{
     Axis, Binary, DType, DeviceKind, Error, Reduction, Result, Selection, Unary, Within,
-    service::{Block, DeviceService, KernelCall, TensorId},
+    service::{Block, DeviceService, KernelCall, ScoreIds, TensorId},
 };
 use abi_stable::{
     sabi_trait,
@@ -29,7 +31,7 @@ pub trait DeviceAbi: Send + Sync {
     fn map(&self, f: u32, x: u64, scale: f32, shift: f32, out: u64) -> AbiResult<()>;
     fn zip(&self, f: u32, a: u64, op: u32, alpha: f32, b: u64, out: u64) -> AbiResult<()>;
     fn reduce(&self, f: u32, axis: u32, x: u64, accumulate: bool, out: u64) -> AbiResult<()>;
-    fn select(&self, scores: u64, selection: SelectionAbi, mask: u64) -> AbiResult<()>;
+    fn select(&self, scores: ScoresAbi, selection: SelectionAbi, mask: u64) -> AbiResult<()>;
     fn zero_where(&self, mask: u64, x: u64) -> AbiResult<()>;
     fn matmul(&self, alpha: f32, a: BlockAbi, b: BlockAbi, beta: f32, c: BlockAbi) -> AbiResult<()>;
     fn copy(&self, from: BlockAbi, to: BlockAbi) -> AbiResult<()>;
@@ -40,8 +42,8 @@ pub trait DeviceAbi: Send + Sync {
     fn cholesky(&self, x: u64, out: u64) -> AbiResult<()>;
     fn triangular_inverse(&self, l: u64, out: u64) -> AbiResult<()>;
     fn triangular_solve(&self, l: u64, transposed: bool, b: u64) -> AbiResult<()>;
-    fn kth_smallest(&self, scores: u64, within: u32, k: u64, out: u64) -> AbiResult<()>;
-    fn at_most(&self, scores: u64, thresholds: u64, mask: u64) -> AbiResult<()>;
+    fn kth_smallest(&self, scores: ScoresAbi, within: u32, k: u64, out: u64) -> AbiResult<()>;
+    fn at_most(&self, scores: ScoresAbi, thresholds: u64, mask: u64) -> AbiResult<()>;
     #[sabi(last_prefix_field)]
     fn run(
         &self,
@@ -109,8 +111,8 @@ impl DeviceAbi for HostSide {
         guard(|| self.0.reduce(from_code(f, &REDUCTION)?, from_code(axis, &AXIS)?, x, accumulate, out))
     }
 
-    fn select(&self, scores: u64, selection: SelectionAbi, mask: u64) -> AbiResult<()> {
-        guard(|| self.0.select(scores, selection.try_into()?, mask))
+    fn select(&self, scores: ScoresAbi, selection: SelectionAbi, mask: u64) -> AbiResult<()> {
+        guard(|| self.0.select(scores.try_into()?, selection.try_into()?, mask))
     }
 
     fn zero_where(&self, mask: u64, x: u64) -> AbiResult<()> {
@@ -153,12 +155,12 @@ impl DeviceAbi for HostSide {
         guard(|| self.0.triangular_solve(l, transposed, b))
     }
 
-    fn kth_smallest(&self, scores: u64, within: u32, k: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.kth_smallest(scores, from_code(within, &WITHIN)?, k as usize, out))
+    fn kth_smallest(&self, scores: ScoresAbi, within: u32, k: u64, out: u64) -> AbiResult<()> {
+        guard(|| self.0.kth_smallest(scores.try_into()?, from_code(within, &WITHIN)?, k as usize, out))
     }
 
-    fn at_most(&self, scores: u64, thresholds: u64, mask: u64) -> AbiResult<()> {
-        guard(|| self.0.at_most(scores, thresholds, mask))
+    fn at_most(&self, scores: ScoresAbi, thresholds: u64, mask: u64) -> AbiResult<()> {
+        guard(|| self.0.at_most(scores.try_into()?, thresholds, mask))
     }
 
     fn run(
@@ -216,8 +218,8 @@ impl DeviceService for PluginSide {
         plain(self.0.reduce(f as u32, axis as u32, x, accumulate, out))
     }
 
-    fn select(&self, scores: TensorId, selection: Selection, mask: TensorId) -> Result<()> {
-        plain(self.0.select(scores, selection.into(), mask))
+    fn select(&self, scores: ScoreIds, selection: Selection, mask: TensorId) -> Result<()> {
+        plain(self.0.select(scores.into(), selection.into(), mask))
     }
 
     fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
@@ -260,12 +262,12 @@ impl DeviceService for PluginSide {
         plain(self.0.triangular_solve(l, transposed, b))
     }
 
-    fn kth_smallest(&self, scores: TensorId, within: Within, k: usize, out: TensorId) -> Result<()> {
-        plain(self.0.kth_smallest(scores, within as u32, k as u64, out))
+    fn kth_smallest(&self, scores: ScoreIds, within: Within, k: usize, out: TensorId) -> Result<()> {
+        plain(self.0.kth_smallest(scores.into(), within as u32, k as u64, out))
     }
 
-    fn at_most(&self, scores: TensorId, thresholds: TensorId, mask: TensorId) -> Result<()> {
-        plain(self.0.at_most(scores, thresholds, mask))
+    fn at_most(&self, scores: ScoreIds, thresholds: TensorId, mask: TensorId) -> Result<()> {
+        plain(self.0.at_most(scores.into(), thresholds, mask))
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {

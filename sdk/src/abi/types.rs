@@ -1,6 +1,9 @@
 //! The border's vocabulary: enums as numbers, structures with a stable layout.
 
-use crate::{Axis, Binary, DType, Error, Reduction, Result, Selection, Unary, Within, service::Block};
+use crate::{
+    Axis, Binary, DType, Error, Reduction, Result, Selection, Unary, Within,
+    service::{Block, ScoreIds},
+};
 use abi_stable::{StableAbi, std_types::ROption};
 
 /// [`Selection`] with a stable layout: a kind and its numbers.
@@ -60,6 +63,32 @@ impl TryFrom<SelectionAbi> for Selection {
             3 => Ok(Self::Whole { count: first }),
             kind => Err(unknown("Selection", kind)),
         }
+    }
+}
+
+/// [`ScoreIds`] with a stable layout.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct ScoresAbi {
+    f: u32,
+    a: u64,
+    op: u32,
+    by: ROption<u64>,
+}
+
+impl From<ScoreIds> for ScoresAbi {
+    fn from(scores: ScoreIds) -> Self {
+        let (op, by) = scores.by.unzip();
+        Self { f: scores.f as u32, a: scores.a, op: op.map_or(0, |op| op as u32), by: by.into() }
+    }
+}
+
+impl TryFrom<ScoresAbi> for ScoreIds {
+    type Error = Error;
+
+    fn try_from(abi: ScoresAbi) -> Result<Self> {
+        let op = from_code(abi.op, &BINARY)?;
+        Ok(Self { f: from_code(abi.f, &UNARY)?, a: abi.a, by: abi.by.map(|by| (op, by)).into() })
     }
 }
 
@@ -125,6 +154,16 @@ mod tests {
         assert!(REDUCTION.iter().enumerate().all(|(at, &f)| f as usize == at));
         assert!(WITHIN.iter().enumerate().all(|(at, &f)| f as usize == at));
         assert!(AXIS.iter().enumerate().all(|(at, &f)| f as usize == at));
+    }
+
+    #[test]
+    fn scores_survive_the_border() {
+        for by in [None, Some((Binary::Add, 3)), Some((Binary::Divide, 0))] {
+            let scores = ScoreIds { f: Unary::Square, a: 7, by };
+            assert_eq!(ScoreIds::try_from(ScoresAbi::from(scores)), Ok(scores));
+        }
+        let unknown = ScoresAbi { f: 5, a: 7, op: 0, by: ROption::RNone };
+        assert!(ScoreIds::try_from(unknown).is_err());
     }
 
     #[test]

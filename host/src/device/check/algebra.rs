@@ -1,18 +1,19 @@
 //! The same for linear algebra, ranks and plugins' own kernels.
 
 use super::{all_f32, invalid};
-use crate::device::{Binding, DType, Operand, Result, Tensor, Within};
+use crate::device::{Binding, DType, Operand, Result, Scores, Tensor, Within};
 
 /// Checks the operands of [`kth_smallest`](crate::device::Device::kth_smallest).
 ///
 /// # Errors
 /// What does not fit; so for every function below.
-pub fn kth_smallest(scores: &Tensor, within: Within, k: usize, out: &Tensor) -> Result<()> {
+pub fn kth_smallest(scores: &Scores, within: Within, k: usize, out: &Tensor) -> Result<()> {
     const NAME: &str = "kth_smallest";
-    all_f32(NAME, [scores, out])?;
+    ranked(NAME, scores)?;
+    all_f32(NAME, [out])?;
     let (rows, count) = match within {
-        Within::EachRow => (scores.rows(), scores.cols()),
-        Within::Whole => (1, scores.elements()),
+        Within::EachRow => (scores.a.rows(), scores.a.cols()),
+        Within::Whole => (1, scores.a.elements()),
     };
     out.expect_shape(NAME, rows, 1)?;
     if k >= count {
@@ -22,13 +23,26 @@ pub fn kth_smallest(scores: &Tensor, within: Within, k: usize, out: &Tensor) -> 
 }
 
 /// Checks the operands of [`at_most`](crate::device::Device::at_most).
-pub fn at_most(scores: &Tensor, thresholds: &Tensor, mask: &Tensor) -> Result<()> {
+pub fn at_most(scores: &Scores, thresholds: &Tensor, mask: &Tensor) -> Result<()> {
     const NAME: &str = "at_most";
-    all_f32(NAME, [scores, thresholds])?;
-    mask.expect_dtype(NAME, &[DType::U32])?;
-    mask.expect_shape(NAME, scores.rows(), scores.cols().div_ceil(32))?;
-    let rows = if thresholds.rows() == 1 { 1 } else { scores.rows() };
+    masked(NAME, scores, mask)?;
+    all_f32(NAME, [thresholds])?;
+    let rows = if thresholds.rows() == 1 { 1 } else { scores.a.rows() };
     thresholds.expect_shape(NAME, rows, 1)
+}
+
+/// Checks scores and the mask that becomes of them.
+pub(super) fn masked(operation: &'static str, scores: &Scores, mask: &Tensor) -> Result<()> {
+    ranked(operation, scores)?;
+    mask.expect_dtype(operation, &[DType::U32])?;
+    mask.expect_shape(operation, scores.a.rows(), scores.a.cols().div_ceil(32))
+}
+
+fn ranked(operation: &'static str, scores: &Scores) -> Result<()> {
+    all_f32(operation, [scores.a])?;
+    let Some((_, by)) = scores.by else { return Ok(()) };
+    all_f32(operation, [by])?;
+    by.expect_shape(operation, 1, scores.a.cols())
 }
 
 /// Checks the operands of [`gram`](crate::device::Device::gram).

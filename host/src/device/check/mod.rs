@@ -7,7 +7,7 @@ pub use algebra::{
     triangular_solve,
 };
 
-use super::{AttentionShape, Axis, DType, DeviceError, Result, Selection, Span, Tensor};
+use super::{AttentionShape, Axis, DType, DeviceError, Result, Scores, Selection, Span, Tensor};
 
 pub use espalier_shaders::Repeat;
 
@@ -234,19 +234,15 @@ pub fn reduce(axis: Axis, x: &Tensor, out: &Tensor) -> Result<()> {
 }
 
 /// Checks the operands of [`select`](super::Device::select).
-pub fn select(scores: &Tensor, selection: Selection, mask: &Tensor) -> Result<()> {
+pub fn select(scores: &Scores, selection: Selection, mask: &Tensor) -> Result<()> {
     const NAME: &str = "select";
-    scores.expect_dtype(NAME, &[DType::F32])?;
-    mask.expect_dtype(NAME, &[DType::U32])?;
-    let cols = scores.cols();
-    mask.expect_shape(NAME, scores.rows(), cols.div_ceil(32))?;
+    algebra::masked(NAME, scores, mask)?;
+    let (cols, all) = (scores.a.cols(), scores.a.elements());
     match selection {
         Selection::EachRow { count } if count > cols => {
             Err(invalid(NAME, format!("{count} of the {cols} scores of a row")))
         }
-        Selection::Whole { count } if count > scores.elements() => {
-            Err(invalid(NAME, format!("{count} of {} scores", scores.elements())))
-        }
+        Selection::Whole { count } if count > all => Err(invalid(NAME, format!("{count} of {all} scores"))),
         Selection::Groups { n, m } if !(1..=32).contains(&m) || n > m || !cols.is_multiple_of(m) => {
             Err(invalid(
                 NAME,

@@ -3,25 +3,27 @@
 use espalier_sdk::Buffer;
 use espalier_shaders::{self as kernels, matmul::Rectangle};
 
-use super::memory::{f32s, f32s_mut, memory, memory_mut, u32s_mut};
-use crate::device::{Binding, DeviceError, KernelCall, Operand, Result, Tensor, Within, check};
+use super::{
+    memory::{f32s, f32s_mut, memory, memory_mut, u32s_mut},
+    pruning::ranked,
+};
+use crate::device::{Binding, DeviceError, KernelCall, Operand, Result, Scores, Tensor, Within, check};
 
-pub(super) fn kth_smallest(scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+pub(super) fn kth_smallest(scores: Scores, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "kth_smallest";
-    check::kth_smallest(scores, within, k, out)?;
-    let (cols, scores, out) = (scores.cols(), f32s(NAME, scores)?, f32s_mut(NAME, out)?);
+    check::kth_smallest(&scores, within, k, out)?;
+    let (scores, out) = (ranked(NAME, scores)?, f32s_mut(NAME, out)?);
     match within {
-        Within::EachRow => kernels::kth_in_rows::cpu(scores, cols, k, out),
+        Within::EachRow => kernels::kth_in_rows::cpu(scores, k, out),
         Within::Whole => out[0] = kernels::kth_smallest::cpu(scores, k),
     }
     Ok(())
 }
 
-pub(super) fn at_most(scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+pub(super) fn at_most(scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
     const NAME: &str = "at_most";
-    check::at_most(scores, thresholds, mask)?;
-    let (scores, cols) = (f32s(NAME, scores)?, scores.cols());
-    kernels::at_most::cpu(scores, cols, f32s(NAME, thresholds)?, u32s_mut(NAME, mask)?);
+    check::at_most(&scores, thresholds, mask)?;
+    kernels::at_most::cpu(ranked(NAME, scores)?, f32s(NAME, thresholds)?, u32s_mut(NAME, mask)?);
     Ok(())
 }
 

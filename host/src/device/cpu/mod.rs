@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{
     AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, KernelCall, Operand,
-    Reduction, Result, Selection, Span, Storage, Tensor, Unary, Within, check,
+    Reduction, Result, Scores, Selection, Span, Storage, Tensor, Unary, Within, check,
 };
 use memory::{Meter, memory, memory_mut};
 
@@ -145,7 +145,7 @@ impl Device for Cpu {
         pruning::reduce(f, axis, x, accumulate, out)
     }
 
-    fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+    fn select(&self, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
         pruning::select(scores, selection, mask)
     }
 
@@ -153,11 +153,11 @@ impl Device for Cpu {
         pruning::zero_where(mask, x)
     }
 
-    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+    fn kth_smallest(&self, scores: Scores, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
         algebra::kth_smallest(scores, within, k, out)
     }
 
-    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+    fn at_most(&self, scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
         algebra::at_most(scores, thresholds, mask)
     }
 

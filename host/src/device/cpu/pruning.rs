@@ -3,7 +3,7 @@
 use espalier_shaders as kernels;
 
 use super::memory::{f32s, f32s_mut, u32s, u32s_mut};
-use crate::device::{Axis, Binary, Reduction, Result, Selection, Tensor, Unary, check};
+use crate::device::{Axis, Binary, Reduction, Result, Scores, Selection, Tensor, Unary, check};
 
 pub(super) fn map(f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "map";
@@ -15,17 +15,11 @@ pub(super) fn map(f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor
 pub(super) fn zip(f: Unary, a: &Tensor, op: Binary, alpha: f32, b: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "zip";
     let repeat = check::zip(a, b, out)?;
-    let op = match op {
-        Binary::Add => kernels::Binary::Add,
-        Binary::Subtract => kernels::Binary::Subtract,
-        Binary::Multiply => kernels::Binary::Multiply,
-        Binary::Divide => kernels::Binary::Divide,
-    };
     let shape = (a.rows(), a.cols());
     kernels::zip::cpu(
         unary(f),
         f32s(NAME, a)?,
-        op,
+        binary(op),
         alpha,
         f32s(NAME, b)?,
         repeat,
@@ -52,15 +46,15 @@ pub(super) fn reduce(f: Reduction, axis: Axis, x: &Tensor, accumulate: bool, out
     Ok(())
 }
 
-pub(super) fn select(scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+pub(super) fn select(scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
     const NAME: &str = "select";
-    check::select(scores, selection, mask)?;
-    let (cols, scores, mask) = (scores.cols(), f32s(NAME, scores)?, u32s_mut(NAME, mask)?);
+    check::select(&scores, selection, mask)?;
+    let (scores, mask) = (ranked(NAME, scores)?, u32s_mut(NAME, mask)?);
     match selection {
-        Selection::EachRow { count } => kernels::select_rows::cpu(scores, cols, count, mask),
-        Selection::Groups { n, m } => kernels::select_groups::cpu(scores, cols, n, m, mask),
-        Selection::Whole { count } => kernels::select_whole::cpu(scores, cols, count, mask),
-        Selection::RowMass { share } => kernels::select_mass::cpu(scores, cols, share, mask),
+        Selection::EachRow { count } => kernels::select_rows::cpu(scores, count, mask),
+        Selection::Groups { n, m } => kernels::select_groups::cpu(scores, n, m, mask),
+        Selection::Whole { count } => kernels::select_whole::cpu(scores, count, mask),
+        Selection::RowMass { share } => kernels::select_mass::cpu(scores, share, mask),
     }
     Ok(())
 }
@@ -71,6 +65,21 @@ pub(super) fn zero_where(mask: &Tensor, x: &mut Tensor) -> Result<()> {
     let cols = x.cols();
     kernels::zero_where::cpu(u32s(NAME, mask)?, cols, f32s_mut(NAME, x)?);
     Ok(())
+}
+
+/// Scores, as the kernels take them.
+pub(super) fn ranked<'a>(operation: &'static str, scores: Scores<'a>) -> Result<kernels::Scores<'a>> {
+    let by = scores.by.map(|(op, by)| Ok((binary(op), f32s(operation, by)?))).transpose()?;
+    Ok(kernels::Scores { f: unary(scores.f), a: f32s(operation, scores.a)?, cols: scores.a.cols(), by })
+}
+
+fn binary(op: Binary) -> kernels::Binary {
+    match op {
+        Binary::Add => kernels::Binary::Add,
+        Binary::Subtract => kernels::Binary::Subtract,
+        Binary::Multiply => kernels::Binary::Multiply,
+        Binary::Divide => kernels::Binary::Divide,
+    }
 }
 
 fn unary(f: Unary) -> kernels::Unary {

@@ -24,7 +24,7 @@ pub use panels::{Panels, Part, Segment, panels, segments};
 
 use super::{
     AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, DeviceKind, KernelCall,
-    Operand, Reduction, Result, Selection, Span, Tensor, Unary, Within,
+    Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
 };
 use bytes::Bytes;
 
@@ -203,7 +203,7 @@ impl Device for Gpu {
         ops::reduce::reduce(&self.context, f, axis, x, accumulate, out)
     }
 
-    fn select(&self, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+    fn select(&self, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
         ops::select::select(&self.context, scores, selection, mask)
     }
 
@@ -211,11 +211,11 @@ impl Device for Gpu {
         ops::select::zero_where(&self.context, mask, x)
     }
 
-    fn kth_smallest(&self, scores: &Tensor, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
+    fn kth_smallest(&self, scores: Scores, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
         ops::rank::kth_smallest(&self.context, scores, within, k, out)
     }
 
-    fn at_most(&self, scores: &Tensor, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
+    fn at_most(&self, scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
         ops::rank::at_most(&self.context, scores, thresholds, mask)
     }
 

@@ -12,6 +12,7 @@ pub mod rectangle;
 pub mod reduce;
 pub mod rope;
 pub mod rows;
+mod scores;
 pub mod select;
 
 use crate::device::{Compute, DType, DeviceError, Result};

@@ -1,8 +1,8 @@
 //! Selection and masks.
 
-use super::{memory, rank, size};
+use super::{memory, rank, scores::Ranked, size};
 use crate::device::{
-    Result, Selection, Tensor, check,
+    Result, Scores, Selection, Tensor, check,
     gpu::{Context, Dispatch, Segment, panels, segments},
 };
 use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as zero_where_kernel};
@@ -11,26 +11,29 @@ use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as ze
 ///
 /// # Errors
 /// Operands that do not fit, or a failing device; so for every operation here.
-pub fn select(context: &Context, scores: &Tensor, selection: Selection, mask: &mut Tensor) -> Result<()> {
+pub fn select(context: &Context, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
     const NAME: &str = "select";
-    check::select(scores, selection, mask)?;
-    if scores.elements() == 0 {
+    check::select(&scores, selection, mask)?;
+    let (rows, cols) = (scores.a.rows(), scores.a.cols());
+    if rows * cols == 0 {
         return Ok(());
     }
+    let ranked = Ranked::new(NAME, &scores)?;
     if let Selection::Whole { count } = selection {
         return match count {
             0 => memory::clear(context, mask),
-            _ => rank::select_smallest(context, scores, count, mask),
+            _ => rank::select_smallest(context, &ranked, (rows, cols), count, mask),
         };
     }
-    for segment in segments(scores.rows(), [(panels(NAME, scores)?, 0), (panels(NAME, mask)?, 0)]) {
-        select_segment(context, scores.cols(), selection, &segment)?;
+    for segment in segments(rows, [(ranked.a, 0), (panels(NAME, mask)?, 0)]) {
+        select_segment(context, &ranked, cols, selection, &segment)?;
     }
     Ok(())
 }
 
 fn select_segment(
     context: &Context,
+    ranked: &Ranked,
     cols: usize,
     selection: Selection,
     segment: &Segment<'_, 2>,
@@ -42,8 +45,8 @@ fn select_segment(
     let run = |kernel, params: &[u8], workgroups: usize| {
         context.dispatch(&Dispatch {
             kernel,
-            constants: &[],
-            bindings: &[scores.binding.clone(), mask.binding.clone()],
+            constants: &ranked.constants,
+            bindings: &[scores.binding.clone(), ranked.by.clone(), mask.binding.clone()],
             params,
             workgroups: workgroups as u64,
         })
