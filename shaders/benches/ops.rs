@@ -33,7 +33,11 @@ fn products(c: &mut Criterion) {
             ("bf16 in bf16", Floats::BF16(&brain), Compute::BF16),
         ] {
             group.bench_function(format!("{name} {tokens}x{inputs}x{outputs}"), |b| {
-                b.iter(|| linear::cpu(&x, w, None, false, (tokens, inputs, outputs), compute, &mut y));
+                let input = linear::Input { x: &x, tokens, inputs, norm: None };
+                b.iter(|| {
+                    let layer = linear::Layer { w, bias: None, accumulate: false, y: &mut y };
+                    linear::cpu(input, compute, &mut [layer]);
+                });
             });
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     dots::dots,
     parallel::{Disjoint, with_scratch},
     product::{Operand, product},
+    rms_norm::{self, Norm},
 };
 
 /// Bindings: x f32, w (`W_DTYPE`), bias (any of the same types; ignored without [`ADD_BIAS`]), y f32.
@@ -77,53 +78,111 @@ const PANEL_INPUTS: usize = 2048;
 /// pace, and packing it first would only add traffic.
 const FEW_TOKENS: usize = 64;
 
-/// Tokens that are rounded at a time, where the processor has no instructions for [`Compute`]'s type.
-const ROUNDED_TOKENS: usize = 2 * TILE_TOKENS;
+/// Tokens that are normalised or rounded at a time, for all layers that read them.
+const PREPARED_TOKENS: usize = 2 * TILE_TOKENS;
 
-/// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, inputs]`, w `[outputs, inputs]`, bias `[outputs]`,
-/// y `[tokens, outputs]`. x and w are rounded to the type to compute in.
+/// What linear layers read: rows as they are, or normalised on the way.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `[tokens, inputs]`
+    pub x: &'a [f32],
+    /// Rows.
+    pub tokens: usize,
+    /// Columns.
+    pub inputs: usize,
+    /// What each row goes through first.
+    pub norm: Option<Norm<'a>>,
+}
+
+/// A linear layer and what becomes of it.
+#[derive(Debug)]
+pub struct Layer<'a> {
+    /// `[outputs, inputs]`
+    pub w: Floats<'a>,
+    /// `[outputs]`
+    pub bias: Option<Floats<'a>>,
+    /// Whether y is added to.
+    pub accumulate: bool,
+    /// `[tokens, outputs]`
+    pub y: &'a mut [f32],
+}
+
+/// `y = x · wᵀ (+ bias) (+ y if accumulate)` for every layer. x, normalised if there is a norm, and w are rounded to the
+/// type to compute in.
 ///
-/// The result does not depend on the number of threads.
+/// Rows are normalised, rounded and packed for all layers at once, thousands at a time, so that what a norm makes of
+/// them is never written as a whole. The result does not depend on the number of threads, nor on what other layers
+/// there are.
 ///
 /// # Panics
 /// The slices are not of these sizes.
-pub fn cpu(
-    x: &[f32],
-    w: Floats<'_>,
-    bias: Option<Floats<'_>>,
-    accumulate: bool,
-    (tokens, inputs, outputs): (usize, usize, usize),
-    compute: Compute,
-    y: &mut [f32],
-) {
+pub fn cpu(input: Input<'_>, compute: Compute, layers: &mut [Layer<'_>]) {
+    let Input { x, tokens, inputs, norm } = input;
     assert_eq!(x.len(), tokens * inputs, "x is [tokens, inputs]");
-    assert_eq!(w.len(), outputs * inputs, "w is [outputs, inputs]");
-    assert_eq!(y.len(), tokens * outputs, "y is [tokens, outputs]");
-    let bias = bias.map(Floats::to_vec);
-    let bias = bias.as_deref();
-    // Without inputs there is nothing to widen.
-    let w = if inputs == 0 { Floats::F32(&[]) } else { w };
-    assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
-    if outputs == 0 {
+    assert!(norm.is_none_or(|norm| norm.weight.len() == inputs), "the norm's weight is [inputs]");
+    if tokens == 0 {
         return;
     }
-    let product = Product { w, compute, bias, accumulate, inputs, outputs };
+    let norm = norm.map(|norm| (norm.weight.to_vec(), norm.eps));
+    let rows = Rows { x, inputs, compute, norm };
+    let layers = layers.iter_mut().filter(|layer| !layer.y.is_empty());
+    let mut products: Vec<_> = layers.map(|layer| Product::of_layer(layer, &rows, tokens)).collect();
     #[cfg(target_arch = "x86_64")]
     if tokens > FEW_TOKENS
         && inputs > 0
         && let Some(words) = avx512::Words::of(compute)
     {
-        return product.packed(words, x, y);
+        return avx512::multiply(words, &rows, tokens, &mut products);
     }
-    if compute == Compute::F32 || inputs == 0 {
-        return product.of(x, y);
+    multiply(&rows, tokens, &mut products);
+}
+
+/// The rows of an input.
+struct Rows<'a> {
+    x: &'a [f32],
+    inputs: usize,
+    compute: Compute,
+    /// A weight for every input, and what is added to the mean of squares.
+    norm: Option<(Vec<f32>, f32)>,
+}
+
+impl<'a> Rows<'a> {
+    /// Whether they are multiplied as they are.
+    fn plain(&self) -> bool {
+        self.inputs == 0 || (self.compute == Compute::F32 && self.norm.is_none())
     }
-    let mut rounded = Vec::new();
-    for (x, y) in x.chunks(ROUNDED_TOKENS * inputs).zip(y.chunks_mut(ROUNDED_TOKENS * outputs)) {
-        rounded.clear();
-        rounded.extend_from_slice(x);
-        rounded.par_chunks_mut(inputs).for_each(|row| compute.round(row));
-        product.of(&rounded, y);
+
+    /// These rows as they are multiplied, in `prepared` if anything is done to them.
+    fn prepare<'s>(&self, rows: std::ops::Range<usize>, prepared: &'s mut Vec<f32>) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        let x = &self.x[rows.start * self.inputs..rows.end * self.inputs];
+        if self.plain() {
+            return x;
+        }
+        prepared.clear();
+        prepared.extend_from_slice(x);
+        prepared.par_chunks_mut(self.inputs).zip(x.par_chunks(self.inputs)).for_each(|(out, x)| {
+            if let Some((weight, eps)) = &self.norm {
+                rms_norm::scale(x, rms_norm::factor(x, *eps), weight, out);
+            }
+            self.compute.round(out);
+        });
+        prepared
+    }
+}
+
+/// Computes products on any processor.
+fn multiply(rows: &Rows, tokens: usize, products: &mut [(Product, &mut [f32])]) {
+    let most = if rows.plain() { tokens } else { PREPARED_TOKENS };
+    let mut prepared = Vec::new();
+    for first in (0..tokens).step_by(most) {
+        let end = tokens.min(first + most);
+        let x = rows.prepare(first..end, &mut prepared);
+        for (product, y) in &mut *products {
+            product.of(x, &mut y[first * product.outputs..end * product.outputs]);
+        }
     }
 }
 
@@ -131,13 +190,26 @@ pub fn cpu(
 struct Product<'a> {
     w: Floats<'a>,
     compute: Compute,
-    bias: Option<&'a [f32]>,
+    bias: Option<Vec<f32>>,
     accumulate: bool,
     inputs: usize,
     outputs: usize,
 }
 
 impl<'a> Product<'a> {
+    /// A layer's product with rows, and where it goes.
+    fn of_layer<'y>(layer: &'y mut Layer<'a>, rows: &Rows, tokens: usize) -> (Self, &'y mut [f32]) {
+        let Layer { w, bias, accumulate, ref mut y } = *layer;
+        let (inputs, outputs) = (rows.inputs, y.len() / tokens);
+        assert_eq!(y.len(), tokens * outputs, "y is [tokens, outputs]");
+        assert_eq!(w.len(), outputs * inputs, "w is [outputs, inputs]");
+        let bias = bias.map(Floats::to_vec);
+        assert!(bias.as_ref().is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
+        // Without inputs there is nothing to widen.
+        let w = if inputs == 0 { Floats::F32(&[]) } else { w };
+        (Self { w, compute: rows.compute, bias, accumulate, inputs, outputs }, y)
+    }
+
     /// The weights, if they need neither widening nor rounding.
     fn plain(&self) -> Option<&'a [f32]> {
         match self.w {
@@ -151,7 +223,7 @@ impl<'a> Product<'a> {
         self.compute.round(out);
     }
 
-    /// The product with x that is already rounded.
+    /// The product with rows that are prepared.
     fn of(&self, x: &[f32], y: &mut [f32]) {
         let tokens = y.len() / self.outputs;
         if tokens <= FEW_TOKENS { self.few_tokens(tokens, x, y) } else { self.tiles(tokens, x, y) }
@@ -220,7 +292,7 @@ impl<'a> Product<'a> {
     /// # Safety
     /// No other task uses the tile meanwhile.
     unsafe fn prefill(&self, tokens: (usize, usize), outputs: (usize, usize), y: &Disjoint<'_, f32>) -> bool {
-        let Some(bias) = self.bias else { return self.accumulate };
+        let Some(bias) = &self.bias else { return self.accumulate };
         for token in tokens.0..tokens.0 + tokens.1 {
             // SAFETY: this row of the tile, as the caller promises.
             let y = unsafe { y.slice(token * self.outputs + outputs.0, outputs.1) };
@@ -232,7 +304,7 @@ impl<'a> Product<'a> {
     }
 
     fn few_tokens(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
-        let &Self { bias, accumulate, inputs, outputs, .. } = self;
+        let &Self { accumulate, inputs, outputs, .. } = self;
         let x: Vec<&[f32]> = (0..tokens).map(|token| &x[token * inputs..(token + 1) * inputs]).collect();
         let y = Disjoint::new(y);
         (0..outputs).into_par_iter().with_min_len(16).for_each(|output| {
@@ -249,7 +321,7 @@ impl<'a> Product<'a> {
             for (token, sum) in sums.iter().enumerate() {
                 // SAFETY: one element, which is this task's alone.
                 let y = unsafe { &mut y.slice(token * outputs + output, 1)[0] };
-                let sum = bias.map_or(*sum, |bias| sum + bias[output]);
+                let sum = self.bias.as_ref().map_or(*sum, |bias| sum + bias[output]);
                 *y = if accumulate { *y + sum } else { sum };
             }
         });
@@ -270,15 +342,17 @@ mod tests {
         };
         let (x, w, bias) =
             (elements(1, tokens * inputs), elements(2, outputs * inputs), elements(3, outputs));
+        let norm = Norm { weight: Floats::F32(&w[..inputs]), eps: 1e-5 };
         let half: Vec<f16> = w.iter().map(|x| f16::from_f32(*x)).collect();
         for w in [Floats::F32(&w), Floats::F16(&half)] {
-            for compute in Compute::ALL {
+            for (compute, norm) in Compute::ALL.into_iter().zip([None, Some(norm), Some(norm)]) {
                 let (mut one, mut other) = (elements(4, tokens * outputs), elements(4, tokens * outputs));
-                cpu(&x, w, Some(Floats::F32(&bias)), true, (tokens, inputs, outputs), compute, &mut one);
-                let mut rounded = x.clone();
-                compute.round(&mut rounded);
-                Product { w, compute, bias: Some(&bias), accumulate: true, inputs, outputs }
-                    .of(&rounded, &mut other);
+                let input = Input { x: &x, tokens, inputs, norm };
+                let layer = |y| Layer { w, bias: Some(Floats::F32(&bias)), accumulate: true, y };
+                cpu(input, compute, &mut [layer(&mut one)]);
+                let norm = norm.map(|norm| (norm.weight.to_vec(), norm.eps));
+                let rows = Rows { x: &x, inputs, compute, norm };
+                multiply(&rows, tokens, &mut [Product::of_layer(&mut layer(&mut other), &rows, tokens)]);
                 for (one, other) in one.into_iter().zip(other) {
                     assert!((one - other).abs() < 2e-3 * one.abs().max(1.0), "{compute}: {one} {other}");
                 }

@@ -31,6 +31,15 @@ pub struct Params {
     pub eps: f32,
 }
 
+/// A norm of rows, `x / √(mean(x²) + eps) · weight`.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm<'a> {
+    /// A number for every column.
+    pub weight: Floats<'a>,
+    /// What is added to the mean of squares.
+    pub eps: f32,
+}
+
 /// `y = x / √(mean(x²) + eps) · weight` for every row of `cols` elements.
 ///
 /// # Panics
@@ -43,14 +52,19 @@ pub fn cpu(x: &[f32], weight: Floats<'_>, eps: f32, cols: usize, y: &mut [f32]) 
     }
     let weight = weight.to_vec();
     x.par_chunks_exact(cols).zip(y.par_chunks_exact_mut(cols)).with_min_len(8).for_each(|(x, y)| {
-        let mean = sum_squares(x) / cols as f64;
-        let factor = (1.0 / (mean + f64::from(eps)).sqrt()) as f32;
-        scale(x, factor, &weight, y);
+        scale(x, factor(x, eps), &weight, y);
     });
 }
 
+/// What a row is multiplied with.
+pub(crate) fn factor(x: &[f32], eps: f32) -> f32 {
+    let mean = sum_squares(x) / x.len() as f64;
+    (1.0 / (mean + f64::from(eps)).sqrt()) as f32
+}
+
 multiversion! {
-    fn scale(x: &[f32], factor: f32, weight: &[f32], y: &mut [f32]) {
+    /// `y = x · factor · weight`
+    pub(crate) fn scale(x: &[f32], factor: f32, weight: &[f32], y: &mut [f32]) {
         for ((x, weight), y) in x.iter().zip(weight).zip(y) {
             *y = x * factor * weight;
         }

@@ -37,7 +37,10 @@ fn linear_agrees_with_f64() {
             {
                 let mut y = if accumulate { start.clone() } else { vec![f32::NAN; start.len()] };
                 let shape = (tokens, inputs, outputs);
-                linear::cpu(&x, w, bias.map(|bias| Floats::F32(bias)), accumulate, shape, compute, &mut y);
+                let input = linear::Input { x: &x, tokens, inputs, norm: None };
+                let layer =
+                    linear::Layer { w, bias: bias.map(|bias| Floats::F32(bias)), accumulate, y: &mut y };
+                linear::cpu(input, compute, &mut [layer]);
                 let expected = (0..tokens * outputs).map(|i| {
                     let (token, output) = (i / outputs, i % outputs);
                     let mut sum = if accumulate { f64::from(start[i]) } else { 0.0 };
@@ -62,13 +65,47 @@ fn linear_does_not_depend_on_threads() {
     let run = |threads, compute| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut y = vec![0.0; tokens * outputs];
-        pool.install(|| {
-            linear::cpu(&x, Floats::F32(&w), None, false, (tokens, inputs, outputs), compute, &mut y)
-        });
+        let input = linear::Input { x: &x, tokens, inputs, norm: None };
+        let layer = linear::Layer { w: Floats::F32(&w), bias: None, accumulate: false, y: &mut y };
+        pool.install(|| linear::cpu(input, compute, &mut [layer]));
         y
     };
     for compute in Compute::ALL {
         assert!(run(1, compute) == run(3, compute), "{compute}");
+    }
+}
+
+/// Layers that share an input, and a norm on the way, change no bit of what each makes of rows that are normalised first.
+#[test]
+fn layers_that_share_an_input_make_what_each_makes_alone() {
+    let mut random = Random::new(6);
+    for (tokens, inputs) in [(3, 70), (65, 130), (2100, 96), (70, 1601), (0, 5)] {
+        let (x, weight) = (random.normal(tokens * inputs), random.normal(inputs));
+        let weight: Vec<bf16> = weight.iter().map(|x| bf16::from_f32(*x)).collect();
+        let norm = rms_norm::Norm { weight: Floats::BF16(&weight), eps: 1e-5 };
+        let mut normed = vec![f32::NAN; x.len()];
+        rms_norm::cpu(&x, norm.weight, norm.eps, inputs, &mut normed);
+        let outputs = [33, 1, 150];
+        let weights = outputs.map(|outputs| random.normal(outputs * inputs));
+        let (bias, start) = (random.normal(150), random.normal(tokens * 150));
+        for compute in Compute::ALL {
+            let mut ys = outputs.map(|outputs| start[..tokens * outputs].to_vec());
+            let mut alone = ys.clone();
+            let layer = |number: usize, y| linear::Layer {
+                w: Floats::F32(&weights[number]),
+                bias: (number > 0).then_some(Floats::F32(&bias[..outputs[number]])),
+                accumulate: number == 2,
+                y,
+            };
+            let mut layers: Vec<_> =
+                ys.iter_mut().enumerate().map(|(number, y)| layer(number, &mut y[..])).collect();
+            linear::cpu(linear::Input { x: &x, tokens, inputs, norm: Some(norm) }, compute, &mut layers);
+            for (number, y) in alone.iter_mut().enumerate() {
+                let input = linear::Input { x: &normed, tokens, inputs, norm: None };
+                linear::cpu(input, compute, &mut [layer(number, y)]);
+            }
+            assert!(ys == alone, "{tokens} tokens of {inputs} in {compute}");
+        }
     }
 }
 

@@ -10,10 +10,12 @@ pub mod choose;
 pub mod cpu;
 mod error;
 pub mod gpu;
+mod operands;
 mod profiled;
 mod tensor;
 
 pub use error::{DeviceError, Result};
+pub use operands::{Binding, Input, LinearLayer, Norm, Operand, Scores};
 pub use profiled::Profiled;
 pub use tensor::{Storage, Tensor};
 
@@ -135,8 +137,11 @@ pub trait Device: Send + Sync {
 
     // The forward pass. Activations are f32; weights f32, f16 or bf16, widened on the way.
 
-    /// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, in]`, w `[out, in]`, bias `[1, out]` in any
-    /// floating-point type, y `[tokens, out]`. x and w are rounded to the type to compute in ([`DeviceInfo::compute`]).
+    /// `y = x · wᵀ (+ bias) (+ y if accumulate)` for every layer; none of the results shows in another's input. x,
+    /// normalised if there is a norm, and weights are rounded to the type to compute in ([`DeviceInfo::compute`]).
+    fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()>;
+
+    /// [`linears`](Self::linears) of one layer: x `[tokens, in]`, w `[out, in]`, bias `[1, out]`, y `[tokens, out]`.
     fn linear(
         &self,
         x: &Tensor,
@@ -144,7 +149,9 @@ pub trait Device: Send + Sync {
         bias: Option<&Tensor>,
         accumulate: bool,
         y: &mut Tensor,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        self.linears(x.into(), &mut [LinearLayer { weight: w, bias, accumulate, y }])
+    }
 
     /// `y = x / √(mean(x²) + eps) · weight` row by row (Zhang & Sennrich, 1910.07467); weight `[1, cols]` in
     /// any floating-point type.
@@ -258,59 +265,6 @@ pub trait Device: Send + Sync {
         params: &[u8],
         workgroups: u32,
     ) -> Result<()>;
-}
-
-/// Scores `f(a)` or `f(a) ∘ by`, computed as they are ranked: by is `[1, cols]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Scores<'a> {
-    /// What is done to each element.
-    pub f: Unary,
-    /// The matrix.
-    pub a: &'a Tensor,
-    /// What it is combined with.
-    pub by: Option<(Binary, &'a Tensor)>,
-}
-
-impl<'a> From<&'a Tensor> for Scores<'a> {
-    fn from(scores: &'a Tensor) -> Self {
-        Self { f: Unary::Identity, a: scores, by: None }
-    }
-}
-
-/// A rectangle of a matrix, or its transpose, as an operand.
-#[derive(Debug, Clone)]
-pub struct Operand<'a> {
-    /// The matrix.
-    pub tensor: &'a Tensor,
-    /// The rectangle's rows.
-    pub rows: std::ops::Range<usize>,
-    /// The rectangle's columns.
-    pub cols: std::ops::Range<usize>,
-    /// Whether its transpose is the operand.
-    pub transposed: bool,
-}
-
-impl Tensor {
-    /// All of it, as an operand.
-    pub fn all(&self) -> Operand<'_> {
-        Operand { tensor: self, rows: 0..self.rows(), cols: 0..self.cols(), transposed: false }
-    }
-}
-
-impl Operand<'_> {
-    /// The operand's rows and columns, after transposing.
-    pub fn shape(&self) -> (usize, usize) {
-        if self.transposed { (self.cols.len(), self.rows.len()) } else { (self.rows.len(), self.cols.len()) }
-    }
-}
-
-/// A tensor bound to a plugin's kernel.
-#[derive(Debug)]
-pub enum Binding<'a> {
-    /// To be read.
-    Read(&'a Tensor),
-    /// To be written.
-    Write(&'a mut Tensor),
 }
 
 /// Conveniences over [`Device`].

@@ -4,8 +4,8 @@
 //! copies, the time is the host's, around the wait.
 
 use super::{
-    AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, KernelCall, Operand,
-    Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
+    AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall,
+    LinearLayer, Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
 };
 use crate::profile::{self, Kind, Work};
 use bytes::Bytes;
@@ -134,16 +134,15 @@ impl Device for Profiled {
         self.timed(Kind::Kernel, "scatter_rows", work, |device| device.scatter_rows(x, places, out))
     }
 
-    fn linear(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        bias: Option<&Tensor>,
-        accumulate: bool,
-        y: &mut Tensor,
-    ) -> Result<()> {
-        let flops = 2.0 * each(x) * w.rows() as f64;
-        self.kernel("linear", flops, &[x, w], y, |device, y| device.linear(x, w, bias, accumulate, y))
+    fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()> {
+        let mut flops = if input.norm.is_some() { 4.0 * each(input.x) } else { 0.0 };
+        let mut bytes = input.x.bytes();
+        for layer in &*layers {
+            flops += 2.0 * each(input.x) * layer.weight.rows() as f64;
+            bytes += layer.weight.bytes() + layer.y.bytes();
+        }
+        let work = Work { flops, bytes: bytes as f64 };
+        self.timed(Kind::Kernel, "linear", work, |device| device.linears(input, layers))
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {

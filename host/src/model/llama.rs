@@ -8,7 +8,7 @@ use super::{
     generate::CachedBlock,
     layout::{self, LayerInput, Projection},
 };
-use crate::device::{AttentionShape, DType, Device, Tensor};
+use crate::device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Tensor};
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 /// A model whose weights stay in its checkpoint until they are needed.
@@ -36,6 +36,9 @@ pub struct Linear {
     /// `[1, out_features]`
     pub bias: Option<Tensor>,
 }
+
+/// Sees the input of every linear layer before it is used; where it breaks, the block stops.
+pub type Observer<'a> = dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>> + 'a;
 
 /// The final norm and the output projection, on the device.
 pub struct Head {
@@ -123,8 +126,8 @@ impl Llama {
         }
     }
 
-    /// Runs a block over `hidden` `[tokens, hidden]`, in place, attending to the batch's own keys. `observe` sees the input of every linear
-    /// layer before it is used; where it breaks, the block stops and `hidden` is left half-way.
+    /// Runs a block over `hidden` `[tokens, hidden]`, in place, attending to the batch's own keys. Where `observe` breaks,
+    /// `hidden` is left half-way.
     ///
     /// # Errors
     /// A failing device, or what `observe` returns.
@@ -133,7 +136,7 @@ impl Llama {
         block: &Block,
         batch: &Batch,
         hidden: &mut Tensor,
-        observe: &mut dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>>,
+        observe: Option<&mut Observer>,
     ) -> Result<()> {
         self.run_block(block, batch, None, hidden, observe)
     }
@@ -146,20 +149,25 @@ impl Llama {
         batch: &Batch,
         cache: Option<CachedBlock>,
         hidden: &mut Tensor,
-        observe: &mut dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>>,
+        mut observe: Option<&mut Observer>,
     ) -> Result<()> {
         let (device, config) = (&*self.device, &self.config);
         let tokens = hidden.rows();
+        let observed = observe.is_some();
+        let mut stops_at = |input, x: &Tensor| match &mut observe {
+            Some(observe) => observe(input, x).map(|flow| flow.is_break()),
+            None => Ok(false),
+        };
 
         // Self-attention.
-        let mut normed = device.zeros(DType::F32, tokens, config.hidden_size)?;
-        device.rms_norm(hidden, &block.input_norm, config.rms_norm_eps as f32, &mut normed)?;
-        if observe(LayerInput::Attention, &normed)?.is_break() {
+        let mut written = None;
+        let input = self.normed(hidden, &block.input_norm, observed.then_some(&mut written))?;
+        if stops_at(LayerInput::Attention, input.x)? {
             return Ok(());
         }
-        let mut q = self.apply(block.linear(Projection::Query), &normed)?;
-        let mut k = self.apply(block.linear(Projection::Key), &normed)?;
-        let v = self.apply(block.linear(Projection::Value), &normed)?;
+        let [mut q, mut k, v] =
+            self.apply(block, [Projection::Query, Projection::Key, Projection::Value], input)?;
+        drop(written);
         device.rope(&mut q, config.head_dim, &batch.rope, &batch.positions)?;
         device.rope(&mut k, config.head_dim, &batch.rope, &batch.positions)?;
         let mut attended = device.zeros(DType::F32, tokens, config.query_size())?;
@@ -173,22 +181,23 @@ impl Llama {
         };
         device.attention(&q, keys, values, &self.attention_shape(), &batch.spans, &mut attended)?;
         drop((q, k, v));
-        if observe(LayerInput::AttentionOutput, &attended)?.is_break() {
+        if stops_at(LayerInput::AttentionOutput, &attended)? {
             return Ok(());
         }
         self.add(block.linear(Projection::Output), &attended, hidden)?;
         drop(attended);
 
         // Gated MLP.
-        device.rms_norm(hidden, &block.post_attention_norm, config.rms_norm_eps as f32, &mut normed)?;
-        if observe(LayerInput::Mlp, &normed)?.is_break() {
+        let mut written = None;
+        let input = self.normed(hidden, &block.post_attention_norm, observed.then_some(&mut written))?;
+        if stops_at(LayerInput::Mlp, input.x)? {
             return Ok(());
         }
-        let mut inner = self.apply(block.linear(Projection::Gate), &normed)?;
-        let up = self.apply(block.linear(Projection::Up), &normed)?;
+        let [mut inner, up] = self.apply(block, [Projection::Gate, Projection::Up], input)?;
+        drop(written);
         device.silu_mul(&mut inner, &up)?;
-        drop((normed, up));
-        if observe(LayerInput::MlpOutput, &inner)?.is_break() {
+        drop(up);
+        if stops_at(LayerInput::MlpOutput, &inner)? {
             return Ok(());
         }
         self.add(block.linear(Projection::Down), &inner, hidden)
@@ -211,10 +220,9 @@ impl Llama {
     /// # Errors
     /// A failing device.
     pub fn logits(&self, head: &Head, hidden: &Tensor) -> Result<Tensor> {
-        let mut normed = self.device.zeros(DType::F32, hidden.rows(), hidden.cols())?;
-        self.device.rms_norm(hidden, &head.norm, self.config.rms_norm_eps as f32, &mut normed)?;
         let mut logits = self.device.zeros(DType::F32, hidden.rows(), self.config.vocab_size)?;
-        self.device.linear(&normed, &head.lm_head, None, false, &mut logits)?;
+        let head_layer = LinearLayer { weight: &head.lm_head, bias: None, accumulate: false, y: &mut logits };
+        self.device.linears(self.normed(hidden, &head.norm, None)?, &mut [head_layer])?;
         Ok(logits)
     }
 
@@ -228,10 +236,45 @@ impl Llama {
         }
     }
 
-    fn apply(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
-        let mut y = self.device.zeros(DType::F32, x.rows(), linear.weight.rows())?;
-        self.device.linear(x, &linear.weight, linear.bias.as_ref(), false, &mut y)?;
-        Ok(y)
+    /// The input of layers behind a norm: normalised by what reads it, or written out where more than layers do.
+    fn normed<'a>(
+        &self,
+        x: &'a Tensor,
+        weight: &'a Tensor,
+        written: Option<&'a mut Option<Tensor>>,
+    ) -> Result<Input<'a>> {
+        let eps = self.config.rms_norm_eps as f32;
+        let Some(written) = written else { return Ok(Input { x, norm: Some(Norm { weight, eps }) }) };
+        let normed = written.insert(self.device.zeros(DType::F32, x.rows(), x.cols())?);
+        self.device.rms_norm(x, weight, eps, normed)?;
+        Ok(Input::from(&*normed))
+    }
+
+    /// What these layers make of their common input.
+    fn apply<const N: usize>(
+        &self,
+        block: &Block,
+        layers: [Projection; N],
+        input: Input,
+    ) -> Result<[Tensor; N]> {
+        let layers = layers.map(|projection| block.linear(projection));
+        let outputs = layers
+            .iter()
+            .map(|layer| Ok(self.device.zeros(DType::F32, input.x.rows(), layer.weight.rows())?))
+            .collect::<Result<Vec<_>>>()?;
+        let Ok(mut outputs) = <[Tensor; N]>::try_from(outputs) else { unreachable!("one output a layer") };
+        let mut products: Vec<_> = layers
+            .iter()
+            .zip(&mut outputs)
+            .map(|(Linear { weight, bias }, y)| LinearLayer {
+                weight,
+                bias: bias.as_ref(),
+                accumulate: false,
+                y,
+            })
+            .collect();
+        self.device.linears(input, &mut products)?;
+        Ok(outputs)
     }
 
     fn add(&self, linear: &Linear, x: &Tensor, residual: &mut Tensor) -> Result<()> {

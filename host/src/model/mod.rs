@@ -22,7 +22,7 @@ pub use config::LlamaConfig;
 pub use error::{ModelError, Result};
 pub use generate::{Generated, Generation, Sampling};
 pub use hidden::{HiddenStates, Placement};
-pub use llama::{Block, Head, Linear, Llama};
+pub use llama::{Block, Head, Linear, Llama, Observer};
 pub use resolve::resolve;
 pub use writer::CheckpointWriter;
 

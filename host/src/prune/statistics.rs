@@ -4,7 +4,7 @@ use super::{PruneError, Result};
 use crate::{
     device::{Axis, Binary, DType, Device, DeviceError, Reduction, Tensor, Unary},
     model::{
-        Batch, Block, HiddenStates, Llama,
+        Batch, Block, HiddenStates, Llama, Observer,
         layout::{LayerInput, Projection},
     },
     plugins::Shared,
@@ -101,13 +101,14 @@ impl<'a> Gatherer<'a> {
         stop_when_complete: bool,
     ) -> Result<()> {
         let last = self.inputs.iter().max().copied();
-        Ok(model.forward_block(block, batch, hidden, &mut |input, x| {
+        let observe: &mut Observer = &mut |input, x| {
             if self.inputs.contains(&input) {
                 self.add(input, x)?;
             }
             let complete = stop_when_complete && Some(input) >= last;
             Ok(if complete { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?)
+        };
+        Ok(model.forward_block(block, batch, hidden, Some(observe))?)
     }
 
     fn add(&mut self, input: LayerInput, x: &Tensor) -> Result<(), DeviceError> {

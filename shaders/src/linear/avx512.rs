@@ -8,10 +8,11 @@ use std::{arch::x86_64::*, cell::Cell};
 
 use rayon::prelude::*;
 
-use super::Product;
+use super::{Product, Rows};
 use crate::{
     Compute, Floats, FloatsMut,
     parallel::{Disjoint, with_scratch},
+    rms_norm,
 };
 
 /// Tokens and outputs whose sums are held in registers: 24 of the 32 vectors.
@@ -80,24 +81,24 @@ impl Words {
     }
 }
 
-impl Product<'_> {
-    /// As [`cpu`](super::cpu), on a processor that has the instructions for these words. The order of the sums depends
-    /// on the words and the number of inputs alone.
-    pub(super) fn packed(&self, words: Words, x: &[f32], y: &mut [f32]) {
-        assert!(Words::of(self.compute) == Some(words), "a processor with AVX-512");
-        let chunks = x.chunks(CHUNK_TOKENS * self.inputs);
-        for (x, y) in chunks.zip(y.chunks_mut(CHUNK_TOKENS * self.outputs)) {
-            let tokens = y.len() / self.outputs;
-            let blocks = Blocks { words, inputs: self.inputs, panels: tokens.div_ceil(ROWS) };
-            let mut packed = PACKED.take();
-            if packed.len() < blocks.total() {
-                packed = vec![0; blocks.total()];
-            }
-            pack_tokens(x, self.compute, &blocks, &mut packed);
-            self.multiply(&packed, &blocks, tokens, y);
-            PACKED.set(packed);
+/// As [`cpu`](super::cpu), on a processor that has the instructions for these words. The order of the sums depends on the
+/// words and the number of inputs alone.
+pub(super) fn multiply(words: Words, rows: &Rows, tokens: usize, products: &mut [(Product, &mut [f32])]) {
+    assert!(Words::of(rows.compute) == Some(words), "a processor with AVX-512");
+    let mut packed = PACKED.take();
+    for first in (0..tokens).step_by(CHUNK_TOKENS) {
+        let end = tokens.min(first + CHUNK_TOKENS);
+        let blocks = Blocks { words, inputs: rows.inputs, panels: (end - first).div_ceil(ROWS) };
+        if packed.len() < blocks.total() {
+            packed = vec![0; blocks.total()];
+        }
+        pack_tokens(rows, first..end, &blocks, &mut packed);
+        for (product, y) in &mut *products {
+            let y = &mut y[first * product.outputs..end * product.outputs];
+            product.multiply(&packed, &blocks, end - first, y);
         }
     }
+    PACKED.set(packed);
 }
 
 /// How inputs are cut into panels' depths.
@@ -128,21 +129,32 @@ impl Blocks {
     }
 }
 
-fn pack_tokens(x: &[f32], compute: Compute, blocks: &Blocks, packed: &mut [u32]) {
+fn pack_tokens(rows: &Rows, tokens: std::ops::Range<usize>, blocks: &Blocks, packed: &mut [u32]) {
     let inputs = blocks.inputs;
-    let tokens = x.len() / inputs;
+    let x = &rows.x[tokens.start * inputs..tokens.end * inputs];
     let packed = Disjoint::new(packed);
-    (0..blocks.panels).into_par_iter().for_each(|panel| {
+    let panels = x.par_chunks(ROWS * inputs);
+    panels.enumerate().for_each(|(panel, x)| {
+        let mut factors = [1.0; ROWS];
+        if let Some((_, eps)) = rows.norm {
+            let rows = x.chunks_exact(inputs);
+            factors.iter_mut().zip(rows).for_each(|(factor, x)| *factor = rms_norm::factor(x, eps));
+        }
         for (first, count, words) in blocks.each() {
             let start = blocks.start(first) + panel * words * ROWS;
             // SAFETY: this panel of this block, which is this task's alone.
             let to = unsafe { packed.slice(start, words * ROWS) };
-            with_scratch(4 * words, |scratch| {
+            with_scratch(4 * words + count, |scratch| {
+                let (scratch, normed) = scratch.split_at_mut(4 * words);
                 let fill = |row: usize, row_words: &mut [u32]| {
-                    let start = (panel * ROWS + row) * inputs + first;
-                    blocks.words.fill(compute, Floats::F32(&x[start..start + count]), row_words);
+                    let mut x = &x[row * inputs + first..][..count];
+                    if let Some((weight, _)) = &rows.norm {
+                        rms_norm::scale(x, factors[row], &weight[first..][..count], normed);
+                        x = normed;
+                    }
+                    blocks.words.fill(rows.compute, Floats::F32(x), row_words);
                 };
-                pack::<ROWS>(ROWS.min(tokens - panel * ROWS), fill, bytemuck::cast_slice_mut(scratch), to);
+                pack::<ROWS>(x.len() / inputs, fill, bytemuck::cast_slice_mut(scratch), to);
             });
         }
     });
@@ -152,7 +164,7 @@ fn pack_tokens(x: &[f32], compute: Compute, blocks: &Blocks, packed: &mut [u32])
 /// `scratch` holds four rows.
 fn pack<const WIDTH: usize>(
     rows: usize,
-    fill: impl Fn(usize, &mut [u32]),
+    mut fill: impl FnMut(usize, &mut [u32]),
     scratch: &mut [u32],
     panel: &mut [u32],
 ) {
@@ -193,6 +205,7 @@ fn pack<const WIDTH: usize>(
 }
 
 impl Product<'_> {
+    /// The product with packed rows.
     fn multiply(&self, packed: &[u32], blocks: &Blocks, tokens: usize, y: &mut [f32]) {
         let &Self { w, compute, inputs, outputs, .. } = self;
         self.each_tile(

@@ -7,7 +7,9 @@ pub use algebra::{
     triangular_solve,
 };
 
-use super::{AttentionShape, Axis, DType, DeviceError, Result, Scores, Selection, Span, Tensor};
+use super::{
+    AttentionShape, Axis, DType, DeviceError, Input, LinearLayer, Result, Scores, Selection, Span, Tensor,
+};
 
 pub use espalier_shaders::Repeat;
 
@@ -81,29 +83,37 @@ pub fn scatter_rows(x: &Tensor, places: &Tensor, out: &Tensor) -> Result<()> {
     places.expect_shape(NAME, x.rows(), 1)
 }
 
-/// Checks the operands of [`linear`](super::Device::linear).
-pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
+/// Checks the operands of [`linears`](super::Device::linears).
+pub fn linears(input: &Input, layers: &[LinearLayer]) -> Result<()> {
     const NAME: &str = "linear";
-    all_f32(NAME, [x, y])?;
-    w.expect_dtype(NAME, &FLOATS)?;
-    w.expect_shape(NAME, w.rows(), x.cols())?;
-    y.expect_shape(NAME, x.rows(), w.rows())?;
+    let x = input.x;
+    all_f32(NAME, [x])?;
     if x.cols() == 0 {
         return Err(invalid(NAME, "the layer has no inputs"));
     }
-    if let Some(bias) = bias {
-        bias.expect_dtype(NAME, &FLOATS)?;
-        bias.expect_shape(NAME, 1, w.rows())?;
+    if let Some(norm) = input.norm {
+        row(NAME, norm.weight, x.cols())?;
     }
-    Ok(())
+    layers.iter().try_for_each(|LinearLayer { weight, bias, y, .. }| {
+        weight.expect_dtype(NAME, &FLOATS)?;
+        weight.expect_shape(NAME, weight.rows(), x.cols())?;
+        all_f32(NAME, [y])?;
+        y.expect_shape(NAME, x.rows(), weight.rows())?;
+        bias.map_or(Ok(()), |bias| row(NAME, bias, weight.rows()))
+    })
+}
+
+/// A row in any floating-point type.
+fn row(operation: &'static str, row: &Tensor, cols: usize) -> Result<()> {
+    row.expect_dtype(operation, &FLOATS)?;
+    row.expect_shape(operation, 1, cols)
 }
 
 /// Checks the operands of [`rms_norm`](super::Device::rms_norm).
 pub fn rms_norm(x: &Tensor, weight: &Tensor, y: &Tensor) -> Result<()> {
     const NAME: &str = "rms_norm";
     all_f32(NAME, [x, y])?;
-    weight.expect_dtype(NAME, &FLOATS)?;
-    weight.expect_shape(NAME, 1, x.cols())?;
+    row(NAME, weight, x.cols())?;
     y.expect_shape(NAME, x.rows(), x.cols())
 }
 

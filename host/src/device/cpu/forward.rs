@@ -7,7 +7,7 @@ use espalier_shaders::{
 };
 
 use super::memory::{f32s, f32s_mut, floats, floats_mut, u32s};
-use crate::device::{AttentionShape, Compute, DeviceError, Result, Span, Tensor, check};
+use crate::device::{AttentionShape, Compute, DeviceError, Input, LinearLayer, Result, Span, Tensor, check};
 
 pub(super) fn convert(x: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "convert";
@@ -25,27 +25,20 @@ pub(super) fn scatter_rows(x: &Tensor, places: &Tensor, out: &mut Tensor) -> Res
     Ok(())
 }
 
-pub(super) fn linear(
-    x: &Tensor,
-    w: &Tensor,
-    bias: Option<&Tensor>,
-    accumulate: bool,
-    compute: Compute,
-    y: &mut Tensor,
-) -> Result<()> {
+pub(super) fn linears(input: Input, compute: Compute, layers: &mut [LinearLayer]) -> Result<()> {
     const NAME: &str = "linear";
-    check::linear(x, w, bias, y)?;
-    let shape = (x.rows(), x.cols(), w.rows());
-    let bias = bias.map(|bias| floats(NAME, bias)).transpose()?;
-    linear_kernel::cpu(
-        f32s(NAME, x)?,
-        floats(NAME, w)?,
-        bias,
-        accumulate,
-        shape,
-        compute,
-        f32s_mut(NAME, y)?,
-    );
+    check::linears(&input, layers)?;
+    let norm = input.norm.map(|norm| {
+        Ok::<_, DeviceError>(rms_norm_kernel::Norm { weight: floats(NAME, norm.weight)?, eps: norm.eps })
+    });
+    let (tokens, inputs) = (input.x.rows(), input.x.cols());
+    let input = linear_kernel::Input { x: f32s(NAME, input.x)?, tokens, inputs, norm: norm.transpose()? };
+    let layers = layers.iter_mut().map(|LinearLayer { weight, bias, accumulate, y }| {
+        let bias = bias.map(|bias| floats(NAME, bias)).transpose()?;
+        let w = floats(NAME, weight)?;
+        Ok(linear_kernel::Layer { w, bias, accumulate: *accumulate, y: f32s_mut(NAME, y)? })
+    });
+    linear_kernel::cpu(input, compute, &mut layers.collect::<Result<Vec<_>>>()?);
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, KernelCall, Operand,
-    Reduction, Result, Scores, Selection, Span, Storage, Tensor, Unary, Within, check,
+    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, Input, KernelCall,
+    LinearLayer, Operand, Reduction, Result, Scores, Selection, Span, Storage, Tensor, Unary, Within, check,
 };
 use memory::{Meter, memory, memory_mut};
 
@@ -90,15 +90,8 @@ impl Device for Cpu {
         forward::scatter_rows(x, places, out)
     }
 
-    fn linear(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        bias: Option<&Tensor>,
-        accumulate: bool,
-        y: &mut Tensor,
-    ) -> Result<()> {
-        forward::linear(x, w, bias, accumulate, self.info.compute, y)
+    fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()> {
+        forward::linears(input, self.info.compute, layers)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {

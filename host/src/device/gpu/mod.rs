@@ -23,8 +23,8 @@ pub use context::{Context, Dispatch};
 pub use panels::{Panels, Part, Segment, panels, segments};
 
 use super::{
-    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, DeviceKind, KernelCall,
-    Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
+    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall,
+    LinearLayer, Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
 };
 use bytes::Bytes;
 
@@ -147,16 +147,8 @@ impl Device for Gpu {
         ops::rows::scatter_rows(&self.context, x, places, out)
     }
 
-    fn linear(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        bias: Option<&Tensor>,
-        accumulate: bool,
-        y: &mut Tensor,
-    ) -> Result<()> {
-        let compute = self.info.compute;
-        ops::linear::linear(&self.context, &self.tuner, x, w, bias, accumulate, compute, y)
+    fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()> {
+        ops::linear::linears(&self.context, &self.tuner, input, self.info.compute, layers)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {

@@ -5,7 +5,6 @@ use crate::{
     device::DType,
     model::{Block, Head, Llama, Result},
 };
-use std::ops::ControlFlow;
 
 /// The first blocks of a model, which stay on the device; the rest are loaded when they are needed.
 pub(super) struct Blocks {
@@ -64,9 +63,7 @@ impl Blocks {
         let mut hidden = model.embed(&step.batch)?;
         let mut run = |index, block: &Block| {
             let cached = cache.block(index, &step.places);
-            model.run_block(block, &step.batch, Some(cached), &mut hidden, &mut |_, _| {
-                Ok(ControlFlow::Continue(()))
-            })
+            model.run_block(block, &step.batch, Some(cached), &mut hidden, None)
         };
         for (index, block) in self.resident.iter().enumerate() {
             run(index, block)?;

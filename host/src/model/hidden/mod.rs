@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use serde::Serialize;
 use spill::SpillFile;
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// Where hidden states wait between two blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -147,7 +147,7 @@ impl HiddenStates {
     /// As [`HiddenStates::visit`].
     pub fn advance(&mut self, model: &Llama, block: &Block, mut progress: impl FnMut(usize)) -> Result<()> {
         self.update(model, |batch, hidden| {
-            model.forward_block(block, batch, hidden, &mut |_, _| Ok(ControlFlow::Continue(())))?;
+            model.forward_block(block, batch, hidden, None)?;
             progress(batch.tokens.len());
             Ok(())
         })
