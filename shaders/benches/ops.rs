@@ -35,7 +35,7 @@ fn products(c: &mut Criterion) {
             group.bench_function(format!("{name} {tokens}x{inputs}x{outputs}"), |b| {
                 let input = linear::Input { x: &x, tokens, inputs, norm: None };
                 b.iter(|| {
-                    let layer = linear::Layer { w, bias: None, accumulate: false, y: &mut y };
+                    let layer = linear::Layer { w, bias: None, onto: linear::Onto::Nothing, y: &mut y };
                     linear::cpu(input, compute, &mut [layer]);
                 });
             });
@@ -76,7 +76,6 @@ fn forward(c: &mut Criterion) {
     group.bench_function("rms_norm 16384x768", |b| {
         b.iter(|| rms_norm::cpu(&x, Floats::F32(&weight), 1e-5, cols, &mut y));
     });
-    group.bench_function("silu_mul 16384x768", |b| b.iter(|| silu_mul::cpu(&mut y, &x)));
     let targets = vec![7; 512];
     let logits = elements(512 * 32_000);
     let mut loss = vec![0.0; 512];

@@ -38,7 +38,6 @@ pub mod select_groups;
 pub mod select_mass;
 pub mod select_rows;
 pub mod select_whole;
-pub mod silu_mul;
 pub mod transpose;
 pub mod triangle;
 pub mod triangular_inverse;
@@ -76,7 +75,6 @@ pub const KERNELS: &[&Kernel] = &[
     &select_mass::KERNEL,
     &select_rows::KERNEL,
     &select_whole::KERNEL,
-    &silu_mul::KERNEL,
     &transpose::KERNEL,
     &triangle::KERNEL,
     &zero_where::KERNEL,

@@ -1,16 +1,16 @@
-//! `y = x · wᵀ (+ bias) (+ y)`: a linear layer.
+//! `y = x · wᵀ (+ bias)`, added to what is in y, or gated by it: a linear layer.
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod gate;
+mod portable;
 
 use crate::{
     Access, Compute, Floats, Kernel,
-    dots::dots,
     parallel::{Disjoint, with_scratch},
-    product::{Operand, product},
     rms_norm::{self, Norm},
 };
 
@@ -40,6 +40,8 @@ pub const ADD_BIAS: u32 = 1;
 pub const ACCUMULATE: u32 = 2;
 /// Where [`Params::flags`] has the number of the bias's type.
 pub const BIAS_DTYPE_SHIFT: u32 = 2;
+/// In [`Params::flags`]: multiply with the silu of what y holds.
+pub const GATED: u32 = 16;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -61,25 +63,13 @@ pub struct Params {
     pub y_col: u32,
     /// Columns of y.
     pub y_cols: u32,
-    /// [`ADD_BIAS`], [`ACCUMULATE`] and the bias's type.
+    /// [`ADD_BIAS`], [`ACCUMULATE`], the bias's type and [`GATED`].
     pub flags: u32,
 }
-
-/// The tile of y that one task computes. Wide in tokens, because every task widens and packs its own
-/// weights: measured on Zen 4, 1024 × 128 runs at the speed of `gemm` alone, 256 × 256 a third slower.
-const TILE_TOKENS: usize = 1024;
-const TILE_OUTPUTS: usize = 128;
-
-/// How many inputs of half-precision weights are widened at a time: a panel of `TILE_OUTPUTS` rows then
-/// fits the second-level cache.
-const PANEL_INPUTS: usize = 2048;
 
 /// Up to so many tokens a product reads every weight for so few multiplications that memory sets the
 /// pace, and packing it first would only add traffic.
 const FEW_TOKENS: usize = 64;
-
-/// Tokens that are normalised or rounded at a time, for all layers that read them.
-const PREPARED_TOKENS: usize = 2 * TILE_TOKENS;
 
 /// What linear layers read: rows as they are, or normalised on the way.
 #[derive(Debug, Clone, Copy)]
@@ -101,14 +91,30 @@ pub struct Layer<'a> {
     pub w: Floats<'a>,
     /// `[outputs]`
     pub bias: Option<Floats<'a>>,
-    /// Whether y is added to.
-    pub accumulate: bool,
+    /// What the product goes onto.
+    pub onto: Onto<'a>,
     /// `[tokens, outputs]`
     pub y: &'a mut [f32],
 }
 
-/// `y = x · wᵀ (+ bias) (+ y if accumulate)` for every layer. x, normalised if there is a norm, and w are rounded to the
-/// type to compute in.
+/// What a product goes onto.
+#[derive(Debug, Clone, Copy)]
+pub enum Onto<'a> {
+    /// Nothing: y is written over.
+    Nothing,
+    /// y, which it is added to.
+    Sum,
+    /// A gate: `y = silu(x · gateᵀ) · (x · wᵀ)` (SwiGLU; Shazeer, 2002.05202).
+    Gate {
+        /// `[outputs, inputs]`
+        w: Floats<'a>,
+        /// `[outputs]`
+        bias: Option<Floats<'a>>,
+    },
+}
+
+/// `y = x · wᵀ (+ bias)` for every layer, or what its [`Onto`] says. x, normalised if there is a norm, and w are rounded
+/// to the type to compute in.
 ///
 /// Rows are normalised, rounded and packed for all layers at once, thousands at a time, so that what a norm makes of
 /// them is never written as a whole. The result does not depend on the number of threads, nor on what other layers
@@ -126,15 +132,15 @@ pub fn cpu(input: Input<'_>, compute: Compute, layers: &mut [Layer<'_>]) {
     let norm = norm.map(|norm| (norm.weight.to_vec(), norm.eps));
     let rows = Rows { x, inputs, compute, norm };
     let layers = layers.iter_mut().filter(|layer| !layer.y.is_empty());
-    let mut products: Vec<_> = layers.map(|layer| Product::of_layer(layer, &rows, tokens)).collect();
+    let mut layers: Vec<_> = layers.map(|layer| Products::new(layer, &rows, tokens)).collect();
     #[cfg(target_arch = "x86_64")]
     if tokens > FEW_TOKENS
         && inputs > 0
         && let Some(words) = avx512::Words::of(compute)
     {
-        return avx512::multiply(words, &rows, tokens, &mut products);
+        return avx512::multiply(words, &rows, tokens, &mut layers);
     }
-    multiply(&rows, tokens, &mut products);
+    portable::multiply(&rows, tokens, &mut layers);
 }
 
 /// The rows of an input.
@@ -173,17 +179,45 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Computes products on any processor.
-fn multiply(rows: &Rows, tokens: usize, products: &mut [(Product, &mut [f32])]) {
-    let most = if rows.plain() { tokens } else { PREPARED_TOKENS };
-    let mut prepared = Vec::new();
-    for first in (0..tokens).step_by(most) {
-        let end = tokens.min(first + most);
-        let x = rows.prepare(first..end, &mut prepared);
-        for (product, y) in &mut *products {
-            product.of(x, &mut y[first * product.outputs..end * product.outputs]);
-        }
+/// A layer's products, which go to the same place one after the other: the gate's first.
+struct Products<'a, 'y> {
+    products: Vec<Product<'a>>,
+    outputs: usize,
+    y: &'y mut [f32],
+}
+
+impl<'a, 'y> Products<'a, 'y> {
+    fn new(layer: &'y mut Layer<'a>, rows: &Rows, tokens: usize) -> Self {
+        let outputs = layer.y.len() / tokens;
+        assert_eq!(layer.y.len(), tokens * outputs, "y is [tokens, outputs]");
+        let product = |w, bias, mode| Product::new(w, bias, mode, rows, outputs);
+        let (w, bias) = (layer.w, layer.bias);
+        let products = match layer.onto {
+            Onto::Nothing => vec![product(w, bias, Mode::Write)],
+            Onto::Sum => vec![product(w, bias, Mode::Add)],
+            Onto::Gate { w: gate, bias: gate_bias } => {
+                vec![product(gate, gate_bias, Mode::Write), product(w, bias, Mode::Gate)]
+            }
+        };
+        Self { products, outputs, y: layer.y }
     }
+
+    /// Runs every product on what these tokens become.
+    fn each(&mut self, tokens: std::ops::Range<usize>, run: impl Fn(&Product, &mut [f32])) {
+        let y = &mut self.y[tokens.start * self.outputs..tokens.end * self.outputs];
+        self.products.iter().for_each(|product| run(product, y));
+    }
+}
+
+/// What becomes of y.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The product.
+    Write,
+    /// Its sum with the product.
+    Add,
+    /// Its silu times the product.
+    Gate,
 }
 
 /// All of a product but its tokens.
@@ -191,87 +225,38 @@ struct Product<'a> {
     w: Floats<'a>,
     compute: Compute,
     bias: Option<Vec<f32>>,
-    accumulate: bool,
+    mode: Mode,
     inputs: usize,
     outputs: usize,
 }
 
+/// Where a tile of a product goes: its first element, and the elements from a row to the next.
+#[derive(Clone, Copy)]
+struct Tile {
+    start: *mut f32,
+    stride: usize,
+}
+
 impl<'a> Product<'a> {
-    /// A layer's product with rows, and where it goes.
-    fn of_layer<'y>(layer: &'y mut Layer<'a>, rows: &Rows, tokens: usize) -> (Self, &'y mut [f32]) {
-        let Layer { w, bias, accumulate, ref mut y } = *layer;
-        let (inputs, outputs) = (rows.inputs, y.len() / tokens);
-        assert_eq!(y.len(), tokens * outputs, "y is [tokens, outputs]");
+    fn new(w: Floats<'a>, bias: Option<Floats>, mode: Mode, rows: &Rows, outputs: usize) -> Self {
+        let inputs = rows.inputs;
         assert_eq!(w.len(), outputs * inputs, "w is [outputs, inputs]");
         let bias = bias.map(Floats::to_vec);
         assert!(bias.as_ref().is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
         // Without inputs there is nothing to widen.
         let w = if inputs == 0 { Floats::F32(&[]) } else { w };
-        (Self { w, compute: rows.compute, bias, accumulate, inputs, outputs }, y)
-    }
-
-    /// The weights, if they need neither widening nor rounding.
-    fn plain(&self) -> Option<&'a [f32]> {
-        match self.w {
-            Floats::F32(w) if self.compute == Compute::F32 => Some(w),
-            _ => None,
-        }
-    }
-
-    fn widen(&self, range: std::ops::Range<usize>, out: &mut [f32]) {
-        self.w.slice(range).widen(out);
-        self.compute.round(out);
-    }
-
-    /// The product with rows that are prepared.
-    fn of(&self, x: &[f32], y: &mut [f32]) {
-        let tokens = y.len() / self.outputs;
-        if tokens <= FEW_TOKENS { self.few_tokens(tokens, x, y) } else { self.tiles(tokens, x, y) }
-    }
-
-    fn tiles(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
-        let &Self { inputs, outputs, .. } = self;
-        self.each_tile(
-            tokens,
-            (TILE_TOKENS, TILE_OUTPUTS),
-            y,
-            |(first_token, m), (first_output, n), mut keep, y| {
-                let mut add = |w: Operand, first_input: usize, k: usize| {
-                    let x = Operand::rows(&x[first_token * inputs + first_input..], inputs);
-                    let beta = if keep { 1.0 } else { 0.0 };
-                    // SAFETY: x, w and y hold these rows and columns, and the tile of y is this task's alone.
-                    unsafe {
-                        let y = y.at(first_token * outputs + first_output);
-                        product((m, n, k), 1.0, x, w.t(), beta, y, outputs);
-                    }
-                    keep = true;
-                };
-                if let Some(w) = self.plain() {
-                    add(Operand::rows(&w[first_output * inputs..], inputs), 0, inputs);
-                    return;
-                }
-                for first_input in (0..inputs).step_by(PANEL_INPUTS) {
-                    let k = PANEL_INPUTS.min(inputs - first_input);
-                    with_scratch(n * k, |panel| {
-                        for (row, panel) in panel.chunks_exact_mut(k).enumerate() {
-                            let start = (first_output + row) * inputs + first_input;
-                            self.widen(start..start + k, panel);
-                        }
-                        add(Operand::rows(panel, k), first_input, k);
-                    });
-                }
-            },
-        );
+        Self { w, compute: rows.compute, bias, mode, inputs, outputs }
     }
 
     /// Computes y in tiles of at most so many tokens and outputs, each a task. A task is given its tokens and its outputs,
-    /// as first and how many, and whether something is in y that the product is added to: the bias is there already.
+    /// as first and how many, whether the product is added to what is in the tile, the bias for one, and the tile: a part
+    /// of y, or what its gate is then multiplied with.
     fn each_tile(
         &self,
         tokens: usize,
         (most_tokens, most_outputs): (usize, usize),
         y: &mut [f32],
-        task: impl Fn((usize, usize), (usize, usize), bool, &Disjoint<'_, f32>) + Sync,
+        task: impl Fn((usize, usize), (usize, usize), bool, Tile) + Sync,
     ) {
         let token_tiles = tokens.div_ceil(most_tokens);
         let y = Disjoint::new(y);
@@ -281,9 +266,25 @@ impl<'a> Product<'a> {
                 (tile / token_tiles * most_outputs, tile % token_tiles * most_tokens);
             let tokens = (first_token, most_tokens.min(tokens - first_token));
             let outputs = (first_output, most_outputs.min(self.outputs - first_output));
-            // SAFETY: this tile is this task's alone.
-            let keep = unsafe { self.prefill(tokens, outputs, &y) };
-            task(tokens, outputs, keep, &y);
+            if self.mode != Mode::Gate {
+                // SAFETY: this tile is this task's alone.
+                let keep = unsafe { self.prefill(tokens, outputs, &y) };
+                let start = y.at(first_token * self.outputs + first_output);
+                return task(tokens, outputs, keep, Tile { start, stride: self.outputs });
+            }
+            with_scratch(tokens.1 * outputs.1, |product| {
+                if let Some(bias) = &self.bias {
+                    let rows = product.chunks_exact_mut(outputs.1);
+                    rows.for_each(|row| row.copy_from_slice(&bias[first_output..][..outputs.1]));
+                }
+                let tile = Tile { start: product.as_mut_ptr(), stride: outputs.1 };
+                task(tokens, outputs, self.bias.is_some(), tile);
+                for (token, product) in (first_token..).zip(product.chunks_exact(outputs.1)) {
+                    // SAFETY: this row of the tile, which is this task's alone.
+                    let y = unsafe { y.slice(token * self.outputs + first_output, outputs.1) };
+                    gate::gate_all(y, product);
+                }
+            });
         });
     }
 
@@ -292,71 +293,15 @@ impl<'a> Product<'a> {
     /// # Safety
     /// No other task uses the tile meanwhile.
     unsafe fn prefill(&self, tokens: (usize, usize), outputs: (usize, usize), y: &Disjoint<'_, f32>) -> bool {
-        let Some(bias) = &self.bias else { return self.accumulate };
+        let adds = self.mode == Mode::Add;
+        let Some(bias) = &self.bias else { return adds };
         for token in tokens.0..tokens.0 + tokens.1 {
             // SAFETY: this row of the tile, as the caller promises.
             let y = unsafe { y.slice(token * self.outputs + outputs.0, outputs.1) };
             for (y, bias) in y.iter_mut().zip(&bias[outputs.0..]) {
-                *y = if self.accumulate { *y + bias } else { *bias };
+                *y = if adds { *y + bias } else { *bias };
             }
         }
         true
-    }
-
-    fn few_tokens(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
-        let &Self { accumulate, inputs, outputs, .. } = self;
-        let x: Vec<&[f32]> = (0..tokens).map(|token| &x[token * inputs..(token + 1) * inputs]).collect();
-        let y = Disjoint::new(y);
-        (0..outputs).into_par_iter().with_min_len(16).for_each(|output| {
-            let mut sums = [0.0; FEW_TOKENS];
-            let sums = &mut sums[..tokens];
-            let row = output * inputs..(output + 1) * inputs;
-            match self.plain() {
-                Some(w) => dots(&x, &w[row], sums),
-                None => with_scratch(inputs, |wide| {
-                    self.widen(row, wide);
-                    dots(&x, wide, sums);
-                }),
-            }
-            for (token, sum) in sums.iter().enumerate() {
-                // SAFETY: one element, which is this task's alone.
-                let y = unsafe { &mut y.slice(token * outputs + output, 1)[0] };
-                let sum = self.bias.as_ref().map_or(*sum, |bias| sum + bias[output]);
-                *y = if accumulate { *y + sum } else { sum };
-            }
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use half::f16;
-
-    /// What processors without AVX-512 run, which the tests of [`cpu`] do not reach on those with it.
-    #[test]
-    fn every_way_to_multiply_agrees() {
-        let (tokens, inputs, outputs) = (130, 2100, 150);
-        let elements = |seed: usize, count: usize| -> Vec<f32> {
-            (0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 7.0 - 1.5).collect()
-        };
-        let (x, w, bias) =
-            (elements(1, tokens * inputs), elements(2, outputs * inputs), elements(3, outputs));
-        let norm = Norm { weight: Floats::F32(&w[..inputs]), eps: 1e-5 };
-        let half: Vec<f16> = w.iter().map(|x| f16::from_f32(*x)).collect();
-        for w in [Floats::F32(&w), Floats::F16(&half)] {
-            for (compute, norm) in Compute::ALL.into_iter().zip([None, Some(norm), Some(norm)]) {
-                let (mut one, mut other) = (elements(4, tokens * outputs), elements(4, tokens * outputs));
-                let input = Input { x: &x, tokens, inputs, norm };
-                let layer = |y| Layer { w, bias: Some(Floats::F32(&bias)), accumulate: true, y };
-                cpu(input, compute, &mut [layer(&mut one)]);
-                let norm = norm.map(|norm| (norm.weight.to_vec(), norm.eps));
-                let rows = Rows { x: &x, inputs, compute, norm };
-                multiply(&rows, tokens, &mut [Product::of_layer(&mut layer(&mut other), &rows, tokens)]);
-                for (one, other) in one.into_iter().zip(other) {
-                    assert!((one - other).abs() < 2e-3 * one.abs().max(1.0), "{compute}: {one} {other}");
-                }
-            }
-        }
     }
 }

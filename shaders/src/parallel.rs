@@ -41,17 +41,18 @@ impl<'a, T> Disjoint<'a, T> {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Buffers that are not in use, the outermost last.
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `f` with a buffer of `len` elements of unspecified content, kept by the thread for the next task.
-/// Not to be nested.
 pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    SCRATCH.with_borrow_mut(|scratch| {
-        if scratch.len() < len {
-            // Made anew rather than resized: the old content is of no use to anyone.
-            *scratch = vec![0.0; len];
-        }
-        f(&mut scratch[..len])
-    })
+    let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if scratch.len() < len {
+        // Made anew rather than resized: the old content is of no use to anyone.
+        scratch = vec![0.0; len];
+    }
+    let result = f(&mut scratch[..len]);
+    SCRATCH.with_borrow_mut(|buffers| buffers.push(scratch));
+    result
 }

@@ -15,7 +15,7 @@ mod profiled;
 mod tensor;
 
 pub use error::{DeviceError, Result};
-pub use operands::{Binding, Input, LinearLayer, Norm, Operand, Scores};
+pub use operands::{Binding, Input, LinearLayer, Norm, Onto, Operand, Scores};
 pub use profiled::Profiled;
 pub use tensor::{Storage, Tensor};
 
@@ -137,11 +137,11 @@ pub trait Device: Send + Sync {
 
     // The forward pass. Activations are f32; weights f32, f16 or bf16, widened on the way.
 
-    /// `y = x · wᵀ (+ bias) (+ y if accumulate)` for every layer; none of the results shows in another's input. x,
+    /// `y = x · wᵀ (+ bias)` for every layer, or what its [`Onto`] says. x,
     /// normalised if there is a norm, and weights are rounded to the type to compute in ([`DeviceInfo::compute`]).
     fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()>;
 
-    /// [`linears`](Self::linears) of one layer: x `[tokens, in]`, w `[out, in]`, bias `[1, out]`, y `[tokens, out]`.
+    /// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, in]`, w `[out, in]`, bias `[1, out]`, y `[tokens, out]`.
     fn linear(
         &self,
         x: &Tensor,
@@ -150,7 +150,8 @@ pub trait Device: Send + Sync {
         accumulate: bool,
         y: &mut Tensor,
     ) -> Result<()> {
-        self.linears(x.into(), &mut [LinearLayer { weight: w, bias, accumulate, y }])
+        let onto = if accumulate { Onto::Sum } else { Onto::Nothing };
+        self.linears(x.into(), &mut [LinearLayer { weight: w, bias, onto, y }])
     }
 
     /// `y = x / √(mean(x²) + eps) · weight` row by row (Zhang & Sennrich, 1910.07467); weight `[1, cols]` in
@@ -174,9 +175,6 @@ pub trait Device: Send + Sync {
         spans: &[Span],
         out: &mut Tensor,
     ) -> Result<()>;
-
-    /// `gate = silu(gate) · up`, in place.
-    fn silu_mul(&self, gate: &mut Tensor, up: &Tensor) -> Result<()>;
 
     /// `loss[t] = logsumexp(logits[t]) − logits[t, targets[t]]`: logits `[tokens, vocab]`, targets
     /// `[tokens, 1]` u32, loss `[tokens, 1]`.

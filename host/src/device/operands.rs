@@ -34,10 +34,26 @@ pub struct LinearLayer<'a> {
     pub weight: &'a Tensor,
     /// `[1, out]` in any floating-point type
     pub bias: Option<&'a Tensor>,
-    /// Whether y is added to.
-    pub accumulate: bool,
+    /// What the product goes onto.
+    pub onto: Onto<'a>,
     /// `[tokens, out]`, f32
     pub y: &'a mut Tensor,
+}
+
+/// What a product goes onto.
+#[derive(Debug, Clone, Copy)]
+pub enum Onto<'a> {
+    /// Nothing: y is written over.
+    Nothing,
+    /// y, which it is added to.
+    Sum,
+    /// A gate: `y = silu(x · gateᵀ) · (x · wᵀ)` (SwiGLU; Shazeer, 2002.05202).
+    Gate {
+        /// `[out, in]` in any floating-point type
+        weight: &'a Tensor,
+        /// `[1, out]` in any floating-point type
+        bias: Option<&'a Tensor>,
+    },
 }
 
 /// Scores `f(a)` or `f(a) ∘ by`, computed as they are ranked: by is `[1, cols]`.

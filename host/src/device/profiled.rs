@@ -5,7 +5,7 @@
 
 use super::{
     AttentionShape, Axis, Binary, Binding, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall,
-    LinearLayer, Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
+    LinearLayer, Onto, Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
 };
 use crate::profile::{self, Kind, Work};
 use bytes::Bytes;
@@ -138,8 +138,14 @@ impl Device for Profiled {
         let mut flops = if input.norm.is_some() { 4.0 * each(input.x) } else { 0.0 };
         let mut bytes = input.x.bytes();
         for layer in &*layers {
-            flops += 2.0 * each(input.x) * layer.weight.rows() as f64;
-            bytes += layer.weight.bytes() + layer.y.bytes();
+            let gate = if let Onto::Gate { weight, .. } = layer.onto { Some(weight) } else { None };
+            for weight in gate.into_iter().chain([layer.weight]) {
+                flops += 2.0 * each(input.x) * weight.rows() as f64;
+                bytes += weight.bytes() + layer.y.bytes();
+            }
+            if gate.is_some() {
+                flops += 4.0 * each(layer.y);
+            }
         }
         let work = Work { flops, bytes: bytes as f64 };
         self.timed(Kind::Kernel, "linear", work, |device| device.linears(input, layers))
@@ -167,10 +173,6 @@ impl Device for Profiled {
         self.kernel("attention", flops, &[q, k, v], out, |device, out| {
             device.attention(q, k, v, shape, spans, out)
         })
-    }
-
-    fn silu_mul(&self, gate: &mut Tensor, up: &Tensor) -> Result<()> {
-        self.kernel("silu_mul", 4.0 * each(up), &[up], gate, |device, gate| device.silu_mul(gate, up))
     }
 
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {

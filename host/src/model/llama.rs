@@ -8,7 +8,7 @@ use super::{
     generate::CachedBlock,
     layout::{self, LayerInput, Projection},
 };
-use crate::device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Tensor};
+use crate::device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Onto, Tensor};
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 /// A model whose weights stay in its checkpoint until they are needed.
@@ -35,6 +35,12 @@ pub struct Linear {
     pub weight: Tensor,
     /// `[1, out_features]`
     pub bias: Option<Tensor>,
+}
+
+impl Linear {
+    fn product<'a>(&'a self, onto: Onto<'a>, y: &'a mut Tensor) -> LinearLayer<'a> {
+        LinearLayer { weight: &self.weight, bias: self.bias.as_ref(), onto, y }
+    }
 }
 
 /// Sees the input of every linear layer before it is used; where it breaks, the block stops.
@@ -193,10 +199,11 @@ impl Llama {
         if stops_at(LayerInput::Mlp, input.x)? {
             return Ok(());
         }
-        let [mut inner, up] = self.apply(block, [Projection::Gate, Projection::Up], input)?;
+        let (up, gate) = (block.linear(Projection::Up), block.linear(Projection::Gate));
+        let onto = Onto::Gate { weight: &gate.weight, bias: gate.bias.as_ref() };
+        let mut inner = device.zeros(DType::F32, tokens, config.intermediate_size)?;
+        device.linears(input, &mut [up.product(onto, &mut inner)])?;
         drop(written);
-        device.silu_mul(&mut inner, &up)?;
-        drop(up);
         if stops_at(LayerInput::MlpOutput, &inner)? {
             return Ok(());
         }
@@ -221,7 +228,8 @@ impl Llama {
     /// A failing device.
     pub fn logits(&self, head: &Head, hidden: &Tensor) -> Result<Tensor> {
         let mut logits = self.device.zeros(DType::F32, hidden.rows(), self.config.vocab_size)?;
-        let head_layer = LinearLayer { weight: &head.lm_head, bias: None, accumulate: false, y: &mut logits };
+        let head_layer =
+            LinearLayer { weight: &head.lm_head, bias: None, onto: Onto::Nothing, y: &mut logits };
         self.device.linears(self.normed(hidden, &head.norm, None)?, &mut [head_layer])?;
         Ok(logits)
     }
@@ -258,27 +266,17 @@ impl Llama {
         input: Input,
     ) -> Result<[Tensor; N]> {
         let layers = layers.map(|projection| block.linear(projection));
-        let outputs = layers
-            .iter()
-            .map(|layer| Ok(self.device.zeros(DType::F32, input.x.rows(), layer.weight.rows())?))
-            .collect::<Result<Vec<_>>>()?;
+        let zeros =
+            |layer: &&Linear| Ok(self.device.zeros(DType::F32, input.x.rows(), layer.weight.rows())?);
+        let outputs = layers.iter().map(zeros).collect::<Result<Vec<_>>>()?;
         let Ok(mut outputs) = <[Tensor; N]>::try_from(outputs) else { unreachable!("one output a layer") };
-        let mut products: Vec<_> = layers
-            .iter()
-            .zip(&mut outputs)
-            .map(|(Linear { weight, bias }, y)| LinearLayer {
-                weight,
-                bias: bias.as_ref(),
-                accumulate: false,
-                y,
-            })
-            .collect();
-        self.device.linears(input, &mut products)?;
+        let products = layers.iter().zip(&mut outputs).map(|(layer, y)| layer.product(Onto::Nothing, y));
+        self.device.linears(input, &mut products.collect::<Vec<_>>())?;
         Ok(outputs)
     }
 
     fn add(&self, linear: &Linear, x: &Tensor, residual: &mut Tensor) -> Result<()> {
-        Ok(self.device.linear(x, &linear.weight, linear.bias.as_ref(), true, residual)?)
+        Ok(self.device.linears(x.into(), &mut [linear.product(Onto::Sum, residual)])?)
     }
 
     fn load_matrix(&self, name: &str, (rows, cols): (usize, usize)) -> Result<Tensor> {

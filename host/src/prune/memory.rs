@@ -151,7 +151,7 @@ impl Needs {
         let (hidden, query, key) =
             (config.hidden_size as u64, config.query_size() as u64, config.key_size() as u64);
         // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
-        let token = F32 * (2 * hidden + (2 * query + 2 * key).max(2 * config.intermediate_size as u64));
+        let token = F32 * (2 * hidden + (2 * query + 2 * key).max(config.intermediate_size as u64));
         let writing = plans.len() as u64 * writer::IN_FLIGHT as u64 * written;
         Self { block: model.block_bytes(), statistics, layer, token, writing }
     }

@@ -115,7 +115,7 @@ impl<'a> Shape<'a> {
 
     /// Bytes that evaluating takes: one block, the next or its weights widened, the head, and a batch's states.
     fn evaluating(&self) -> u64 {
-        let batch = BATCH_TOKENS * (2 * self.config.intermediate_size + 5 * self.config.hidden_size);
+        let batch = BATCH_TOKENS * (self.config.intermediate_size + 5 * self.config.hidden_size);
         (4.0 * (2.0 * self.block + self.head + batch as f64)) as u64
     }
 

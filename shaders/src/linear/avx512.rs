@@ -8,7 +8,7 @@ use std::{arch::x86_64::*, cell::Cell};
 
 use rayon::prelude::*;
 
-use super::{Product, Rows};
+use super::{Product, Products, Rows};
 use crate::{
     Compute, Floats, FloatsMut,
     parallel::{Disjoint, with_scratch},
@@ -83,7 +83,7 @@ impl Words {
 
 /// As [`cpu`](super::cpu), on a processor that has the instructions for these words. The order of the sums depends on the
 /// words and the number of inputs alone.
-pub(super) fn multiply(words: Words, rows: &Rows, tokens: usize, products: &mut [(Product, &mut [f32])]) {
+pub(super) fn multiply(words: Words, rows: &Rows, tokens: usize, layers: &mut [Products]) {
     assert!(Words::of(rows.compute) == Some(words), "a processor with AVX-512");
     let mut packed = PACKED.take();
     for first in (0..tokens).step_by(CHUNK_TOKENS) {
@@ -93,9 +93,8 @@ pub(super) fn multiply(words: Words, rows: &Rows, tokens: usize, products: &mut 
             packed = vec![0; blocks.total()];
         }
         pack_tokens(rows, first..end, &blocks, &mut packed);
-        for (product, y) in &mut *products {
-            let y = &mut y[first * product.outputs..end * product.outputs];
-            product.multiply(&packed, &blocks, end - first, y);
+        for layer in &mut *layers {
+            layer.each(first..end, |product, y| product.multiply(&packed, &blocks, end - first, y));
         }
     }
     PACKED.set(packed);
@@ -207,12 +206,12 @@ fn pack<const WIDTH: usize>(
 impl Product<'_> {
     /// The product with packed rows.
     fn multiply(&self, packed: &[u32], blocks: &Blocks, tokens: usize, y: &mut [f32]) {
-        let &Self { w, compute, inputs, outputs, .. } = self;
+        let &Self { w, compute, inputs, .. } = self;
         self.each_tile(
             tokens,
             (TILE_TOKENS, TILE_OUTPUTS),
             y,
-            |(first_token, m), (first_output, n), mut keep, y| {
+            |(first_token, m), (first_output, n), mut keep, tile| {
                 for (first, count, words) in blocks.each() {
                     with_scratch((n.div_ceil(COLS) * COLS + 4) * words, |scratch| {
                         let (scratch, panels) = bytemuck::cast_slice_mut(scratch).split_at_mut(4 * words);
@@ -228,13 +227,13 @@ impl Product<'_> {
                             let x = &x[(first_token + first_row) / ROWS * ROWS * words..][..ROWS * words];
                             for (place, w) in panels.chunks_exact(COLS * words).enumerate() {
                                 let size = (ROWS.min(m - first_row), COLS.min(n - place * COLS));
-                                let to = (first_token + first_row) * outputs + first_output + place * COLS;
-                                // SAFETY: the processor has the instructions; the rows and columns from `to` on are in
-                                // this task's tile.
+                                // SAFETY: the processor has the instructions; these rows and columns are in this task's
+                                // tile.
                                 unsafe {
+                                    let to = tile.start.add(first_row * tile.stride + place * COLS);
                                     match blocks.words {
-                                        Words::F32 => panel_f32(x, w, keep, size, y.at(to), outputs),
-                                        Words::BF16 => panel_bf16(x, w, keep, size, y.at(to), outputs),
+                                        Words::F32 => panel_f32(x, w, keep, size, to, tile.stride),
+                                        Words::BF16 => panel_bf16(x, w, keep, size, to, tile.stride),
                                     }
                                 }
                             }

@@ -18,7 +18,7 @@ struct Params {
     y_row: u32,
     y_col: u32,
     y_cols: u32,
-    // Bit 0: add the bias. Bit 1: add to y. Bits 2 and 3: the bias's type, as W_DTYPE.
+    // Bit 0: add the bias. Bit 1: add to y. Bits 2 and 3: the bias's type, as W_DTYPE. Bit 4: multiply with y's silu.
     flags: u32,
 }
 
@@ -140,6 +140,12 @@ fn load_bias(column: u32) -> f32 {
     return select(widened.x, widened.y, (column & 1u) == 1u);
 }
 
+// v / (1 + e^-v), of exponentials that cannot overflow.
+fn silu(v: f32) -> f32 {
+    let e = exp(-abs(v));
+    return v * select(e, 1.0, v >= 0.0) / (1.0 + e);
+}
+
 fn store(token: u32, out: u32, value: f32) {
     if out >= p.outs {
         return;
@@ -149,5 +155,6 @@ fn store(token: u32, out: u32, value: f32) {
     var sum = value;
     if (p.flags & 1u) != 0u { sum += load_bias(column); }
     if (p.flags & 2u) != 0u { sum += y[index]; }
+    if (p.flags & 16u) != 0u { sum *= silu(y[index]); }
     y[index] = sum;
 }

@@ -1,5 +1,5 @@
 use crate::close;
-use espalier_host::device::{Compute, DType, Device, Tensor};
+use espalier_host::device::{Compute, DType, Device, Input, LinearLayer, Norm, Onto, Tensor};
 use espalier_shaders::{Floats, linear};
 use espalier_tests::gpu::{TestGpu, noise};
 use std::collections::BTreeSet;
@@ -134,7 +134,7 @@ fn few_tokens_agree_with_the_cpu() {
     gpu.linear(&gpu.f32(tokens, ins, &x), &w_tensor, None, false, &mut y).expect("it runs");
     let mut want = vec![0.0; tokens * outs];
     let input = linear::Input { x: &x, tokens, inputs: ins, norm: None };
-    let layer = linear::Layer { w: Floats::F32(&w), bias: None, accumulate: false, y: &mut want };
+    let layer = linear::Layer { w: Floats::F32(&w), bias: None, onto: linear::Onto::Nothing, y: &mut want };
     linear::cpu(input, Compute::F32, &mut [layer]);
     for (at, (got, want)) in gpu.output(&y).into_iter().zip(want).enumerate() {
         close(got, want.into(), 1e-3, || format!("element {at}"));
@@ -229,4 +229,67 @@ fn operands_that_do_not_fit_are_errors() {
     let words = gpu.zeros(DType::U32, 3, 8).expect("it is made");
     let error = gpu.linear(&x, &words, None, false, &mut gpu.unwritten(2, 3)).expect_err("no floats");
     assert_eq!(error.to_string(), "linear: a tensor of f32 or f16 or bf16 is needed, but this one is u32");
+}
+
+/// A norm on the way and a gate change nothing of what their parts make one after the other.
+#[test]
+fn norms_and_gates_are_part_of_a_product() {
+    for limit in [None, Some(4096)] {
+        let gpu = TestGpu::open(limit);
+        for (tokens, outs, ins) in [(3, 17, 31), (70, 33, 64), (130, 129, 100)] {
+            let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));
+            let (norm_weight, _) = gpu.floats(DType::BF16, 1, ins, &noise(2, ins));
+            let (up, _) = gpu.floats(DType::F16, outs, ins, &noise(3, outs * ins));
+            let (gate, _) = gpu.floats(DType::BF16, outs, ins, &noise(4, outs * ins));
+            let (bias, _) = gpu.floats(DType::F32, 1, outs, &noise(5, outs));
+            let mut normed = gpu.unwritten(tokens, ins);
+            gpu.rms_norm(&x, &norm_weight, 1e-5, &mut normed).expect("it runs");
+            let alone = |weight, bias| {
+                let mut y = gpu.unwritten(tokens, outs);
+                gpu.linear(&normed, weight, bias, false, &mut y).expect("it runs");
+                gpu.output(&y)
+            };
+            let (ups, gates) = (alone(&up, Some(&bias)), alone(&gate, Some(&bias)));
+            let (mut plain, mut gated) = (gpu.unwritten(tokens, outs), gpu.unwritten(tokens, outs));
+            let input = Input { x: &x, norm: Some(Norm { weight: &norm_weight, eps: 1e-5 }) };
+            let onto = Onto::Gate { weight: &gate, bias: Some(&bias) };
+            let layers = [(Onto::Nothing, &mut plain), (onto, &mut gated)];
+            let mut layers = layers.map(|(onto, y)| LinearLayer { weight: &up, bias: Some(&bias), onto, y });
+            gpu.linears(input, &mut layers).expect("it runs");
+            assert!(gpu.output(&plain) == ups, "{tokens}x{ins}x{outs}");
+            for (i, got) in gpu.output(&gated).into_iter().enumerate() {
+                let (gate, up) = (f64::from(gates[i]), f64::from(ups[i]));
+                let want = gate / (1.0 + (-gate).exp()) * up;
+                close(got, want, 1e-5 * want.abs() + 1e-30, || format!("silu({gate}) * {up}"));
+            }
+        }
+        let x = gpu.f32(2, 3, &[1.0; 6]);
+        let short = gpu.f32(1, 2, &[1.0; 2]);
+        let input = Input { x: &x, norm: Some(Norm { weight: &short, eps: 1e-5 }) };
+        let error = gpu.linears(input, &mut []).expect_err("2 is not 3").to_string();
+        assert_eq!(error, "linear: a tensor of shape [1, 3] is needed, but this one is [1, 2]");
+    }
+}
+
+/// Of gates that leave f32's range when raised, and of what is no number.
+#[test]
+fn gates_of_every_size() {
+    let gpu = TestGpu::open(None);
+    let values = [-90.0, 90.0, -1e30, 1e30, 0.0, -0.0, 1e-30, 88.8, -88.8, f32::NAN];
+    let up = noise(1, values.len());
+    let x: Vec<f32> = values.iter().zip(&up).flat_map(|(gate, up)| [*gate, *up]).collect();
+    let (gate, one) = (gpu.f32(1, 2, &[1.0, 0.0]), gpu.f32(1, 2, &[0.0, 1.0]));
+    let mut y = gpu.unwritten(values.len(), 1);
+    let onto = Onto::Gate { weight: &gate, bias: None };
+    let layer = LinearLayer { weight: &one, bias: None, onto, y: &mut y };
+    gpu.linears((&gpu.f32(values.len(), 2, &x)).into(), &mut [layer]).expect("it runs");
+    for (i, got) in gpu.output(&y).into_iter().enumerate() {
+        let (gate, up) = (f64::from(values[i]), f64::from(up[i]));
+        if gate.is_nan() {
+            assert!(got.is_nan(), "{got}");
+            continue;
+        }
+        let want = gate / (1.0 + (-gate).exp()) * up;
+        close(got, want, 1e-5 * want.abs() + 1e-30, || format!("silu({gate}) * {up}"));
+    }
 }

@@ -8,7 +8,8 @@ pub use algebra::{
 };
 
 use super::{
-    AttentionShape, Axis, DType, DeviceError, Input, LinearLayer, Result, Scores, Selection, Span, Tensor,
+    AttentionShape, Axis, DType, DeviceError, Input, LinearLayer, Onto, Result, Scores, Selection, Span,
+    Tensor,
 };
 
 pub use espalier_shaders::Repeat;
@@ -94,12 +95,19 @@ pub fn linears(input: &Input, layers: &[LinearLayer]) -> Result<()> {
     if let Some(norm) = input.norm {
         row(NAME, norm.weight, x.cols())?;
     }
-    layers.iter().try_for_each(|LinearLayer { weight, bias, y, .. }| {
+    let fits = |weight: &Tensor, bias: Option<&Tensor>, y: &Tensor| {
         weight.expect_dtype(NAME, &FLOATS)?;
         weight.expect_shape(NAME, weight.rows(), x.cols())?;
-        all_f32(NAME, [y])?;
         y.expect_shape(NAME, x.rows(), weight.rows())?;
         bias.map_or(Ok(()), |bias| row(NAME, bias, weight.rows()))
+    };
+    layers.iter().try_for_each(|LinearLayer { weight, bias, onto, y }| {
+        all_f32(NAME, [y])?;
+        fits(weight, *bias, y)?;
+        match onto {
+            Onto::Gate { weight, bias } => fits(weight, *bias, y),
+            Onto::Nothing | Onto::Sum => Ok(()),
+        }
     })
 }
 
@@ -176,13 +184,6 @@ pub fn attention(
         return Err(invalid(NAME, "two spans share queries"));
     }
     Ok(())
-}
-
-/// Checks the operands of [`silu_mul`](super::Device::silu_mul).
-pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<()> {
-    const NAME: &str = "silu_mul";
-    all_f32(NAME, [gate, up])?;
-    up.expect_shape(NAME, gate.rows(), gate.cols())
 }
 
 /// Checks the operands of [`cross_entropy`](super::Device::cross_entropy).

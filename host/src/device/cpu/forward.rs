@@ -3,11 +3,13 @@
 use espalier_shaders::{
     attention as kernel, convert as convert_kernel, cross_entropy as cross_entropy_kernel,
     js_divergence as js_divergence_kernel, linear as linear_kernel, rms_norm as rms_norm_kernel,
-    rope as rope_kernel, scatter_rows as scatter_rows_kernel, silu_mul as silu_mul_kernel,
+    rope as rope_kernel, scatter_rows as scatter_rows_kernel,
 };
 
 use super::memory::{f32s, f32s_mut, floats, floats_mut, u32s};
-use crate::device::{AttentionShape, Compute, DeviceError, Input, LinearLayer, Result, Span, Tensor, check};
+use crate::device::{
+    AttentionShape, Compute, DeviceError, Input, LinearLayer, Onto, Result, Span, Tensor, check,
+};
 
 pub(super) fn convert(x: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "convert";
@@ -25,7 +27,7 @@ pub(super) fn scatter_rows(x: &Tensor, places: &Tensor, out: &mut Tensor) -> Res
     Ok(())
 }
 
-pub(super) fn linears(input: Input, compute: Compute, layers: &mut [LinearLayer]) -> Result<()> {
+pub(super) fn linears<'a>(input: Input, compute: Compute, layers: &mut [LinearLayer<'a>]) -> Result<()> {
     const NAME: &str = "linear";
     check::linears(&input, layers)?;
     let norm = input.norm.map(|norm| {
@@ -33,10 +35,17 @@ pub(super) fn linears(input: Input, compute: Compute, layers: &mut [LinearLayer]
     });
     let (tokens, inputs) = (input.x.rows(), input.x.cols());
     let input = linear_kernel::Input { x: f32s(NAME, input.x)?, tokens, inputs, norm: norm.transpose()? };
-    let layers = layers.iter_mut().map(|LinearLayer { weight, bias, accumulate, y }| {
-        let bias = bias.map(|bias| floats(NAME, bias)).transpose()?;
-        let w = floats(NAME, weight)?;
-        Ok(linear_kernel::Layer { w, bias, accumulate: *accumulate, y: f32s_mut(NAME, y)? })
+    let row = |bias: Option<&'a Tensor>| bias.map(|bias| floats(NAME, bias)).transpose();
+    let layers = layers.iter_mut().map(|layer| {
+        let onto = match layer.onto {
+            Onto::Nothing => linear_kernel::Onto::Nothing,
+            Onto::Sum => linear_kernel::Onto::Sum,
+            Onto::Gate { weight, bias } => {
+                linear_kernel::Onto::Gate { w: floats(NAME, weight)?, bias: row(bias)? }
+            }
+        };
+        let (w, bias) = (floats(NAME, layer.weight)?, row(layer.bias)?);
+        Ok(linear_kernel::Layer { w, bias, onto, y: f32s_mut(NAME, layer.y)? })
     });
     linear_kernel::cpu(input, compute, &mut layers.collect::<Result<Vec<_>>>()?);
     Ok(())
@@ -81,13 +90,6 @@ pub(super) fn attention(
         })
         .collect();
     kernel::cpu(f32s(NAME, q)?, f32s(NAME, k)?, f32s(NAME, v)?, &shape, &spans, f32s_mut(NAME, out)?);
-    Ok(())
-}
-
-pub(super) fn silu_mul(gate: &mut Tensor, up: &Tensor) -> Result<()> {
-    const NAME: &str = "silu_mul";
-    check::silu_mul(gate, up)?;
-    silu_mul_kernel::cpu(f32s_mut(NAME, gate)?, f32s(NAME, up)?);
     Ok(())
 }
 

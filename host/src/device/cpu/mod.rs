@@ -114,10 +114,6 @@ impl Device for Cpu {
         forward::attention(q, k, v, shape, spans, out)
     }
 
-    fn silu_mul(&self, gate: &mut Tensor, up: &Tensor) -> Result<()> {
-        forward::silu_mul(gate, up)
-    }
-
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
         forward::cross_entropy(logits, targets, loss)
     }

@@ -171,10 +171,6 @@ impl Device for Gpu {
         ops::attention::attention(&self.context, &self.tiles, q, k, v, shape, spans, out)
     }
 
-    fn silu_mul(&self, gate: &mut Tensor, up: &Tensor) -> Result<()> {
-        ops::rows::silu_mul(&self.context, gate, up)
-    }
-
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
         ops::rows::cross_entropy(&self.context, logits, targets, loss)
     }

@@ -2,13 +2,13 @@
 
 use super::{compute_constant, dtype_constant, memory, rows::rms_norm, size};
 use crate::device::{
-    Compute, DType, Input, LinearLayer, Result, Tensor, check,
+    Compute, DType, Input, LinearLayer, Onto, Result, Tensor, check,
     gpu::{
         Context, Dispatch, panels, segments,
         tune::{Class, Tuner, Variant},
     },
 };
-use espalier_shaders::linear::{ACCUMULATE, ADD_BIAS, BIAS_DTYPE_SHIFT, Params};
+use espalier_shaders::linear::{ACCUMULATE, ADD_BIAS, BIAS_DTYPE_SHIFT, GATED, Params};
 
 const NAME: &str = "linear";
 
@@ -32,14 +32,35 @@ pub(in crate::device::gpu) fn linears(
         rms_norm(context, input.x, norm.weight, norm.eps, normed)?;
     }
     let x = normed.as_ref().unwrap_or(input.x);
-    for LinearLayer { weight, bias, accumulate, y } in layers {
-        if y.elements() > 0 {
+    for LinearLayer { weight, bias, onto, y } in layers {
+        if y.elements() == 0 {
+            continue;
+        }
+        let mut product = |weight: &Tensor, bias: Option<&Tensor>, mode: Mode| {
             let class = Class::linear(weight.dtype(), compute, tokens, ins, weight.rows());
-            let variant = tuner.variant(context, class);
-            run(context, &variant, x, weight, *bias, *accumulate, compute, y)?;
+            run(context, &tuner.variant(context, class), x, weight, bias, mode, compute, y)
+        };
+        match *onto {
+            Onto::Nothing => product(weight, *bias, Mode::Write)?,
+            Onto::Sum => product(weight, *bias, Mode::Add)?,
+            Onto::Gate { weight: gate, bias: gate_bias } => {
+                product(gate, gate_bias, Mode::Write)?;
+                product(weight, *bias, Mode::Gate)?;
+            }
         }
     }
     Ok(())
+}
+
+/// What becomes of y.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The product.
+    Write,
+    /// Its sum with the product.
+    Add,
+    /// Its silu times the product.
+    Gate,
 }
 
 /// A product of operands that fit, by this variant.
@@ -52,12 +73,16 @@ pub fn run(
     x: &Tensor,
     w: &Tensor,
     bias: Option<&Tensor>,
-    accumulate: bool,
+    mode: Mode,
     compute: Compute,
     y: &mut Tensor,
 ) -> Result<()> {
     let (tokens, ins, outs) = (x.rows(), x.cols(), w.rows());
-    let mut flags = if accumulate { ACCUMULATE } else { 0 };
+    let mut flags = match mode {
+        Mode::Write => 0,
+        Mode::Add => ACCUMULATE,
+        Mode::Gate => GATED,
+    };
     // Without a bias its binding takes w, which is not read there.
     let mut bias_binding = panels(NAME, w)?.binding(0);
     if let Some(bias) = bias {

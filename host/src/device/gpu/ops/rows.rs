@@ -5,7 +5,7 @@ use crate::device::{
     Result, Tensor, check,
     gpu::{Context, Dispatch, panels, segments},
 };
-use espalier_shaders::{cross_entropy, js_divergence, rms_norm, scatter_rows, silu_mul};
+use espalier_shaders::{cross_entropy, js_divergence, rms_norm, scatter_rows};
 
 /// As [`Device::rms_norm`](crate::device::Device::rms_norm).
 pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
@@ -30,32 +30,6 @@ pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mu
             bindings: &[x_part.binding.clone(), weight_binding.clone(), y_part.binding.clone()],
             params: bytemuck::bytes_of(&params),
             workgroups: segment.rows.len() as u64,
-        })?;
-    }
-    Ok(())
-}
-
-/// As [`Device::silu_mul`](crate::device::Device::silu_mul).
-pub fn silu_mul(context: &Context, gate: &mut Tensor, up: &Tensor) -> Result<()> {
-    const NAME: &str = "silu_mul";
-    check::silu_mul(gate, up)?;
-    if gate.elements() == 0 {
-        return Ok(());
-    }
-    for segment in segments(gate.rows(), [(panels(NAME, gate)?, 0), (panels(NAME, up)?, 0)]) {
-        let [gate_part, up_part] = &segment.parts;
-        let count = segment.rows.len() * gate.cols();
-        let params = silu_mul::Params {
-            count: size(NAME, count)?,
-            gate_start: size(NAME, gate_part.row * gate.cols())?,
-            up_start: size(NAME, up_part.row * gate.cols())?,
-        };
-        context.dispatch(&Dispatch {
-            kernel: &silu_mul::KERNEL,
-            constants: &[],
-            bindings: &[gate_part.binding.clone(), up_part.binding.clone()],
-            params: bytemuck::bytes_of(&params),
-            workgroups: count.div_ceil(silu_mul::PER_WORKGROUP) as u64,
         })?;
     }
     Ok(())

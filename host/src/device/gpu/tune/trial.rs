@@ -50,7 +50,8 @@ impl Operands {
         let Self { kind, sizes: Sizes { rows, inner, cols }, a, b, bias } = self;
         match kind {
             Kind::Linear { compute, .. } => {
-                linear::run(context, variant, a, b, add.then_some(bias), add, *compute, y)
+                let mode = if add { linear::Mode::Add } else { linear::Mode::Write };
+                linear::run(context, variant, a, b, add.then_some(bias), mode, *compute, y)
             }
             Kind::Matmul { a: a_layout, b: b_layout } => {
                 let (a, b) = (a_layout.operand(a, *rows, *inner), b_layout.operand(b, *inner, *cols));
