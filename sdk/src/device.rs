@@ -185,28 +185,32 @@ impl Device {
         Ok(sum)
     }
 
-    /// `x` with the order of its rows and of its columns reversed.
+    /// `x` with the order of its rows and of its columns reversed, in `x`'s memory where the device can.
     ///
     /// # Errors
     /// As [`Device::map`].
-    pub fn reverse(&self, x: &Tensor) -> Result<Tensor> {
-        self.make(x.rows, x.cols, |out| self.0.reverse(x.id, out))
+    pub fn reverse(&self, x: Tensor) -> Result<Tensor> {
+        self.0.reverse(x.id)?;
+        Ok(x)
     }
 
-    /// The lower triangular `L` with `L Lᵀ = x`. Only the lower half of `x` is read.
+    /// The lower triangular `L` with `L Lᵀ = x`, in `x`'s memory where the device can. Only the lower half of `x` is
+    /// read.
     ///
     /// # Errors
     /// As [`Device::map`]; [`Code::Numeric`](crate::Code::Numeric) where `x` is not positive definite.
-    pub fn cholesky(&self, x: &Tensor) -> Result<Tensor> {
-        self.make(x.rows, x.cols, |out| self.0.cholesky(x.id, out))
+    pub fn cholesky(&self, x: Tensor) -> Result<Tensor> {
+        self.0.cholesky(x.id)?;
+        Ok(x)
     }
 
-    /// `L⁻¹` of a lower triangular `l`.
+    /// `L⁻¹` of a lower triangular `l`, in `l`'s memory where the device can.
     ///
     /// # Errors
     /// As [`Device::map`].
-    pub fn triangular_inverse(&self, l: &Tensor) -> Result<Tensor> {
-        self.make(l.rows, l.cols, |out| self.0.triangular_inverse(l.id, out))
+    pub fn triangular_inverse(&self, l: Tensor) -> Result<Tensor> {
+        self.0.triangular_inverse(l.id)?;
+        Ok(l)
     }
 
     /// `L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, of a lower triangular `l`.

@@ -119,18 +119,18 @@ pub trait DeviceService: Send + Sync + 'static {
     /// `x[j, j] += d[0, j]` of a square matrix, in place.
     fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()>;
 
-    /// `out = J x J`: the order of rows and of columns reversed.
-    fn reverse(&self, x: TensorId, out: TensorId) -> Result<()>;
+    /// `x = J x J`, in place: the order of rows and of columns reversed.
+    fn reverse(&self, x: TensorId) -> Result<()>;
 
-    /// `out = L`, lower triangular with `L Lᵀ = x`; the upper half of `out` is 0. Only the lower half of
+    /// `x = L`, in place, lower triangular with `L Lᵀ = x`; its upper half becomes 0. Only the lower half of
     /// `x` is read.
     ///
     /// # Errors
-    /// [`Code::Numeric`](crate::Code::Numeric) where `x` is not positive definite.
-    fn cholesky(&self, x: TensorId, out: TensorId) -> Result<()>;
+    /// [`Code::Numeric`](crate::Code::Numeric) where `x` is not positive definite; what it then holds is undefined.
+    fn cholesky(&self, x: TensorId) -> Result<()>;
 
-    /// `out = L⁻¹` of a lower triangular `l`.
-    fn triangular_inverse(&self, l: TensorId, out: TensorId) -> Result<()>;
+    /// `l = L⁻¹`, in place, of a lower triangular `l`.
+    fn triangular_inverse(&self, l: TensorId) -> Result<()>;
 
     /// `b = L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, in place, of a lower triangular `l`.
     fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()>;

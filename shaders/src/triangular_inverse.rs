@@ -14,19 +14,20 @@ const BLOCK: usize = 128;
 /// Columns of a block row that one task computes.
 const TILE: usize = 256;
 
-/// `out = L⁻¹` for a lower triangular l `[side, side]`; the upper half of out is 0. Block row by block row:
+/// `l = L⁻¹` for a lower triangular l `[side, side]`, in place; its upper half becomes 0. Block row by block row:
 /// `X_i = −L_ii⁻¹ · (L_i,<i · X_<i)`.
 ///
 /// # Panics
-/// The slices are not square and of the same size.
-pub fn cpu(l: &[f32], side: usize, out: &mut [f32]) {
+/// l is not square.
+pub fn cpu(l: &mut [f32], side: usize) {
     assert_eq!(l.len(), side * side, "l is square");
-    assert_eq!(out.len(), l.len(), "out has l's shape");
     for first in (0..side).step_by(BLOCK) {
         let width = BLOCK.min(side - first);
         let inverse = triangle::narrow(&triangle::inverse(&triangle::load(l, side, first, width), width));
-        let (above, rows) = out.split_at_mut(first * side);
+        let (above, rows) = l.split_at_mut(first * side);
         let rows = &mut rows[..width * side];
+        // Apart from what is written to, so that tasks may read it.
+        let factors: Vec<f32> = rows.chunks_exact(side).flat_map(|row| &row[..first]).copied().collect();
         for (i, row) in rows.chunks_exact_mut(side).enumerate() {
             row[first..first + width].copy_from_slice(&inverse[i * width..(i + 1) * width]);
             row[first + width..].fill(0.0);
@@ -36,11 +37,11 @@ pub fn cpu(l: &[f32], side: usize, out: &mut [f32]) {
             let col = tile * TILE;
             let count = TILE.min(first - col);
             // X is 0 above its diagonal, so only rows from `col` on count.
-            let left = Operand::rows(&l[first * side + col..], side);
+            let left = Operand::rows(&factors[col..], first);
             let right = Operand::rows(&above[col * side + col..], side);
             let mut sum = vec![0.0; width * count];
-            // SAFETY: rows `first..first + width`, columns `col..first` of l and rows `col..first`, columns
-            // `col..col + count` of what is done are inside their matrices; `sum` is this task's own.
+            // SAFETY: columns `col..first` of the factors and rows `col..first`, columns `col..col + count` of what is
+            // done are inside their matrices; `sum` is this task's own.
             unsafe { product((width, count, first - col), 1.0, left, right, 0.0, sum.as_mut_ptr(), count) };
             let to = rows.at(col);
             let (a, b) = (Operand::rows(&inverse, width), Operand::rows(&sum, count));
@@ -59,8 +60,8 @@ mod tests {
         for side in [1, 5, 128, 131, 400] {
             let mut l = positive(side, 0.2);
             cholesky::cpu(&mut l, side).unwrap();
-            let mut inverse = vec![f32::NAN; side * side];
-            super::cpu(&l, side, &mut inverse);
+            let mut inverse = l.clone();
+            super::cpu(&mut inverse, side);
             for i in 0..side {
                 for j in 0..side {
                     let sum: f64 = (0..side)

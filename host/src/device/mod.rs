@@ -233,8 +233,8 @@ pub trait Device: Send + Sync {
     /// `out = xᵀ`
     fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
 
-    /// `out = J x J`: the order of rows and of columns reversed.
-    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+    /// `x = J x J`: the order of rows and of columns reversed.
+    fn reverse(&self, x: &mut Tensor) -> Result<()>;
 
     /// `out[0, j] = x[j, j]` of a square matrix.
     fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
@@ -242,14 +242,15 @@ pub trait Device: Send + Sync {
     /// `x[j, j] += d[0, j]` of a square matrix, in place.
     fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()>;
 
-    /// `out = L`, lower triangular with `L Lᵀ = x`, its upper half 0. Reads the lower half of `x`.
+    /// `x = L`, lower triangular with `L Lᵀ = x`, its upper half 0. Reads the lower half of `x`, whose content is lost
+    /// with an error.
     ///
     /// # Errors
     /// [`DeviceError::NotPositiveDefinite`].
-    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;
+    fn cholesky(&self, x: &mut Tensor) -> Result<()>;
 
-    /// `out = L⁻¹` of a lower triangular `l`; the upper half of `out` is 0.
-    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()>;
+    /// `l = L⁻¹` of a lower triangular `l`, whose upper half becomes 0.
+    fn triangular_inverse(&self, l: &mut Tensor) -> Result<()>;
 
     /// `b = L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, in place, of a lower triangular `l`.
     fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()>;

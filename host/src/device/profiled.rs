@@ -57,6 +57,18 @@ impl Profiled {
         let work = Work { flops, bytes: bytes as f64 };
         self.timed(Kind::Kernel, name, work, |device| operation(device, out))
     }
+
+    /// What is read is written over.
+    fn in_place(
+        &self,
+        name: &str,
+        flops: f64,
+        x: &mut Tensor,
+        operation: impl FnOnce(&dyn Device, &mut Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let work = Work { flops, bytes: 2.0 * x.bytes() as f64 };
+        self.timed(Kind::Kernel, name, work, |device| operation(device, x))
+    }
 }
 
 /// One operation an element.
@@ -254,8 +266,8 @@ impl Device for Profiled {
         self.kernel("transpose", 0.0, &[x], out, |device, out| device.transpose(x, out))
     }
 
-    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.kernel("reverse", 0.0, &[x], out, |device, out| device.reverse(x, out))
+    fn reverse(&self, x: &mut Tensor) -> Result<()> {
+        self.in_place("reverse", 0.0, x, |device, x| device.reverse(x))
     }
 
     fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
@@ -268,14 +280,12 @@ impl Device for Profiled {
         self.timed(Kind::Kernel, "add_diagonal", work, |device| device.add_diagonal(d, x))
     }
 
-    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.kernel("cholesky", cubic(x), &[x], out, |device, out| device.cholesky(x, out))
+    fn cholesky(&self, x: &mut Tensor) -> Result<()> {
+        self.in_place("cholesky", cubic(x), x, |device, x| device.cholesky(x))
     }
 
-    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
-        self.kernel("triangular_inverse", cubic(l), &[l], out, |device, out| {
-            device.triangular_inverse(l, out)
-        })
+    fn triangular_inverse(&self, l: &mut Tensor) -> Result<()> {
+        self.in_place("triangular_inverse", cubic(l), l, |device, l| device.triangular_inverse(l))
     }
 
     fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {

@@ -200,8 +200,8 @@ impl DeviceService for DeviceTensors {
         self.run([x], out, |device, [x], out| device.transpose(x, out))
     }
 
-    fn reverse(&self, x: TensorId, out: TensorId) -> Result<()> {
-        self.run([x], out, |device, [x], out| device.reverse(x, out))
+    fn reverse(&self, x: TensorId) -> Result<()> {
+        self.run([], x, |device, [], x| device.reverse(x))
     }
 
     fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()> {
@@ -212,12 +212,12 @@ impl DeviceService for DeviceTensors {
         self.run([d], x, |device, [d], x| device.add_diagonal(d, x))
     }
 
-    fn cholesky(&self, x: TensorId, out: TensorId) -> Result<()> {
-        self.run([x], out, |device, [x], out| device.cholesky(x, out))
+    fn cholesky(&self, x: TensorId) -> Result<()> {
+        self.run([], x, |device, [], x| device.cholesky(x))
     }
 
-    fn triangular_inverse(&self, l: TensorId, out: TensorId) -> Result<()> {
-        self.run([l], out, |device, [l], out| device.triangular_inverse(l, out))
+    fn triangular_inverse(&self, l: TensorId) -> Result<()> {
+        self.run([], l, |device, [], l| device.triangular_inverse(l))
     }
 
     fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {

@@ -22,12 +22,12 @@ use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
 /// Bytes of an f32.
 const F32: u64 = 4;
 
-/// Matrices of a layer's shape that pruning it takes beside its weight: the method's scores and copies, and the
-/// result in both types.
-const LAYER_COPIES: u64 = 4;
+/// Matrices of a layer's shape that pruning it takes beside its weight: one of the method's own, and the result in
+/// both types.
+const LAYER_COPIES: u64 = 3;
 
-/// Matrices of a Gram matrix's shape that a method takes to factor one.
-const GRAM_COPIES: u64 = 3;
+/// Matrices of a Gram matrix's shape that a method takes to factor one: on a GPU its factor and what is made of it.
+const GRAM_COPIES: u64 = 2;
 
 /// What the host takes whatever it prunes: the program, a piece of the checkpoint being copied, staging.
 const HOST_BASE: u64 = 512 << 20;

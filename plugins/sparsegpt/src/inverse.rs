@@ -60,13 +60,7 @@ pub(crate) fn of_gram(gram: &Tensor, percdamp: f64, device: &Device) -> Result<I
 /// inverse and another Cholesky.
 fn factor(gram: &Tensor, shift: &[f32], device: &Device) -> Result<Tensor> {
     let shift = device.from_slice(1, shift.len(), shift)?;
-    // Each step's input is dropped as soon as the next has run: at most three such matrices are alive.
     let damped = device.add_diagonal(gram, &shift)?;
-    let reversed = device.reverse(&damped)?;
-    drop(damped);
-    let lower = device.cholesky(&reversed)?;
-    drop(reversed);
-    let inverse = device.triangular_inverse(&lower)?;
-    drop(lower);
-    device.reverse(&inverse)
+    let lower = device.cholesky(device.reverse(damped)?)?;
+    device.reverse(device.triangular_inverse(lower)?)
 }

@@ -38,9 +38,9 @@ pub trait DeviceAbi: Send + Sync {
     fn transpose(&self, x: u64, out: u64) -> AbiResult<()>;
     fn diagonal(&self, x: u64, out: u64) -> AbiResult<()>;
     fn add_diagonal(&self, d: u64, x: u64) -> AbiResult<()>;
-    fn reverse(&self, x: u64, out: u64) -> AbiResult<()>;
-    fn cholesky(&self, x: u64, out: u64) -> AbiResult<()>;
-    fn triangular_inverse(&self, l: u64, out: u64) -> AbiResult<()>;
+    fn reverse(&self, x: u64) -> AbiResult<()>;
+    fn cholesky(&self, x: u64) -> AbiResult<()>;
+    fn triangular_inverse(&self, l: u64) -> AbiResult<()>;
     fn triangular_solve(&self, l: u64, transposed: bool, b: u64) -> AbiResult<()>;
     fn kth_smallest(&self, scores: ScoresAbi, within: u32, k: u64, out: u64) -> AbiResult<()>;
     fn at_most(&self, scores: ScoresAbi, thresholds: u64, mask: u64) -> AbiResult<()>;
@@ -139,16 +139,16 @@ impl DeviceAbi for HostSide {
         guard(|| self.0.add_diagonal(d, x))
     }
 
-    fn reverse(&self, x: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.reverse(x, out))
+    fn reverse(&self, x: u64) -> AbiResult<()> {
+        guard(|| self.0.reverse(x))
     }
 
-    fn cholesky(&self, x: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.cholesky(x, out))
+    fn cholesky(&self, x: u64) -> AbiResult<()> {
+        guard(|| self.0.cholesky(x))
     }
 
-    fn triangular_inverse(&self, l: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.triangular_inverse(l, out))
+    fn triangular_inverse(&self, l: u64) -> AbiResult<()> {
+        guard(|| self.0.triangular_inverse(l))
     }
 
     fn triangular_solve(&self, l: u64, transposed: bool, b: u64) -> AbiResult<()> {
@@ -246,16 +246,16 @@ impl DeviceService for PluginSide {
         plain(self.0.add_diagonal(d, x))
     }
 
-    fn reverse(&self, x: TensorId, out: TensorId) -> Result<()> {
-        plain(self.0.reverse(x, out))
+    fn reverse(&self, x: TensorId) -> Result<()> {
+        plain(self.0.reverse(x))
     }
 
-    fn cholesky(&self, x: TensorId, out: TensorId) -> Result<()> {
-        plain(self.0.cholesky(x, out))
+    fn cholesky(&self, x: TensorId) -> Result<()> {
+        plain(self.0.cholesky(x))
     }
 
-    fn triangular_inverse(&self, l: TensorId, out: TensorId) -> Result<()> {
-        plain(self.0.triangular_inverse(l, out))
+    fn triangular_inverse(&self, l: TensorId) -> Result<()> {
+        plain(self.0.triangular_inverse(l))
     }
 
     fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {

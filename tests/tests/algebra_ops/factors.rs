@@ -63,8 +63,8 @@ fn factor(under: &Under, x: &[f32], side: usize) -> Tensor {
     for row in 0..side {
         x[row * side + row + 1..(row + 1) * side].fill(f32::NAN);
     }
-    let mut l = under.unwritten(DType::F32, side, side);
-    under.device().cholesky(&under.f32(side, side, &x), &mut l).expect("it is positive definite");
+    let mut l = under.f32(side, side, &x);
+    under.device().cholesky(&mut l).expect("it is positive definite");
     l
 }
 
@@ -82,8 +82,8 @@ fn the_inverse_of_a_long_chain_is_its_closed_form() {
                 l[row * side + row - 1] = below(row);
             }
         }
-        let mut out = under.unwritten(DType::F32, side, side);
-        under.device().triangular_inverse(&under.f32(side, side, &l), &mut out).expect("it runs");
+        let mut out = under.f32(side, side, &l);
+        under.device().triangular_inverse(&mut out).expect("it runs");
         let found = under.output(&out);
         for col in 0..side {
             let mut expected = 1.0;
@@ -108,15 +108,14 @@ fn factors_and_their_inverses_are_those_of_double_precision() {
         let mut random = Random::new(1);
         for side in SIDES {
             let x = positive(&mut random, side, 0.1);
-            let l = factor(under, &x, side);
+            let mut l = factor(under, &x, side);
             let expected = cholesky(&x, side);
             let what = format!("{}: {side}", under.what);
             let found = under.output(&l);
             assert!(error(&found, &expected) < 1e-5, "{what}: factor, {}", error(&found, &expected));
-            let mut out = under.unwritten(DType::F32, side, side);
-            under.device().triangular_inverse(&l, &mut out).expect("it runs");
+            under.device().triangular_inverse(&mut l).expect("it runs");
             let expected = inverse(&expected, side);
-            let inverse = under.output(&out);
+            let inverse = under.output(&l);
             assert!(error(&inverse, &expected) < 1e-4, "{what}: inverse, {}", error(&inverse, &expected));
             for row in 0..side {
                 let above = row * side + row + 1..(row + 1) * side;
@@ -163,8 +162,7 @@ fn the_pivot_that_fails_is_named() {
             let mut x = positive(&mut random, side, 0.1);
             for value in [-1.0, f32::NAN] {
                 x[bad * side + bad] = value;
-                let mut l = under.unwritten(DType::F32, side, side);
-                match under.device().cholesky(&under.f32(side, side, &x), &mut l) {
+                match under.device().cholesky(&mut under.f32(side, side, &x)) {
                     Err(DeviceError::NotPositiveDefinite { pivot, value }) => {
                         assert_eq!(pivot, bad, "{}: {side}", under.what);
                         assert!(value.is_nan() || value < 0.0, "{}: {value}", under.what);
@@ -179,12 +177,12 @@ fn the_pivot_that_fails_is_named() {
 /// `U` with `H⁻¹ = UᵀU`, as SparseGPT takes it: one Cholesky of the reversed matrix, one inverse.
 fn inverse_factor(under: &Under, h: &[f32], side: usize) -> Vec<f32> {
     let device = under.device();
-    let (mut first, mut second) = (under.f32(side, side, h), under.unwritten(DType::F32, side, side));
-    device.reverse(&first, &mut second).expect("it runs");
-    device.cholesky(&second, &mut first).expect("it is positive definite");
-    device.triangular_inverse(&first, &mut second).expect("it runs");
-    device.reverse(&second, &mut first).expect("it runs");
-    under.output(&first)
+    let mut x = under.f32(side, side, h);
+    device.reverse(&mut x).expect("it runs");
+    device.cholesky(&mut x).expect("it is positive definite");
+    device.triangular_inverse(&mut x).expect("it runs");
+    device.reverse(&mut x).expect("it runs");
+    under.output(&x)
 }
 
 fn inverse_factor_in_f64(h: &[f32], side: usize) -> Vec<f64> {

@@ -84,10 +84,8 @@ pub(super) fn transpose(x: &Tensor, out: &mut Tensor) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn reverse(x: &Tensor, out: &mut Tensor) -> Result<()> {
-    const NAME: &str = "reverse";
-    check::same_shape(NAME, x, out)?;
-    kernels::reverse::cpu(f32s(NAME, x)?, f32s_mut(NAME, out)?);
+pub(super) fn reverse(x: &mut Tensor) -> Result<()> {
+    kernels::reverse::cpu(f32s_mut("reverse", x)?);
     Ok(())
 }
 
@@ -105,22 +103,19 @@ pub(super) fn add_diagonal(d: &Tensor, x: &mut Tensor) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn cholesky(x: &Tensor, out: &mut Tensor) -> Result<()> {
+pub(super) fn cholesky(x: &mut Tensor) -> Result<()> {
     const NAME: &str = "cholesky";
     check::square(NAME, x)?;
-    check::same_shape(NAME, x, out)?;
     let side = x.cols();
-    let out = f32s_mut(NAME, out)?;
-    out.copy_from_slice(f32s(NAME, x)?);
-    kernels::cholesky::cpu(out, side)
+    kernels::cholesky::cpu(f32s_mut(NAME, x)?, side)
         .map_err(|error| DeviceError::NotPositiveDefinite { pivot: error.pivot, value: error.value })
 }
 
-pub(super) fn triangular_inverse(l: &Tensor, out: &mut Tensor) -> Result<()> {
+pub(super) fn triangular_inverse(l: &mut Tensor) -> Result<()> {
     const NAME: &str = "triangular_inverse";
     check::square(NAME, l)?;
-    check::same_shape(NAME, l, out)?;
-    kernels::triangular_inverse::cpu(f32s(NAME, l)?, l.cols(), f32s_mut(NAME, out)?);
+    let side = l.cols();
+    kernels::triangular_inverse::cpu(f32s_mut(NAME, l)?, side);
     Ok(())
 }
 

@@ -174,8 +174,8 @@ impl Device for Cpu {
         algebra::transpose(x, out)
     }
 
-    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        algebra::reverse(x, out)
+    fn reverse(&self, x: &mut Tensor) -> Result<()> {
+        algebra::reverse(x)
     }
 
     fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
@@ -186,12 +186,12 @@ impl Device for Cpu {
         algebra::add_diagonal(d, x)
     }
 
-    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        algebra::cholesky(x, out)
+    fn cholesky(&self, x: &mut Tensor) -> Result<()> {
+        algebra::cholesky(x)
     }
 
-    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
-        algebra::triangular_inverse(l, out)
+    fn triangular_inverse(&self, l: &mut Tensor) -> Result<()> {
+        algebra::triangular_inverse(l)
     }
 
     fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {

@@ -231,8 +231,8 @@ impl Device for Gpu {
         ops::rectangle::transpose(&self.context, x, out)
     }
 
-    fn reverse(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::rectangle::reverse(&self.context, x, out)
+    fn reverse(&self, x: &mut Tensor) -> Result<()> {
+        ops::rectangle::reverse(&self.context, x)
     }
 
     fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
@@ -243,12 +243,12 @@ impl Device for Gpu {
         ops::rectangle::add_diagonal(&self.context, d, x)
     }
 
-    fn cholesky(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::factor::cholesky(&self.context, &self.tuner, x, out)
+    fn cholesky(&self, x: &mut Tensor) -> Result<()> {
+        ops::factor::cholesky(&self.context, &self.tuner, x)
     }
 
-    fn triangular_inverse(&self, l: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::factor::triangular_inverse(&self.context, &self.tuner, l, out)
+    fn triangular_inverse(&self, l: &mut Tensor) -> Result<()> {
+        ops::factor::triangular_inverse(&self.context, &self.tuner, l)
     }
 
     fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {

@@ -24,27 +24,24 @@ fn part(tensor: &Tensor, rows: Range<usize>, cols: Range<usize>, transposed: boo
 ///
 /// # Errors
 /// A pivot that is not positive, operands that do not fit, or a failing device.
-pub(in crate::device::gpu) fn cholesky(
-    context: &Context,
-    tuner: &Tuner,
-    x: &Tensor,
-    out: &mut Tensor,
-) -> Result<()> {
+pub(in crate::device::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut Tensor) -> Result<()> {
     const NAME: &str = "cholesky";
     check::square(NAME, x)?;
-    check::same_shape(NAME, x, out)?;
     let side = x.cols();
     if side == 0 {
         return Ok(());
     }
-    rectangle::copy_lower(context, x, out)?;
+    // Apart, because a kernel reads the one and clears the upper half of the other.
+    let lower = memory::uninitialised(context, DType::F32, side, side)?;
+    rectangle::copy_lower(context, x, &lower)?;
+    *x = lower;
     let status = memory::zeros(context, DType::U32, 1, 4)?;
     let inverse = memory::uninitialised(context, DType::F32, SIDE, SIDE)?;
     let columns = memory::uninitialised(context, DType::F32, side, SIDE)?;
     let lower = Shape { lower: true, ..Shape::default() };
-    for block in blocks(NAME, out)? {
+    for block in blocks(NAME, x)? {
         let (width, below) = (block.len(), block.end..side);
-        let place = panels(NAME, out)?.part(block.start);
+        let place = panels(NAME, x)?.part(block.start);
         let params = Params {
             rows: size(NAME, width)?,
             start: size(NAME, place.row * side + block.start)?,
@@ -67,13 +64,13 @@ pub(in crate::device::gpu) fn cholesky(
             break;
         }
         // L₂₁ = x₂₁ · L₁₁⁻ᵀ, apart and back; then x₂₂ −= L₂₁ · L₂₁ᵀ.
-        let old = part(out, below.clone(), block.clone(), false);
+        let old = part(x, below.clone(), block.clone(), false);
         let inverse = part(&inverse, 0..width, 0..width, true);
         product(context, tuner, Shape::default(), 1.0, &old, &inverse, 0.0, &columns, (below.start, 0))?;
         let new = part(&columns, below.clone(), 0..width, false);
-        rectangle::carry(context, &new, out, (below.start, block.start), false)?;
+        rectangle::carry(context, &new, x, (below.start, block.start), false)?;
         let transposed = Operand { transposed: true, ..new.clone() };
-        product(context, tuner, lower, -1.0, &new, &transposed, 1.0, out, (below.start, below.start))?;
+        product(context, tuner, lower, -1.0, &new, &transposed, 1.0, x, (below.start, below.start))?;
     }
     let status: Vec<u32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(NAME, &status)?)?);
     match status[..] {
@@ -95,18 +92,18 @@ pub(in crate::device::gpu) fn cholesky(
 pub(in crate::device::gpu) fn triangular_inverse(
     context: &Context,
     tuner: &Tuner,
-    l: &Tensor,
-    out: &mut Tensor,
+    l: &mut Tensor,
 ) -> Result<()> {
     const NAME: &str = "triangular_inverse";
     check::square(NAME, l)?;
-    check::same_shape(NAME, l, out)?;
     let side = l.cols();
     if side == 0 {
         return Ok(());
     }
-    rectangle::copy_lower(context, l, out)?;
-    let matrix = panels(NAME, out)?;
+    // Joining takes the factor as well as what is inverted of it.
+    let out = memory::uninitialised(context, DType::F32, side, side)?;
+    rectangle::copy_lower(context, l, &out)?;
+    let matrix = panels(NAME, &out)?;
     for panel in 0..matrix.count() {
         let rows = matrix.panel_rows(panel);
         let params = Params {
@@ -118,14 +115,16 @@ pub(in crate::device::gpu) fn triangular_inverse(
         };
         invert(context, NAME, matrix.binding(panel), &params)?;
     }
-    let blocks = blocks(NAME, out)?;
+    let blocks = blocks(NAME, &out)?;
     let middle = blocks[blocks.len() / 2].start;
     let half = middle.max(side - middle);
     let scratch = [
         memory::uninitialised(context, DType::F32, half, half.min(STRIP))?,
         memory::uninitialised(context, DType::F32, half, half.min(STRIP))?,
     ];
-    join(context, tuner, l, out, &blocks, &scratch)
+    join(context, tuner, l, &out, &blocks, &scratch)?;
+    *l = out;
+    Ok(())
 }
 
 /// Completes the inverse of the square that some blocks span, once the blocks themselves are inverted.

@@ -117,14 +117,15 @@ fn turn(context: &Context, x: &Tensor, out: &Tensor, mirror: bool) -> Result<()>
     Ok(())
 }
 
-/// As [`Device::reverse`](crate::device::Device::reverse).
-pub fn reverse(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+/// As [`Device::reverse`](crate::device::Device::reverse), into memory of its own.
+pub fn reverse(context: &Context, x: &mut Tensor) -> Result<()> {
     const NAME: &str = "reverse";
-    check::same_shape(NAME, x, out)?;
+    x.expect_dtype(NAME, &[DType::F32])?;
     if x.elements() == 0 {
         return Ok(());
     }
-    let (from, to) = (panels(NAME, x)?, panels(NAME, out)?);
+    let out = memory::uninitialised(context, DType::F32, x.rows(), x.cols())?;
+    let (from, to) = (panels(NAME, x)?, panels(NAME, &out)?);
     let mut row = 0;
     while row < x.rows() {
         let (source, sink) = (from.part(x.rows() - 1 - row), to.part(row));
@@ -144,6 +145,7 @@ pub fn reverse(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
         })?;
         row += rows;
     }
+    *x = out;
     Ok(())
 }
 
