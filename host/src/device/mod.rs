@@ -137,8 +137,8 @@ pub trait Device: Send + Sync {
 
     // The forward pass. Activations are f32; weights f32, f16 or bf16, widened on the way.
 
-    /// `y = x · wᵀ (+ bias)` for every layer, or what its [`Onto`] says. x,
-    /// normalised if there is a norm, and weights are rounded to the type to compute in ([`DeviceInfo::compute`]).
+    /// `y = x · wᵀ (+ bias)` for every layer, or what its [`Onto`] says. x, normalised if there is a norm, and weights
+    /// are rounded to the type to compute in ([`DeviceInfo::compute`]).
     fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()>;
 
     /// `y = x · wᵀ (+ bias) (+ y if accumulate)`: x `[tokens, in]`, w `[out, in]`, bias `[1, out]`, y `[tokens, out]`.
@@ -242,8 +242,8 @@ pub trait Device: Send + Sync {
     /// `x[j, j] += d[0, j]` of a square matrix, in place.
     fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()>;
 
-    /// `x = L`, lower triangular with `L Lᵀ = x`, its upper half 0. Reads the lower half of `x`, whose content is lost
-    /// with an error.
+    /// `x = L`, lower triangular with `L Lᵀ = x`, its upper half 0. Reads the lower half of `x`; after an error, what
+    /// `x` holds is undefined.
     ///
     /// # Errors
     /// [`DeviceError::NotPositiveDefinite`].
