@@ -167,11 +167,11 @@ impl<'a> Rows<'a> {
         if self.plain() {
             return x;
         }
-        prepared.clear();
-        prepared.extend_from_slice(x);
+        prepared.resize(x.len(), 0.0);
         prepared.par_chunks_mut(self.inputs).zip(x.par_chunks(self.inputs)).for_each(|(out, x)| {
-            if let Some((weight, eps)) = &self.norm {
-                rms_norm::scale(x, rms_norm::factor(x, *eps), weight, out);
+            match &self.norm {
+                Some((weight, eps)) => rms_norm::scale(x, rms_norm::factor(x, *eps), weight, out),
+                None => out.copy_from_slice(x),
             }
             self.compute.round(out);
         });
@@ -207,6 +207,14 @@ impl<'a, 'y> Products<'a, 'y> {
         let y = &mut self.y[tokens.start * self.outputs..tokens.end * self.outputs];
         self.products.iter().for_each(|product| run(product, y));
     }
+}
+
+/// Tokens to prepare at a time, in tiles of so many tokens and outputs: at least two tiles of them, and enough for every
+/// thread to have several of the widest layer's.
+fn prepared_tokens((tile_tokens, tile_outputs): (usize, usize), layers: &[Products]) -> usize {
+    const TILES_A_THREAD: usize = 4;
+    let across = layers.iter().map(|layer| layer.outputs.div_ceil(tile_outputs)).max().unwrap_or(1);
+    tile_tokens * (TILES_A_THREAD * rayon::current_num_threads()).div_ceil(across).max(2)
 }
 
 /// What becomes of y.

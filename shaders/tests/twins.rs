@@ -73,7 +73,8 @@ fn linear_agrees_with_f64() {
 #[test]
 fn linear_does_not_depend_on_threads() {
     let mut random = Random::new(2);
-    let (tokens, inputs, outputs) = (300, 500, 700);
+    // More tokens than one thread prepares at a time, fewer than three do.
+    let (tokens, inputs, outputs) = (4200, 200, 100);
     let (x, w) = (random.normal(tokens * inputs), random.normal(outputs * inputs));
     let run = |threads, compute| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -8,7 +8,7 @@ use std::{arch::x86_64::*, cell::Cell};
 
 use rayon::prelude::*;
 
-use super::{Product, Products, Rows};
+use super::{Product, Products, Rows, prepared_tokens};
 use crate::{
     Compute, Floats, FloatsMut,
     parallel::{Disjoint, with_scratch},
@@ -25,9 +25,6 @@ const DEPTH: usize = 768;
 /// The tile of y that one task computes; each packs its own weights.
 const TILE_TOKENS: usize = 84 * ROWS;
 const TILE_OUTPUTS: usize = 4 * COLS;
-
-/// Tokens that are packed at a time, for all tasks.
-const CHUNK_TOKENS: usize = 2 * TILE_TOKENS;
 
 thread_local! {
     /// Packed tokens' memory, kept for the next product.
@@ -86,8 +83,9 @@ impl Words {
 pub(super) fn multiply(words: Words, rows: &Rows, tokens: usize, layers: &mut [Products]) {
     assert!(Words::of(rows.compute) == Some(words), "a processor with AVX-512");
     let mut packed = PACKED.take();
-    for first in (0..tokens).step_by(CHUNK_TOKENS) {
-        let end = tokens.min(first + CHUNK_TOKENS);
+    let most = prepared_tokens((TILE_TOKENS, TILE_OUTPUTS), layers);
+    for first in (0..tokens).step_by(most) {
+        let end = tokens.min(first + most);
         let blocks = Blocks { words, inputs: rows.inputs, panels: (end - first).div_ceil(ROWS) };
         if packed.len() < blocks.total() {
             packed = vec![0; blocks.total()];

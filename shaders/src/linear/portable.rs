@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{FEW_TOKENS, Mode, Product, Products, Rows, gate};
+use super::{FEW_TOKENS, Mode, Product, Products, Rows, gate, prepared_tokens};
 use crate::{
     Compute, Floats,
     dots::dots,
@@ -19,12 +19,9 @@ const TILE_OUTPUTS: usize = 128;
 /// fits the second-level cache.
 const PANEL_INPUTS: usize = 2048;
 
-/// Tokens that are normalised or rounded at a time, for all layers that read them.
-const PREPARED_TOKENS: usize = 2 * TILE_TOKENS;
-
 /// Computes products on any processor.
 pub(super) fn multiply(rows: &Rows, tokens: usize, layers: &mut [Products]) {
-    let most = if rows.plain() { tokens } else { PREPARED_TOKENS };
+    let most = if rows.plain() { tokens } else { prepared_tokens((TILE_TOKENS, TILE_OUTPUTS), layers) };
     let mut prepared = Vec::new();
     for first in (0..tokens).step_by(most) {
         let end = tokens.min(first + most);
