@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{Access, Kernel, Scores, parallel::with_scratch, scores::wgsl};
 
-/// Bindings: a and by of [`Scores`] f32, thresholds f32, mask u32. A workgroup for every [`WORDS_PER_WORKGROUP`] words of the mask.
+/// Bindings: a and by of [`Scores`] f32, thresholds f32, mask u32. A workgroup for every [`WORDS_PER_WORKGROUP`] words
+/// of the mask.
 ///
 /// Constants: `EACH_ROW`, whether every row has a threshold of its own.
 pub const KERNEL: Kernel = Kernel {

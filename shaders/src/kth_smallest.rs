@@ -10,8 +10,8 @@ use crate::{
     scores::wgsl,
 };
 
-/// Bindings: a and by of [`Scores`] f32, state u32 `[1, STATE_WORDS]`, out f32 `[1, 1]`. Counting takes a workgroup for every
-/// [`PER_WORKGROUP`] scores, finding a digit takes one.
+/// Bindings: a and by of [`Scores`] f32, state u32 `[1, STATE_WORDS]`, out f32 `[1, 1]`. Counting takes a
+/// workgroup for every [`PER_WORKGROUP`] scores, finding a digit takes one.
 ///
 /// Constants: `PHASE`, 0 to count and 1 to find a digit.
 pub const KERNEL: Kernel = Kernel {

@@ -1,5 +1,5 @@
 //! Espalier's compute kernels. One kernel is one pair of files: `NAME.wgsl`, and `NAME.rs` with its CPU
-//! twin, which is also what the CPU device runs.
+//! twin, which is also what the CPU device runs. What several kernels share is in `parts`.
 
 mod compute;
 mod dots;

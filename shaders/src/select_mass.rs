@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{Access, Kernel, Scores, parallel::with_scratch, scores::wgsl, simd::multiversion};
 
-/// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row. Sums are f32: a score within rounding of the limit
-/// may fall on the other side than in the twin.
+/// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row. Sums are f32: a score within
+/// rounding of the limit may fall on the other side than in the twin.
 pub const KERNEL: Kernel = Kernel {
     name: "select_mass",
     wgsl: wgsl!("select_mass.wgsl"),

@@ -8,8 +8,8 @@ use crate::{
     select_rows::fill,
 };
 
-/// Bindings: a and by of [`Scores`] f32, state u32 (what [`kth_smallest`](crate::kth_smallest) left), ties u32 with a row for every
-/// row, mask u32. Counting and setting bits take a workgroup for every row, adding up takes one.
+/// Bindings: a and by of [`Scores`] f32, state u32 (what [`kth_smallest`](crate::kth_smallest) left), ties u32 with a
+/// row for every row, mask u32. Counting and setting bits take a workgroup for every row, adding up takes one.
 ///
 /// Constants: `PHASE`, 0 to count the ties of rows, 1 to add them up, 2 to set bits.
 pub const KERNEL: Kernel = Kernel {

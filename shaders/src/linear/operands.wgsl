@@ -18,7 +18,8 @@ struct Params {
     y_row: u32,
     y_col: u32,
     y_cols: u32,
-    // Bit 0: add the bias. Bit 1: add to y. Bits 2 and 3: the bias's type, as W_DTYPE. Bit 4: multiply with y's silu.
+    // Bit 0: add the bias. Bit 1: add to y. Bits 2 and 3: the bias's type, as W_DTYPE. Bit 4: multiply with the
+    // silu of y.
     flags: u32,
 }
 
