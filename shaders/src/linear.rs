@@ -36,12 +36,30 @@ pub const STAGED_BYTES: u32 = 16 * size_of::<f32>() as u32;
 
 /// In [`Params::flags`]: add the bias, whose type's number is shifted left by [`BIAS_DTYPE_SHIFT`].
 pub const ADD_BIAS: u32 = 1;
-/// In [`Params::flags`]: add to what y holds.
-pub const ACCUMULATE: u32 = 2;
 /// Where [`Params::flags`] has the number of the bias's type.
 pub const BIAS_DTYPE_SHIFT: u32 = 2;
-/// In [`Params::flags`]: multiply with the silu of what y holds.
-pub const GATED: u32 = 16;
+
+/// What one product makes of y.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The product.
+    Write,
+    /// Its sum with the product.
+    Add,
+    /// Its silu times the product.
+    Gate,
+}
+
+impl Mode {
+    /// What says so in [`Params::flags`].
+    pub fn flag(self) -> u32 {
+        match self {
+            Self::Write => 0,
+            Self::Add => 2,
+            Self::Gate => 16,
+        }
+    }
+}
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -63,7 +81,7 @@ pub struct Params {
     pub y_col: u32,
     /// Columns of y.
     pub y_cols: u32,
-    /// [`ADD_BIAS`], [`ACCUMULATE`], the bias's type and [`GATED`].
+    /// [`ADD_BIAS`], the bias's type and what the [`Mode`] says.
     pub flags: u32,
 }
 
@@ -215,17 +233,6 @@ fn prepared_tokens((tile_tokens, tile_outputs): (usize, usize), layers: &[Produc
     const TILES_A_THREAD: usize = 4;
     let across = layers.iter().map(|layer| layer.outputs.div_ceil(tile_outputs)).max().unwrap_or(1);
     tile_tokens * (TILES_A_THREAD * rayon::current_num_threads()).div_ceil(across).max(2)
-}
-
-/// What becomes of y.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// The product.
-    Write,
-    /// Its sum with the product.
-    Add,
-    /// Its silu times the product.
-    Gate,
 }
 
 /// All of a product but its tokens.

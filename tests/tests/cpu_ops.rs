@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use espalier_host::device::{
-    AttentionShape, Axis, Binary, DType, Device, DeviceError, Reduction, Selection, Span, Tensor, Unary,
-    cpu::Cpu,
+    AttentionShape, Axis, Binary, DType, Device, DeviceError, LinearLayer, Onto, Reduction, Selection, Span,
+    Tensor, Unary, cpu::Cpu,
 };
 use espalier_tests::{
     random::Random,
@@ -128,7 +128,7 @@ fn attention_and_rope_run_on_tensors() {
 }
 
 #[test]
-fn losses_run_on_tensors() {
+fn losses_and_gates_run_on_tensors() {
     let device: &dyn Device = &Cpu::new();
     let logits = f32s(device, 2, 3, &[0.0, 0.0, 0.0, 1000.0, 0.0, -1000.0]);
     let mut loss = device.zeros(DType::F32, 2, 1).unwrap();
@@ -136,6 +136,14 @@ fn losses_run_on_tensors() {
     assert_close(&device.to_f32(&loss).unwrap(), &[3f64.ln(), 0.0], 1e-6, "cross_entropy");
     let outside = device.cross_entropy(&logits, &device.from_u32(&[2, 3]).unwrap(), &mut loss);
     assert!(matches!(outside, Err(DeviceError::Invalid { operation: "cross_entropy", .. })));
+
+    // Gates in the first column, what they gate in the second.
+    let x = f32s(device, 3, 2, &[0.0, 5.0, 100.0, 2.0, -100.0, 2.0]);
+    let (gate, up) = (f32s(device, 1, 2, &[1.0, 0.0]), f32s(device, 1, 2, &[0.0, 1.0]));
+    let mut y = device.zeros(DType::F32, 3, 1).unwrap();
+    let onto = Onto::Gate { weight: &gate, bias: None };
+    device.linears((&x).into(), &mut [LinearLayer { weight: &up, bias: None, onto, y: &mut y }]).unwrap();
+    assert_close(&device.to_f32(&y).unwrap(), &[0.0, 200.0, 0.0], 1e-6, "silu(gate) * up");
 }
 
 #[test]

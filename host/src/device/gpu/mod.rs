@@ -220,7 +220,7 @@ impl Device for Gpu {
         c: &mut Tensor,
         to: (usize, usize),
     ) -> Result<()> {
-        ops::matmul::matmul(&self.context, &self.tuner, alpha, &a, &b, beta, c, to)
+        ops::matmul::matmul(&self.context, &self.tuner, alpha, a, b, beta, c, to)
     }
 
     fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {

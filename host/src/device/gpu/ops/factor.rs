@@ -1,7 +1,7 @@
 //! Cholesky factors and triangular matrices, blocked.
 
 use super::{
-    matmul::{Shape, product},
+    matmul::{Product, Shape},
     memory, rectangle, size,
 };
 use crate::device::{
@@ -66,11 +66,13 @@ pub(in crate::device::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut
         // L₂₁ = x₂₁ · L₁₁⁻ᵀ, apart and back; then x₂₂ −= L₂₁ · L₂₁ᵀ.
         let old = part(x, below.clone(), block.clone(), false);
         let inverse = part(&inverse, 0..width, 0..width, true);
-        product(context, tuner, Shape::default(), 1.0, &old, &inverse, 0.0, &columns, (below.start, 0))?;
+        Product::new(1.0, old, inverse, 0.0, &columns, (below.start, 0)).run(context, tuner)?;
         let new = part(&columns, below.clone(), 0..width, false);
         rectangle::carry(context, &new, x, (below.start, block.start), false)?;
         let transposed = Operand { transposed: true, ..new.clone() };
-        product(context, tuner, lower, -1.0, &new, &transposed, 1.0, x, (below.start, below.start))?;
+        Product::new(-1.0, new.clone(), transposed, 1.0, x, (below.start, below.start))
+            .shaped(lower)
+            .run(context, tuner)?;
     }
     let status: Vec<u32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(NAME, &status)?)?);
     match status[..] {
@@ -149,9 +151,11 @@ fn join(
         let corner = |tensor| part(tensor, 0..rows.len(), 0..strip.len(), false);
         let b_lower = Shape { b_lower: true, ..Shape::default() };
         let a_inverse = part(out, cols.clone(), strip.clone(), false);
-        product(context, tuner, b_lower, 1.0, &b, &a_inverse, 0.0, right, (0, 0))?;
+        Product::new(1.0, b.clone(), a_inverse, 0.0, right, (0, 0)).shaped(b_lower).run(context, tuner)?;
         let a_lower = Shape { a_lower: true, ..Shape::default() };
-        product(context, tuner, a_lower, -1.0, &c_inverse, &corner(right), 0.0, all, (0, 0))?;
+        Product::new(-1.0, c_inverse.clone(), corner(right), 0.0, all, (0, 0))
+            .shaped(a_lower)
+            .run(context, tuner)?;
         rectangle::carry(context, &corner(all), out, (rows.start, start), false)?;
     }
     Ok(())
@@ -189,14 +193,14 @@ pub(in crate::device::gpu) fn triangular_solve(
         invert(context, NAME, panels(NAME, &block)?.only(NAME)?, &params)?;
         let inverse = part(&block, 0..width, 0..width, transposed);
         let old = part(b, rows.clone(), 0..cols, false);
-        product(context, tuner, Shape::default(), 1.0, &inverse, &old, 0.0, &solved, (0, 0))?;
+        Product::new(1.0, inverse, old, 0.0, &solved, (0, 0)).run(context, tuner)?;
         let new = part(&solved, 0..width, 0..cols, false);
         rectangle::carry(context, &new, b, (start, 0), false)?;
         let (factors, rest) = match transposed {
             true => (part(l, rows.clone(), 0..start, true), 0),
             false => (part(l, rows.end..side, rows.clone(), false), rows.end),
         };
-        product(context, tuner, Shape::default(), -1.0, &factors, &new, 1.0, b, (rest, 0))?;
+        Product::new(-1.0, factors, new.clone(), 1.0, b, (rest, 0)).run(context, tuner)?;
     }
     Ok(())
 }

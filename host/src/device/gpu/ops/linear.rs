@@ -8,7 +8,7 @@ use crate::device::{
         tune::{Class, Tuner, Variant},
     },
 };
-use espalier_shaders::linear::{ACCUMULATE, ADD_BIAS, BIAS_DTYPE_SHIFT, GATED, Params};
+use espalier_shaders::linear::{ADD_BIAS, BIAS_DTYPE_SHIFT, Mode, Params};
 
 const NAME: &str = "linear";
 
@@ -52,17 +52,6 @@ pub(in crate::device::gpu) fn linears(
     Ok(())
 }
 
-/// What becomes of y.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// The product.
-    Write,
-    /// Its sum with the product.
-    Add,
-    /// Its silu times the product.
-    Gate,
-}
-
 /// A product of operands that fit, by this variant.
 ///
 /// # Errors
@@ -78,11 +67,7 @@ pub fn run(
     y: &mut Tensor,
 ) -> Result<()> {
     let (tokens, ins, outs) = (x.rows(), x.cols(), w.rows());
-    let mut flags = match mode {
-        Mode::Write => 0,
-        Mode::Add => ACCUMULATE,
-        Mode::Gate => GATED,
-    };
+    let mut flags = mode.flag();
     // Without a bias its binding takes w, which is not read there.
     let mut bias_binding = panels(NAME, w)?.binding(0);
     if let Some(bias) = bias {

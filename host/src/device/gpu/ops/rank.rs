@@ -71,7 +71,8 @@ fn search(context: &Context, ranked: &Ranked, cols: usize, place: usize, out: &T
         }
         context.dispatch(&Dispatch {
             kernel: &kth::KERNEL,
-            constants: &ranked.constants_and("PHASE", 1.0),
+            // It reads no scores: one pipeline for all of them.
+            constants: &[("PHASE", 1.0)],
             bindings: &[matrix.binding(0), ranked.by.clone(), words.clone(), value.clone()],
             params: bytemuck::bytes_of(&kth::Params { count: 0, cols, place, shift }),
             workgroups: 1,
@@ -103,7 +104,8 @@ pub(super) fn select_smallest(
                 let params = select_whole::Params { rows, cols, scores_row: 0, ties_row: 0, mask_row: 0 };
                 context.dispatch(&Dispatch {
                     kernel: &select_whole::KERNEL,
-                    constants: &ranked.constants_and("PHASE", 1.0),
+                    // It reads no scores: one pipeline for all of them.
+                    constants: &[("PHASE", 1.0)],
                     bindings: &[
                         ranked.a.binding(0),
                         ranked.by.clone(),

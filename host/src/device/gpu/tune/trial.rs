@@ -12,6 +12,7 @@ use crate::device::{
         panels,
     },
 };
+use espalier_shaders::linear::Mode;
 use std::time::Instant;
 
 /// Timed runs of a variant, of which the shortest counts: whatever else the machine does makes runs longer.
@@ -50,13 +51,13 @@ impl Operands {
         let Self { kind, sizes: Sizes { rows, inner, cols }, a, b, bias } = self;
         match kind {
             Kind::Linear { compute, .. } => {
-                let mode = if add { linear::Mode::Add } else { linear::Mode::Write };
+                let mode = if add { Mode::Add } else { Mode::Write };
                 linear::run(context, variant, a, b, add.then_some(bias), mode, *compute, y)
             }
             Kind::Matmul { a: a_layout, b: b_layout } => {
                 let (a, b) = (a_layout.operand(a, *rows, *inner), b_layout.operand(b, *inner, *cols));
                 let (alpha, beta) = if add { (0.5, 1.0) } else { (1.0, 0.0) };
-                matmul::run(context, variant, matmul::Shape::default(), alpha, &a, &b, beta, y, (0, 0))
+                matmul::Product::new(alpha, a, b, beta, y, (0, 0)).run_by(context, variant)
             }
         }
     }
