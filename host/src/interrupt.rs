@@ -6,7 +6,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The run was interrupted.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("interrupted; nothing was written")]
+#[error("interrupted")]
 pub struct Interrupted;
 
 /// Makes Ctrl-C and SIGTERM stop the run at its next step; a second one ends the process at once.

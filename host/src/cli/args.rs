@@ -53,6 +53,8 @@ pub(super) enum Command {
     Devices(Devices),
     /// Show the sparsity of a model, tensor by tensor
     Inspect(Inspect),
+    /// Remove the unfinished outputs that runs left in a folder
+    Clean(Clean),
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,9 +70,18 @@ pub(super) struct Prune {
     /// Folder to write the pruned model to
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
-    /// Replace an existing output folder
+    /// Replace an output of this program that is at --out, if it is as it was written
     #[arg(long)]
     pub(super) overwrite: bool,
+    /// Continue an unfinished run at --out; where the run is finished already, do nothing
+    #[arg(long, conflicts_with = "restart")]
+    pub(super) resume: bool,
+    /// Forget the finished blocks of an unfinished run at --out
+    #[arg(long)]
+    pub(super) restart: bool,
+    /// Do not keep hidden states on the disk between blocks: saves disk, but a continued run computes them again
+    #[arg(long)]
+    pub(super) no_keep_hidden: bool,
     /// How much to prune: a share such as 0.5, or a pattern such as 2:4
     #[arg(long, default_value = "0.5", value_name = "SHARE|N:M")]
     pub(super) sparsity: Sparsity,
@@ -331,6 +342,19 @@ pub(super) struct Inspect {
     /// Model to inspect: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
     #[arg(value_name = "DIR")]
     pub(super) model: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Clean {
+    /// Folder that has unfinished outputs in it, or an --out that was not finished
+    #[arg(value_name = "DIR")]
+    pub(super) folder: PathBuf,
+    /// List them with size and age, and remove none
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,

@@ -2,6 +2,7 @@
 
 mod args;
 mod calibrate;
+mod clean;
 mod devices;
 mod error;
 mod eval;
@@ -56,6 +57,7 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Plugins(command) => plugins::run(command),
         Command::Devices(command) => devices::run(command),
         Command::Inspect(command) => inspect::run(command),
+        Command::Clean(command) => clean::run(command),
     }
 }
 

@@ -1,12 +1,18 @@
 //! `host prune`.
 
-use super::{CliError, args, calibrate, note, print, print_json, progress, table};
+use super::{CliError, args, calibrate, clean, note, print, print_json, progress, table};
 use crate::{
     device::{Profiled, choose},
-    model::{Llama, resolve},
+    model::{
+        Llama, resolve,
+        writer::{MANIFEST, WriteError},
+    },
     plugins::{Library, find, load},
     profile::{self, Clock, Trace},
-    prune::{Event, Manifest, MemoryBudget, Method, Run, Settings, Targets},
+    prune::{
+        Event, Fingerprint, IfUnfinished, Manifest, MemoryBudget, Method, Output, Run, Settings, Targets,
+        finished,
+    },
     select::{self, CalibrationRecord, Selection},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -34,7 +40,18 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     }
     tracing::info!("on {}", device.info());
     let model = Llama::open(&folder, device)?;
-    let run = Run::begin(&settings, &method, &model, &command.out, command.overwrite)?;
+    let to = Output {
+        path: &command.out,
+        overwrite: command.overwrite,
+        if_unfinished: if command.restart { IfUnfinished::Restart } else { IfUnfinished::Continue },
+        keep_hidden: !command.no_keep_hidden,
+    };
+    let finished = if command.resume && !command.overwrite { finished(&command.out) } else { None };
+    let run = match finished {
+        Some(_) => None,
+        None => Some(Run::begin(&settings, &method, &model, to)?),
+    };
+    clean::mention(&command.out);
 
     let calibration = match (command.calibration.is_given(), method.measures()) {
         (given, false) => {
@@ -56,6 +73,10 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     };
     let windows = calibration.as_ref().map_or_else(Vec::new, Selection::input_ids);
     let record = calibration.as_ref().map(|selection| selection.record.clone());
+    let Some(run) = run else {
+        let fingerprint = Fingerprint::new(&settings, &method, &model, &windows)?.sha256();
+        return already_finished(command, finished.is_some_and(|earlier| earlier == fingerprint));
+    };
     let manifest = finish_with_bar(run, &windows, record, verbosity)?;
     if let Some(path) = &command.profile {
         let trace = profile::finish();
@@ -63,6 +84,18 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
         note(&time_table(&trace), verbosity);
     }
     if command.json { print_json(&manifest) } else { print(&summary(&manifest, command)) }
+}
+
+/// Where `--resume` finds the output finished: if this run made it, there is nothing to do.
+fn already_finished(command: &args::Prune, same: bool) -> Result<(), CliError> {
+    if !same {
+        return Err(WriteError::Exists(command.out.clone()).into());
+    }
+    let path = command.out.join(MANIFEST);
+    if command.json {
+        return print(&std::fs::read_to_string(&path).map_err(|source| WriteError::Read { path, source })?);
+    }
+    print(&format!("{} was finished by an earlier run of the same settings", command.out.display()))
 }
 
 /// The options as typed, each for whoever declares it.
@@ -117,6 +150,10 @@ fn finish_with_bar(
         if let Event::Planned(memory) = event {
             bar.set_position(0);
             bar.suspend(|| note(&memory.to_string(), verbosity));
+        }
+        if let Event::Continued { blocks, of } = event {
+            let text = format!("continuing an unfinished run: {blocks} of {of} blocks are finished");
+            bar.suspend(|| note(&text, verbosity));
         }
         if let Event::Layer(layer) = event {
             bar.set_message(layer.name.clone());

@@ -31,6 +31,15 @@ pub enum ModelError {
     /// Hidden states cannot be kept on the disk.
     #[error(transparent)]
     Spill(#[from] SpillError),
+    /// Hidden states that an earlier run kept cannot be read.
+    #[error("the hidden states in {} cannot be read", .path.display())]
+    HiddenStates {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

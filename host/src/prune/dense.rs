@@ -9,34 +9,33 @@
 //! ```
 
 use super::{
-    Event, Job, PruneError, Result,
+    Event, Job, Pass, PruneError, Result,
     layer::{self, Place},
     needed,
     statistics::{self, Gatherer},
+    weights,
 };
 use crate::{
     model::{HiddenStates, Llama, layout::LayerInput},
-    plugins::DeviceTensors,
     profile,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 /// Prunes in every way that is asked for, behind dense predecessors.
 pub(super) fn prune(
     model: &Llama,
     jobs: &mut [Job],
-    tensors: &Arc<DeviceTensors>,
     mut hidden: HiddenStates,
-    ahead: bool,
+    mut pass: Pass,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<()> {
     if jobs.iter().any(|job| job.plan.propagate) {
         return Err(PruneError::Propagated);
     }
     let needed = needed(jobs.iter().map(|job| &job.plan));
-    let (ways, blocks) = (jobs.len(), model.config.num_hidden_layers);
-    let end = jobs.iter().map(|job| job.plan.end(blocks)).max().unwrap_or(0);
-    model.each_block(0..end, ahead, |index, block| {
+    let (ways, end) = (jobs.len(), pass.blocks.end);
+    model.each_block(pass.blocks, pass.ahead, |index, block| {
+        weights::check_block(model, index)?;
         let layers = jobs.iter().flat_map(|job| job.plan.layers(index));
         let inputs: BTreeSet<LayerInput> = layers.map(|(projection, _)| projection.input()).collect();
         let inputs: Vec<_> = inputs.into_iter().collect();
@@ -50,16 +49,20 @@ pub(super) fn prune(
         };
         drop(passing);
         for (number, job) in (1..).zip(&mut *jobs) {
+            if index < job.progress.blocks {
+                continue;
+            }
             let layers = job.plan.layers(index);
             for (place, &(projection, sparsity)) in layers.iter().enumerate() {
                 let at = Place { block: index, projection, sparsity };
-                layer::prune(model, job, tensors, at, block.linear(projection), &measured)?;
+                layer::prune(model, job, pass.tensors, at, block.linear(projection), &measured)?;
                 if number == ways {
                     statistics::keep_for(&mut measured, &layers[place + 1..]);
                 }
-                job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
+                job.progress.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
+            job.finish_block(index)?;
         }
-        Ok(())
+        if index + 1 < end { pass.keeper.keep(model, jobs, &hidden, index + 1) } else { Ok(()) }
     })
 }

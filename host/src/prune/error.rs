@@ -8,6 +8,7 @@ use crate::{
     plugins::PluginError,
 };
 use espalier_sdk::Sparsity;
+use std::path::PathBuf;
 
 /// The result of pruning.
 pub type Result<T, E = PruneError> = std::result::Result<T, E>;
@@ -37,6 +38,9 @@ pub enum PruneError {
         #[source]
         source: espalier_sdk::Error,
     },
+    /// No run was given.
+    #[error("there is nothing to prune")]
+    NothingToDo,
     /// A method that measures, and nothing to measure.
     #[error("the method {method} needs calibration data")]
     NoCalibration {
@@ -46,8 +50,8 @@ pub enum PruneError {
     /// Runs that were to share one dense pass, of which one propagates.
     #[error("only runs without propagation can share a pass through the model")]
     Propagated,
-    /// The manifest cannot be written as JSON.
-    #[error("the manifest cannot be written as JSON")]
+    /// The manifest or the journal cannot be written as JSON.
+    #[error("the manifest or the journal cannot be written as JSON")]
     Manifest(#[from] serde_json::Error),
     /// A choice of layers that does not fit the model.
     #[error(transparent)]
@@ -104,6 +108,29 @@ pub enum PruneError {
     /// The device failed between layers.
     #[error("while measuring the inputs of layers")]
     Measuring(#[from] DeviceError),
+    /// A weight of the model is NaN or infinite.
+    #[error("{layer} has a value that is {value}, at row {row}, column {col}: the model is damaged")]
+    NotFinite {
+        /// The tensor's name.
+        layer: String,
+        /// The row of the first such value.
+        row: usize,
+        /// Its column.
+        col: usize,
+        /// What it is.
+        value: &'static str,
+    },
+    /// An unfinished run that is not the same as this one.
+    #[error(
+        "{} holds an unfinished run that this one cannot continue: {}; give the same settings, choose another --out, or \
+         start over with --restart", .folder.display(), .why.join("; ")
+    )]
+    NotContinued {
+        /// The folder of the unfinished run.
+        folder: PathBuf,
+        /// What is not the same.
+        why: Vec<String>,
+    },
     /// A measured number is NaN or infinite.
     #[error(
         "the inputs of {layers} are not finite (feature {feature} has norm {value}): the model's numbers overflow on \

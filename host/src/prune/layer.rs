@@ -1,6 +1,6 @@
 //! Pruning one linear layer: over the plugin border and back, checked, rounded and written.
 
-use super::{Job, Plan, PruneError, Result, statistics::Measured};
+use super::{Job, Plan, PruneError, Result, statistics::Measured, weights};
 use crate::{
     device::{DType, Tensor},
     interrupt,
@@ -12,8 +12,7 @@ use crate::{
     profile::{self, Kind, Work},
 };
 use espalier_sdk::{Sparsity, abi::LoadedPruned};
-use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     sync::{Arc, RwLock},
@@ -21,7 +20,7 @@ use std::{
 };
 
 /// What became of one linear layer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
     /// The weight's name in the checkpoint.
     pub name: String,
@@ -37,10 +36,10 @@ pub struct LayerReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<f64>,
     /// The method's other numbers, such as the damping it used.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub numbers: BTreeMap<String, f64>,
     /// Remarks: the method's, and on features that no token ever used.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Wall time of the method, in seconds.
     pub seconds: f64,
@@ -93,14 +92,17 @@ pub(super) fn prune(
     device.convert(&pruned, &mut rounded).map_err(on_device)?;
     drop(pruned);
     let mut bytes = device.read(&rounded).map_err(on_device)?;
-    let zeros = clean(dtype, &mut bytes, cols).map_err(returned)?;
+    let zeros = weights::clean(dtype, &mut bytes, cols).map_err(returned)?;
+    let before = weights::zeros_of(model, &name)?;
+    let remark = weights::compare(at.sparsity, dtype, &bytes, (rows, cols), before).map_err(returned)?;
     job.output.write(&name, bytes)?;
 
     let mut notes = said.notes;
+    notes.extend(remark);
     if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
         notes.push(format!("{} input features were 0 for every token", measured.zero_features));
     }
-    job.layers.push(LayerReport {
+    job.progress.layers.push(LayerReport {
         name,
         shape: [rows, cols],
         target: at.sparsity,
@@ -138,59 +140,4 @@ fn call_method(
     // What the method forgot to free must not pile up over a model's layers.
     tensors.clear();
     pruned
-}
-
-/// Counts the zeros, makes them all positive, and refuses what is not a number.
-fn clean(dtype: DType, bytes: &mut [u8], cols: usize) -> std::result::Result<usize, String> {
-    // Exponent bits all set: NaN or infinite.
-    let (size, exponent) = match dtype {
-        DType::F32 | DType::U32 => (4, 0x7f80_0000),
-        DType::F16 => (2, 0x7c00),
-        DType::BF16 => (2, 0x7f80),
-    };
-    let sign = 1u32 << (8 * size - 1);
-    let rows = bytes.par_chunks_mut(cols * size).enumerate().map(|(row, line)| {
-        let mut zeros = 0;
-        for (col, element) in line.chunks_exact_mut(size).enumerate() {
-            let mut word = [0; 4];
-            word[..size].copy_from_slice(element);
-            let bits = u32::from_le_bytes(word) & !sign;
-            if bits == 0 {
-                element.fill(0);
-                zeros += 1;
-            } else if bits & exponent == exponent {
-                let what = if bits == exponent { format!("overflows {dtype}") } else { "is NaN".to_owned() };
-                return Err(format!("the entry at row {row}, column {col} {what}"));
-            }
-        }
-        Ok(zeros)
-    });
-    rows.try_reduce(|| 0, |a, b| Ok(a + b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zeros_are_counted_and_made_positive() {
-        let mut bytes: Vec<u8> = [1.0f32, -0.0, 0.0, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
-        assert_eq!(clean(DType::F32, &mut bytes, 2), Ok(2));
-        assert_eq!(bytes[4..8], [0; 4]);
-        let mut bytes: Vec<u8> =
-            [0x8000u16, 0x3f80, 0x0000, 0xbf80].iter().flat_map(|x| x.to_le_bytes()).collect();
-        assert_eq!(clean(DType::BF16, &mut bytes, 4), Ok(2));
-        assert_eq!(bytes[..2], [0; 2]);
-    }
-
-    #[test]
-    fn what_is_no_number_is_named() {
-        let mut bytes: Vec<u8> =
-            [1.0f32, 0.0, 0.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
-        assert!(clean(DType::F32, &mut bytes, 2).unwrap_err().contains("row 1, column 1 overflows f32"));
-        let mut bytes = 0xfc00u16.to_le_bytes().to_vec();
-        assert!(clean(DType::F16, &mut bytes, 1).unwrap_err().ends_with("overflows f16"));
-        let mut bytes = 0x7c01u16.to_le_bytes().to_vec();
-        assert!(clean(DType::F16, &mut bytes, 1).unwrap_err().ends_with("is NaN"));
-    }
 }

@@ -1,8 +1,11 @@
 //! The manifest, `espalier.json`: everything that made a pruned model what it is.
 
 use super::{LayerReport, MemoryPlan, Targets};
-use crate::{device::DeviceInfo, plugins::PluginRecord, select::CalibrationRecord};
+use crate::{
+    device::DeviceInfo, model::writer::FileRecord, plugins::PluginRecord, select::CalibrationRecord,
+};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Everything that made a pruned model what it is.
 #[derive(Debug, Serialize)]
@@ -30,11 +33,18 @@ pub struct Manifest {
     pub memory: MemoryRecord,
     /// Wall time of the run, in seconds.
     pub seconds: f64,
+    /// How many blocks were finished by earlier runs, which this one continued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continued: Option<usize>,
+    /// The SHA-256 of everything that determined the result.
+    pub fingerprint: String,
     /// How many runs shared this time, and one dense pass through the model; absent where this was the only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sharing: Option<usize>,
     /// Every pruned layer.
     pub layers: Vec<LayerReport>,
+    /// Every other file of the output.
+    pub files: BTreeMap<String, FileRecord>,
 }
 
 /// The memory of a run.

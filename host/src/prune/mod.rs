@@ -15,21 +15,25 @@
 mod card;
 mod dense;
 mod error;
+mod journal;
 mod layer;
 mod manifest;
 mod memory;
 mod method;
+mod resume;
 mod run;
 mod statistics;
 mod targets;
+mod weights;
 
 pub use card::model_card;
 pub use error::{PruneError, Result};
+pub use journal::{Fingerprint, Progress, finished};
 pub use layer::LayerReport;
 pub use manifest::{Manifest, MemoryRecord};
 pub use memory::{MemoryBudget, MemoryPlan, ParseSizeError, Size};
 pub use method::Method;
-pub use run::{Run, Settings};
+pub use run::{IfUnfinished, Output, Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};
 
 use crate::{
@@ -42,8 +46,9 @@ use crate::{
 };
 use espalier_sdk::{MethodInfo, Order, Sparsity, Statistic, abi::LoadedMethod};
 use layer::Place;
+use resume::Keeper;
 use statistics::Gatherer;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
 
 /// A way to prune a model, and where the result goes.
 pub struct Job<'a, 'w> {
@@ -51,8 +56,16 @@ pub struct Job<'a, 'w> {
     pub plan: Plan<'a>,
     /// Where to write it.
     pub output: &'w mut CheckpointWriter<'a>,
-    /// What became of each layer.
-    pub layers: Vec<LayerReport>,
+    /// How far it is.
+    pub progress: &'w mut Progress,
+}
+
+impl Job<'_, '_> {
+    /// Makes a finished block durable.
+    fn finish_block(&mut self, index: usize) -> Result<()> {
+        let line = self.progress.finish_block(index)?;
+        Ok(self.output.mark(line)?)
+    }
 }
 
 /// What to do to a model.
@@ -76,6 +89,13 @@ pub enum Event<'a> {
     Planned(&'a MemoryPlan),
     /// This many tokens have gone through a block once.
     Tokens(usize),
+    /// So many blocks were finished by an earlier run, or before a fault, and are not pruned again.
+    Continued {
+        /// These blocks.
+        blocks: usize,
+        /// The model's blocks.
+        of: usize,
+    },
     /// A layer is done.
     Layer(&'a LayerReport),
 }
@@ -87,7 +107,7 @@ impl Event<'_> {
     /// How much work was done, of [`Run::expected_work`].
     pub fn work(&self) -> usize {
         match self {
-            Self::Planned(_) => 0,
+            Self::Planned(_) | Self::Continued { .. } => 0,
             Self::Tokens(tokens) => *tokens,
             Self::Layer(_) => Self::LAYER,
         }
@@ -104,6 +124,7 @@ pub fn prune(
     jobs: &mut [Job],
     memory: &MemoryPlan,
     windows: &[&[u32]],
+    keep_hidden: bool,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<()> {
     for job in &*jobs {
@@ -112,25 +133,53 @@ pub fn prune(
     let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
     let measures = jobs.iter().any(|job| !job.plan.info.statistics.is_empty());
     let windows = if measures { windows } else { &[] };
-    let hidden = HiddenStates::embed(model, windows, memory.batch_tokens, &memory.hidden_states)?;
-    match jobs {
-        [job] if job.plan.propagate => propagate(model, job, &tensors, hidden, memory.loads_ahead, on_event),
-        jobs => dense::prune(model, jobs, &tensors, hidden, memory.loads_ahead, on_event),
+    let of = model.config.num_hidden_layers;
+    // Nothing after the last pruned block matters.
+    let end = jobs.iter().map(|job| job.plan.end(of)).max().unwrap_or(0);
+    let start = jobs.iter().map(|job| job.progress.blocks).min().unwrap_or(0);
+    if start > 0 {
+        on_event(Event::Continued { blocks: start, of });
     }
+    if start >= end {
+        return Ok(());
+    }
+    if !windows.is_empty() {
+        weights::check_embedding(model)?;
+    }
+    let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+    let hidden = resume::hidden_states(model, jobs, start, memory, windows, progress)?;
+    let pass = Pass {
+        blocks: start..end,
+        ahead: memory.loads_ahead,
+        tensors: &tensors,
+        keeper: Keeper::new(keep_hidden, memory.hidden_bytes, jobs),
+    };
+    match jobs {
+        [job] if job.plan.propagate => propagate(model, job, hidden, pass, on_event),
+        jobs => dense::prune(model, jobs, hidden, pass, on_event),
+    }
+}
+
+/// A way through the blocks that are still to be pruned.
+struct Pass<'a> {
+    blocks: Range<usize>,
+    /// Whether the next block is loaded while one is worked on.
+    ahead: bool,
+    tensors: &'a Arc<DeviceTensors>,
+    keeper: Keeper,
 }
 
 /// Every block is measured and run behind predecessors that are already pruned.
 fn propagate(
     model: &Llama,
     job: &mut Job,
-    tensors: &Arc<DeviceTensors>,
     mut hidden: HiddenStates,
-    ahead: bool,
+    mut pass: Pass,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<()> {
-    // Nothing after the last pruned block matters.
-    let end = job.plan.end(model.config.num_hidden_layers);
-    model.each_block(0..end, ahead, |index, block| {
+    let end = pass.blocks.end;
+    model.each_block(pass.blocks, pass.ahead, |index, block| {
+        weights::check_block(model, index)?;
         for stage in job.plan.stages(index) {
             let needed = &job.plan.info.statistics;
             let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
@@ -141,17 +190,20 @@ fn propagate(
             for (place, &(projection, sparsity)) in stage.layers.iter().enumerate() {
                 let at = Place { block: index, projection, sparsity };
                 let linear = block.linear_mut(projection);
-                let weight = layer::prune(model, job, tensors, at, linear, &measured)?;
+                let weight = layer::prune(model, job, pass.tensors, at, linear, &measured)?;
                 linear.weight = weight;
                 // On the CPU the old one was the file itself, mapped.
                 model.checkpoint.release(&projection.weight(index));
                 statistics::keep_for(&mut measured, &stage.layers[place + 1..]);
-                job.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
+                job.progress.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
             }
         }
+        job.finish_block(index)?;
         if index + 1 < end {
-            let _pass = profile::stage(|| format!("advance through block {index}"));
+            let advancing = profile::stage(|| format!("advance through block {index}"));
             hidden.advance(model, block, |tokens| on_event(Event::Tokens(tokens)))?;
+            drop(advancing);
+            pass.keeper.keep(model, slice::from_mut(job), &hidden, index + 1)?;
         }
         Ok(())
     })

@@ -1,17 +1,22 @@
 //! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
 
 use super::{
-    Event, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Plan, Result, Targets,
-    check, expected_work, prune,
+    Event, Fingerprint, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Plan,
+    Progress, PruneError, Result, Targets, check, expected_work,
+    journal::{self, begin},
+    model_card, prune,
 };
 use crate::{
+    cause::causes,
     memory,
-    model::{BATCH_TOKENS, CheckpointWriter, Llama},
-    prune::{PruneError, model_card},
+    model::{
+        BATCH_TOKENS, CheckpointWriter, Llama,
+        writer::{MANIFEST, Place},
+    },
     select::CalibrationRecord,
 };
 use serde::{Deserialize, Serialize};
-use std::{path::Path, slice, time::Instant};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 /// What to do to a model, but for the method and the calibration data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,17 +32,57 @@ pub struct Settings {
     pub memory: MemoryBudget,
 }
 
+/// Where a run writes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a> {
+    /// The folder of the pruned model.
+    pub path: &'a Path,
+    /// Whether an output of this program that is there is replaced.
+    pub overwrite: bool,
+    /// What becomes of an unfinished output beside it.
+    pub if_unfinished: IfUnfinished,
+    /// Whether hidden states are kept on the disk between blocks, so that a run that is continued need not compute them
+    /// again.
+    pub keep_hidden: bool,
+}
+
+/// What becomes of the finished blocks of an earlier run that ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfUnfinished {
+    /// They are continued; where they were made from something else, that is an error.
+    Continue,
+    /// They are continued if they can be, and else forgotten.
+    ContinueOrRestart,
+    /// They are forgotten.
+    Restart,
+}
+
 /// A run that has begun: what can be wrong with it is known, and its output has its place.
 pub struct Run<'a> {
     settings: &'a Settings,
     method: &'a Method,
     model: &'a Llama,
+    to: Output<'a>,
+    place: Place,
+    started: Instant,
+}
+
+/// A run whose windows are known: its output is open, anew or behind the blocks that are finished.
+struct Started<'a> {
+    settings: &'a Settings,
+    method: &'a Method,
+    model: &'a Llama,
+    to: Output<'a>,
     output: CheckpointWriter<'a>,
+    progress: Progress,
+    fingerprint: Fingerprint,
+    /// Blocks that an earlier run finished.
+    continued: Option<usize>,
     started: Instant,
 }
 
 impl<'a> Run<'a> {
-    /// Checks that the model can be pruned so, and begins a checkpoint that will be at `out`.
+    /// Checks that the model can be pruned so, and that its output can be written.
     ///
     /// # Errors
     /// Targets that do not fit the model, or an output that cannot be written there.
@@ -45,47 +90,44 @@ impl<'a> Run<'a> {
         settings: &'a Settings,
         method: &'a Method,
         model: &'a Llama,
-        out: &Path,
-        overwrite: bool,
+        to: Output<'a>,
     ) -> Result<Self> {
         let started = Instant::now();
         check(&model.config, &settings.targets)?;
-        let output = CheckpointWriter::create(&model.checkpoint, out, overwrite)?;
-        Ok(Self { settings, method, model, output, started })
+        let place = Place::open(&model.checkpoint, to.path, to.overwrite)?;
+        Ok(Self { settings, method, model, to, place, started })
     }
 
     /// How much work runs that share a pass will be, for a progress bar that counts [`Event::work`].
     pub fn expected_work(runs: &[Self], windows: &[&[u32]]) -> usize {
-        let plans: Vec<_> = runs.iter().map(Self::plan).collect();
+        let plans: Vec<_> = runs.iter().map(|run| run.method.plan(run.settings)).collect();
         let blocks = runs.first().map_or(0, |run| run.model.config.num_hidden_layers);
         expected_work(&plans, blocks, windows)
-    }
-
-    fn plan(&self) -> Plan<'a> {
-        self.method.plan(self.settings)
     }
 
     /// Prunes, and puts the checkpoint with its manifest and model card in its place. A method that measures
     /// nothing needs no windows.
     ///
     /// # Errors
-    /// See [`PruneError`]; then nothing is left at the target.
+    /// See [`PruneError`]; then nothing is at the target, and the blocks that are finished can be continued.
     pub fn finish(
-        mut self,
+        self,
         windows: &[&[u32]],
         calibration: Option<CalibrationRecord>,
         on_event: &mut dyn FnMut(Event),
     ) -> Result<Manifest> {
-        let (plan, layers) = prune_within_memory(slice::from_mut(&mut self), windows, on_event)?;
-        self.write(plan, layers.into_iter().flatten().collect(), calibration, None)
+        let mut manifests = Self::finish_together(vec![self], windows, calibration.as_ref(), on_event)?;
+        manifests.pop().ok_or(PruneError::NothingToDo)
     }
 
-    /// Prunes one model in several ways, none of which propagates: the dense pass is done once.
+    /// Prunes one model in several ways; if there is more than one, none of them propagates, and the dense pass is done
+    /// once.
     ///
     /// # Errors
-    /// See [`PruneError`]; then nothing is left at the targets that were not finished before.
+    /// See [`PruneError`]; then nothing is at the targets that were not finished before, and the blocks that are finished
+    /// can be continued.
     pub fn finish_together(
-        mut runs: Vec<Self>,
+        runs: Vec<Self>,
         windows: &[&[u32]],
         calibration: Option<&CalibrationRecord>,
         on_event: &mut dyn FnMut(Event),
@@ -93,30 +135,95 @@ impl<'a> Run<'a> {
         if runs.is_empty() {
             return Ok(Vec::new());
         }
-        let (plan, layers) = prune_within_memory(&mut runs, windows, on_event)?;
         let sharing = (runs.len() > 1).then_some(runs.len());
-        let write = |(run, layers): (Self, _)| run.write(plan.clone(), layers, calibration.cloned(), sharing);
-        runs.into_iter().zip(layers).map(write).collect()
+        let mut runs = runs.into_iter().map(|run| run.start(windows)).collect::<Result<Vec<_>>>()?;
+        let plan = prune_within_memory(&mut runs, windows, on_event);
+        let plan = plan.inspect_err(|_| runs.iter_mut().for_each(Started::say_what_is_kept))?;
+        runs.into_iter().map(|run| run.write(plan.clone(), calibration.cloned(), sharing)).collect()
+    }
+
+    /// Opens the output, behind the blocks that an earlier run finished where there are some.
+    fn start(self, windows: &[&[u32]]) -> Result<Started<'a>> {
+        let Self { settings, method, model, to, place, started } = self;
+        if windows.is_empty() && method.measures() {
+            return Err(PruneError::NoCalibration { method: method.info.name.clone() });
+        }
+        let fingerprint = Fingerprint::new(settings, method, model, windows)?;
+        let found = match to.if_unfinished {
+            IfUnfinished::Restart => None,
+            _ => match journal::read(&place.journal()?, &fingerprint) {
+                Ok(found) => found,
+                Err(_) if to.if_unfinished == IfUnfinished::ContinueOrRestart => None,
+                Err(why) => {
+                    return Err(PruneError::NotContinued { folder: place.folder().to_owned(), why });
+                }
+            },
+        };
+        let (output, progress) = match found {
+            Some(progress) => {
+                let folder = place.folder().to_owned();
+                match CheckpointWriter::resume(&model.checkpoint, place, progress.written()) {
+                    Ok(output) => (output, progress),
+                    Err(error) if to.if_unfinished == IfUnfinished::ContinueOrRestart => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "starting over");
+                        let place = Place::open(&model.checkpoint, to.path, to.overwrite)?;
+                        let output =
+                            CheckpointWriter::create(&model.checkpoint, place, &begin(&fingerprint)?)?;
+                        (output, Progress::default())
+                    }
+                    Err(error) => {
+                        let why = causes(&error);
+                        return Err(PruneError::NotContinued { folder, why });
+                    }
+                }
+            }
+            None => {
+                let output = CheckpointWriter::create(&model.checkpoint, place, &begin(&fingerprint)?)?;
+                (output, Progress::default())
+            }
+        };
+        let continued = (progress.blocks > 0).then_some(progress.blocks);
+        Ok(Started { settings, method, model, to, output, progress, fingerprint, continued, started })
+    }
+}
+
+impl<'a> Started<'a> {
+    fn plan(&self) -> Plan<'a> {
+        self.method.plan(self.settings)
+    }
+
+    /// Where a run ends early, what is finished is not lost.
+    fn say_what_is_kept(&mut self) {
+        let of = self.model.config.num_hidden_layers;
+        // A write that failed is why the run ended.
+        if self.progress.blocks == 0 || self.output.flush().is_err() && self.continued.is_none() {
+            return;
+        }
+        tracing::warn!(
+            "{} of {of} blocks are finished and kept in {}: run the same command with --resume to continue, or remove \
+             them with `host clean`",
+            self.progress.blocks,
+            self.output.folder().display()
+        );
     }
 
     /// Writes what is not pruned, the manifest and the model card, and puts all in its place.
     fn write(
         mut self,
         plan: MemoryPlan,
-        layers: Vec<LayerReport>,
         calibration: Option<CalibrationRecord>,
         sharing: Option<usize>,
     ) -> Result<Manifest> {
         self.output.copy_remaining()?;
         self.output.side_files()?;
-        let manifest = Manifest {
-            format: 1,
+        let mut manifest = Manifest {
+            format: 2,
             espalier: env!("CARGO_PKG_VERSION"),
             model: self.settings.model.clone(),
             method: self.method.record.clone(),
             targets: self.settings.targets.clone(),
             propagate: self.settings.propagate,
-            reached: share(&layers),
+            reached: share(&self.progress.layers),
             calibration,
             device: self.model.device.info().clone(),
             memory: MemoryRecord {
@@ -125,27 +232,29 @@ impl<'a> Run<'a> {
                 host_peak_bytes: memory::peak(),
             },
             seconds: self.started.elapsed().as_secs_f64(),
+            continued: self.continued,
+            fingerprint: self.fingerprint.sha256(),
             sharing,
-            layers,
+            layers: self.progress.layers,
+            files: BTreeMap::new(),
         };
-        self.output.add_file("espalier.json", &serde_json::to_vec_pretty(&manifest)?)?;
         self.output.add_file("README.md", model_card(&manifest).as_bytes())?;
+        manifest.files = self.output.files()?;
+        self.output.add_file(MANIFEST, &serde_json::to_vec_pretty(&manifest)?)?;
         self.output.commit()?;
         Ok(manifest)
     }
 }
 
 /// Prunes within the memory there is. A device that runs out of it in spite of the plan, because another program
-/// took some, is tried again with one block and half the tokens at a time, down to one window.
+/// took some, continues behind the blocks that are finished, with one block and half the tokens at a time, down to one
+/// window.
 fn prune_within_memory(
-    runs: &mut [Run],
+    runs: &mut [Started],
     windows: &[&[u32]],
     on_event: &mut dyn FnMut(Event),
-) -> Result<(MemoryPlan, Vec<Vec<LayerReport>>)> {
-    if let Some(run) = runs.iter().find(|run| windows.is_empty() && run.method.measures()) {
-        return Err(PruneError::NoCalibration { method: run.method.info.name.clone() });
-    }
-    let plans: Vec<_> = runs.iter().map(Run::plan).collect();
+) -> Result<MemoryPlan> {
+    let plans: Vec<_> = runs.iter().map(Started::plan).collect();
     let (model, budget) = (runs[0].model, runs[0].settings.memory);
     let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
     let (mut batch_tokens, mut ahead) = (BATCH_TOKENS, true);
@@ -153,19 +262,27 @@ fn prune_within_memory(
         let spill = runs[0].output.folder();
         let memory = MemoryPlan::new(model, &plans, windows, batch_tokens, ahead, budget, spill)?;
         on_event(Event::Planned(&memory));
-        let jobs =
-            runs.iter_mut().map(|run| Job { plan: run.plan(), output: &mut run.output, layers: Vec::new() });
+        let keep_hidden = runs[0].to.keep_hidden;
+        let jobs = runs.iter_mut().map(|run| Job {
+            plan: run.method.plan(run.settings),
+            output: &mut run.output,
+            progress: &mut run.progress,
+        });
         let mut jobs: Vec<Job> = jobs.collect();
-        match prune(model, &mut jobs, &memory, windows, on_event) {
-            Ok(()) => return Ok((memory, jobs.into_iter().map(|job| job.layers).collect())),
+        match prune(model, &mut jobs, &memory, windows, keep_hidden, on_event) {
+            Ok(()) => return Ok(memory),
             Err(error)
                 if error.is_out_of_memory() && (memory.loads_ahead || memory.batch_tokens > longest) =>
             {
                 (batch_tokens, ahead) = (memory.batch_tokens / 2, false);
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "starting over with one block and fewer tokens at a time"
+                    "continuing with one block and fewer tokens at a time"
                 );
+                for job in &mut jobs {
+                    job.progress.rewind();
+                    job.output.flush()?;
+                }
             }
             Err(error) => return Err(error),
         }

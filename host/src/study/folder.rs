@@ -133,11 +133,12 @@ pub(super) fn make(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|source| StudyError::Write { path: path.to_owned(), source })
 }
 
-/// Removes what processes that were killed left half-written in a folder.
+/// Removes what processes that were killed left half-written in a folder, except a pruned model that can be continued.
 pub(super) fn sweep(folder: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for path in entries.flatten().map(|entry| entry.path()) {
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && !name.ends_with(".partial") {
             remove(&path)?;
         }
     }

@@ -12,7 +12,12 @@ use crate::{
 use bytes::Bytes;
 use serde::Serialize;
 use spill::SpillFile;
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Where hidden states wait between two blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -51,6 +56,37 @@ impl HiddenStates {
         max_tokens: usize,
         placement: &Placement,
     ) -> Result<Self> {
+        Self::fill(model, windows, max_tokens, placement, |batch| model.embed(batch))
+    }
+
+    /// The hidden states of the windows from a file that [`each`](HiddenStates::each) was written to.
+    ///
+    /// # Errors
+    /// As [`embed`](HiddenStates::embed), or a file that cannot be read.
+    pub fn load(
+        model: &Llama,
+        windows: &[&[u32]],
+        max_tokens: usize,
+        placement: &Placement,
+        path: &Path,
+    ) -> Result<Self> {
+        let unreadable = |source| ModelError::HiddenStates { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(unreadable)?;
+        Self::fill(model, windows, max_tokens, placement, |batch| {
+            let (tokens, width) = (batch.tokens.len(), model.config.hidden_size);
+            let mut bytes = vec![0; tokens * width * size_of::<f32>()];
+            file.read_exact(&mut bytes).map_err(unreadable)?;
+            Ok(model.device.upload(DType::F32, tokens, width, bytes.into())?)
+        })
+    }
+
+    fn fill(
+        model: &Llama,
+        windows: &[&[u32]],
+        max_tokens: usize,
+        placement: &Placement,
+        mut states: impl FnMut(&Batch) -> Result<Tensor>,
+    ) -> Result<Self> {
         let file = match placement {
             Placement::File(folder) => Some(Arc::new(SpillFile::create(folder)?)),
             Placement::Device | Placement::Host => None,
@@ -59,7 +95,7 @@ impl HiddenStates {
         let mut offset = 0;
         for batch in model.batches(windows, max_tokens)? {
             interrupt::check()?;
-            let hidden = model.embed(&batch)?;
+            let hidden = states(&batch)?;
             let state = if *placement == Placement::Device {
                 State::Device(hidden)
             } else {
@@ -76,6 +112,21 @@ impl HiddenStates {
             batches.push((batch, state));
         }
         Ok(Self { batches })
+    }
+
+    /// Shows the bytes of every batch's hidden states, f32, in the order of the windows.
+    ///
+    /// # Errors
+    /// A failing device or disk, or what `visit` returns.
+    pub fn each<E: From<ModelError>>(
+        &self,
+        model: &Llama,
+        mut visit: impl FnMut(Bytes) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (batch, state) in &self.batches {
+            visit(state.bytes(model, batch)?)?;
+        }
+        Ok(())
     }
 
     /// All tokens.
@@ -159,16 +210,24 @@ impl State {
     fn load(&self, model: &Llama, batch: &Batch) -> Result<Tensor> {
         let device = &*model.device;
         let (tokens, width) = (batch.tokens.len(), model.config.hidden_size);
-        let bytes = match self {
-            Self::Device(hidden) => {
-                let mut copy = device.zeros(DType::F32, tokens, width)?;
-                device.copy_rows(hidden, 0, &mut copy)?;
-                return Ok(copy);
-            }
+        if let Self::Device(hidden) = self {
+            let mut copy = device.zeros(DType::F32, tokens, width)?;
+            device.copy_rows(hidden, 0, &mut copy)?;
+            return Ok(copy);
+        }
+        Ok(device.upload(DType::F32, tokens, width, self.bytes(model, batch)?)?)
+    }
+
+    /// In the host's memory.
+    fn bytes(&self, model: &Llama, batch: &Batch) -> Result<Bytes> {
+        Ok(match self {
+            Self::Device(hidden) => model.device.read(hidden)?.into(),
             Self::Host(bytes) => bytes.clone(),
-            Self::File { file, offset } => file.read(*offset, tokens * width * size_of::<f32>())?.into(),
-        };
-        Ok(device.upload(DType::F32, tokens, width, bytes)?)
+            Self::File { file, offset } => {
+                let length = batch.tokens.len() * model.config.hidden_size * size_of::<f32>();
+                file.read(*offset, length)?.into()
+            }
+        })
     }
 
     /// Keeps new ones in the place of the old, away from the device.

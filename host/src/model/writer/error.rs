@@ -10,12 +10,34 @@ pub enum WriteError {
     /// The target is there already.
     #[error("{} exists: choose another --out, or replace it with --overwrite", .0.display())]
     Exists(PathBuf),
-    /// The target is there and is no model.
+    /// The target is there, and is not what this program wrote.
     #[error(
-        "{} is neither a model folder nor empty, so --overwrite does not replace it: choose another --out, or remove it \
-         yourself", .0.display()
+        "--overwrite replaces only outputs of this program, as they were written, and {} is not one: {why}; choose \
+         another --out, or remove it yourself", .target.display()
     )]
-    NoModel(PathBuf),
+    NotReplaced {
+        /// The target.
+        target: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another process writes to the target.
+    #[error(
+        "another run{} is writing to this --out (its unfinished output is {}): wait for it, or choose another --out",
+        of_process(.process), .folder.display()
+    )]
+    InUse {
+        /// The folder of the unfinished output.
+        folder: PathBuf,
+        /// The number of the process, where it is known.
+        process: String,
+    },
+    /// A folder is in the way of the unfinished output.
+    #[error(
+        "{} is where the unfinished output is kept, but it holds something else: move it away, or choose another --out",
+        .0.display()
+    )]
+    NotPartial(PathBuf),
     /// The target would damage the source.
     #[error("the output {} and the model {} contain one another: choose another --out", .target.display(), .source_dir.display())]
     Overlaps {
@@ -81,11 +103,15 @@ pub enum WriteError {
         found: usize,
     },
     /// Something is written after a write that failed.
-    #[error("the checkpoint cannot be written on: a write before has failed")]
+    #[error("the output cannot be written: an earlier write failed")]
     Failed,
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+fn of_process(process: &str) -> String {
+    if process.is_empty() { String::new() } else { format!(" (process {process})") }
 }
 
 fn mebibytes(bytes: u64) -> f64 {

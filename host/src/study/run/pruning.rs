@@ -4,7 +4,7 @@ use super::{Event, Runner, is_done};
 use crate::{
     interrupt,
     model::Llama,
-    prune::{self, Run},
+    prune::{self, IfUnfinished, Output, Run},
     study::{
         Cell, Result, StudyError, Variant,
         folder::{self, Lease},
@@ -85,11 +85,15 @@ impl<'a> Runner<'a> {
             None => (Vec::new(), None),
         };
         let windows: Vec<&[u32]> = input_ids.iter().map(Vec::as_slice).collect();
-        let begin = |(&(cell, variant), settings): (&(&Cell, &Variant), _)| {
+        let paths: Vec<_> =
+            variants.iter().map(|(cell, _)| self.folder.cell(&cell.hash).join(MODEL)).collect();
+        let mut runs = Vec::new();
+        for (((_, variant), settings), path) in variants.iter().zip(&settings).zip(&paths) {
             let method = &study.methods[variant.method].method;
-            Run::begin(settings, method, &model, &self.folder.cell(&cell.hash).join(MODEL), false)
-        };
-        let runs = variants.iter().zip(&settings).map(begin).collect::<Result<Vec<_>, _>>()?;
+            let if_unfinished = IfUnfinished::ContinueOrRestart;
+            let to = Output { path, overwrite: false, if_unfinished, keep_hidden: true };
+            runs.push(Run::begin(settings, method, &model, to)?);
+        }
         let on_event = &mut *self.on_event;
         on_event(Event::Step { what: "pruning", total: Run::expected_work(&runs, &windows) });
         let progress = &mut |event: prune::Event| on_event(Event::Progress(event.work()));
