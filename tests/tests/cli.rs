@@ -91,14 +91,24 @@ fn an_existing_output_is_kept_unless_it_may_be_replaced() {
     let refused = prune(&out).output().unwrap();
     assert!(!refused.status.success());
     assert!(said(&refused).contains("--overwrite"), "{}", said(&refused));
-    // A folder that is no model is never replaced.
-    let refused = prune(&out).arg("--overwrite").output().unwrap();
-    assert!(!refused.status.success());
-    assert!(said(&refused).contains("neither a model folder nor empty"), "{}", said(&refused));
-    assert!(out.join("precious.txt").is_file());
+    // What this program did not write is never replaced.
+    let refused = |words: &str| {
+        let refused = prune(&out).arg("--overwrite").output().unwrap();
+        assert!(!refused.status.success() && said(&refused).contains(words), "{}", said(&refused));
+        assert!(out.join("precious.txt").is_file());
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing else is left behind");
+    };
+    refused("it has no espalier.json");
     std::fs::write(out.join("config.json"), "{}").unwrap();
-    run(prune(&out).arg("--overwrite"));
-    assert!(out.join("model.safetensors").is_file() && !out.join("precious.txt").exists());
+    refused("it has no espalier.json");
+    std::fs::remove_dir_all(&out).unwrap();
+    run(&mut prune(&out));
+    let finished = std::fs::read(out.join("model.safetensors")).unwrap();
+    std::fs::write(out.join("precious.txt"), "keep me").unwrap();
+    refused("precious.txt is not a file that this program wrote");
+    std::fs::remove_file(out.join("precious.txt")).unwrap();
+    run(prune(&out).args(["--overwrite", "--sparsity", "0.6"]));
+    assert!(std::fs::read(out.join("model.safetensors")).unwrap() != finished);
     assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing else is left behind");
 }
 
@@ -190,6 +200,12 @@ fn plugins_that_misbehave_are_refused_or_reported() {
         (library("hostile"), Some("wrong_shape"), "f32 [1, 2] where f32"),
         (library("hostile"), Some("not_finite"), "row 0, column 0 is NaN"),
         (library("hostile"), Some("unasked"), "without asking for it"),
+        (
+            library("hostile"),
+            Some("prunes_nothing"),
+            "q_proj.weight: its sparsity is 0.0000, but the target is 0.5",
+        ),
+        (library("hostile"), Some("prunes_all"), "q_proj.weight: all its weights are 0, but the target is"),
     ];
     for (plugin, method, words) in cases {
         let folder = tempfile::tempdir().unwrap();

@@ -192,17 +192,17 @@ impl<'a> Started<'a> {
         self.method.plan(self.settings)
     }
 
-    /// Where a run ends early, what is finished is not lost.
+    /// Where a run ends early, says what is finished and how to continue.
     fn say_what_is_kept(&mut self) {
-        let of = self.model.config.num_hidden_layers;
-        // A write that failed is why the run ended.
-        if self.progress.blocks == 0 || self.output.flush().is_err() && self.continued.is_none() {
-            return;
-        }
+        // A write that failed may be why the run ended: the journal on the disk is what counts.
+        let _ = self.output.flush();
+        let lines = self.output.journal().unwrap_or_default();
+        let Ok(Some(kept)) = journal::read(&lines, &self.fingerprint) else { return };
         tracing::warn!(
-            "{} of {of} blocks are finished and kept in {}: run the same command with --resume to continue, or remove \
-             them with `host clean`",
-            self.progress.blocks,
+            "{} of {} blocks are finished and kept in {}: run the same command with --resume to continue, or remove them \
+             with `host clean`",
+            kept.blocks,
+            self.model.config.num_hidden_layers,
             self.output.folder().display()
         );
     }

@@ -136,6 +136,14 @@ impl<'a> CheckpointWriter<'a> {
         self.place.hidden(block)
     }
 
+    /// The lines of the journal that are on the disk.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn journal(&self) -> Result<Vec<String>, WriteError> {
+        self.place.journal()
+    }
+
     /// Waits until everything that was given is written, and the journal with it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use espalier_sdk::{
     Device, Documents, Error, Layer, MethodInfo, Model, OptionKind, Options, Pruned, PruningMethod, Result,
-    SelectionRequest, Selector, SelectorInfo, Sparsity, Statistic, Unary, Windows, export_plugin,
+    Scores, SelectionRequest, Selector, SelectorInfo, Sparsity, Statistic, Unary, Windows, export_plugin,
 };
 
 /// A method that is one function.
@@ -41,7 +41,14 @@ method!(Unasked, "unasked", |layer, _device| {
 });
 method!(Leaks, "leaks", |layer, device| {
     std::mem::forget(device.map(Unary::Identity, &layer.weight)?);
+    let mask = device.smallest_per_row(Scores::of(Unary::Abs, &layer.weight), Sparsity::Ratio(0.5))?;
+    Ok(device.zero_where(&mask, &layer.weight)?.into())
+});
+method!(PrunesNothing, "prunes_nothing", |layer, device| {
     Ok(device.map(Unary::Identity, &layer.weight)?.into())
+});
+method!(PrunesAll, "prunes_all", |layer, device| {
+    Ok(device.affine(Unary::Identity, &layer.weight, 0.0, 0.0)?.into())
 });
 
 struct PanicsAtBirth;
@@ -100,6 +107,6 @@ impl Selector for Liar {
 }
 
 export_plugin! {
-    methods: [Panics, Fails, FailsMeasured, WrongShape, NotFinite, Unasked, Leaks, PanicsAtBirth],
+    methods: [Panics, Fails, FailsMeasured, WrongShape, NotFinite, Unasked, Leaks, PrunesNothing, PrunesAll, PanicsAtBirth],
     selectors: [Liar],
 }
