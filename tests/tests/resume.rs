@@ -235,3 +235,23 @@ fn weights_that_cannot_be_pruned_are_named() {
         );
     }
 }
+
+#[test]
+fn blocks_that_the_configuration_leaves_out_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = damaged(folder.path(), "model.norm.weight", |_| 1.0);
+    let config = fs::read_to_string(model.join("config.json")).unwrap();
+    let fewer = config.replace("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 1");
+    assert!(fewer != config);
+    fs::write(model.join("config.json"), fewer).unwrap();
+    let mut command = host();
+    command.args(["prune", "--plugin", "magnitude", "--device", "cpu", "--json", "--model"]).arg(model);
+    let output = run(command.arg("--out").arg(folder.path().join("out")));
+    assert!(
+        said(&output).contains("num_hidden_layers 1, but the checkpoint has blocks up to 3"),
+        "{}",
+        said(&output)
+    );
+    let manifest: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(manifest["unused_tensors"].as_array().unwrap().len(), 27, "{manifest}");
+}

@@ -72,6 +72,14 @@ impl Llama {
         (0..self.config.num_hidden_layers).map(block).max().unwrap_or(0)
     }
 
+    /// Blocks that the checkpoint has beyond those that the configuration counts.
+    pub fn blocks_left_out(&self) -> Option<Range<usize>> {
+        let used = self.config.num_hidden_layers;
+        let blocks = self.checkpoint.names().filter_map(layout::Projection::parse).map(|(block, _)| block);
+        let last = blocks.max().filter(|&last| last >= used)?;
+        Some(used..last + 1)
+    }
+
     /// Whether the device is sure to hold two blocks beside the hidden states of so many tokens: where it has twice as
     /// much, because activations and other programs take their part.
     pub fn has_room_ahead(&self, tokens: usize) -> bool {

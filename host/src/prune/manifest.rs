@@ -36,6 +36,10 @@ pub struct Manifest {
     /// How many blocks were finished by earlier runs, which this one continued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continued: Option<usize>,
+    /// Tensors that the model's configuration makes no use of: they were copied as they are, and do not count in
+    /// `reached`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unused_tensors: Vec<String>,
     /// The SHA-256 of everything that determined the result.
     pub fingerprint: String,
     /// How many runs shared this time, and one dense pass through the model; absent where this was the only one.

@@ -94,6 +94,15 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let started = Instant::now();
         check(&model.config, &settings.targets)?;
+        if let Some(blocks) = model.blocks_left_out() {
+            tracing::warn!(
+                "config.json has num_hidden_layers {}, but the checkpoint has blocks up to {}: those from {} on are not \
+                 part of the model, and are copied as they are",
+                blocks.start,
+                blocks.end - 1,
+                blocks.start
+            );
+        }
         let place = Place::open(&model.checkpoint, to.path, to.overwrite)?;
         Ok(Self { settings, method, model, to, place, started })
     }
@@ -233,6 +242,13 @@ impl<'a> Started<'a> {
             },
             seconds: self.started.elapsed().as_secs_f64(),
             continued: self.continued,
+            unused_tensors: self
+                .model
+                .checkpoint
+                .unused(&self.model.config)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             fingerprint: self.fingerprint.sha256(),
             sharing,
             layers: self.progress.layers,
