@@ -10,7 +10,6 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     io,
-    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -240,8 +239,8 @@ impl Trace {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        chrome::write(&self.events, path)
+    pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        chrome::write(&self.events, out)
     }
 }
 
@@ -296,12 +295,11 @@ mod tests {
 
     #[test]
     fn the_file_has_a_track_for_each_kind_and_for_the_background() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("trace.json");
         let mut trace = trace();
         trace.events[0].measured = Some(0.25);
-        trace.write(&path).unwrap();
-        let written: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut written = Vec::new();
+        trace.write(&mut written).unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
         let (names, spans): (Vec<_>, Vec<_>) =
             written["traceEvents"].as_array().unwrap().iter().partition(|event| event["ph"] == "M");
         assert_eq!(spans.len(), 7);

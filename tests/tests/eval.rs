@@ -34,7 +34,7 @@ fn every_prediction_is_kept_with_its_scores() {
     let metrics = "exact_match,f1,rouge1,rouge1_stemmed,answer_perplexity";
     let command = || {
         let mut command = eval(&task);
-        command.args(["--metrics", metrics]).arg("--predictions").arg(&file);
+        command.args(["--metrics", metrics]).arg("--predictions").arg(&file).arg("--overwrite");
         command
     };
     let found = json(&mut command());

@@ -15,7 +15,11 @@ use crate::{
 };
 use clap::{Parser, Subcommand};
 use espalier_sdk::Sparsity;
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 /// Prune LLaMA-family models with any method, on any device, and measure what the calibration data did.
 #[derive(Debug, Parser)]
@@ -70,7 +74,7 @@ pub(super) struct Prune {
     /// Folder to write the pruned model to
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
-    /// Replace an output of this program that is at --out, if it is as it was written
+    /// Replace an output of this program that is at --out, if it is as it was written, and the --profile file
     #[arg(long)]
     pub(super) overwrite: bool,
     /// Continue an unfinished run at --out; where the run is finished already, do nothing
@@ -194,6 +198,12 @@ impl Calibration {
         !self.sources.is_empty()
     }
 
+    /// The files that are read.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let sources = self.sources.iter().map(|source| source.path.as_path());
+        sources.chain(self.exclude.iter().map(PathBuf::as_path))
+    }
+
     /// What is asked for; `options` are those of the selector.
     pub(super) fn request(&self, options: BTreeMap<String, String>) -> select::Request {
         let samples = self.samples.map(|samples| Budget::Samples(samples as usize));
@@ -246,6 +256,9 @@ pub(super) struct Eval {
     /// File to write every prediction to, with its scores
     #[arg(long, requires = "task", value_name = "FILE.jsonl")]
     pub(super) predictions: Option<PathBuf>,
+    /// Replace an existing file of predictions
+    #[arg(long)]
+    pub(super) overwrite: bool,
     /// Dense model that js_divergence compares with
     #[arg(long, requires = "task", value_name = "DIR")]
     pub(super) dense: Option<String>,

@@ -5,6 +5,7 @@ use crate::{
     calibration::Tokenizer,
     plugins::Library,
     select::{self, Request, Selection, Step, Target},
+    text,
 };
 use indicatif::ProgressBar;
 use std::sync::{Mutex, PoisonError};
@@ -40,7 +41,7 @@ pub(super) fn show(selection: &Selection, count: Option<usize>, target: Target) 
         };
         let places: Vec<_> = window.pieces.iter().map(place).collect();
         let places = if places.is_empty() { "the selector's own text".to_owned() } else { places.join("; ") };
-        let text = tokenizer.decode_all(&window.input_ids)?;
+        let text = text::block(&tokenizer.decode_all(&window.input_ids)?);
         print(&format!("--- window {at}, {} tokens: {places}\n{text}\n", window.input_ids.len()))?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::{
         ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError,
         writer::WriteError,
     },
+    output::OutputError,
     plugins::PluginError,
     prune::{PruneError, TargetsError},
     select::SelectError,
@@ -34,8 +35,8 @@ pub(super) enum CliError {
     Select(#[from] SelectError),
     #[error("the method {method} needs calibration data: give a file with --calibration")]
     NoCalibration { method: String },
-    #[error("{} cannot be written", .path.display())]
-    Profile { path: std::path::PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error(transparent)]
     Study(#[from] StudyError),
     #[error("{0}")]
@@ -47,7 +48,7 @@ pub(super) enum CliError {
     #[error("Ctrl-C cannot be listened for")]
     Signal(#[from] ctrlc::Error),
     #[error("the result cannot be written to standard output")]
-    Output(#[source] std::io::Error),
+    Stdout(#[source] std::io::Error),
     #[error("the result cannot be written as JSON")]
     Json(#[from] serde_json::Error),
 }

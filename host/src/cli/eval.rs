@@ -9,7 +9,7 @@ use crate::{
         write_predictions,
     },
     model::{BATCH_TOKENS, Llama, resolve},
-    select,
+    output, select,
 };
 use serde::Serialize;
 use std::{path::Path, sync::Arc};
@@ -24,12 +24,16 @@ struct Report {
 }
 
 pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<(), CliError> {
+    // Everything that can be wrong with the request is found before anything long begins.
+    if let Some(path) = &command.predictions {
+        let tasks = command.task.iter().map(|task| task.path.as_path());
+        output::check(path, command.overwrite, tasks.chain(command.perplexity.as_deref()))?;
+    }
     let folder = resolve(&command.model)?;
     let device = choose::open(&command.device.request())?;
     tracing::info!("on {}", device.info());
     let model = Llama::open(&folder, Arc::clone(&device))?;
     let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config)?;
-    // Everything that can be wrong with the request is found before anything long begins.
     let windows = match &command.perplexity {
         Some(path) => windows(path, &folder, &model, seqlen)?,
         None => Vec::new(),
@@ -45,7 +49,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
         None => Vec::new(),
     };
     if let Some(path) = &command.predictions {
-        write_predictions(path, &results)?;
+        write_predictions(path, command.overwrite, &results)?;
     }
     if command.json {
         return print_json(&Report { text, tasks: results });

@@ -14,7 +14,7 @@ mod select;
 mod study;
 mod table;
 
-use crate::cause::causes;
+use crate::{cause::causes, text};
 use args::{Args, Command, Verbosity};
 use clap::Parser;
 use error::CliError;
@@ -63,9 +63,25 @@ fn run(args: &Args) -> Result<(), CliError> {
 
 /// What happened, and below it why, cause by cause.
 fn report(error: &CliError) {
-    let text = causes(error).join("\n  because: ");
+    let causes: Vec<_> = causes(error).iter().map(|cause| text::line(cause)).collect();
+    let text = causes.join("\n  because: ");
     // With standard error gone there is nobody left to tell.
     let _ = writeln!(std::io::stderr(), "error: {text}");
+}
+
+/// Standard error for logs. A line that cannot be written, because the disk is full or the reader is gone, is no reason
+/// to end a run.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Sends logs to standard error: warnings, with `-v` also what is done, with `-q` errors alone.
@@ -88,7 +104,7 @@ fn listen(verbosity: Verbosity) {
         filter = EnvFilter::builder().parse_lossy(wanted);
     }
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Log)
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter)
         .without_time()
@@ -99,7 +115,7 @@ fn listen(verbosity: Verbosity) {
 /// Writes a result to standard output.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(CliError::Output)
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(CliError::Stdout)
 }
 
 /// Says something about a run on standard error, unless silence was asked for.

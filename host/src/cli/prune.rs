@@ -7,6 +7,7 @@ use crate::{
         Llama, resolve,
         writer::{MANIFEST, WriteError},
     },
+    output,
     plugins::{Library, find, load},
     profile::{self, Clock, Trace},
     prune::{
@@ -32,6 +33,10 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
             host: command.host_memory.map(|size| size.0),
         },
     };
+    if let Some(path) = &command.profile {
+        let inputs = command.calibration.inputs().chain(command.layer_sparsity.as_deref());
+        output::check(path, command.overwrite, inputs)?;
+    }
     let folder = resolve(&command.model)?;
     let mut device = choose::open(&command.device.request())?;
     if command.profile.is_some() {
@@ -80,7 +85,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
     let manifest = finish_with_bar(run, &windows, record, verbosity)?;
     if let Some(path) = &command.profile {
         let trace = profile::finish();
-        trace.write(path).map_err(|source| CliError::Profile { path: path.clone(), source })?;
+        output::write(path, command.overwrite, |out| trace.write(out))?;
         note(&time_table(&trace), verbosity);
     }
     if command.json { print_json(&manifest) } else { print(&summary(&manifest, command)) }

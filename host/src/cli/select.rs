@@ -5,8 +5,9 @@ use crate::{
     calibration::Tokenizer,
     device::choose,
     model::{LlamaConfig, resolve},
+    output,
     plugins::{find, load},
-    select::{self, CalibrationRecord, Overlap, Row, Summary, Target, check_target, read_rows, write_rows},
+    select::{self, CalibrationRecord, Overlap, Row, Summary, Target, read_rows, write_rows},
 };
 use serde::Serialize;
 use std::path::Path;
@@ -23,7 +24,8 @@ struct Report<'a> {
 
 pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<(), CliError> {
     // Everything that can be wrong with the request is found before anything long begins.
-    check_target(&command.out, command.overwrite)?;
+    let inputs = command.calibration.inputs().chain(command.compare.as_deref());
+    output::check(&command.out, command.overwrite, inputs)?;
     let others = command.compare.as_deref().map(read_rows).transpose()?;
     let libraries =
         command.plugin.iter().map(|name| Ok(load(&find(name)?)?)).collect::<Result<Vec<_>, CliError>>()?;

@@ -1,9 +1,14 @@
 //! Plain tables for people.
 
+use crate::text;
+
 /// Rows under a header, columns aligned: the first to the left, the others to the right.
 pub(super) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
+    // Names come from files and plugins.
+    let shown = |row: &Vec<String>| row.iter().map(|cell| text::line(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }

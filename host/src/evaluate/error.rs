@@ -1,8 +1,8 @@
 //! What can go wrong with an evaluation.
 
 use super::Metric;
+use crate::output::OutputError;
 use crate::{calibration::CalibrationError, interrupt::Interrupted, model::ModelError};
-use std::path::PathBuf;
 
 /// The result of an evaluation.
 pub type Result<T, E = EvaluateError> = std::result::Result<T, E>;
@@ -95,11 +95,6 @@ pub enum EvaluateError {
         right: usize,
     },
     /// Predictions that cannot be written.
-    #[error("the predictions cannot be written to {}", path.display())]
-    Predictions {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Output(#[from] OutputError),
 }

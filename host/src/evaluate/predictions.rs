@@ -1,10 +1,10 @@
 //! Predictions in a file.
 
-use super::{EvaluateError, Item, Result, TaskResult};
+use super::{Item, TaskResult};
+use crate::output::{self, OutputError};
 use serde::Serialize;
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::Path,
 };
 
@@ -18,34 +18,20 @@ struct Line<'a> {
 }
 
 /// Writes every item of these results as a line of JSON: `task`, `item` (its number in the task, from 0),
-/// `prompt`, `prediction`, `references`, `scores`, and `tokens` where likelihoods were measured. The file appears
-/// when it is whole, in place of one that was there.
+/// `prompt`, `prediction`, `references`, `scores`, and `tokens` where likelihoods were measured.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write_predictions(path: &Path, results: &[TaskResult]) -> Result<()> {
-    // Beside its place, so that it can be put there by renaming.
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".partial");
-    let aside = Path::new(&aside);
-    let written = File::create(aside).and_then(|file| {
-        write(&mut BufWriter::new(&file), results)?;
-        file.sync_all()?;
-        fs::rename(aside, path)
-    });
-    written.map_err(|source| {
-        // It is of no use to anyone, and the first error is the one to tell of.
-        let _ = fs::remove_file(aside);
-        EvaluateError::Predictions { path: path.to_owned(), source }
-    })
+/// The file is there and may not be replaced, or cannot be written.
+pub fn write_predictions(path: &Path, overwrite: bool, results: &[TaskResult]) -> Result<(), OutputError> {
+    output::write(path, overwrite, |out| write(out, results))
 }
 
-fn write(out: &mut impl Write, results: &[TaskResult]) -> io::Result<()> {
+fn write(mut out: &mut dyn Write, results: &[TaskResult]) -> io::Result<()> {
     for result in results {
         for (item, found) in result.items.iter().enumerate() {
-            serde_json::to_writer(&mut *out, &Line { task: &result.name, item, result: found })?;
+            serde_json::to_writer(&mut out, &Line { task: &result.name, item, result: found })?;
             out.write_all(b"\n")?;
         }
     }
-    out.flush()
+    Ok(())
 }

@@ -2,11 +2,7 @@
 
 use super::{Clock, Event, Kind, Work};
 use serde::Serialize;
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 /// A track for each kind of work of the run itself, in the order of [`Kind`]; those of the background follow.
 const TRACKS: [&str; 6] = ["stages", "operations", "transfers", "files", "waits", "methods"];
@@ -45,14 +41,13 @@ struct Named<'a> {
 }
 
 /// Writes complete events, in microseconds, and the names of their tracks.
-pub(super) fn write(events: &[Event], path: &Path) -> io::Result<()> {
+pub(super) fn write(events: &[Event], mut file: &mut dyn Write) -> io::Result<()> {
     let mut tracks = TRACKS.to_vec();
     for track in events.iter().filter_map(|event| event.track) {
         if !tracks.contains(&track) {
             tracks.push(track);
         }
     }
-    let mut file = BufWriter::new(File::create(path)?);
     file.write_all(b"{\"displayTimeUnit\": \"ms\", \"traceEvents\": [")?;
     for (tid, name) in tracks.iter().enumerate() {
         file.write_all(if tid == 0 { b"\n" } else { b",\n" })?;
@@ -75,6 +70,5 @@ pub(super) fn write(events: &[Event], path: &Path) -> io::Result<()> {
         };
         serde_json::to_writer(&mut file, &complete)?;
     }
-    file.write_all(b"\n]}\n")?;
-    file.flush()
+    file.write_all(b"\n]}\n")
 }

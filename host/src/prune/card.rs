@@ -1,6 +1,7 @@
 //! The model card of a pruned model.
 
 use super::Manifest;
+use crate::text::markdown;
 use std::fmt::Write;
 
 /// A model card: what the model is, and the settings that made it.
@@ -9,15 +10,15 @@ pub fn model_card(manifest: &Manifest) -> String {
         "---\ntags:\n- pruning\n- {}\n---\n\n# {}, pruned\n\nPruned by [Espalier](espalier.json) {} with the method \
          **{}** to a sparsity of {:.4} over {} linear layers. Pruned weights are exactly 0; everything else is as it \
          was, down to files and types.\n\n| setting | value |\n|---|---|\n",
-        manifest.method.name,
-        manifest.model,
+        tag(&manifest.method.name),
+        markdown(&manifest.model),
         manifest.espalier,
-        manifest.method.name,
+        markdown(&manifest.method.name),
         manifest.reached,
         manifest.layers.len()
     );
     let mut row = |setting: &str, value: &str| {
-        let _ = writeln!(card, "| {setting} | {value} |");
+        let _ = writeln!(card, "| {} | {} |", markdown(setting), markdown(value));
     };
     row("method", &format!("{} ({})", manifest.method.name, manifest.method.version));
     for (name, value) in manifest.method.options.values() {
@@ -37,4 +38,9 @@ pub fn model_card(manifest: &Manifest) -> String {
     row("device", &format!("{} ({})", manifest.device.name, manifest.device.backend));
     card.push_str("\n`espalier.json` holds every setting and what became of every layer.\n");
     card
+}
+
+/// A name as a tag of the hub: letters, digits and hyphens.
+fn tag(name: &str) -> String {
+    name.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }

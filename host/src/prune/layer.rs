@@ -10,6 +10,7 @@ use crate::{
     },
     plugins::DeviceTensors,
     profile::{self, Kind, Work},
+    text,
 };
 use espalier_sdk::{Sparsity, abi::LoadedPruned};
 use serde::{Deserialize, Serialize};
@@ -97,7 +98,7 @@ pub(super) fn prune(
     let remark = weights::compare(at.sparsity, dtype, &bytes, (rows, cols), before).map_err(returned)?;
     job.output.write(&name, bytes)?;
 
-    let mut notes = said.notes;
+    let mut notes: Vec<_> = said.notes.iter().map(|note| text::line(note)).collect();
     notes.extend(remark);
     if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
         notes.push(format!("{} input features were 0 for every token", measured.zero_features));

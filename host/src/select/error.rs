@@ -2,7 +2,7 @@
 
 use crate::{
     calibration::CalibrationError, device::DeviceError, interrupt::Interrupted, model::ModelError,
-    plugins::PluginError,
+    output::OutputError, plugins::PluginError,
 };
 use std::path::PathBuf;
 
@@ -62,16 +62,8 @@ pub enum SelectError {
     )]
     ReadyTokens,
     /// A file of windows that cannot be written.
-    #[error("{} cannot be written", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file that is there already.
-    #[error("{} exists already; --overwrite replaces it", .0.display())]
-    Exists(PathBuf),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// A file of windows that cannot be compared with.
     #[error("{}, line {line}: it is no row of windows.jsonl", path.display())]
     Row {

@@ -1,11 +1,14 @@
 //! Windows as a file: one row of JSON a window.
 
 use super::{CalibrationRecord, Result, SelectError, Window};
-use crate::calibration::{CalibrationError, Tokenizer};
+use crate::{
+    calibration::{CalibrationError, Tokenizer},
+    output,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
-    io::{BufRead, BufReader, BufWriter, Write},
+    io::{BufRead, BufReader},
     path::Path,
 };
 
@@ -93,45 +96,18 @@ pub fn rows(
     windows.iter().map(row).collect()
 }
 
-/// Checks that a file may be written.
+/// Writes windows, one row of JSON a line.
 ///
 /// # Errors
-/// It is there already and may not be replaced.
-pub fn check_target(path: &Path, overwrite: bool) -> Result<()> {
-    if !overwrite && std::fs::symlink_metadata(path).is_ok() {
-        return Err(SelectError::Exists(path.to_owned()));
-    }
-    Ok(())
-}
-
-/// Writes windows, one row of JSON a line. The file is written beside its place and renamed into it.
-///
-/// # Errors
-/// It is there already and may not be replaced, or cannot be written.
+/// The file is there already and may not be replaced, or cannot be written.
 pub fn write_rows(path: &Path, rows: &[Row], overwrite: bool) -> Result<()> {
-    check_target(path, overwrite)?;
-    let failed = |source| SelectError::Write { path: path.to_owned(), source };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut options = tempfile::Builder::new();
-    #[cfg(unix)]
-    let readable = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
-    #[cfg(unix)]
-    options.permissions(readable);
-    let mut partial = options.prefix(".windows.partial-").tempfile_in(folder).map_err(failed)?;
-    let mut out = BufWriter::new(partial.as_file_mut());
-    for row in rows {
-        serde_json::to_writer(&mut out, row).map_err(|error| failed(error.into()))?;
-        out.write_all(b"\n").map_err(failed)?;
-    }
-    out.flush().map_err(failed)?;
-    drop(out);
-    partial.as_file().sync_all().map_err(failed)?;
-    let placed = if overwrite { partial.persist(path) } else { partial.persist_noclobber(path) };
-    placed.map_err(|error| failed(error.error))?;
-    Ok(())
+    Ok(output::write(path, overwrite, |mut out| {
+        for row in rows {
+            serde_json::to_writer(&mut out, row)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })?)
 }
 
 /// Reads windows that were written.

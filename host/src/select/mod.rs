@@ -17,7 +17,7 @@ mod summary;
 mod window;
 
 pub use error::{Result, SelectError};
-pub use file::{Row, RowPiece, check_target, read_rows, rows, write_rows};
+pub use file::{Row, RowPiece, read_rows, rows, write_rows};
 pub use model::Step;
 pub use plugin::Chosen;
 pub use record::{CalibrationRecord, SourceRecord};

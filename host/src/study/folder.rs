@@ -40,8 +40,11 @@ pub(super) struct Lease {
 }
 
 impl Folder {
-    /// The study file's copy, which marks a folder as a study's.
-    const MARK: &str = "study.toml";
+    /// The study file's copy.
+    const STUDY: &str = "study.toml";
+
+    /// The folders that every study has, which mark a folder as a study's.
+    const OWN: [&str; 3] = ["leases", "cells", "selections"];
 
     /// Makes the folder, or takes the one that is there.
     ///
@@ -49,18 +52,19 @@ impl Folder {
     /// There is a folder with something else in it, or it cannot be made.
     pub(super) fn create(root: &Path, study: &str) -> Result<Self> {
         let folder = Self { root: root.to_owned() };
-        if root.exists() && !folder.path(Self::MARK).exists() && holds_something_else(root)? {
+        let is_own = Self::OWN.iter().all(|name| folder.path(name).is_dir());
+        if root.exists() && !is_own && holds_something_else(root)? {
             let message = format!(
-                "{} is there and holds no study: give another folder with --out, or remove it",
+                "{} holds files, but no results of a study: give another folder with --out",
                 root.display()
             );
             return Err(StudyError::Request(message));
         }
-        make(&folder.path("leases"))?;
-        make(&folder.path("cells"))?;
-        make(&folder.path("selections"))?;
+        for name in Self::OWN {
+            make(&folder.path(name))?;
+        }
         let _lease = folder.wait("results")?;
-        write(&folder.path(Self::MARK), study.as_bytes())?;
+        write(&folder.path(Self::STUDY), study.as_bytes())?;
         Ok(folder)
     }
 
@@ -121,7 +125,7 @@ fn holds_something_else(folder: &Path) -> Result<bool> {
     let unreadable = |source| StudyError::Read { path: folder.to_owned(), source };
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
-        if !["leases", "cells", "selections", ".study.toml"].iter().any(|own| name == *own) {
+        if !Folder::OWN.iter().any(|own| name == *own) {
             return Ok(true);
         }
     }
@@ -199,6 +203,22 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
+/// As [`read_json`], but a file that is damaged counts as one that is not there, and is said.
+pub(super) fn read_sound<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match read_json(path) {
+        Err(StudyError::Malformed { path, source }) => {
+            damaged(&path, &source);
+            Ok(None)
+        }
+        result => result,
+    }
+}
+
+/// Says that a file of a cell is damaged.
+pub(super) fn damaged(path: &Path, why: &dyn std::fmt::Display) {
+    tracing::warn!("{} is damaged ({why}): run the study again to replace it", path.display());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,14 +239,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("precious.txt"), "keep me").unwrap();
         let error = Folder::create(root.path(), "").unwrap_err();
-        assert!(error.is_bad_input() && error.to_string().contains("holds no study"), "{error}");
+        assert!(error.is_bad_input() && error.to_string().contains("no results of a study"), "{error}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
         // One that was stopped before it had its mark is no other's.
         let own = root.path().join("own");
         fs::create_dir_all(own.join("leases")).unwrap();
-        fs::write(own.join(".study.toml"), "half").unwrap();
         Folder::create(&own, "one").unwrap();
         Folder::create(&own, "two").unwrap();
+        // A user's own study file makes no folder of results.
+        let project = root.path().join("project");
+        fs::create_dir(&project).unwrap();
+        fs::write(project.join("study.toml"), "mine").unwrap();
+        assert!(Folder::create(&project, "one").is_err());
+        assert_eq!(fs::read_to_string(project.join("study.toml")).unwrap(), "mine");
         assert_eq!(fs::read_to_string(own.join("study.toml")).unwrap(), "two");
     }
 

@@ -33,7 +33,7 @@ pub(super) fn windows(
     let (rows, record) = (home.join("windows.jsonl"), home.join("record.json"));
     let _lease = folder.wait(&hash)?;
     // The record is written last.
-    if let Some(record) = folder::read_json(&record)? {
+    if let Some(record) = folder::read_sound(&record)? {
         let input_ids = select::read_rows(&rows)?.iter().map(|row| row.tokens().collect()).collect();
         return Ok(Windows { hash, input_ids, record });
     }

@@ -1,10 +1,11 @@
 //! What is there of a study's results, as the report shows it.
 
+use super::predictions;
 use crate::{
     evaluate::Mean,
     model::layout::Projection,
     study::{
-        Cell, Plan, Result,
+        Cell, Plan, Result, StudyError,
         folder::{self, Folder},
         report::{self, CellState, LayerResult},
     },
@@ -67,6 +68,29 @@ pub(in crate::study) fn evaluation_folder(plan: &Plan, home: &Path, evaluation: 
     home.join("evaluations").join(plan.identities().evaluation(evaluation))
 }
 
+/// Whether what there is to know of a cell's pruning is there, if it was pruned.
+pub(in crate::study) fn knows_pruning(cell: &Cell, home: &Path) -> Result<bool> {
+    Ok(cell.variant.is_none() || folder::read_sound::<Pruning>(&home.join(PRUNING))?.is_some())
+}
+
+/// What a cell scored in an evaluation: nothing where it was not run, or where its files are damaged.
+pub(in crate::study) fn scores(plan: &Plan, home: &Path, evaluation: usize) -> Result<Option<Scores>> {
+    let folder = evaluation_folder(plan, home, evaluation);
+    let Some(scores) = folder::read_sound(&folder.join(SCORES))? else { return Ok(None) };
+    match predictions::read(&folder.join(PREDICTIONS), usize::MAX) {
+        Ok(_) => Ok(Some(scores)),
+        Err(StudyError::Malformed { path, source }) => {
+            folder::damaged(&path, &source);
+            Ok(None)
+        }
+        Err(StudyError::Read { path, source }) => {
+            folder::damaged(&path, &source);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A cell with what is there of its results, and the device it ran on.
 pub(super) fn cell(
     plan: &Plan,
@@ -95,24 +119,27 @@ pub(super) fn cell(
     }
     let mut seconds = None;
     let mut device = None;
-    if let Some(pruning) = folder::read_json::<Pruning>(&home.join(PRUNING))? {
+    if let Some(pruning) = folder::read_sound::<Pruning>(&home.join(PRUNING))? {
         found.reached = Some(pruning.reached);
         found.layers = pruning.layers.iter().filter_map(layer).collect();
         seconds = Some(pruning.seconds);
         device = Some(pruning.device.name);
     }
     for (place, evaluation) in study.evaluations.iter().enumerate() {
-        let path = evaluation_folder(plan, &home, place).join(SCORES);
-        if let Some(scores) = folder::read_json::<Scores>(&path)? {
+        if let Some(scores) = scores(plan, &home, place)? {
             seconds = Some(seconds.unwrap_or(0.0) + scores.seconds);
             device = device.or(Some(scores.device));
             found.scores.insert(evaluation.name().to_owned(), scores.metrics);
         }
     }
     found.seconds = seconds;
-    let failure = folder::read_json::<Failure>(&home.join(FAILED))?;
+    let failure = folder::read_sound::<Failure>(&home.join(FAILED))?;
     found.state = match &failure {
-        _ if found.scores.len() == study.evaluations.len() => CellState::Done,
+        _ if found.scores.len() == study.evaluations.len()
+            && (cell.variant.is_none() || found.reached.is_some()) =>
+        {
+            CellState::Done
+        }
         Some(_) => CellState::Failed,
         None => CellState::Missing,
     };

@@ -5,7 +5,9 @@ mod paired;
 mod predictions;
 mod table;
 
-pub(super) use collect::{FAILED, Failure, PREDICTIONS, PRUNING, SCORES, Scores, evaluation_folder};
+pub(super) use collect::{
+    FAILED, Failure, PREDICTIONS, PRUNING, SCORES, Scores, evaluation_folder, knows_pruning, scores,
+};
 
 use super::{
     Plan, Result, StudyError,
@@ -129,11 +131,19 @@ fn csv(report: &Report) -> String {
     text
 }
 
-/// A field of CSV (RFC 4180).
+/// A field of CSV (RFC 4180) that no spreadsheet takes for a formula.
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
+    let text =
+        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_field_is_a_formula() {
+        assert_eq!(super::quoted("Wanda-C4"), "Wanda-C4");
+        assert_eq!(super::quoted("=HYPERLINK(\"http://x\")"), "\"'=HYPERLINK(\"\"http://x\"\")\"");
+        assert_eq!(super::quoted("@a,b"), "\"'@a,b\"");
     }
 }

@@ -2,12 +2,13 @@
 //! model and sparsity.
 
 use crate::study::report::{CellState, Column, Report, Variant, View, sparsity_title};
+use crate::text::markdown;
 use std::fmt::Write;
 
 /// The table, or tables.
 pub(super) fn render(report: &Report) -> String {
     let view = View::new(report);
-    let mut text = format!("# {}\n", report.title);
+    let mut text = format!("# {}\n", markdown(&report.title));
     for &model in &view.models {
         let mut sparsities: Vec<Option<&str>> = view.sparsities.iter().copied().map(Some).collect();
         if sparsities.is_empty() {
@@ -20,7 +21,7 @@ pub(super) fn render(report: &Report) -> String {
             }
             let of = sparsity
                 .map_or_else(String::new, |sparsity| format!(", {} pruned", sparsity_title(sparsity)));
-            let _ = write!(text, "\n## {model}{of}\n\n");
+            let _ = write!(text, "\n## {}{of}\n\n", markdown(model));
             table(&mut text, &view, view.dense(model), &pruned);
         }
     }
@@ -34,10 +35,10 @@ pub(super) fn render(report: &Report) -> String {
 fn table(text: &mut String, view: &View, dense: Option<&Variant>, pruned: &[&Variant]) {
     let columns = view.columns();
     let mut rows = vec![vec![String::new()]];
-    rows[0].extend(columns.iter().map(|column| format!("{} {}", column.evaluation, short(column))));
+    rows[0].extend(columns.iter().map(|column| format!("{} {}", markdown(column.evaluation), short(column))));
     let best: Vec<_> = columns.iter().map(|&column| best(column, pruned)).collect();
     for variant in dense.into_iter().chain(pruned.iter().copied()) {
-        let mut row = vec![variant.label.to_owned()];
+        let mut row = vec![markdown(variant.label)];
         for (&column, best) in columns.iter().zip(&best) {
             let of_dense = dense.filter(|dense| dense.label != variant.label);
             let best = best.as_deref().filter(|_| pruned.iter().any(|pruned| pruned.label == variant.label));

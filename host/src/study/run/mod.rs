@@ -8,7 +8,7 @@ use pruning::MODEL;
 use super::{
     Cell, Drawn, Plan, Result,
     folder::{self, Folder},
-    results::{FAILED, Failure, PREDICTIONS, SCORES, Scores, evaluation_folder},
+    results::{self, FAILED, Failure, PREDICTIONS, SCORES, Scores, evaluation_folder},
     windows::{Windows, windows},
 };
 use crate::{
@@ -211,7 +211,7 @@ impl<'a> Runner<'a> {
         };
         let model = Llama::open(&folder, self.device()?)?;
         for evaluation in 0..study.evaluations.len() {
-            if !evaluation_folder(self.plan, home, evaluation).join(SCORES).exists() {
+            if results::scores(self.plan, home, evaluation)?.is_none() {
                 self.evaluate(cell, &model, home, evaluation)?;
             }
         }
@@ -244,7 +244,8 @@ impl<'a> Runner<'a> {
             seconds: started.elapsed().as_secs_f64(),
             device: model.device.info().name.clone(),
         };
-        evaluate::write_predictions(&home.join(PREDICTIONS), &[result])?;
+        evaluate::write_predictions(&home.join(PREDICTIONS), true, &[result])
+            .map_err(evaluate::EvaluateError::from)?;
         folder::write_json(&home.join(SCORES), &scores)
     }
 
@@ -318,7 +319,8 @@ impl<'a> Runner<'a> {
 /// Whether nothing is missing of a cell.
 fn is_done(plan: &Plan, folder: &Folder, cell: &Cell) -> bool {
     let home = folder.cell(&cell.hash);
-    let scored = |evaluation| evaluation_folder(plan, &home, evaluation).join(SCORES).exists();
+    let scored = |evaluation| matches!(results::scores(plan, &home, evaluation), Ok(Some(_)));
     let kept = !plan.study().keep_models || cell.variant.is_none() || home.join(MODEL).exists();
-    kept && (0..plan.study().evaluations.len()).all(scored)
+    let pruned = matches!(results::knows_pruning(cell, &home), Ok(true));
+    kept && pruned && (0..plan.study().evaluations.len()).all(scored)
 }

@@ -1,0 +1,148 @@
+//! Files that the program writes for its user: checked before anything long begins, written aside, brought to the disk
+//! and put in place when whole.
+
+use std::{
+    fs,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+/// Why a file is not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// It is there already.
+    #[error("{} exists: choose another file, or replace it with --overwrite", .0.display())]
+    Exists(PathBuf),
+    /// It is a folder, a device or a pipe.
+    #[error("{} is not a regular file: choose another file to write to", .0.display())]
+    NotAFile(PathBuf),
+    /// It is read by the same run.
+    #[error("{} is an input of this run: choose another file to write to", .0.display())]
+    Input(PathBuf),
+    /// It cannot be written.
+    #[error("{} cannot be written", .path.display())]
+    Write {
+        /// The file, or its folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Checks that a file can be written: it is not there, or may be replaced and is none of `inputs`, and files can be made
+/// in its folder.
+///
+/// # Errors
+/// See [`OutputError`].
+pub fn check<'a>(
+    path: &Path,
+    overwrite: bool,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), OutputError> {
+    if inputs.into_iter().any(|input| is_same(path, input)) {
+        return Err(OutputError::Input(path.to_owned()));
+    }
+    check_target(path, overwrite)?;
+    // A file that cannot be made is found now, not when the results are there.
+    aside(path).map(drop)
+}
+
+fn check_target(path: &Path, overwrite: bool) -> Result<(), OutputError> {
+    match fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(_) if path.exists() && !path.is_file() => Err(OutputError::NotAFile(path.to_owned())),
+        Ok(_) if overwrite => Ok(()),
+        Ok(_) => Err(OutputError::Exists(path.to_owned())),
+    }
+}
+
+/// Writes a file with `fill`: the file appears whole or not at all.
+///
+/// # Errors
+/// It is there and may not be replaced, or cannot be written.
+pub fn write(
+    path: &Path,
+    overwrite: bool,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), OutputError> {
+    check_target(path, overwrite)?;
+    let failed = |source| OutputError::Write { path: path.to_owned(), source };
+    let mut aside = aside(path)?;
+    let mut out = BufWriter::new(aside.as_file_mut());
+    fill(&mut out).and_then(|()| out.flush()).map_err(failed)?;
+    drop(out);
+    aside.as_file().sync_all().map_err(failed)?;
+    let placed = if overwrite { aside.persist(path) } else { aside.persist_noclobber(path) };
+    placed.map_err(|error| failed(error.error))?;
+    #[cfg(unix)]
+    fs::File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(())
+}
+
+/// A file in the same folder, with a name of its own and the permissions of any new file.
+fn aside(path: &Path) -> Result<tempfile::NamedTempFile, OutputError> {
+    let mut options = tempfile::Builder::new();
+    #[cfg(unix)]
+    let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
+    #[cfg(unix)]
+    options.permissions(permissions);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".{name}.partial-");
+    let made = options.prefix(&prefix).tempfile_in(folder(path));
+    made.map_err(|source| OutputError::Write { path: path.to_owned(), source })
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether two paths are of one file, be it by links.
+fn is_same(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {
+        use std::os::unix::fs::MetadataExt;
+        return (a.dev(), a.ino()) == (b.dev(), b.ino());
+    }
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        write(&path, false, |out| out.write_all(b"first")).unwrap();
+        assert!(matches!(write(&path, false, |_| Ok(())), Err(OutputError::Exists(_))));
+        let failed = write(&path, true, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("no more"))
+        });
+        assert!(matches!(failed, Err(OutputError::Write { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        write(&path, true, |out| out.write_all(b"second")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_found_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, new) = (folder.path().join("input"), folder.path().join("new"));
+        fs::write(&input, "data").unwrap();
+        check(&new, false, [input.as_path()]).unwrap();
+        assert!(!new.exists());
+        assert!(matches!(check(&input, true, [input.as_path()]), Err(OutputError::Input(_))));
+        fs::hard_link(&input, folder.path().join("link")).unwrap();
+        let link = folder.path().join("link");
+        assert!(matches!(check(&link, true, [input.as_path()]), Err(OutputError::Input(_))));
+        assert!(matches!(check(&input, false, []), Err(OutputError::Exists(_))));
+        assert!(matches!(check(folder.path(), true, []), Err(OutputError::NotAFile(_))));
+        let nowhere = folder.path().join("no/such/folder/file");
+        assert!(matches!(check(&nowhere, false, []), Err(OutputError::Write { .. })));
+    }
+}
