@@ -7,6 +7,8 @@ mod cause;
 pub mod cli;
 pub mod device;
 pub mod evaluate;
+pub mod files;
+pub mod guard;
 mod hash;
 pub mod inspect;
 pub mod interrupt;

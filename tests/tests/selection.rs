@@ -320,7 +320,8 @@ fn selectors_that_lie_are_reported() {
 
 #[test]
 fn options_of_selectors_are_checked() {
-    let out = tempfile::tempdir().unwrap().path().join("windows.jsonl");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("windows.jsonl");
     for (selector, option, words) in [
         ("perplexity", "band=lowest", "must be low, middle or high"),
         ("perplexity", "pool=0", "must be at least 1"),

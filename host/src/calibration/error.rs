@@ -1,5 +1,6 @@
 //! What can be wrong with calibration data.
 
+use super::feed::{LONGEST_ROW, LONGEST_TEXT};
 use crate::{interrupt::Interrupted, model::config::ConfigError};
 use std::path::PathBuf;
 
@@ -116,10 +117,11 @@ pub enum CalibrationError {
     },
     /// A document that is too long to be held.
     #[error(
-        "{}{} is one document of {}; 1 GiB is the most: part it into rows of JSON, or into several files",
+        "{}{} is a document of {} MiB, but {} MiB is the most: divide it into several rows of JSON, or several files",
         path.display(),
         line.map_or_else(String::new, |line| format!(", line {line},")),
-        bytes.map_or_else(|| "more".to_owned(), |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)))
+        bytes.map_or_else(|| "more".to_owned(), |bytes| (bytes >> 20).to_string()),
+        (if line.is_some() { LONGEST_ROW } else { LONGEST_TEXT }) >> 20
     )]
     Document {
         /// The file.

@@ -1,7 +1,7 @@
 //! A file that is read once from front to end, and hashed as it goes by.
 
 use super::CalibrationError;
-use crate::{hash::hex, interrupt};
+use crate::{files, hash::hex, interrupt};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -9,8 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The longest row or text file, in bytes: 1 GiB. A document is held in memory while it is tokenised.
-pub(super) const LONGEST: usize = 1 << 30;
+/// The longest row, in bytes. A document is held in memory while it is tokenised, which takes some 25 times its length.
+pub(super) const LONGEST_ROW: usize = 64 << 20;
+
+/// The longest file that is one document, in bytes.
+pub(super) const LONGEST_TEXT: usize = 256 << 20;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
@@ -37,7 +40,7 @@ impl Feed {
     /// Opens `data`, which messages call `path`.
     pub(super) fn open(path: &Path, data: &Path, hashed: bool) -> Result<Self, CalibrationError> {
         let file =
-            File::open(data).map_err(|source| CalibrationError::Read { path: path.to_owned(), source })?;
+            files::open(data).map_err(|source| CalibrationError::Read { path: path.to_owned(), source })?;
         let mut feed = Self {
             path: path.to_owned(),
             file,
@@ -71,7 +74,7 @@ impl Feed {
             self.buffer.copy_within(self.begin..self.end, 0);
             (self.begin, self.end) = (0, self.end - self.begin);
         }
-        if self.end >= LONGEST {
+        if self.end >= LONGEST_ROW {
             let (path, line) = (self.path.clone(), self.line);
             return Err(CalibrationError::Document { path, line: Some(line), bytes: None });
         }

@@ -6,14 +6,14 @@ use super::{
     feed::newlines,
     row::Layout,
     scan::{self, Place, Scan, Target},
-    unpack::{end_of, unpack},
+    unpack::{Data, end_of, unpack},
 };
+use crate::files;
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
-use tempfile::TempPath;
 
 /// Formats that are known and not read.
 const UNREAD: [&str; 6] = ["arrow", "bz2", "xz", "zip", "csv", "tsv"];
@@ -23,7 +23,7 @@ const UNREAD: [&str; 6] = ["arrow", "bz2", "xz", "zip", "csv", "tsv"];
 pub(super) struct DataFile {
     path: PathBuf,
     /// What is in it, if it is packed.
-    unpacked: Option<TempPath>,
+    unpacked: Option<Data>,
     sha256: String,
     /// How rows are read; nothing for a file that is one document.
     layout: Option<Layout>,
@@ -77,7 +77,7 @@ impl DataFile {
 
     /// Opens it again, for [`record`](Self::record).
     pub(super) fn reopen(&self) -> Result<File, CalibrationError> {
-        File::open(self.unpacked.as_deref().unwrap_or(&self.path)).map_err(|source| self.unreadable(source))
+        files::open(self.unpacked.as_deref().unwrap_or(&self.path)).map_err(|source| self.unreadable(source))
     }
 
     /// A record of this file, which was opened again.

@@ -1,12 +1,9 @@
 //! A source as it is named: a file, or a folder of files.
 
 use super::{CalibrationError, Reading, Shape, exclude::Exclusion, file::DataFile, unpack};
-use crate::hash::hex;
+use crate::{files, hash::hex};
 use sha2::{Digest, Sha256};
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// What the name of a file of data ends in, where a folder holds other things too.
 const ENDS: [&str; 7] = ["json", "jsonl", "ndjson", "parquet", "txt", "text", "raw"];
@@ -29,9 +26,7 @@ pub(super) fn open(
         let (sha256, shape) = (file.sha256().to_owned(), file.shape());
         return Ok(Opened { files: vec![file], sha256, shape });
     }
-    let mut paths = Vec::new();
-    walk(path, &mut paths)?;
-    paths.sort();
+    let paths = files_of(path)?;
     let mut files: Vec<DataFile> = Vec::new();
     let mut hash = Sha256::new();
     for found in &paths {
@@ -58,21 +53,11 @@ fn running(shape: Shape) -> Shape {
     if shape == Shape::Plain { Shape::Text } else { shape }
 }
 
-fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), CalibrationError> {
-    let unreadable = |source: io::Error| CalibrationError::Read { path: folder.to_owned(), source };
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            walk(&path, paths)?;
-        } else if is_data(&path) {
-            paths.push(path);
-        }
-    }
-    Ok(())
+/// The files of data in a folder and below; what is hidden is passed over.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CalibrationError> {
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let keep = |path: &Path| !hidden(path) && (path.is_dir() || is_data(path));
+    files::walk(folder, &keep).map_err(|(path, source)| CalibrationError::Read { path, source })
 }
 
 /// Whether a file is data by its name, packed or not.

@@ -4,11 +4,12 @@
 use super::{
     CalibrationError, Reading, Skipped,
     exclude::Exclusion,
-    feed::{Feed, LONGEST, newlines},
+    feed::{Feed, LONGEST_TEXT, newlines},
     row::{Layout, RowError},
 };
-use crate::hash::hex;
+use crate::{files, hash::hex};
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::path::Path;
 
 /// Rows that may be wrong before most of them must be right.
@@ -69,11 +70,13 @@ pub(super) struct Target<'a> {
 pub(super) fn text(target: &Target, exclusion: Option<&Exclusion>) -> Result<Scan, CalibrationError> {
     let path = || target.path.to_owned();
     let unreadable = |source| CalibrationError::Read { path: path(), source };
-    let length = std::fs::metadata(target.data).map_err(unreadable)?.len();
-    if length > LONGEST as u64 {
+    let file = files::open(target.data).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    if length > LONGEST_TEXT as u64 {
         return Err(CalibrationError::Document { path: path(), line: None, bytes: Some(length) });
     }
-    let bytes = std::fs::read(target.data).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST_TEXT as u64).read_to_end(&mut bytes).map_err(unreadable)?;
     let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
     let text = utf8(body).map_err(|(further, source)| CalibrationError::Utf8 {
         path: path(),

@@ -4,7 +4,10 @@ use super::{
     CalibrationError, Message, Record,
     prompt::{Rendered, first, part},
 };
-use crate::model::json::Object;
+use crate::{
+    files::{self, Limit},
+    model::json::Object,
+};
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context,
     syntax::SyntaxConfig,
@@ -13,9 +16,12 @@ use minijinja::{
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
+
+/// Instructions that a rendering may take. A conversation of a thousand messages takes some hundred thousand.
+const FUEL: u64 = 50_000_000;
 
 /// The name of the one template of an environment.
 const NAME: &str = "template";
@@ -47,7 +53,7 @@ impl ChatTemplate {
             }
         }
         let own = folder.join("chat_template.jinja");
-        match fs::read_to_string(&own) {
+        match files::read_text(&own, Limit::TEMPLATE) {
             Ok(source) => return Self::new(&source, tokens, own),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(CalibrationError::Read { path: own, source }),
@@ -101,7 +107,7 @@ pub(super) struct FileTemplate {
 
 impl FileTemplate {
     pub(super) fn read(path: &Path) -> Result<Self, CalibrationError> {
-        let source = fs::read_to_string(path)
+        let source = files::read_text(path, Limit::TEMPLATE)
             .map_err(|source| CalibrationError::TemplateFile { path: path.to_owned(), source })?;
         let wrong = |source| CalibrationError::Template { path: path.to_owned(), source };
         let mut environment = environment().map_err(wrong)?;
@@ -155,6 +161,8 @@ fn values(record: &Record, answer: Option<&str>) -> Value {
 /// Jinja as transformers sets it up.
 fn environment() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
+    // A template that does not end comes to one.
+    environment.set_fuel(Some(FUEL));
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);

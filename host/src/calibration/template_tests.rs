@@ -27,7 +27,7 @@ fn template(source: &str) -> ChatTemplate {
 #[test]
 fn conversations_are_rendered_as_transformers_does() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/prompts.json");
-    let cases: Vec<Case> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert!(cases.len() >= 100);
     for case in cases {
         let tokens = [("bos_token", case.bos_token), ("eos_token", case.eos_token)];

@@ -1,12 +1,32 @@
 //! The model's tokenizer.
 
 use super::CalibrationError;
-use crate::model::{config::ConfigError, is_lfs_pointer, json::Object};
-use std::{fs, path::Path};
+use crate::{
+    files::{self, Limit},
+    guard::{self, Panicked},
+    interrupt::Interrupted,
+    model::{config::ConfigError, is_lfs_pointer, json::Object},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Bytes of a text from which on tokenising it takes so long that it must be interruptible.
+const LONG: usize = 1 << 18;
+
+/// Why a text does not tokenise.
+enum Failure {
+    Interrupted(Interrupted),
+    Panicked(Panicked),
+    Fault(tokenizers::Error),
+}
 
 /// The tokenizer of a model folder.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Arc<tokenizers::Tokenizer>,
+    path: PathBuf,
     vocab_size: usize,
     bos: Option<u32>,
     eos: Option<u32>,
@@ -28,16 +48,19 @@ impl Tokenizer {
         if fs::symlink_metadata(&path).is_err() {
             return Err(CalibrationError::NoTokenizer { path: folder.to_owned(), hint: hint(folder) });
         }
-        let bytes =
-            fs::read(&path).map_err(|source| CalibrationError::Read { path: path.clone(), source })?;
+        let bytes = files::read(&path, Limit::TOKENIZER)
+            .map_err(|source| CalibrationError::Read { path: path.clone(), source })?;
         if is_lfs_pointer(&bytes) {
             return Err(ConfigError::LfsPointer { path }.into());
         }
         let unusable = |source| CalibrationError::Tokenizer { path: path.clone(), source };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(unusable)?;
+        let loaded = guard::catch(|| tokenizers::Tokenizer::from_bytes(bytes));
+        let mut inner = loaded.map_err(|panic| unusable(panic.into()))?.map_err(unusable)?;
         inner.with_truncation(None).map_err(unusable)?;
         inner.with_padding(None);
-        let mut tokenizer = Self { inner, vocab_size, bos: None, eos: None, around: None };
+        let inner = Arc::new(inner);
+        let mut tokenizer =
+            Self { inner, path: path.clone(), vocab_size, bos: None, eos: None, around: None };
         let config = folder.join("tokenizer_config.json");
         if config.exists() {
             tokenizer.configure(&Object::read(&config)?)?;
@@ -82,15 +105,29 @@ impl Tokenizer {
         place: impl Fn() -> String,
     ) -> Result<Vec<u32>, CalibrationError> {
         let built_in = special && self.around.is_none();
-        let encoding = self
-            .inner
-            .encode_fast(text, built_in)
-            .map_err(|source| CalibrationError::Encode { place: place(), source })?;
+        let encoding = self.run(text, built_in).map_err(|source| match source {
+            Failure::Interrupted(interrupted) => interrupted.into(),
+            Failure::Fault(source) => CalibrationError::Encode { place: place(), source },
+            Failure::Panicked(panic) => {
+                CalibrationError::Tokenizer { path: self.path.clone(), source: panic.into() }
+            }
+        })?;
         let (before, after) = self.around.filter(|_| special).unwrap_or_default();
         let ids: Vec<u32> =
             before.into_iter().chain(encoding.get_ids().iter().copied()).chain(after).collect();
         check_tokens(&ids, self.vocab_size, place)?;
         Ok(ids)
+    }
+
+    /// Encodes a text; a long one can be interrupted.
+    fn run(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, Failure> {
+        let result = if text.len() < LONG {
+            guard::catch(|| self.inner.encode_fast(text, special))
+        } else {
+            let (inner, text) = (Arc::clone(&self.inner), text.to_owned());
+            guard::interruptible(move || inner.encode_fast(text, special)).map_err(Failure::Interrupted)?
+        };
+        result.map_err(Failure::Panicked)?.map_err(Failure::Fault)
     }
 
     /// Tokens that the model knows.
@@ -103,8 +140,7 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer fails.
     pub fn decode_all(&self, tokens: &[u32]) -> Result<String, CalibrationError> {
-        let place = || format!("a run of {} tokens", tokens.len());
-        self.inner.decode(tokens, false).map_err(|source| CalibrationError::Encode { place: place(), source })
+        self.text(tokens, false)
     }
 
     /// The text of these tokens, without special ones.
@@ -112,8 +148,14 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer fails.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, CalibrationError> {
-        let place = || format!("a run of {} tokens", tokens.len());
-        self.inner.decode(tokens, true).map_err(|source| CalibrationError::Encode { place: place(), source })
+        self.text(tokens, true)
+    }
+
+    fn text(&self, tokens: &[u32], skip_special: bool) -> Result<String, CalibrationError> {
+        let failed =
+            |source| CalibrationError::Encode { place: format!("a run of {} tokens", tokens.len()), source };
+        let decoded = guard::catch(|| self.inner.decode(tokens, skip_special));
+        decoded.map_err(|panic| failed(panic.into()))?.map_err(failed)
     }
 }
 

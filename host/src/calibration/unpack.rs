@@ -2,13 +2,14 @@
 //! gone back to by their place.
 
 use super::CalibrationError;
-use crate::{hash::Hashed, interrupt};
+use crate::{files, guard, hash::Hashed, interrupt};
 use flate2::read::MultiGzDecoder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
-    path::Path,
+    ops::Deref,
+    path::{Path, PathBuf},
 };
 use tempfile::{NamedTempFile, TempPath};
 
@@ -21,12 +22,47 @@ const CHUNK: usize = 1 << 20;
 /// A file that was unpacked.
 #[derive(Debug)]
 pub(super) struct Unpacked {
-    /// The unpacked data: removed when this is dropped.
-    pub(super) data: TempPath,
+    /// The unpacked data: gone when this is dropped.
+    pub(super) data: Data,
     /// SHA-256 of the packed file, in hex.
     pub(super) sha256: String,
     /// What the name of what was packed ends in: `jsonl` for `rows.jsonl.gz`, and for Parquet.
     pub(super) end: String,
+}
+
+/// A temporary file that can be opened again by its path.
+#[derive(Debug)]
+pub(super) struct Data {
+    path: PathBuf,
+    /// Where the system opens a file again that has no name any more, that is what keeps it: then it is gone when the
+    /// process ends, however it ends.
+    _file: File,
+    /// Elsewhere the file has a name, and is removed when this is dropped.
+    _named: Option<TempPath>,
+}
+
+impl Data {
+    fn new(file: NamedTempFile) -> io::Result<Self> {
+        let (file, named) = file.into_parts();
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd;
+            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            if path.exists() {
+                named.close()?;
+                return Ok(Self { path, _file: file, _named: None });
+            }
+        }
+        Ok(Self { path: named.to_path_buf(), _file: file, _named: Some(named) })
+    }
+}
+
+impl Deref for Data {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Unpacks a file, if it is of a packed kind by its name.
@@ -39,12 +75,12 @@ pub(super) fn unpack(path: &Path) -> Result<Option<Unpacked>, CalibrationError> 
         return Ok(None);
     }
     let unreadable = |source| CalibrationError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
+    let file = files::open(path).map_err(unreadable)?;
     let mut out = Out::new(path)?;
     let (sha256, end) = match end.as_str() {
         "parquet" => {
             let sha256 = Hashed::new(&file).finish().map_err(unreadable)?;
-            rows(path, file, &mut out)?;
+            guard::catch(|| rows(path, file, &mut out)).map_err(|panic| damaged(path, panic))??;
             (sha256, "jsonl".to_owned())
         }
         packer => {
@@ -87,13 +123,18 @@ fn damaged(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Syn
 /// What was packed, on its way to a file.
 struct Out<'a> {
     path: &'a Path,
-    file: BufWriter<NamedTempFile>,
+    data: Data,
+    file: BufWriter<File>,
 }
 
 impl<'a> Out<'a> {
     fn new(path: &'a Path) -> Result<Self, CalibrationError> {
-        let file = NamedTempFile::with_prefix("espalier-").map_err(|source| room(path, source))?;
-        Ok(Self { path, file: BufWriter::with_capacity(CHUNK, file) })
+        let made = NamedTempFile::with_prefix("espalier-").and_then(|file| {
+            let writer = file.as_file().try_clone()?;
+            Ok((Data::new(file)?, writer))
+        });
+        let (data, writer) = made.map_err(|source| room(path, source))?;
+        Ok(Self { path, data, file: BufWriter::with_capacity(CHUNK, writer) })
     }
 
     fn full(&self, source: io::Error) -> CalibrationError {
@@ -118,10 +159,10 @@ impl<'a> Out<'a> {
         }
     }
 
-    fn finish(self) -> Result<TempPath, CalibrationError> {
+    fn finish(self) -> Result<Data, CalibrationError> {
         let path = self.path;
-        let file = self.file.into_inner().map_err(|error| room(path, error.into_error()))?;
-        Ok(file.into_temp_path())
+        self.file.into_inner().map_err(|error| room(path, error.into_error()))?;
+        Ok(self.data)
     }
 }
 

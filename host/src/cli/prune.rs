@@ -3,6 +3,7 @@
 use super::{CliError, args, calibrate, clean, note, print, print_json, progress, table};
 use crate::{
     device::{Profiled, choose},
+    files::{self, Limit},
     model::{
         Llama, resolve,
         writer::{MANIFEST, WriteError},
@@ -98,7 +99,9 @@ fn already_finished(command: &args::Prune, same: bool) -> Result<(), CliError> {
     }
     let path = command.out.join(MANIFEST);
     if command.json {
-        return print(&std::fs::read_to_string(&path).map_err(|source| WriteError::Read { path, source })?);
+        return print(
+            &files::read_text(&path, Limit::RECORD).map_err(|source| WriteError::Read { path, source })?,
+        );
     }
     print(&format!("{} was finished by an earlier run of the same settings", command.out.display()))
 }

@@ -1,11 +1,9 @@
 //! Reading JSON objects key by key, so that a wrong one is named by file and key.
 
 use super::config::ConfigError;
+use crate::files::{self, Limit};
 use serde_json::{Map, Value};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// An object of a JSON file, which remembers where it stands.
 pub(crate) struct Object {
@@ -18,7 +16,8 @@ pub(crate) struct Object {
 impl Object {
     /// Reads a file that holds one JSON object.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let bytes = files::read(path, Limit::CONFIG)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         if super::is_lfs_pointer(&bytes) {
             return Err(ConfigError::LfsPointer { path: path.to_owned() });
         }

@@ -1,5 +1,6 @@
 //! Which folder `--model` means: a path, or a snapshot in the local Hugging Face cache.
 
+use crate::files::{self, Limit};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -67,7 +68,7 @@ fn resolve_in(name: &str, cache: &Path) -> Result<PathBuf, ResolveError> {
     }
     let no_snapshot = |path: &Path| ResolveError::NoSnapshot { name: name.to_owned(), path: path.to_owned() };
     let reference = repository.join("refs/main");
-    let revision = std::fs::read_to_string(&reference).map_err(|_| no_snapshot(&reference))?;
+    let revision = files::read_text(&reference, Limit::CONFIG).map_err(|_| no_snapshot(&reference))?;
     let snapshot = repository.join("snapshots").join(revision.trim());
     if !snapshot.is_dir() {
         return Err(no_snapshot(&snapshot));
@@ -88,7 +89,7 @@ fn cache() -> PathBuf {
 /// whose target is gone counts as missing.
 fn missing_files(snapshot: &Path) -> Vec<String> {
     let mut needed = BTreeSet::from(["config.json".to_owned()]);
-    match std::fs::read(snapshot.join("model.safetensors.index.json")) {
+    match files::read(&snapshot.join("model.safetensors.index.json"), Limit::INDEX) {
         Ok(index) => {
             let index: Value = serde_json::from_slice(&index).unwrap_or_default();
             let shards = index["weight_map"].as_object().into_iter().flat_map(|map| map.values());

@@ -3,6 +3,7 @@
 
 use super::{LayerReport, Method, Settings};
 use crate::{
+    files::{self, Limit},
     hash::{Hashed, hex},
     model::{Llama, ModelError, checkpoint::CheckpointError, layout, writer::MANIFEST},
 };
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     path::Path,
     time::UNIX_EPOCH,
 };
@@ -44,7 +44,7 @@ impl Fingerprint {
         model: &Llama,
         windows: &[&[u32]],
     ) -> Result<Self, ModelError> {
-        let file = |path: &Path| match File::open(path).and_then(|file| Hashed::new(file).finish()) {
+        let file = |path: &Path| match files::open(path).and_then(|file| Hashed::new(file).finish()) {
             Ok(hash) => Ok(json!(hash)),
             Err(source) => Err(CheckpointError::Read { path: path.to_owned(), source }),
         };
@@ -139,7 +139,7 @@ impl Progress {
 
 /// The hash of the [`Fingerprint`] of the run that finished an output; nothing where there is no such output.
 pub fn finished(output: &Path) -> Option<String> {
-    let manifest = std::fs::read(output.join(MANIFEST)).ok()?;
+    let manifest = files::read(&output.join(MANIFEST), Limit::RECORD).ok()?;
     let manifest: Value = serde_json::from_slice(&manifest).ok()?;
     Some(manifest.get("fingerprint")?.as_str()?.to_owned())
 }

@@ -1,6 +1,9 @@
 //! Which layers are pruned, and how much of each.
 
-use crate::model::layout::Projection;
+use crate::{
+    files::{self, Limit},
+    model::layout::Projection,
+};
 use espalier_sdk::{ParseSparsityError, Sparsity};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, str::FromStr};
@@ -102,7 +105,8 @@ impl Targets {
     /// The file is not such an object.
     pub fn read_per_layer(&mut self, path: &std::path::Path) -> Result<(), TargetsError> {
         let at = || path.to_owned();
-        let text = std::fs::read(path).map_err(|source| TargetsError::Read { path: at(), source })?;
+        let text =
+            files::read(path, Limit::SETTINGS).map_err(|source| TargetsError::Read { path: at(), source })?;
         let rules: BTreeMap<String, serde_json::Value> =
             serde_json::from_slice(&text).map_err(|source| TargetsError::Malformed { path: at(), source })?;
         for (key, value) in rules {

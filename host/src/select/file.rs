@@ -3,11 +3,10 @@
 use super::{CalibrationRecord, Result, SelectError, Window};
 use crate::{
     calibration::{CalibrationError, Tokenizer},
-    output,
+    files, output,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::File,
     io::{BufRead, BufReader},
     path::Path,
 };
@@ -117,7 +116,7 @@ pub fn write_rows(path: &Path, rows: &[Row], overwrite: bool) -> Result<()> {
 pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
     let failed = |source| CalibrationError::Read { path: path.to_owned(), source };
     let mut rows = Vec::new();
-    for (at, line) in BufReader::new(File::open(path).map_err(failed)?).lines().enumerate() {
+    for (at, line) in BufReader::new(files::open(path).map_err(failed)?).lines().enumerate() {
         let line = line.map_err(failed)?;
         if line.trim().is_empty() {
             continue;

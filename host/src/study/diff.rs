@@ -4,8 +4,9 @@ use super::{
     Result, StudyError,
     report::{Cell, CellState, Metric},
 };
+use crate::files::{self, Limit};
 use serde::Serialize;
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 /// How a score of one study compares with that of another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -96,7 +97,7 @@ fn verdict(metric: &str, before: Option<f64>, after: Option<f64>, tolerance: f64
 /// The mean over seeds of every score, in the order of the results.
 fn means(folder: &Path) -> Result<Vec<(Key, f64)>> {
     let path = folder.join("results.jsonl");
-    let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+    let text = files::read_text(&path, Limit::RECORD).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => {
             StudyError::Request(format!("{} holds no results of a study", folder.display()))
         }
@@ -150,7 +151,7 @@ mod tests {
             .to_string()
         };
         let text = rows.iter().map(line).collect::<Vec<_>>().join("\n");
-        fs::write(folder.path().join("results.jsonl"), text).unwrap();
+        std::fs::write(folder.path().join("results.jsonl"), text).unwrap();
         folder
     }
 

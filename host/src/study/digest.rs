@@ -2,13 +2,15 @@
 //! by its size and its time of change.
 
 use super::{Result, StudyError, folder};
-use crate::hash::{Hashed, hex};
+use crate::{
+    files::{self, Limit},
+    hash::{Hashed, hex},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -45,7 +47,8 @@ struct Known {
 impl Digests {
     /// Digests that are remembered in this file; one that is not there or not readable remembers nothing.
     pub(super) fn open(cache: PathBuf) -> Self {
-        let known = fs::read(&cache).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let known =
+            files::read(&cache, Limit::RECORD).ok().and_then(|text| serde_json::from_slice(&text).ok());
         Self { cache, known: known.unwrap_or_default(), changed: false }
     }
 
@@ -88,7 +91,7 @@ impl Digests {
         {
             return Ok(known.sha256.clone());
         }
-        let file = File::open(&path_now).map_err(unread)?;
+        let file = files::open(&path_now).map_err(unread)?;
         let sha256 = Hashed::new(file).finish().map_err(unread)?;
         if changed.elapsed().is_ok_and(|age| age > SETTLED) {
             self.known.insert(path_now, Known { bytes, changed, sha256: sha256.clone() });
@@ -100,20 +103,11 @@ impl Digests {
 
 /// Every file in a folder and below, by its name from there, in order.
 fn list(folder: &Path) -> Result<Vec<String>> {
-    fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.path().is_dir() {
-                walk(&entry.path(), &format!("{name}/"), names)?;
-            } else {
-                names.push(name);
-            }
-        }
-        Ok(())
-    }
-    let mut names = Vec::new();
-    walk(folder, "", &mut names).map_err(|source| StudyError::Read { path: folder.to_owned(), source })?;
+    let found = files::walk(folder, &|_| true).map_err(|(path, source)| StudyError::Read { path, source })?;
+    let mut names: Vec<_> = found
+        .iter()
+        .filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_string_lossy().replace('\\', "/")))
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -138,7 +132,7 @@ mod tests {
             let path = model.join(name);
             fs::write(&path, text).unwrap();
             let settled = SystemTime::now() - Duration::from_secs(60);
-            File::options().write(true).open(path).unwrap().set_modified(settled).unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_modified(settled).unwrap();
         };
         write("config.json", "{}");
         write("model.safetensors", "weights");

@@ -13,7 +13,10 @@
 //! A file appears whole or not at all, so that a process may end at any moment.
 
 use super::{Result, StudyError};
-use crate::interrupt;
+use crate::{
+    files::{self, Limit},
+    interrupt,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File, TryLockError},
@@ -193,7 +196,7 @@ pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 
 /// The JSON of a file; nothing where there is no file.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match fs::read(path) {
+    match files::read(path, Limit::RECORD) {
         Ok(bytes) => {
             let value = serde_json::from_slice(&bytes);
             Ok(Some(value.map_err(|source| StudyError::Malformed { path: path.to_owned(), source })?))

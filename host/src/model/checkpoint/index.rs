@@ -1,6 +1,7 @@
 //! `model.safetensors.index.json`: which shard each tensor is in.
 
 use super::{CheckpointError, Shard};
+use crate::files::{self, Limit};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -28,8 +29,8 @@ struct RawIndex {
 
 impl Index {
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes =
-            fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
+        let bytes = files::read(path, Limit::INDEX)
+            .map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
         if crate::model::is_lfs_pointer(&bytes) {
             return Err(CheckpointError::LfsPointer { path: path.to_owned() });
         }

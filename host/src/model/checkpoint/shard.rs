@@ -1,9 +1,10 @@
 //! One memory-mapped safetensors file.
 
 use super::{CheckpointError, Header};
+use crate::files;
 use bytes::Bytes;
 use memmap2::Mmap;
-use std::{fs::File, ops::Range, path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 /// One memory-mapped safetensors file.
 pub struct Shard {
@@ -26,11 +27,7 @@ impl std::fmt::Debug for Shard {
 impl Shard {
     pub(super) fn open(path: PathBuf, file: String) -> Result<Self, CheckpointError> {
         let unreadable = |source| CheckpointError::Read { path: path.clone(), source };
-        let opened = File::open(&path).map_err(unreadable)?;
-        let metadata = opened.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(unreadable(std::io::Error::other("it is no regular file")));
-        }
+        let opened = files::open(&path).map_err(unreadable)?;
         // SAFETY: the map is only ever read. What Rust cannot know is that no other program changes or
         // shortens the file meanwhile; as everywhere where checkpoints are mapped, that is the user's part.
         let map = Arc::new(unsafe { Mmap::map(&opened) }.map_err(unreadable)?);

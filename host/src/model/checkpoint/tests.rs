@@ -126,7 +126,7 @@ fn broken_files_are_named() {
         fs::remove_file(path).unwrap();
         fs::create_dir(path).unwrap();
     });
-    assert!(message.contains("it is no regular file"), "{message}");
+    assert!(message.contains("it is a folder, not a regular file"), "{message}");
 }
 
 #[test]

@@ -1,36 +1,115 @@
 //! The files beside the weights.
 
 use super::WriteError;
-use crate::model::Checkpoint;
-use std::{collections::BTreeSet, ffi::OsStr, fs, path::Path};
+use crate::{
+    files::{self, Limit},
+    model::{Checkpoint, json::Object},
+};
+use std::{fs, path::Path};
 
-/// What is carried along, by extension; files without one (LICENSE, NOTICE) are too. Weights in other formats
-/// are not: they would no longer be this model's.
-const CARRIED: [&str; 8] = ["json", "model", "txt", "jinja", "tiktoken", "md", "vocab", "py"];
+/// Files that belong to a model, by name. Nothing else is carried along: what lies in a model's folder by chance, or is
+/// linked into it, is not published with the result. Weights in other formats are not: they would no longer be this
+/// model's.
+const CARRIED: [&str; 17] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tiktoken.model",
+    "tekken.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "params.json",
+];
+
+/// Beginnings of the names of licences and notices, whatever follows.
+const LEGAL: [&str; 5] = ["LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "ACCEPTABLE_USE"];
+
+/// The folder of further chat templates.
+const TEMPLATES: &str = "additional_chat_templates";
 
 /// Copies the files beside the weights of `source` to `folder`.
 pub(super) fn copy(source: &Checkpoint, folder: &Path) -> Result<(), WriteError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError::Read { path, source }
-    };
-    let shards: BTreeSet<&str> = source.shards().iter().map(|shard| shard.file.as_str()).collect();
-    for entry in fs::read_dir(source.dir()).map_err(unreadable(source.dir()))? {
-        let path = entry.map_err(unreadable(source.dir()))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !path.is_file() || shards.contains(name.as_str()) || !is_carried(&name, source.index()) {
+    let code = has_code(source.dir());
+    for name in names(source.dir())? {
+        let from = source.dir().join(&name);
+        if !from.is_file() || !is_carried(&name, source.index(), code) {
+            if from.is_file() && !source.shards().iter().any(|shard| shard.file == name) {
+                tracing::info!("{} is not copied: it is not known as a part of a model", from.display());
+            }
             continue;
         }
-        let to = folder.join(if name == "README.md" { "README.original.md" } else { &name });
-        let bytes = fs::read(&path).map_err(unreadable(&path))?;
-        fs::write(&to, bytes).map_err(|source| WriteError::Write { path: to, source })?;
+        copy_file(&from, &folder.join(if name == "README.md" { "README.original.md" } else { &name }))?;
+    }
+    let templates = source.dir().join(TEMPLATES);
+    if templates.is_dir() {
+        let to = folder.join(TEMPLATES);
+        fs::create_dir_all(&to).map_err(|source| WriteError::Write { path: to.clone(), source })?;
+        for name in names(&templates)?.iter().filter(|name| name.ends_with(".jinja")) {
+            copy_file(&templates.join(name), &to.join(name))?;
+        }
     }
     Ok(())
 }
 
-fn is_carried(name: &str, index: Option<&str>) -> bool {
-    // The index of other weights, or what an earlier run said of its own.
-    let stale = name.ends_with(".index.json") && Some(name) != index || name == "espalier.json";
-    let extension = Path::new(name).extension().and_then(OsStr::to_str);
-    !stale && !name.starts_with('.') && extension.is_none_or(|extension| CARRIED.contains(&extension))
+fn names(folder: &Path) -> Result<Vec<String>, WriteError> {
+    let unreadable = |source| WriteError::Read { path: folder.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        names.push(entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<(), WriteError> {
+    files::copy(from, to, Limit::SIDE).map_err(|(source, reading)| match reading {
+        true => WriteError::Read { path: from.to_owned(), source },
+        false => WriteError::Write { path: to.to_owned(), source },
+    })
+}
+
+/// Whether the configuration names code of the model's own, which loaders then ask for.
+fn has_code(folder: &Path) -> bool {
+    let names_code = |file: &str| Object::read(&folder.join(file)).is_ok_and(|object| object.has("auto_map"));
+    names_code("config.json") || names_code("tokenizer_config.json")
+}
+
+fn is_carried(name: &str, index: Option<&str>, code: bool) -> bool {
+    let upper = name.to_uppercase();
+    let ends = |end: &str| Path::new(name).extension().is_some_and(|extension| extension == end);
+    Some(name) == index
+        || CARRIED.contains(&name)
+        || name == "README.md"
+        || LEGAL.iter().any(|legal| upper.starts_with(legal))
+        || ends("tiktoken")
+        || code && ends("py")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_a_model_is_carried() {
+        for name in ["config.json", "tokenizer.model", "LICENSE.txt", "Notice", "USE_POLICY.md", "x.tiktoken"]
+        {
+            assert!(is_carried(name, None, false), "{name}");
+        }
+        for name in
+            ["notes.txt", "id_rsa", "model.py", "pytorch_model.bin.index.json", "espalier.json", ".env"]
+        {
+            assert!(!is_carried(name, None, false), "{name}");
+        }
+        assert!(is_carried("model.py", None, true));
+        assert!(is_carried("model.safetensors.index.json", Some("model.safetensors.index.json"), false));
+    }
 }

@@ -9,10 +9,8 @@ pub(super) use reader::{At, Problem};
 pub(super) use spec::{CalibrationSpec, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec};
 
 use super::{Result, StudyError};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use crate::files::{self, Limit};
+use std::path::{Path, PathBuf};
 
 /// A study file that parses; what it names has not been looked for.
 #[derive(Debug, Clone)]
@@ -29,8 +27,8 @@ impl StudyFile {
     /// It does not read or parse, has a key that is not known, or a value of another kind than is due; the
     /// message has the line and column.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(path).map_err(|source| StudyError::Read { path: path.to_owned(), source })?;
+        let text = files::read_text(path, Limit::SETTINGS)
+            .map_err(|source| StudyError::Read { path: path.to_owned(), source })?;
         Self::parse(path, text)
     }
 

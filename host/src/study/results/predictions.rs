@@ -3,6 +3,7 @@
 use super::collect::{PREDICTIONS, evaluation_folder};
 use crate::{
     evaluate::Item,
+    files,
     study::{
         Plan, Result, StudyError,
         folder::Folder,
@@ -10,7 +11,6 @@ use crate::{
     },
 };
 use std::{
-    fs::File,
     io::{BufRead, BufReader},
     path::Path,
 };
@@ -66,7 +66,7 @@ pub(super) fn pick(plan: &Plan, folder: &Folder, report: &mut Report) -> Result<
 /// The first items of a file of predictions.
 pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<Item>> {
     let unread = |source| StudyError::Read { path: path.to_owned(), source };
-    let lines = BufReader::new(File::open(path).map_err(unread)?).lines().take(limit);
+    let lines = BufReader::new(files::open(path).map_err(unread)?).lines().take(limit);
     let line = |line: std::io::Result<String>| {
         serde_json::from_str(&line.map_err(unread)?)
             .map_err(|source| StudyError::Malformed { path: path.to_owned(), source })

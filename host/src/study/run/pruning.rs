@@ -2,6 +2,7 @@
 
 use super::{Event, Runner, is_done};
 use crate::{
+    files::{self, Limit},
     interrupt,
     model::Llama,
     prune::{self, IfUnfinished, Output, Run},
@@ -12,7 +13,7 @@ use crate::{
     },
 };
 use std::{
-    fs, iter,
+    iter,
     path::{Path, PathBuf},
 };
 
@@ -41,7 +42,8 @@ impl<'a> Runner<'a> {
         }
         // The manifest stays when the model goes.
         let manifest = out.join("espalier.json");
-        let text = fs::read(&manifest).map_err(|source| StudyError::Read { path: manifest, source })?;
+        let text = files::read(&manifest, Limit::RECORD)
+            .map_err(|source| StudyError::Read { path: manifest, source })?;
         folder::write(&home.join(PRUNING), &text)?;
         Ok(out)
     }
