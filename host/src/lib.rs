@@ -21,3 +21,4 @@ pub mod prune;
 pub mod select;
 pub mod study;
 pub mod text;
+pub mod verify;

@@ -57,6 +57,8 @@ pub(super) enum Command {
     Devices(Devices),
     /// Show the sparsity of a model, tensor by tensor
     Inspect(Inspect),
+    /// Check a pruned model against its manifest, and against the model that it was made of
+    Verify(Verify),
     /// Remove the unfinished outputs that runs left in a folder
     Clean(Clean),
 }
@@ -355,6 +357,21 @@ pub(super) struct Inspect {
     /// Model to inspect: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
     #[arg(value_name = "DIR")]
     pub(super) model: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// Folder of a pruned model, with its espalier.json
+    #[arg(value_name = "OUT")]
+    pub(super) folder: PathBuf,
+    /// Model that it was made of [default: what the manifest says, if it is there]
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: Option<String>,
+    #[command(flatten)]
+    pub(super) device: Device,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,

@@ -14,6 +14,7 @@ use crate::{
     prune::{PruneError, TargetsError},
     select::SelectError,
     study::StudyError,
+    verify::VerifyError,
 };
 
 /// What ends a command.
@@ -39,6 +40,8 @@ pub(super) enum CliError {
     Output(#[from] OutputError),
     #[error(transparent)]
     Study(#[from] StudyError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("{0}")]
     Again(String),
     #[error("{0}")]
@@ -89,7 +92,7 @@ const INTERRUPTED: u8 = 130;
 /// The exit code of a study that goes on when it is run again (`EX_TEMPFAIL`).
 const TRY_AGAIN: u8 = 75;
 
-/// The exit code of a study that cannot begin.
+/// The exit code of a study or verification that cannot begin.
 const BAD_INPUT: u8 = 2;
 
 impl CliError {
@@ -101,6 +104,7 @@ impl CliError {
             Self::Study(_) if interrupt::check().is_err() => TRY_AGAIN,
             _ if interrupt::check().is_err() => INTERRUPTED,
             Self::Study(error) if error.is_bad_input() => BAD_INPUT,
+            Self::Verify(_) => BAD_INPUT,
             _ => 1,
         }
     }

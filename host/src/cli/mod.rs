@@ -13,6 +13,7 @@ mod prune;
 mod select;
 mod study;
 mod table;
+mod verify;
 
 use crate::{cause::causes, text};
 use args::{Args, Command, Verbosity};
@@ -58,6 +59,7 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Devices(command) => devices::run(command),
         Command::Inspect(command) => inspect::run(command),
         Command::Clean(command) => clean::run(command),
+        Command::Verify(command) => verify::run(command),
     }
 }
 

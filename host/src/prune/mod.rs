@@ -24,7 +24,7 @@ mod resume;
 mod run;
 mod statistics;
 mod targets;
-mod weights;
+pub(crate) mod weights;
 
 pub use card::model_card;
 pub use error::{PruneError, Result};

@@ -3,7 +3,7 @@
 use super::{PruneError, Result};
 use crate::{
     device::DType,
-    model::{Llama, ModelError, layout},
+    model::{Llama, ModelError, checkpoint::TensorView, layout},
 };
 use espalier_sdk::Sparsity;
 use rayon::prelude::*;
@@ -29,6 +29,14 @@ pub(super) fn check_embedding(model: &Llama) -> Result<()> {
 
 fn check_tensor(model: &Llama, name: &str) -> Result<()> {
     let view = model.checkpoint.tensor(name).map_err(ModelError::from)?;
+    match not_finite(&view) {
+        None => Ok(()),
+        Some((row, col, value)) => Err(PruneError::NotFinite { layer: name.to_owned(), row, col, value }),
+    }
+}
+
+/// The row and column of a tensor's first value that is NaN or infinite, and which of the two it is.
+pub(crate) fn not_finite(view: &TensorView) -> Option<(usize, usize, &'static str)> {
     let cols = view.shape.last().copied().unwrap_or(1).max(1);
     let format = Format::of(view.dtype);
     let chunk = cols * format.size;
@@ -36,21 +44,19 @@ fn check_tensor(model: &Llama, name: &str) -> Result<()> {
         let col = line.chunks_exact(format.size).position(|word| format.is_not_finite(format.bits(word)))?;
         Some((row, col, format.bits(&line[col * format.size..][..format.size])))
     });
-    match fault {
-        None => Ok(()),
-        Some((row, col, bits)) => {
-            let value = if format.is_infinite(bits) { "infinite" } else { "NaN" };
-            Err(PruneError::NotFinite { layer: name.to_owned(), row, col, value })
-        }
-    }
+    fault.map(|(row, col, bits)| (row, col, if format.is_infinite(bits) { "infinite" } else { "NaN" }))
 }
 
 /// The zeros of a tensor of the checkpoint.
 pub(super) fn zeros_of(model: &Llama, name: &str) -> Result<usize> {
-    let view = model.checkpoint.tensor(name).map_err(ModelError::from)?;
+    Ok(zeros(&model.checkpoint.tensor(name).map_err(ModelError::from)?))
+}
+
+/// The zeros of a tensor, of either sign.
+pub(crate) fn zeros(view: &TensorView) -> usize {
     let format = Format::of(view.dtype);
     let count = |line: &[u8]| line.chunks_exact(format.size).filter(|word| format.bits(word) == 0).count();
-    Ok(view.bytes.par_chunks(1 << 16).map(count).sum())
+    view.bytes.par_chunks(1 << 16).map(count).sum()
 }
 
 /// Counts the zeros of a pruned weight, makes them all positive, and refuses what is not a number.
@@ -79,7 +85,7 @@ pub(super) fn clean(dtype: DType, bytes: &mut [u8], cols: usize) -> Result<usize
 ///
 /// # Errors
 /// Too little is pruned, or everything.
-pub(super) fn compare(
+pub(crate) fn compare(
     target: Sparsity,
     dtype: DType,
     bytes: &[u8],

@@ -124,6 +124,13 @@ impl Checkpoint {
         Some((shard, &self.shards[shard].header.tensors[place]))
     }
 
+    /// A tensor of any type: its type's name, its shape and its bytes.
+    pub fn raw(&self, name: &str) -> Option<(String, Vec<usize>, Bytes)> {
+        let (shard, entry) = self.entry(name)?;
+        let bytes = self.shards[shard].slice(entry.range.clone());
+        Some((format!("{:?}", entry.dtype), entry.shape.clone(), bytes))
+    }
+
     /// A tensor of f32, f16 or bf16.
     ///
     /// # Errors
