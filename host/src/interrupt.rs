@@ -16,9 +16,21 @@ pub struct Interrupted;
 pub fn listen() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
+            exit_now(130);
         }
     })
+}
+
+/// Ends the process at once, without the work that libraries do at its end: a graphics driver may wait there for a kernel
+/// that never ends.
+pub fn exit_now(code: i32) -> ! {
+    #[cfg(unix)]
+    // SAFETY: `_exit` ends the process and touches no memory of it.
+    unsafe {
+        libc::_exit(code)
+    }
+    #[cfg(not(unix))]
+    std::process::exit(code)
 }
 
 /// Whether to go on.

@@ -1,8 +1,12 @@
 //! The binary `host`.
 
-use espalier_host::cli;
+use espalier_host::{cli, device, interrupt};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    let code = cli::main();
+    if device::was_abandoned() {
+        interrupt::exit_now(code.into());
+    }
+    ExitCode::from(code)
 }

@@ -19,22 +19,19 @@ use crate::{cause::causes, text};
 use args::{Args, Command, Verbosity};
 use clap::Parser;
 use error::CliError;
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::io::{IsTerminal, Write};
 
-/// Runs the command line of this process.
-pub fn main() -> ExitCode {
+/// Runs the command line of this process, and gives its exit code.
+pub fn main() -> u8 {
     quiet_drivers();
     let args = Args::parse_from(args::with_default_command(std::env::args_os()));
     listen(args.verbosity);
     let result = crate::interrupt::listen().map_err(CliError::from).and_then(|()| run(&args));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             report(&error);
-            ExitCode::from(error.exit_code())
+            error.exit_code()
         }
     }
 }

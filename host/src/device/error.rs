@@ -1,6 +1,7 @@
 //! What can go wrong on a device.
 
 use super::DType;
+use crate::interrupt::Interrupted;
 
 /// The result of device operations.
 pub type Result<T, E = DeviceError> = std::result::Result<T, E>;
@@ -79,6 +80,22 @@ pub enum DeviceError {
     /// The device is gone.
     #[error("the device was lost: {0}")]
     Lost(String),
+    /// Work on the device does not end.
+    #[error(
+        "{operation}: the device has not answered for {seconds} s, with these kernels handed over last: {kernels}; a larger \
+         limit is set with ESPALIER_DEVICE_TIMEOUT, in seconds"
+    )]
+    Hung {
+        /// What waited for it.
+        operation: String,
+        /// How long.
+        seconds: u64,
+        /// The names of the kernels that were handed over last, the latest first.
+        kernels: String,
+    },
+    /// The run was interrupted while it waited for the device.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 impl From<DeviceError> for espalier_sdk::Error {
@@ -94,7 +111,9 @@ impl From<DeviceError> for espalier_sdk::Error {
             DeviceError::NoAdapter(_)
             | DeviceError::Open { .. }
             | DeviceError::Failed { .. }
-            | DeviceError::Lost(_) => Code::Device,
+            | DeviceError::Lost(_)
+            | DeviceError::Hung { .. }
+            | DeviceError::Interrupted(_) => Code::Device,
         };
         Self::new(code, error.to_string())
     }

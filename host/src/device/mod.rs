@@ -5,6 +5,7 @@
 //! inputs unless the operation works in place and says so. Reductions have a fixed order: the same
 //! inputs on the same device give the same bytes.
 
+mod budget;
 pub mod check;
 pub mod choose;
 pub mod cpu;
@@ -15,6 +16,7 @@ mod profiled;
 mod tensor;
 
 pub use error::{DeviceError, Result};
+pub use gpu::was_abandoned;
 pub use operands::{Binding, Input, LinearLayer, Norm, Onto, Operand, Scores};
 pub use profiled::Profiled;
 pub use tensor::{Storage, Tensor};
@@ -27,7 +29,7 @@ pub use espalier_shaders::Compute;
 
 use bytes::Bytes;
 use serde::Serialize;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// What a device says of itself.
 #[derive(Debug, Clone, Serialize)]
@@ -124,6 +126,20 @@ pub trait Device: Send + Sync {
 
     /// The most bytes that tensors of this device have held at one time.
     fn peak_bytes(&self) -> u64;
+
+    /// From here on refuses a tensor with which all of them would hold more than so many bytes, before the driver or the
+    /// system is asked for it.
+    fn set_budget(&self, bytes: Option<u64>);
+
+    /// Whether the device is gone. All its tensors are gone with it.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
+    /// Opens the same device anew, after it [was lost](Self::is_lost).
+    fn reopen(&self) -> Result<Arc<dyn Device>> {
+        Err(DeviceError::Unsupported(format!("{} cannot be opened again", self.info().name)))
+    }
 
     /// `out = x` in `out`'s type; floating-point types only, rounding to nearest even.
     fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()>;

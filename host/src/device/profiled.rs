@@ -131,6 +131,18 @@ impl Device for Profiled {
         self.0.peak_bytes()
     }
 
+    fn set_budget(&self, bytes: Option<u64>) {
+        self.0.set_budget(bytes);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
+    fn reopen(&self) -> Result<Arc<dyn Device>> {
+        Ok(Arc::new(Self::new(self.0.reopen()?)?))
+    }
+
     fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
         self.kernel("convert", 0.0, &[x], out, |device, out| device.convert(x, out))
     }

@@ -42,11 +42,12 @@ pub(super) fn prune(
         let gatherer = Gatherer::new(&*model.device, &needed, &inputs, hidden.tokens());
         let passing = profile::stage(|| format!("measure block {index}"));
         let progress = &mut |tokens| on_event(Event::Tokens(tokens));
-        let mut measured = if index + 1 < end {
-            statistics::measure_and_advance(model, (index, block), &mut hidden, gatherer, progress)?
+        let measured = if index + 1 < end {
+            statistics::measure_and_advance(model, (index, block), &mut hidden, gatherer, progress)
         } else {
-            statistics::measure(model, (index, block), &hidden, gatherer, progress)?
+            statistics::measure(model, (index, block), &hidden, gatherer, progress)
         };
+        let mut measured = measured.map_err(|error| error.in_block(index))?;
         drop(passing);
         for (number, job) in (1..).zip(&mut *jobs) {
             if index < job.progress.blocks {

@@ -1,6 +1,6 @@
 //! What stops a pruning run.
 
-use super::{Size, TargetsError};
+use super::{Size, TargetsError, memory::BudgetBy};
 use crate::{
     device::DeviceError,
     interrupt::Interrupted,
@@ -79,10 +79,12 @@ pub enum PruneError {
     },
     /// A budget that not even one block fits.
     #[error(
-        "one block with one window takes {least} on the device, but {budget} is the budget: raise --device-memory or \
-         take shorter windows with --seqlen"
+        "one block with one window takes {least} on the device, but {budget} is the budget: {} or take shorter windows \
+         with --seqlen", .by.advice()
     )]
     Memory {
+        /// What sets the budget.
+        by: BudgetBy,
         /// What would do.
         least: Size,
         /// What there is.
@@ -108,6 +110,15 @@ pub enum PruneError {
     /// The device failed between layers.
     #[error("while measuring the inputs of layers")]
     Measuring(#[from] DeviceError),
+    /// The device failed in a block.
+    #[error("in block {block}, while the inputs of its layers were measured or its windows passed on")]
+    Block {
+        /// The block.
+        block: usize,
+        /// What the device said.
+        #[source]
+        source: DeviceError,
+    },
     /// A weight of the model is NaN or infinite.
     #[error("{layer} has a value that is {value}, at row {row}, column {col}: the model is damaged")]
     NotFinite {
@@ -147,6 +158,16 @@ pub enum PruneError {
 }
 
 impl PruneError {
+    /// An error of the device with the block that it happened in.
+    pub(super) fn in_block(self, block: usize) -> Self {
+        match self {
+            Self::Measuring(source) | Self::Model(ModelError::Device(source)) => {
+                Self::Block { block, source }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the device, or the host, had no memory left.
     pub(super) fn is_out_of_memory(&self) -> bool {
         let mut error: Option<&(dyn std::error::Error + 'static)> = Some(self);

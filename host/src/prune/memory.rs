@@ -41,6 +41,27 @@ pub struct MemoryBudget {
     pub host: Option<u64>,
 }
 
+/// What sets the budget of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetBy {
+    /// `--device-memory`
+    DeviceMemory,
+    /// `--host-memory`, where the device computes in the host's memory.
+    HostMemory,
+    /// The memory that the device, or the host, has.
+    Machine,
+}
+
+impl BudgetBy {
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::DeviceMemory => "raise --device-memory",
+            Self::HostMemory => "raise --host-memory",
+            Self::Machine => "free some memory, take a device with more,",
+        }
+    }
+}
+
 /// A size in bytes as it is typed: `8G`, `512M`, `1.5GiB` (powers of 1024), or a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
@@ -166,6 +187,11 @@ impl Needs {
 }
 
 impl MemoryPlan {
+    /// The most bytes that tensors may hold on the device: its budget, and something for what allocators round up.
+    pub(super) fn device_bound(&self) -> Option<u64> {
+        self.device_budget.map(|budget| budget.saturating_add(budget / 8 + (32 << 20)))
+    }
+
     /// What runs that share a pass keep where: hidden states as near as they fit, batches of `batch_tokens` tokens and,
     /// with `ahead`, two blocks at a time if that is possible.
     /// `spill` is the folder of a temporary file, should one be needed.
@@ -206,7 +232,14 @@ impl MemoryPlan {
         }
         let working = needs.device(batch);
         if working > limit {
-            return Err(PruneError::Memory { least: Size(working), budget: Size(limit) });
+            let by = match (budget.device, budget.host) {
+                (Some(device), host) if host.is_none_or(|host| !on_cpu || device <= host) => {
+                    BudgetBy::DeviceMemory
+                }
+                (_, Some(_)) if on_cpu => BudgetBy::HostMemory,
+                _ => BudgetBy::Machine,
+            };
+            return Err(PruneError::Memory { by, least: Size(working), budget: Size(limit) });
         }
         let hidden_states = if working.saturating_add(hidden) <= limit {
             Placement::Device

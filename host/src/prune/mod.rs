@@ -31,7 +31,7 @@ pub use error::{PruneError, Result};
 pub use journal::{Fingerprint, Progress, finished};
 pub use layer::LayerReport;
 pub use manifest::{Manifest, MemoryRecord};
-pub use memory::{MemoryBudget, MemoryPlan, ParseSizeError, Size};
+pub use memory::{BudgetBy, MemoryBudget, MemoryPlan, ParseSizeError, Size};
 pub use method::Method;
 pub use run::{IfUnfinished, Output, Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};
@@ -185,7 +185,8 @@ fn propagate(
             let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
             let passing = profile::stage(|| format!("measure block {index}"));
             let progress = &mut |tokens| on_event(Event::Tokens(tokens));
-            let mut measured = statistics::measure(model, (index, block), &hidden, gatherer, progress)?;
+            let measured = statistics::measure(model, (index, block), &hidden, gatherer, progress);
+            let mut measured = measured.map_err(|error| error.in_block(index))?;
             drop(passing);
             for (place, &(projection, sparsity)) in stage.layers.iter().enumerate() {
                 let at = Place { block: index, projection, sparsity };
@@ -201,7 +202,8 @@ fn propagate(
         job.finish_block(index)?;
         if index + 1 < end {
             let advancing = profile::stage(|| format!("advance through block {index}"));
-            hidden.advance(model, block, |tokens| on_event(Event::Tokens(tokens)))?;
+            let advanced = hidden.advance(model, block, |tokens| on_event(Event::Tokens(tokens)));
+            advanced.map_err(|error| PruneError::from(error).in_block(index))?;
             drop(advancing);
             pass.keeper.keep(model, slice::from_mut(job), &hidden, index + 1)?;
         }

@@ -262,45 +262,59 @@ impl<'a> Started<'a> {
     }
 }
 
+/// How often a device that was lost is opened again.
+const REOPENED: usize = 3;
+
 /// Prunes within the memory there is. A device that runs out of it in spite of the plan, because another program
 /// took some, continues behind the blocks that are finished, with one block and half the tokens at a time, down to one
-/// window.
+/// window. A device that is lost is opened again.
 fn prune_within_memory(
     runs: &mut [Started],
     windows: &[&[u32]],
     on_event: &mut dyn FnMut(Event),
 ) -> Result<MemoryPlan> {
     let plans: Vec<_> = runs.iter().map(Started::plan).collect();
-    let (model, budget) = (runs[0].model, runs[0].settings.memory);
+    let (original, budget, keep_hidden) = (runs[0].model, runs[0].settings.memory, runs[0].to.keep_hidden);
     let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
     let (mut batch_tokens, mut ahead) = (BATCH_TOKENS, true);
+    let mut reopened: Option<Llama> = None;
+    let mut losses = 0;
     loop {
+        let model = reopened.as_ref().unwrap_or(original);
         let spill = runs[0].output.folder();
         let memory = MemoryPlan::new(model, &plans, windows, batch_tokens, ahead, budget, spill)?;
         on_event(Event::Planned(&memory));
-        let keep_hidden = runs[0].to.keep_hidden;
         let jobs = runs.iter_mut().map(|run| Job {
             plan: run.method.plan(run.settings),
             output: &mut run.output,
             progress: &mut run.progress,
         });
         let mut jobs: Vec<Job> = jobs.collect();
-        match prune(model, &mut jobs, &memory, windows, keep_hidden, on_event) {
-            Ok(()) => return Ok(memory),
-            Err(error)
-                if error.is_out_of_memory() && (memory.loads_ahead || memory.batch_tokens > longest) =>
-            {
-                (batch_tokens, ahead) = (memory.batch_tokens / 2, false);
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "continuing with one block and fewer tokens at a time"
-                );
-                for job in &mut jobs {
-                    job.progress.rewind();
-                    job.output.flush()?;
-                }
-            }
-            Err(error) => return Err(error),
+        model.device.set_budget(memory.device_bound());
+        let result = prune(model, &mut jobs, &memory, windows, keep_hidden, on_event);
+        model.device.set_budget(None);
+        let Err(error) = result else { return Ok(memory) };
+        let is_lost = model.device.is_lost();
+        if is_lost && losses < REOPENED {
+            losses += 1;
+            tracing::warn!(error = &error as &dyn std::error::Error, "the device is opened again");
+            let device = model.device.reopen()?;
+            reopened = Some(Llama::open(original.checkpoint.dir(), device)?);
+        } else if !is_lost
+            && error.is_out_of_memory()
+            && (memory.loads_ahead || memory.batch_tokens > longest)
+        {
+            (batch_tokens, ahead) = (memory.batch_tokens / 2, false);
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "continuing with one block and fewer tokens at a time"
+            );
+        } else {
+            return Err(error);
+        }
+        for job in &mut jobs {
+            job.progress.rewind();
+            job.output.flush()?;
         }
     }
 }

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use espalier_shaders::{Floats, FloatsMut};
 use memmap2::MmapMut;
 
-use crate::device::{DType, DeviceError, Result, Storage, Tensor};
+use crate::device::{DType, DeviceError, Result, Storage, Tensor, budget::Budget};
 
 /// How much memory a device's tensors hold.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     held: AtomicU64,
     peak: AtomicU64,
+    budget: Budget,
 }
 
 impl Meter {
@@ -26,6 +27,10 @@ impl Meter {
 
     fn subtract(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_budget(&self, bytes: Option<u64>) {
+        self.budget.set(bytes);
     }
 
     pub(super) fn peak(&self) -> u64 {
@@ -147,6 +152,7 @@ impl Memory {
 }
 
 fn allocate(bytes: usize, meter: &Meter) -> Result<Words> {
+    meter.budget.check("a tensor", bytes as u64, meter.held.load(Ordering::Relaxed))?;
     let full = || DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: bytes as u64 };
     let words = Words::zeros(bytes).ok_or_else(full)?;
     meter.add(size_of_val::<[u32]>(&words) as u64);

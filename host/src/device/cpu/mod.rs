@@ -74,6 +74,10 @@ impl Device for Cpu {
         self.meter.peak()
     }
 
+    fn set_budget(&self, bytes: Option<u64>) {
+        self.meter.set_budget(bytes);
+    }
+
     fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
         forward::convert(x, out)
     }

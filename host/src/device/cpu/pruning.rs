@@ -3,7 +3,7 @@
 use espalier_shaders as kernels;
 
 use super::memory::{f32s, f32s_mut, u32s, u32s_mut};
-use crate::device::{Axis, Binary, Reduction, Result, Scores, Selection, Tensor, Unary, check};
+use crate::device::{Axis, Binary, DeviceError, Reduction, Result, Scores, Selection, Tensor, Unary, check};
 
 pub(super) fn map(f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "map";
@@ -69,7 +69,8 @@ pub(super) fn zero_where(mask: &Tensor, x: &mut Tensor) -> Result<()> {
 
 /// Scores, as the kernels take them.
 pub(super) fn ranked<'a>(operation: &'static str, scores: Scores<'a>) -> Result<kernels::Scores<'a>> {
-    let by = scores.by.map(|(op, by)| Ok((binary(op), f32s(operation, by)?))).transpose()?;
+    let by =
+        scores.by.map(|(op, by)| Ok::<_, DeviceError>((binary(op), f32s(operation, by)?))).transpose()?;
     Ok(kernels::Scores { f: unary(scores.f), a: f32s(operation, scores.a)?, cols: scores.a.cols(), by })
 }
 

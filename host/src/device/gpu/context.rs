@@ -8,10 +8,17 @@ use super::{
     pool::{Pool, PooledBuffer, size_class},
     timer::Timer,
     tune,
+    watchdog::{self, PATIENCE, Watchdog, lost_on_purpose},
 };
-use crate::device::{DeviceError, Result};
+use crate::{
+    device::{DeviceError, Result},
+    interrupt,
+};
 use espalier_shaders::Kernel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 /// How many commands are recorded before they are handed over.
 pub(super) const COMMANDS_PER_SUBMIT: u32 = 64;
@@ -47,6 +54,7 @@ pub struct Context {
     pool: Arc<Pool>,
     pipelines: Pipelines,
     recorder: Mutex<Recorder>,
+    watchdog: Watchdog,
     pub(super) staging: Mutex<Option<wgpu::Buffer>>,
 }
 
@@ -115,6 +123,7 @@ impl Context {
             pool: Arc::default(),
             pipelines: Pipelines::default(),
             recorder: Mutex::default(),
+            watchdog: Watchdog::default(),
             staging: Mutex::default(),
         })
     }
@@ -194,6 +203,7 @@ impl Context {
 
     fn recorded(&self, recorder: &mut Recorder, operation: &str) -> Result<()> {
         recorder.commands += 1;
+        self.watchdog.note(operation);
         if recorder.commands >= COMMANDS_PER_SUBMIT {
             self.submit(operation, recorder)?;
         }
@@ -219,6 +229,10 @@ impl Context {
         }
         let commands = encoder.take().map(wgpu::CommandEncoder::finish);
         let index = self.queue.submit(commands);
+        if lost_on_purpose() {
+            self.faults.lose("ESPALIER_TEST_LOSE_DEVICE asked for it");
+            self.device.destroy();
+        }
         self.pool.next_epoch();
         if let Some(timer) = timer {
             timer.collect(self, operation, &index)?;
@@ -255,11 +269,40 @@ impl Context {
     /// # Errors
     /// The device failed meanwhile.
     pub(super) fn wait(&self, operation: &str, index: wgpu::SubmissionIndex) -> Result<()> {
-        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None });
-        self.faults.check(operation)?;
-        waited
-            .map(drop)
-            .map_err(|error| DeviceError::Failed { operation: operation.to_owned(), message: chain(&error) })
+        let started = Instant::now();
+        loop {
+            let poll =
+                wgpu::PollType::Wait { submission_index: Some(index.clone()), timeout: Some(PATIENCE) };
+            let waited = self.device.poll(poll);
+            self.faults.check(operation)?;
+            match waited {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) => {
+                    let stop = interrupt::check().map_err(DeviceError::from);
+                    if let Err(why) = stop.and_then(|()| self.watchdog.check(operation, started.elapsed())) {
+                        self.abandon();
+                        return Err(why);
+                    }
+                }
+                Err(error) => {
+                    return Err(DeviceError::Failed {
+                        operation: operation.to_owned(),
+                        message: chain(&error),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Leaves a device that does not answer as it is, since giving it back would wait for it.
+    fn abandon(&self) {
+        std::mem::forget((self.device.clone(), self.queue.clone()));
+        watchdog::abandon();
+    }
+
+    /// Whether the device is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        self.faults.is_lost()
     }
 
     /// Hands over what was recorded and waits until it is done.
@@ -281,6 +324,7 @@ impl Context {
         if let Some(buffer) = self.pool.reuse(size) {
             return Ok(buffer);
         }
+        self.pool.check_budget(what, size)?;
         self.pool.make_room(size);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffer = match self.raw_buffer(what, size, usage) {

@@ -69,6 +69,16 @@ impl Faults {
         }
     }
 
+    /// Whether the device is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        self.state().lost.is_some()
+    }
+
+    /// Counts the device as gone.
+    pub(super) fn lose(&self, why: &str) {
+        self.state().lost.get_or_insert_with(|| why.to_owned());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

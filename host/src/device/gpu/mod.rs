@@ -14,6 +14,7 @@ mod pool;
 mod timer;
 mod transfer;
 pub mod tune;
+mod watchdog;
 
 pub use adapter::{
     Adapter, AdapterFeatures, AdapterLimits, AdapterReport, AdapterType, Backend, ParseBackendError,
@@ -21,17 +22,22 @@ pub use adapter::{
 };
 pub use context::{Context, Dispatch};
 pub use panels::{Panels, Part, Segment, panels, segments};
+pub use watchdog::was_abandoned;
 
 use super::{
     AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall,
     LinearLayer, Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A GPU reached through wgpu.
 #[derive(Debug)]
 pub struct Gpu {
     info: DeviceInfo,
+    // What it is opened from again, should it be lost.
+    adapter: Adapter,
+    options: GpuOptions,
     context: Context,
     tuner: tune::Tuner,
     tiles: ops::attention::TileCache,
@@ -76,7 +82,9 @@ impl Gpu {
         let context = Context::open(adapter, &options)?;
         Ok(Self {
             info,
+            adapter: adapter.clone(),
             tuner: tune::Tuner::new(adapter, context.limits(), &options),
+            options,
             context,
             tiles: ops::attention::TileCache::default(),
             plugin_kernels: Default::default(),
@@ -133,6 +141,28 @@ impl Device for Gpu {
 
     fn peak_bytes(&self) -> u64 {
         self.context.pool().peak_bytes()
+    }
+
+    fn set_budget(&self, bytes: Option<u64>) {
+        self.context.pool().set_budget(bytes);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.context.is_lost()
+    }
+
+    fn reopen(&self) -> Result<Arc<dyn Device>> {
+        let again = Self::open(&self.adapter, self.options.clone());
+        match again {
+            Ok(gpu) => Ok(Arc::new(gpu)),
+            // Some drivers come back as another adapter.
+            Err(error) => {
+                let report = self.adapter.report();
+                let adapters = enumerate(&[report.backend]);
+                let same = adapters.iter().find(|adapter| adapter.report().name == report.name);
+                Ok(Arc::new(Self::open(same.ok_or(error)?, self.options.clone())?))
+            }
+        }
     }
 
     fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Buffers, reused by size class.
 
+use crate::device::{Result, budget::Budget};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -18,6 +19,7 @@ pub(super) struct Pool {
     /// How many times recorded work was handed over. A buffer released in the current epoch may still
     /// be used by work that is recorded and not handed over.
     epoch: AtomicU64,
+    budget: Budget,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +85,15 @@ impl Pool {
     pub(super) fn adopt(self: &Arc<Self>, buffer: wgpu::Buffer, size: u64) -> PooledBuffer {
         self.state().hold(size);
         PooledBuffer { buffer: Some(buffer), size, released: None, pool: self.clone() }
+    }
+
+    /// Refuses a buffer that the budget has no room for.
+    pub(super) fn check_budget(&self, what: &str, size: u64) -> Result<()> {
+        self.budget.check(what, size, self.state().live_bytes)
+    }
+
+    pub(super) fn set_budget(&self, bytes: Option<u64>) {
+        self.budget.set(bytes);
     }
 
     /// The most bytes that tensors have held at one time.

@@ -195,6 +195,10 @@ impl<'a> Runner<'a> {
             }
             Err(error) if interrupt::check().is_err() => Err(error),
             Err(error) => {
+                // The next cell gets a device that works.
+                if self.device.as_ref().is_some_and(|device| device.is_lost()) {
+                    self.device = None;
+                }
                 let error = error.chain();
                 folder::write_json(&home.join(FAILED), &Failure { error: error.clone() })?;
                 Ok(State::Failed(error))

@@ -1,0 +1,93 @@
+//! Kernels and tensors that no device should be given: the host has to refuse each by name, or to give it up.
+
+use espalier_sdk::{
+    Access, DType, Device, Kernel, Layer, MethodInfo, Options, Pruned, PruningMethod, Result, Sparsity,
+    export_plugin,
+};
+
+/// So many that what is not refused takes for ever, even on drivers that bound the iterations of a loop.
+const WORKGROUPS: usize = 4_000_000;
+
+/// A method that runs one kernel over one small tensor.
+macro_rules! method {
+    ($type:ident, $name:literal, $wgsl:expr) => {
+        struct $type;
+
+        impl PruningMethod for $type {
+            fn info() -> MethodInfo {
+                MethodInfo::new($name, "for tests")
+            }
+
+            fn new(_: &Options) -> Result<Self> {
+                Ok(Self)
+            }
+
+            fn prune(&self, layer: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+                const KERNEL: Kernel =
+                    Kernel { name: $name, wgsl: $wgsl, bindings: &[Access::Write], cpu: None };
+                let mut out = device.zeros(DType::F32, 1, 64)?;
+                device.run(&KERNEL, &[], &mut [&mut out], &[], WORKGROUPS)?;
+                out.to_vec()?;
+                Ok(device.map(espalier_sdk::Unary::Identity, &layer.weight)?.into())
+            }
+        }
+    };
+}
+
+method!(
+    HugeWorkgroup,
+    "huge_workgroup",
+    "@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+     var<workgroup> scratch: array<f32, 100000000>;
+     @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) {
+         scratch[i] = f32(i);
+         workgroupBarrier();
+         out[i] = scratch[63u - i];
+     }"
+);
+method!(
+    ManyInvocations,
+    "many_invocations",
+    "@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+     @compute @workgroup_size(1024, 1024, 64) fn main(@builtin(local_invocation_index) i: u32) { out[i] = 1.0; }"
+);
+method!(Garbage, "garbage", "this is not WGSL");
+method!(
+    NoParameters,
+    "no_parameters",
+    "struct Params { rows: u32, cols: u32 }
+     var<immediate> params: Params;
+     @group(0) @binding(0) var<storage, read_write> out: array<f32>;
+     @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) { out[i] = f32(params.rows); }"
+);
+method!(
+    Endless,
+    "endless",
+    "@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+     @compute @workgroup_size(1) fn main() {
+         for (var i = 0u; i < 4294967295u; i++) {
+             for (var j = 0u; j < 4294967295u; j++) { out[j % 64u] += sin(f32(i ^ j)); }
+         }
+     }"
+);
+
+/// Asks for more memory than any machine has.
+struct HugeTensor;
+
+impl PruningMethod for HugeTensor {
+    fn info() -> MethodInfo {
+        MethodInfo::new("huge_tensor", "for tests")
+    }
+
+    fn new(_: &Options) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn prune(&self, _: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+        Ok(device.zeros(DType::F32, 1 << 20, 1 << 18)?.into())
+    }
+}
+
+export_plugin! {
+    methods: [HugeWorkgroup, ManyInvocations, Garbage, NoParameters, Endless, HugeTensor]
+}
