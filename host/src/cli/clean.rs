@@ -3,7 +3,7 @@
 use super::{CliError, args, print, print_json, table};
 use crate::{
     model::writer::{Unfinished, WriteError, remove_unfinished, unfinished},
-    prune::Size,
+    prune::{Size, finished_blocks},
     study::report::duration,
 };
 use serde::Serialize;
@@ -15,6 +15,8 @@ struct Listed<'a> {
     folder: &'a Path,
     bytes: u64,
     age_seconds: u64,
+    /// Finished blocks, where the journal tells.
+    blocks: Option<usize>,
     state: &'static str,
 }
 
@@ -23,6 +25,7 @@ pub(super) fn run(command: &args::Clean) -> Result<(), CliError> {
     let mut listed = Vec::new();
     let mut failed = None;
     for one in &found {
+        let blocks = finished_blocks(&one.journal());
         let state = match () {
             () if one.in_use => "in use",
             () if command.dry_run => "unfinished",
@@ -35,7 +38,7 @@ pub(super) fn run(command: &args::Clean) -> Result<(), CliError> {
             },
         };
         let age_seconds = one.age.as_secs();
-        listed.push(Listed { folder: &one.folder, bytes: one.bytes, age_seconds, state });
+        listed.push(Listed { folder: &one.folder, bytes: one.bytes, age_seconds, blocks, state });
     }
     if command.json {
         print_json(&listed)?;
@@ -44,10 +47,17 @@ pub(super) fn run(command: &args::Clean) -> Result<(), CliError> {
     } else {
         let row = |one: &Listed| {
             let age = duration(one.age_seconds as f64);
-            vec![one.folder.display().to_string(), Size(one.bytes).to_string(), age, one.state.to_owned()]
+            let blocks = one.blocks.map_or_else(|| "-".to_owned(), |blocks| blocks.to_string());
+            vec![
+                one.folder.display().to_string(),
+                blocks,
+                Size(one.bytes).to_string(),
+                age,
+                one.state.to_owned(),
+            ]
         };
         print(&table::render(
-            &["unfinished output", "size", "age", "state"],
+            &["unfinished output", "finished blocks", "size", "age", "state"],
             &listed.iter().map(row).collect::<Vec<_>>(),
         ))?;
     }

@@ -6,7 +6,7 @@ use crate::{
     files::{self, Limit},
     model::{
         Llama, resolve,
-        writer::{MANIFEST, WriteError},
+        writer::{MANIFEST, WriteError, tidy},
     },
     output,
     plugins::{Library, find, load},
@@ -97,6 +97,7 @@ fn already_finished(command: &args::Prune, same: bool) -> Result<(), CliError> {
     if !same {
         return Err(WriteError::Exists(command.out.clone()).into());
     }
+    tidy(&command.out)?;
     let path = command.out.join(MANIFEST);
     if command.json {
         return print(

@@ -186,6 +186,12 @@ pub(super) fn read(lines: &[String], now: &Fingerprint) -> Result<Option<Progres
     Ok((progress.blocks > 0).then_some(progress))
 }
 
+/// How many blocks the run of a journal has finished; nothing where it is damaged.
+pub fn finished_blocks(lines: &[String]) -> Option<usize> {
+    let Line::Begin(fingerprint) = serde_json::from_str(lines.first()?).ok()? else { return None };
+    Some(read(lines, &fingerprint).ok()?.map_or(0, |progress| progress.blocks))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,10 +223,21 @@ mod tests {
         progress.layers.push(report(2));
         progress.rewind();
         lines.push("{\"commit\":\"abc\"}".to_owned());
+        assert_eq!(finished_blocks(&lines), Some(2));
         let found = read(&lines, &now).unwrap().unwrap();
         assert_eq!((found.blocks, found.hidden), (2, Some(1)));
         assert_eq!(found.layers, progress.layers);
         assert_eq!(found.written().len(), 2);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_journal_is_too_damaged_to_be_refused(
+            text in "(\\{\"(begin|block|hidden|commit)\":[a-z0-9{}\\[\\]\":,]{0,40}\\}?\n?){0,4}",
+        ) {
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            let _ = (finished_blocks(&lines), read(&lines, &fingerprint("0.5")));
+        }
     }
 
     #[test]

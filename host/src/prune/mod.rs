@@ -28,7 +28,7 @@ pub(crate) mod weights;
 
 pub use card::model_card;
 pub use error::{PruneError, Result};
-pub use journal::{Fingerprint, Progress, finished};
+pub use journal::{Fingerprint, Progress, finished, finished_blocks};
 pub use layer::LayerReport;
 pub use manifest::{Manifest, MemoryRecord};
 pub use memory::{BudgetBy, MemoryBudget, MemoryPlan, ParseSizeError, Size};

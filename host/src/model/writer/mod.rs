@@ -14,7 +14,7 @@ mod side;
 pub use background::IN_FLIGHT;
 pub use error::WriteError;
 pub use partial::{Unfinished, remove_unfinished, unfinished};
-pub use place::Place;
+pub use place::{Place, tidy};
 pub use replace::{FileRecord, MANIFEST};
 
 use super::Checkpoint;

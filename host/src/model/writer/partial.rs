@@ -12,6 +12,7 @@ use super::{
     WriteError,
     disk::{self, write_error},
 };
+use crate::files::{self, Limit};
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Seek, Write},
@@ -196,6 +197,14 @@ pub struct Unfinished {
     pub age: Duration,
     /// Whether a running process has it.
     pub in_use: bool,
+}
+
+impl Unfinished {
+    /// The lines of its journal; none where it cannot be read.
+    pub fn journal(&self) -> Vec<String> {
+        let bytes = files::read(&self.folder.join(JOURNAL), Limit::RECORD);
+        bytes.map_or_else(|_| Vec::new(), |bytes| whole_lines(&bytes))
+    }
 }
 
 /// The unfinished outputs in a folder, those of older versions (`.NAME.partial-XXXXXX`) among them, by name.

@@ -13,6 +13,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Removes what is left of an unfinished output beside a target that was finished, where a run ended between the two.
+///
+/// # Errors
+/// A running process has it, or it cannot be removed.
+pub fn tidy(target: &Path) -> Result<(), WriteError> {
+    let Some(name) = target.file_name() else { return Ok(()) };
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let root = Partial::path(parent, &name.to_string_lossy());
+    if !exists(&root) {
+        return Ok(());
+    }
+    let partial = Some(Partial::open(root)?);
+    let place =
+        Place { partial, parent: parent.to_owned(), target: target.to_owned(), overwrite: false, needed: 0 };
+    // What is left after this is removed with the place, unless it is another run's.
+    place.settle()
+}
+
 /// A target that may be written, and the unfinished output beside it, which is locked for this process. Dropped before
 /// anything is finished, it leaves nothing behind; afterwards it leaves what is finished, to be continued.
 #[derive(Debug)]

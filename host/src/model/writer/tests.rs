@@ -172,12 +172,17 @@ fn a_commit_that_was_cut_off_is_settled() {
     drop(Place::open(&source, &out, true).unwrap());
     assert_eq!(files(folder.path()), ["model", "out"]);
     assert_eq!(fs::read_to_string(out.join("note.txt")).unwrap(), "new");
+    leave(&manifest, None);
+    tidy(&out).unwrap();
+    assert_eq!(files(folder.path()), ["model", "out"]);
     // Ended before it: the unfinished output is still one.
+    finish(&source, &other, false, "old");
     leave("another", None);
+    tidy(&out).unwrap();
+    assert!(partial.exists(), "what is not finished stays");
     assert_eq!(Place::open(&source, &out, true).unwrap().journal().unwrap().len(), 3);
     remove_unfinished(&partial).unwrap();
     // Ended between two renames: the target gets its former contents back.
-    finish(&source, &other, false, "old");
     fs::remove_dir_all(&out).unwrap();
     leave("another", Some("replaced"));
     drop(Place::open(&source, &out, true).unwrap());
