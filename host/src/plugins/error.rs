@@ -17,6 +17,15 @@ pub enum PluginError {
         /// The folders looked in.
         places: Vec<PathBuf>,
     },
+    /// The file cannot be read.
+    #[error("the plugin library {} cannot be read", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The dynamic loader refuses the file.
     #[error("{} is not a dynamic library that this machine can load", .path.display())]
     NotALibrary {

@@ -1,6 +1,7 @@
 //! Opening a library, and making its methods and selectors.
 
 use super::PluginError;
+use crate::hash::Hashed;
 use espalier_sdk::{
     INTERFACE_VERSION, LibraryInfo, MethodInfo, OptionSpec, Options, SelectorInfo,
     abi::{self, LoadedLibrary, LoadedMethod, LoadedSelector},
@@ -8,6 +9,7 @@ use espalier_sdk::{
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -15,16 +17,24 @@ use std::{
 pub struct Library {
     path: PathBuf,
     interface: (u16, u16),
+    sha256: String,
     loaded: LoadedLibrary,
 }
 
 /// Opens a library after asking it for its interface version.
 ///
 /// # Errors
-/// The file is no library, no plugin, or one of another interface.
+/// The file cannot be read, or is no library, no plugin, or one of another interface.
 pub fn load(path: &Path) -> Result<Library, PluginError> {
+    let sha256 = digest(path)?;
     let interface = check_interface(path)?;
-    Ok(Library { path: path.to_owned(), interface, loaded: abi::open(path)? })
+    Ok(Library { path: path.to_owned(), interface, sha256, loaded: abi::open(path)? })
+}
+
+/// The SHA-256 of a library's file.
+fn digest(path: &Path) -> Result<String, PluginError> {
+    let hash = File::open(path).and_then(|file| Hashed::new(file).finish());
+    hash.map_err(|source| PluginError::Unreadable { path: path.to_owned(), source })
 }
 
 /// The safe question: one C symbol that answers with a number. A library that is no plugin, or one of
@@ -56,6 +66,11 @@ impl Library {
     /// The interface version it was built for, as (major, minor).
     pub fn interface(&self) -> (u16, u16) {
         self.interface
+    }
+
+    /// The SHA-256 of the file, in hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// What the library says of itself.
