@@ -38,6 +38,10 @@ pub(super) enum CliError {
     Profile { path: std::path::PathBuf, source: std::io::Error },
     #[error(transparent)]
     Study(#[from] StudyError),
+    #[error(transparent)]
+    Interrupted(#[from] interrupt::Interrupted),
+    #[error("the plugin process cannot begin: it is started by `host` alone")]
+    PluginProcess(#[source] std::io::Error),
     #[error("{0}")]
     Again(String),
     #[error("{0}")]

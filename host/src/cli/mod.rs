@@ -12,6 +12,7 @@ mod prune;
 mod select;
 mod study;
 mod table;
+mod trust;
 
 use crate::cause::causes;
 use args::{Args, Command, Verbosity};
@@ -56,6 +57,7 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Plugins(command) => plugins::run(command),
         Command::Devices(command) => devices::run(command),
         Command::Inspect(command) => inspect::run(command),
+        Command::PluginProcess(command) => plugins::process(command),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{CliError, args, calibrate, note, print, print_json, progress, table}
 use crate::{
     device::{Profiled, choose},
     model::{Llama, resolve},
-    plugins::{Library, find, load},
+    plugins::{Library, find, load, set_policy},
     profile::{self, Clock, Trace},
     prune::{Event, Manifest, MemoryBudget, Method, Run, Settings, Targets},
     select::{self, CalibrationRecord, Selection},
@@ -12,6 +12,7 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(), CliError> {
+    set_policy(command.opening.policy());
     // Everything that can be wrong with the request is found before anything long begins.
     let libraries =
         command.plugin.iter().map(|name| Ok(load(&find(name)?)?)).collect::<Result<Vec<_>, CliError>>()?;

@@ -5,7 +5,7 @@ use crate::{
     calibration::Tokenizer,
     device::choose,
     model::{LlamaConfig, resolve},
-    plugins::{find, load},
+    plugins::{find, load, set_policy},
     select::{self, CalibrationRecord, Overlap, Row, Summary, Target, check_target, read_rows, write_rows},
 };
 use serde::Serialize;
@@ -22,6 +22,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<(), CliError> {
+    set_policy(command.trust.policy());
     // Everything that can be wrong with the request is found before anything long begins.
     check_target(&command.out, command.overwrite)?;
     let others = command.compare.as_deref().map(read_rows).transpose()?;

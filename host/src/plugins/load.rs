@@ -141,6 +141,11 @@ impl Library {
         &self.info
     }
 
+    /// Whether it came with this binary: it is in the binary's folder.
+    pub fn is_shipped(&self) -> bool {
+        safety::is_shipped(&self.path)
+    }
+
     /// Whether methods run in a process of their own.
     pub fn is_isolated(&self) -> bool {
         !matches!(self.code, Code::Here(_))

@@ -11,6 +11,7 @@ mod policy;
 mod record;
 mod safety;
 mod trust;
+mod twins;
 
 pub use device::{DeviceTensors, Shared};
 pub use error::PluginError;
