@@ -1,10 +1,11 @@
 //! The documents that a selector chooses from.
 
 use crate::{Result, service::DocumentService};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// One document of a collection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Its text, as the prompt template rendered it.
     pub text: String,
@@ -13,7 +14,7 @@ pub struct Document {
 }
 
 /// One file of a collection.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// The file.
     pub name: String,

@@ -1,9 +1,10 @@
 //! The error that crosses the plugin border.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What kind of thing went wrong, for code that must tell errors apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Code {
     /// An argument, option or input file is not usable.
@@ -35,7 +36,7 @@ impl Code {
 }
 
 /// An error with a code, a message, and the places it passed through, innermost first.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Error {
     /// What kind of thing went wrong.
     pub code: Code,

@@ -1,9 +1,10 @@
 //! Kernels that a plugin brings along.
 
 use crate::Result;
+use serde::{Deserialize, Serialize};
 
 /// How a kernel uses a binding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Access {
     /// It reads it: `var<storage, read>`.

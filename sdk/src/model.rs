@@ -1,9 +1,10 @@
 //! The model that is to be pruned, as a selector may ask it.
 
 use crate::{Result, service::ModelService};
+use serde::{Deserialize, Serialize};
 
 /// Facts of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// Tokens it knows.
     pub vocab_size: usize,
@@ -16,7 +17,7 @@ pub struct ModelInfo {
 }
 
 /// How text is sampled.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SamplingOptions {
     /// Tokens after the prefix, at most.
     pub max_tokens: usize,

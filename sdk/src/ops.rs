@@ -1,7 +1,9 @@
 //! The vocabulary of device operations, shared by plugins, the host and its devices.
 
+use serde::{Deserialize, Serialize};
+
 /// A function of one element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Unary {
     /// `x`
@@ -17,7 +19,7 @@ pub enum Unary {
 }
 
 /// A function of two elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Binary {
     /// `a + b`
@@ -31,7 +33,7 @@ pub enum Binary {
 }
 
 /// How elements are gathered into one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Reduction {
     /// `Σ x`
@@ -45,7 +47,7 @@ pub enum Reduction {
 }
 
 /// Along what a reduction gathers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Axis {
     /// Over the elements of each row: one number a row, `[rows, 1]`.
@@ -55,7 +57,7 @@ pub enum Axis {
 }
 
 /// What a rank is counted within.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Within {
     /// Each row for itself.
@@ -67,7 +69,7 @@ pub enum Within {
 /// Which elements of a matrix of scores, none negative, are the smallest.
 ///
 /// Ties go to the lower column (and, over the whole matrix, to the lower row first).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Selection {
     /// In every row, the `count` smallest.
     EachRow {

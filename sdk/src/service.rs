@@ -4,12 +4,13 @@ use crate::{
     Access, Axis, Binary, Buffer, DType, DeviceKind, Document, ModelInfo, Reduction, Result, SamplingOptions,
     Selection, Source, Unary, Within,
 };
+use serde::{Deserialize, Serialize};
 
 /// A tensor on a device, as the border names it. Never reused within a run.
 pub type TensorId = u64;
 
 /// A rectangle of a matrix, as an operand of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// The matrix.
     pub tensor: TensorId,
@@ -26,7 +27,7 @@ pub struct Block {
 }
 
 /// [`Scores`](crate::Scores) as the border names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoreIds {
     /// What is done to each element.
     pub f: Unary,

@@ -9,6 +9,7 @@ use crate::{
     },
     evaluate::Metric,
     model::layout::Projection,
+    plugins::{Isolate, Policy},
     prune::{BlockRanges, Size},
     select::{self, Budget, WindowMode},
     study::Shard,
@@ -61,6 +62,54 @@ pub(super) enum Command {
     Verify(Verify),
     /// Remove the unfinished outputs that runs left in a folder
     Clean(Clean),
+    /// The process that a plugin's method runs in; started by `host` alone
+    #[command(name = "plugin-process", hide = true)]
+    PluginProcess(PluginProcess),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PluginProcess {
+    pub(super) library: PathBuf,
+    pub(super) sha256: String,
+}
+
+/// How plugin libraries are opened.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Plugins")]
+pub(super) struct Opening {
+    /// Run methods in a process of their own, whose crash or endless loop is an error and no more; `auto` does so
+    /// for libraries that are not beside `host`
+    #[arg(
+        long, default_value_t = Isolate::Auto, value_name = "auto|always|never",
+        num_args = 0..=1, require_equals = true, default_missing_value = "always"
+    )]
+    isolate: Isolate,
+    /// Seconds that an isolated method may compute without asking the device for anything
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    plugin_timeout: u64,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+impl Opening {
+    pub(super) fn policy(&self) -> Policy {
+        let patience = std::time::Duration::from_secs(self.plugin_timeout);
+        Policy { isolate: self.isolate, patience, trusted_only: self.trust.trusted_only }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Trust {
+    /// Open only plugins that are beside `host` or on the list of `host plugins trust`
+    #[arg(long, env = "ESPALIER_TRUSTED_ONLY", help_heading = "Plugins")]
+    trusted_only: bool,
+}
+
+impl Trust {
+    /// Selectors run in this process.
+    pub(super) fn policy(&self) -> Policy {
+        Policy { isolate: Isolate::Never, trusted_only: self.trusted_only, ..Policy::default() }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,6 +155,8 @@ pub(super) struct Prune {
     /// Pruning method, where the libraries offer several
     #[arg(long, value_name = "NAME")]
     pub(super) method: Option<String>,
+    #[command(flatten)]
+    pub(super) opening: Opening,
     /// Most memory to take on the device, such as 8G [default: 90% of what it has]
     #[arg(long, value_name = "SIZE")]
     pub(super) device_memory: Option<Size>,
@@ -141,6 +192,8 @@ pub(super) struct Select {
     /// Other windows to say the overlap with
     #[arg(long, value_name = "FILE")]
     pub(super) compare: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) trust: Trust,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
@@ -298,6 +351,8 @@ pub(super) struct Study {
     #[arg(long, value_name = "I/N")]
     pub(super) shard: Option<Shard>,
     #[command(flatten)]
+    pub(super) opening: Opening,
+    #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
     #[arg(long)]
@@ -336,13 +391,38 @@ pub(super) enum ListFormat {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Plugins {
+    #[command(subcommand)]
+    pub(super) action: Option<PluginsAction>,
     /// Plugin library to describe: a name, a file name, or a path
     #[arg(value_name = "LIB")]
     pub(super) library: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginsAction {
+    /// Trust a library as it is now: add the hash of its file to your list, without running it
+    Trust {
+        /// Plugin library: a name, a file name, or a path
+        #[arg(value_name = "LIB")]
+        library: String,
+    },
+    /// Take a library from your list
+    Untrust {
+        /// Plugin library, or the hash that `host plugins trusted` shows, or the beginning of it
+        #[arg(value_name = "LIB|HASH")]
+        library: String,
+    },
+    /// List the libraries that you trust
+    Trusted {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]

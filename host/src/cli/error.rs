@@ -42,6 +42,10 @@ pub(super) enum CliError {
     Study(#[from] StudyError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Interrupted(#[from] interrupt::Interrupted),
+    #[error("the plugin process cannot begin: it is started by `host` alone")]
+    PluginProcess(#[source] std::io::Error),
     #[error("{0}")]
     Again(String),
     #[error("{0}")]

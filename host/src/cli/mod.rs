@@ -13,6 +13,7 @@ mod prune;
 mod select;
 mod study;
 mod table;
+mod trust;
 mod verify;
 
 use crate::{cause::causes, text};
@@ -57,6 +58,7 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Inspect(command) => inspect::run(command),
         Command::Clean(command) => clean::run(command),
         Command::Verify(command) => verify::run(command),
+        Command::PluginProcess(command) => plugins::process(command),
     }
 }
 

@@ -1,7 +1,13 @@
 //! `host plugins`: what is found, and what a library offers.
 
-use super::{CliError, args, print, print_json};
-use crate::plugins::{Library, PluginError, available, find, load};
+use super::{CliError, args, print, print_json, trust};
+#[cfg(unix)]
+use crate::plugins::isolate;
+use crate::{
+    cause::causes,
+    interrupt,
+    plugins::{Library, TrustList, available, describe, find},
+};
 use espalier_sdk::{LibraryInfo, OptionSpec};
 use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};
@@ -10,17 +16,24 @@ use std::{fmt::Write, path::PathBuf};
 struct Found {
     path: PathBuf,
     interface: String,
+    sha256: String,
+    /// `yes` if it is on the list, `shipped` if it is beside the binary, otherwise `no`.
+    trust: &'static str,
     #[serde(flatten)]
     info: LibraryInfo,
 }
 
 pub(super) fn run(command: &args::Plugins) -> Result<(), CliError> {
+    if let Some(action) = &command.action {
+        return trust::run(action);
+    }
     let Some(name) = &command.library else { return list(command.json) };
-    let found = describe(&load(&find(name)?)?);
+    let found = Found::new(&describe(&find(name)?)?, &TrustList::open()?);
     if command.json {
         return print_json(&found);
     }
     let mut text = format!("{} {}, interface {}\n", found.info.name, found.info.version, found.interface);
+    let _ = writeln!(text, "SHA-256 {}, trusted: {}", found.sha256, found.trust);
     for method in &found.info.methods {
         let _ = writeln!(text, "\nmethod {}\n  {}", method.name, method.summary);
         let needs: Vec<_> = method.statistics.iter().map(|statistic| format!("{statistic:?}")).collect();
@@ -35,39 +48,64 @@ pub(super) fn run(command: &args::Plugins) -> Result<(), CliError> {
     print(&text)
 }
 
-/// Every plugin found. Libraries that are none are passed over; plugins that do not load are warned of.
+/// A library that cannot be used.
+#[derive(Serialize)]
+struct Unusable {
+    path: PathBuf,
+    reason: String,
+}
+
+/// Every library found: what the plugins among them offer, and why the others cannot be used.
 fn list(json: bool) -> Result<(), CliError> {
-    let mut found = Vec::new();
+    let trust = TrustList::open()?;
+    let (mut plugins, mut unusable) = (Vec::new(), Vec::new());
     for path in available() {
-        match load(&path) {
-            Ok(library) => found.push(describe(&library)),
-            Err(PluginError::NotALibrary { .. } | PluginError::NotAPlugin { .. }) => {}
-            Err(error) => tracing::warn!("{error}"),
+        interrupt::check()?;
+        match describe(&path) {
+            Ok(library) => plugins.push(Found::new(&library, &trust)),
+            Err(error) => unusable.push(Unusable { path, reason: causes(&error).join(": ") }),
         }
     }
     if json {
-        return print_json(&serde_json::json!({ "plugins": found }));
+        return print_json(&serde_json::json!({ "plugins": plugins, "unusable": unusable }));
     }
-    if found.is_empty() {
-        return print("no plugins found; set ESPALIER_PLUGIN_PATH to a folder that has some");
-    }
-    let rows: Vec<_> = found
+    let rows: Vec<_> = plugins
         .iter()
         .map(|found| {
             let methods = found.info.methods.iter().map(|method| format!("method {}", method.name));
             let selectors = found.info.selectors.iter().map(|selector| format!("selector {}", selector.name));
             let offers: Vec<_> = methods.chain(selectors).collect();
-            vec![found.path.display().to_string(), found.info.version.clone(), offers.join(", ")]
+            let path = found.path.display().to_string();
+            vec![path, found.info.version.clone(), found.trust.to_owned(), offers.join(", ")]
         })
         .collect();
-    print(&super::table::render(&["library", "version", "offers"], &rows))
+    let mut text = match rows.as_slice() {
+        [] => "no plugins found; set ESPALIER_PLUGIN_PATH to a folder that has some".to_owned(),
+        rows => super::table::render(&["library", "version", "trusted", "offers"], rows),
+    };
+    if !unusable.is_empty() {
+        text += "\n\nnot usable:";
+        for Unusable { path, reason } in &unusable {
+            let _ = write!(text, "\n  {}\n    {reason}", path.display());
+        }
+    }
+    print(&text)
 }
 
-fn describe(library: &Library) -> Found {
-    Found {
-        path: library.path().to_owned(),
-        interface: format!("{}.{}", library.interface().0, library.interface().1),
-        info: library.info().clone(),
+impl Found {
+    fn new(library: &Library, trust: &TrustList) -> Self {
+        let trust = match (library.is_shipped(), trust.has(library.sha256())) {
+            (_, true) => "yes",
+            (true, false) => "shipped",
+            (false, false) => "no",
+        };
+        Self {
+            path: library.path().to_owned(),
+            interface: format!("{}.{}", library.interface().0, library.interface().1),
+            sha256: library.sha256().to_owned(),
+            trust,
+            info: library.info().clone(),
+        }
     }
 }
 
@@ -76,4 +114,12 @@ fn describe_options(text: &mut String, options: &[OptionSpec]) {
         let kind = format!("{:?}", option.kind).to_lowercase();
         let _ = writeln!(text, "  --option {}={}  ({kind}) {}", option.name, option.default, option.summary);
     }
+}
+
+/// The child of a host: see [`crate::plugins`].
+pub(super) fn process(command: &args::PluginProcess) -> Result<(), CliError> {
+    #[cfg(unix)]
+    return isolate::child_main(&command.library, &command.sha256).map_err(CliError::PluginProcess);
+    #[cfg(not(unix))]
+    return Err(CliError::PluginProcess(std::io::ErrorKind::Unsupported.into()));
 }

@@ -9,7 +9,7 @@ use crate::{
         writer::{MANIFEST, WriteError, tidy},
     },
     output,
-    plugins::{Library, find, load},
+    plugins::{Library, find, load, set_policy},
     profile::{self, Clock, Trace},
     prune::{
         Event, Fingerprint, IfUnfinished, Manifest, MemoryBudget, Method, Output, Run, Settings, Targets,
@@ -20,6 +20,7 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(), CliError> {
+    set_policy(command.opening.policy());
     // Everything that can be wrong with the request is found before anything long begins.
     let libraries =
         command.plugin.iter().map(|name| Ok(load(&find(name)?)?)).collect::<Result<Vec<_>, CliError>>()?;

@@ -6,7 +6,7 @@ use crate::{
     device::choose,
     model::{LlamaConfig, resolve},
     output,
-    plugins::{find, load},
+    plugins::{find, load, set_policy},
     select::{self, CalibrationRecord, Overlap, Row, Summary, Target, read_rows, write_rows},
 };
 use serde::Serialize;
@@ -23,6 +23,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<(), CliError> {
+    set_policy(command.trust.policy());
     // Everything that can be wrong with the request is found before anything long begins.
     let inputs = command.calibration.inputs().chain(command.compare.as_deref());
     output::check(&command.out, command.overwrite, inputs)?;

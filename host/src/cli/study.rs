@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     device::{Compute, choose},
+    plugins::set_policy,
     prune::Size,
     study::{
         Change, Choice, Estimate, Event, Outcome, Plan, State, Study, StudyFile, Verdict, diff, gather,
@@ -23,6 +24,7 @@ pub(super) fn run(command: &args::Study, verbosity: args::Verbosity) -> Result<(
         return compare(command);
     }
     let Some(path) = &command.file else { return Err(CliError::Usage("give a study file".to_owned())) };
+    set_policy(command.opening.policy());
     let study = Study::check(StudyFile::read(path)?)?;
     let out = command.out.clone().unwrap_or_else(|| default_out(path));
     let request = command.device.request();

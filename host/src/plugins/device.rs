@@ -1,19 +1,21 @@
 //! The host's device, as plugins use it: tensors by number.
 
+use super::twins::Twins;
 use crate::device::{
     Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Scores, Selection,
     Tensor, Unary, Within,
 };
+use crate::interrupt;
 use bytes::Bytes;
 use espalier_sdk::{
-    Access, Code, Error, Result,
+    Access, Buffer, Code, Error, Result,
     abi::TensorHandle,
     service::{Block, DeviceService, KernelCall, ScoreIds, TensorId},
 };
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -35,12 +37,13 @@ pub struct DeviceTensors {
     device: Arc<dyn Device>,
     tensors: Mutex<HashMap<TensorId, Entry>>,
     next: AtomicU64,
+    twins: Twins,
 }
 
 impl DeviceTensors {
     /// An empty table over a device.
     pub fn new(device: Arc<dyn Device>) -> Self {
-        Self { device, tensors: Mutex::default(), next: AtomicU64::new(1) }
+        Self { device, tensors: Mutex::default(), next: AtomicU64::new(1), twins: Twins::default() }
     }
 
     /// Lends a tensor to the plugin, to be read until [`clear`](DeviceTensors::clear).
@@ -91,6 +94,41 @@ impl DeviceTensors {
         self.table().get(&id).cloned().ok_or_else(|| unknown(id))
     }
 
+    /// What stands before every operation that a plugin asks for: none is done for a run that was interrupted, nor
+    /// for the CPU twin of a kernel, whose tensors are being used.
+    fn admit(&self) -> Result<()> {
+        interrupt::check().map_err(|interrupted| Error::new(Code::Other, interrupted.to_string()))?;
+        match self.twins.on_this_thread() {
+            Some(kernel) => Err(twin_asks(&kernel)),
+            None => Ok(()),
+        }
+    }
+
+    /// A tensor to read. Waiting for one that is being written to could be for ever.
+    fn reading<'a>(&self, id: TensorId, entry: &'a Entry) -> Result<RwLockReadGuard<'a, Tensor>> {
+        match entry.tensor.try_read() {
+            Ok(tensor) => Ok(tensor),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(self.busy(id)),
+        }
+    }
+
+    /// A tensor to write to.
+    fn writing<'a>(&self, id: TensorId, entry: &'a Entry) -> Result<RwLockWriteGuard<'a, Tensor>> {
+        match entry.tensor.try_write() {
+            Ok(tensor) => Ok(tensor),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(self.busy(id)),
+        }
+    }
+
+    fn busy(&self, id: TensorId) -> Error {
+        match self.twins.any() {
+            Some(kernel) => twin_asks(&kernel).context(format!("tensor {id}")),
+            None => Error::invalid(format!("tensor {id} is used by another operation at the same time")),
+        }
+    }
+
     /// Runs an operation that reads `inputs` and writes `output`.
     fn run<const N: usize>(
         &self,
@@ -98,6 +136,7 @@ impl DeviceTensors {
         output: TensorId,
         operation: impl FnOnce(&dyn Device, [&Tensor; N], &mut Tensor) -> crate::device::Result<()>,
     ) -> Result<()> {
+        self.admit()?;
         if inputs.contains(&output) {
             return Err(Error::invalid(format!("tensor {output} is both an input and the output")));
         }
@@ -109,9 +148,11 @@ impl DeviceTensors {
         if written.lent {
             return Err(Error::invalid(format!("tensor {output} is lent by the host for reading")));
         }
-        let guards: Vec<_> =
-            entries.iter().map(|entry| entry.tensor.read().unwrap_or_else(PoisonError::into_inner)).collect();
-        let mut output = written.tensor.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guards = Vec::with_capacity(N);
+        for (id, entry) in inputs.into_iter().zip(&entries) {
+            guards.push(self.reading(id, entry)?);
+        }
+        let mut output = self.writing(output, &written)?;
         operation(&*self.device, std::array::from_fn(|at| &*guards[at]), &mut output)?;
         Ok(())
     }
@@ -131,16 +172,19 @@ impl DeviceService for DeviceTensors {
     }
 
     fn create(&self, dtype: DType, rows: usize, cols: usize) -> Result<TensorId> {
+        self.admit()?;
         Ok(self.insert(self.device.zeros(dtype, rows, cols)?).id)
     }
 
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<TensorId> {
+        self.admit()?;
         Ok(self.insert(self.device.upload(dtype, rows, cols, Bytes::copy_from_slice(bytes))?).id)
     }
 
     fn read(&self, tensor: TensorId) -> Result<Vec<u8>> {
+        self.admit()?;
         let entry = self.get(tensor)?;
-        let tensor = entry.tensor.read().unwrap_or_else(PoisonError::into_inner);
+        let tensor = self.reading(tensor, &entry)?;
         Ok(self.device.read(&tensor)?)
     }
 
@@ -238,6 +282,7 @@ impl DeviceService for DeviceTensors {
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
+        self.admit()?;
         if bindings.len() != kernel.bindings.len() {
             let (name, due, given) = (kernel.name, kernel.bindings.len(), bindings.len());
             return Err(Error::invalid(format!("the kernel {name} has {due} bindings, not {given}")));
@@ -257,10 +302,10 @@ impl DeviceService for DeviceTensors {
             entries.push(entry);
         }
         let mut guards = Vec::with_capacity(bindings.len());
-        for (entry, access) in entries.iter().zip(kernel.bindings) {
+        for ((&id, entry), access) in bindings.iter().zip(&entries).zip(kernel.bindings) {
             guards.push(match access {
-                Access::Read => Guard::Read(entry.tensor.read().unwrap_or_else(PoisonError::into_inner)),
-                Access::Write => Guard::Write(entry.tensor.write().unwrap_or_else(PoisonError::into_inner)),
+                Access::Read => Guard::Read(self.reading(id, entry)?),
+                Access::Write => Guard::Write(self.writing(id, entry)?),
             });
         }
         let mut bindings: Vec<_> = guards
@@ -270,8 +315,23 @@ impl DeviceService for DeviceTensors {
                 Guard::Write(tensor) => Binding::Write(tensor),
             })
             .collect();
-        Ok(self.device.run(kernel, &mut bindings, params, workgroups)?)
+        let Some(twin) = kernel.cpu else {
+            return Ok(self.device.run(kernel, &mut bindings, params, workgroups)?);
+        };
+        let twin = |buffers: &mut [Buffer<'_>], params: &[u8]| {
+            let _running = self.twins.enter(kernel.name);
+            twin(buffers, params)
+        };
+        let kernel = KernelCall { cpu: Some(&twin), ..*kernel };
+        Ok(self.device.run(&kernel, &mut bindings, params, workgroups)?)
     }
+}
+
+/// The error of a CPU twin that asks the device.
+fn twin_asks(kernel: &str) -> Error {
+    Error::invalid(format!(
+        "the CPU twin of kernel {kernel} called the device; it computes with the buffers that it is given alone"
+    ))
 }
 
 /// A bound tensor for the length of a kernel's run.

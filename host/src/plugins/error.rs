@@ -17,6 +17,50 @@ pub enum PluginError {
         /// The folders looked in.
         places: Vec<PathBuf>,
     },
+    /// The file cannot be read.
+    #[error("the plugin library {} cannot be read", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Others than the user may change it.
+    #[error("the plugin library {} is not opened: {message}", .path.display())]
+    Unsafe {
+        /// The file.
+        path: PathBuf,
+        /// What is open to whom, and how to mend it.
+        message: String,
+    },
+    /// Only trusted libraries are opened, and this is none.
+    #[error(
+        "{} is not trusted (SHA-256 {sha256}) and --trusted-only is set: `host plugins trust '{}'` adds it to the \
+         list, once you know what it is",
+        .path.display(), .path.display()
+    )]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        sha256: String,
+    },
+    /// The list of trusted libraries cannot be used.
+    #[error("the list of trusted plugins {} cannot be used", .path.display())]
+    TrustList {
+        /// The list.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A library that was to be opened in a process of its own.
+    #[error(transparent)]
+    Apart(espalier_sdk::Error),
+    /// A process of its own, where there can be none.
+    #[error("--isolate=always is not supported on this system: it needs Unix sockets")]
+    NoIsolation,
     /// The dynamic loader refuses the file.
     #[error("{} is not a dynamic library that this machine can load", .path.display())]
     NotALibrary {

@@ -1,6 +1,9 @@
 //! Opening a library, and making its methods and selectors.
 
-use super::PluginError;
+#[cfg(unix)]
+use super::isolate::{Apart, Process};
+use super::{Isolate, PluginError, PluginMethod, TrustList, policy::policy, safety};
+use crate::hash::Hashed;
 use espalier_sdk::{
     INTERFACE_VERSION, LibraryInfo, MethodInfo, OptionSpec, Options, SelectorInfo,
     abi::{self, LoadedLibrary, LoadedMethod, LoadedSelector},
@@ -8,23 +11,93 @@ use espalier_sdk::{
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 /// An opened plugin library.
 pub struct Library {
     path: PathBuf,
     interface: (u16, u16),
-    loaded: LoadedLibrary,
+    sha256: String,
+    info: LibraryInfo,
+    code: Code,
+}
+
+/// Where a library's code is.
+enum Code {
+    /// In this process.
+    Here(LoadedLibrary),
+    /// In a process of its own, which the first method takes.
+    #[cfg(unix)]
+    Apart(Mutex<Option<Process>>),
 }
 
 /// Opens a library after asking it for its interface version.
 ///
 /// # Errors
-/// The file is no library, no plugin, or one of another interface.
+/// The file cannot be read, or is no library, no plugin, or one of another interface.
 pub fn load(path: &Path) -> Result<Library, PluginError> {
+    let policy = policy();
+    safety::check(path)?;
+    let shipped = safety::is_shipped(path);
+    if policy.trusted_only && !shipped {
+        let sha256 = digest(path)?;
+        if !TrustList::open()?.has(&sha256) {
+            return Err(PluginError::Untrusted { path: path.to_owned(), sha256 });
+        }
+    }
+    let apart = match policy.isolate {
+        Isolate::Always if cfg!(not(unix)) => return Err(PluginError::NoIsolation),
+        Isolate::Always => true,
+        Isolate::Auto => cfg!(unix) && !shipped,
+        Isolate::Never => false,
+    };
+    let library = if apart { load_apart(path, policy.patience)? } else { load_here(path)? };
+    let place = if apart { "methods run in a process of their own" } else { "in this process" };
+    tracing::info!("{}: {place}, SHA-256 {}", path.display(), library.sha256);
+    Ok(library)
+}
+
+/// Opens a library in a process of its own if that can be, to say what it offers.
+///
+/// # Errors
+/// As [`load`].
+pub fn describe(path: &Path) -> Result<Library, PluginError> {
+    safety::check(path)?;
+    if cfg!(unix) { load_apart(path, DESCRIBE) } else { load_here(path) }
+}
+
+/// How long a library may take to say what it offers.
+const DESCRIBE: Duration = Duration::from_secs(20);
+
+pub(super) fn load_here(path: &Path) -> Result<Library, PluginError> {
+    let sha256 = digest(path)?;
     let interface = check_interface(path)?;
-    Ok(Library { path: path.to_owned(), interface, loaded: abi::open(path)? })
+    let loaded = abi::open(path)?;
+    let info = loaded.info().clone();
+    Ok(Library { path: path.to_owned(), interface, sha256, info, code: Code::Here(loaded) })
+}
+
+#[cfg(unix)]
+fn load_apart(path: &Path, patience: Duration) -> Result<Library, PluginError> {
+    let sha256 = digest(path)?;
+    let (process, interface, info) = Process::open(path, &sha256, patience).map_err(PluginError::Apart)?;
+    let code = Code::Apart(Mutex::new(Some(process)));
+    Ok(Library { path: path.to_owned(), interface, sha256, info, code })
+}
+
+#[cfg(not(unix))]
+fn load_apart(_: &Path, _: Duration) -> Result<Library, PluginError> {
+    Err(PluginError::NoIsolation)
+}
+
+/// The SHA-256 of a library's file.
+pub(super) fn digest(path: &Path) -> Result<String, PluginError> {
+    let hash = File::open(path).and_then(|file| Hashed::new(file).finish());
+    hash.map_err(|source| PluginError::Unreadable { path: path.to_owned(), source })
 }
 
 /// The safe question: one C symbol that answers with a number. A library that is no plugin, or one of
@@ -58,9 +131,33 @@ impl Library {
         self.interface
     }
 
+    /// The SHA-256 of the file, in hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
     /// What the library says of itself.
     pub fn info(&self) -> &LibraryInfo {
-        self.loaded.info()
+        &self.info
+    }
+
+    /// Whether it came with this binary: it is in the binary's folder.
+    pub fn is_shipped(&self) -> bool {
+        safety::is_shipped(&self.path)
+    }
+
+    /// Whether methods run in a process of their own.
+    pub fn is_isolated(&self) -> bool {
+        !matches!(self.code, Code::Here(_))
+    }
+
+    /// Makes a method of a library that is open in this process.
+    #[cfg(unix)]
+    pub(super) fn make_here(&self, name: &str, options: &Options) -> espalier_sdk::Result<LoadedMethod> {
+        match &self.code {
+            Code::Here(loaded) => loaded.method(name, options),
+            Code::Apart(_) => Err(espalier_sdk::Error::invalid("the library is open elsewhere")),
+        }
     }
 
     /// Makes one of its methods; `given` are options as typed, `KEY` to `VALUE`.
@@ -71,19 +168,28 @@ impl Library {
         &self,
         name: &str,
         given: &BTreeMap<String, String>,
-    ) -> Result<(LoadedMethod, MethodInfo, Options), PluginError> {
+    ) -> Result<(PluginMethod, MethodInfo, Options), PluginError> {
         let info = self.info().methods.iter().find(|info| info.name == name);
         let info = info.ok_or_else(|| self.not_offered("method", name))?;
         let refused = |source| PluginError::Options { what: format!("method {name}"), source };
         let options = resolve(&info.options, given).map_err(refused)?;
-        let method = self.loaded.method(name, &options).map_err(refused)?;
-        Ok((method, info.clone(), options))
+        let method = match &self.code {
+            Code::Here(loaded) => loaded.method(name, &options).map(PluginMethod::here),
+            #[cfg(unix)]
+            Code::Apart(process) => {
+                let process = process.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let patience = policy().patience;
+                Apart::new(&self.path, &self.sha256, patience, process, name, &options)
+                    .map(PluginMethod::apart)
+            }
+        };
+        Ok((method.map_err(refused)?, info.clone(), options))
     }
 
     /// Makes one of its selectors; `given` as for [`Library::method`].
     ///
     /// # Errors
-    /// As [`Library::method`].
+    /// As [`Library::method`]; a selector runs in this process in any case.
     pub fn selector(
         &self,
         name: &str,
@@ -93,7 +199,13 @@ impl Library {
         let info = info.ok_or_else(|| self.not_offered("selector", name))?;
         let refused = |source| PluginError::Options { what: format!("selector {name}"), source };
         let options = resolve(&info.options, given).map_err(refused)?;
-        let selector = self.loaded.selector(name, &options).map_err(refused)?;
+        let selector = match &self.code {
+            Code::Here(loaded) => loaded.selector(name, &options),
+            // Only methods run in a process of their own.
+            #[cfg(unix)]
+            Code::Apart(_) => abi::open(&self.path)?.selector(name, &options),
+        };
+        let selector = selector.map_err(refused)?;
         Ok((selector, info.clone(), options))
     }
 

@@ -3,11 +3,21 @@
 mod device;
 mod error;
 mod find;
+#[cfg(unix)]
+pub(crate) mod isolate;
 mod load;
+mod method;
+mod policy;
 mod record;
+mod safety;
+mod trust;
+mod twins;
 
 pub use device::{DeviceTensors, Shared};
 pub use error::PluginError;
 pub use find::{available, find};
-pub use load::{Library, load};
+pub use load::{Library, describe, load};
+pub use method::PluginMethod;
+pub use policy::{Isolate, Policy, set_policy};
 pub use record::PluginRecord;
+pub use trust::{TrustList, Trusted};

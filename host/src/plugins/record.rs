@@ -16,6 +16,9 @@ pub struct PluginRecord {
     pub library: PathBuf,
     /// The library's crate and version.
     pub version: String,
+    /// The SHA-256 of the library's file, in hex; empty in records of before it was kept.
+    #[serde(default)]
+    pub sha256: String,
 }
 
 impl PluginRecord {
@@ -23,6 +26,12 @@ impl PluginRecord {
     pub fn new(name: String, options: Options, library: &Library) -> Self {
         let info = library.info();
         let version = format!("{} {}", info.name, info.version);
-        Self { name, options, library: library.path().to_owned(), version }
+        Self {
+            name,
+            options,
+            library: library.path().to_owned(),
+            version,
+            sha256: library.sha256().to_owned(),
+        }
     }
 }

@@ -54,7 +54,7 @@ impl Fingerprint {
             ("method".to_owned(), json!(method.record().name)),
             ("options".to_owned(), json!(method.record().options)),
             ("plugin".to_owned(), json!(method.record().version)),
-            ("plugin library (SHA-256)".to_owned(), file(&method.record().library)?),
+            ("plugin library (SHA-256)".to_owned(), json!(method.record().sha256)),
             ("targets".to_owned(), json!(settings.targets)),
             ("propagation".to_owned(), json!(settings.propagate)),
             ("calibration windows (SHA-256)".to_owned(), json!(of_windows(windows))),

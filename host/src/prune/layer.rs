@@ -77,8 +77,12 @@ pub(super) fn prune(
     let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
     device.convert(&linear.weight, &mut weight).map_err(on_device)?;
     let measured = measured.get(&at.projection.input());
-    let (pruned, said) = call_method(&job.plan, tensors, (&name, at), weight, measured)
-        .map_err(|source| PruneError::Method { layer: name.clone(), source })?;
+    let called = call_method(&job.plan, tensors, (&name, at), weight, measured);
+    if called.is_err() {
+        // What stops a method from outside comes back as its error.
+        interrupt::check()?;
+    }
+    let (pruned, said) = called.map_err(|source| PruneError::Method { layer: name.clone(), source })?;
     if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
         return Err(returned(format!(
             "{} [{}, {}] where f32 [{rows}, {cols}] is due",

@@ -1,13 +1,13 @@
 //! The method of a run: found in the libraries that were given.
 
 use super::{Plan, PruneError, Result, Settings};
-use crate::plugins::{Library, PluginError, PluginRecord};
-use espalier_sdk::{MethodInfo, Order, abi::LoadedMethod};
+use crate::plugins::{Library, PluginError, PluginMethod, PluginRecord};
+use espalier_sdk::{MethodInfo, Order};
 use std::collections::BTreeMap;
 
 /// A method that was found and made, with what the manifest says of it.
 pub struct Method {
-    pub(super) loaded: LoadedMethod,
+    pub(super) loaded: PluginMethod,
     pub(super) info: MethodInfo,
     pub(super) order: Order,
     pub(super) record: PluginRecord,

@@ -41,10 +41,10 @@ use crate::{
         CheckpointWriter, HiddenStates, Llama, LlamaConfig,
         layout::{LayerInput, Projection},
     },
-    plugins::DeviceTensors,
+    plugins::{DeviceTensors, PluginMethod},
     profile,
 };
-use espalier_sdk::{MethodInfo, Order, Sparsity, Statistic, abi::LoadedMethod};
+use espalier_sdk::{MethodInfo, Order, Sparsity, Statistic};
 use layer::Place;
 use resume::Keeper;
 use statistics::Gatherer;
@@ -71,7 +71,7 @@ impl Job<'_, '_> {
 /// What to do to a model.
 pub struct Plan<'a> {
     /// The method.
-    pub method: &'a LoadedMethod,
+    pub method: &'a PluginMethod,
     /// What it says of itself; above all the statistics it needs.
     pub info: &'a MethodInfo,
     /// When it wants statistics to be taken.

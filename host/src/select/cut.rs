@@ -236,6 +236,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn take_own(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
+        interrupt::check().map_err(|error| Error::invalid(error.to_string()))?;
         if tokens.is_empty() {
             return Err(Error::invalid("it offered a text of its own without a token"));
         }

@@ -133,6 +133,7 @@ fn settings(study: &Study, identities: &Identities, model: usize, variant: Optio
         let record = method.method.record();
         settings["method"] = json!({
             "library": record.version,
+            "sha256": record.sha256,
             "name": record.name,
             "options": record.options,
             "targets": method.targets(variant.sparsity),

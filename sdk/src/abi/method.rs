@@ -3,6 +3,7 @@
 use super::{
     AbiResult,
     device::{self, DeviceBox, plain},
+    error::{MAX_TEXTS, bounded},
     guard,
     types::{OptionF64, TensorAbi, dtype_from},
 };
@@ -14,8 +15,9 @@ use crate::{
 use abi_stable::{
     StableAbi, sabi_trait,
     sabi_trait::TD_Opaque,
-    std_types::{RBox, RStr, RString, RVec, Tuple2},
+    std_types::{RBox, ROk, RStr, RString, RVec, Tuple2},
 };
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// [`Layer`] with a stable layout. The tensors stay the host's.
@@ -45,6 +47,10 @@ pub trait MethodAbi: Send + Sync {
     fn is_true_sequential(&self) -> AbiResult<bool>;
     #[sabi(last_prefix_field)]
     fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi>;
+    /// Ends the method: its destructor runs here, where a panic is an error.
+    fn close(&mut self) -> AbiResult<()> {
+        ROk(())
+    }
 }
 
 /// A method as it crosses the border.
@@ -52,14 +58,37 @@ pub type MethodBox = MethodAbi_TO<'static, RBox<()>>;
 
 /// Packs a plugin's method for the host.
 pub(super) fn pack_method(method: Box<dyn PruningMethod>) -> MethodBox {
-    MethodAbi_TO::from_value(MethodSide(method), TD_Opaque)
+    MethodAbi_TO::from_value(MethodSide(Some(method)), TD_Opaque)
 }
 
-struct MethodSide(Box<dyn PruningMethod>);
+/// The plugin's end; empty once it is closed.
+struct MethodSide(Option<Box<dyn PruningMethod>>);
+
+impl MethodSide {
+    fn method(&self) -> Result<&dyn PruningMethod> {
+        self.0.as_deref().ok_or_else(|| Error::invalid("the method has been closed"))
+    }
+
+    /// Drops the method; its panic must not reach the border, where it would end the process.
+    fn end(&mut self) -> AbiResult<()> {
+        let method = self.0.take();
+        guard(move || {
+            drop(method);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for MethodSide {
+    fn drop(&mut self) {
+        // `close` tells the host of a panic; here nobody can be told.
+        let _ = self.end();
+    }
+}
 
 impl MethodAbi for MethodSide {
     fn is_true_sequential(&self) -> AbiResult<bool> {
-        guard(|| Ok(self.0.order() == Order::TrueSequential))
+        guard(|| Ok(self.method()?.order() == Order::TrueSequential))
     }
 
     fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi> {
@@ -84,7 +113,7 @@ impl MethodAbi for MethodSide {
                 statistics,
             };
             let target: Sparsity = target.as_str().parse().map_err(|e| Error::invalid(format!("{e}")))?;
-            let Pruned { weight, error, numbers, notes } = self.0.prune(&layer, target, &device)?;
+            let Pruned { weight, error, numbers, notes } = self.method()?.prune(&layer, target, &device)?;
             Ok(PrunedAbi {
                 weight: TensorAbi {
                     dtype: weight.dtype().code(),
@@ -98,10 +127,14 @@ impl MethodAbi for MethodSide {
             })
         })
     }
+
+    fn close(&mut self) -> AbiResult<()> {
+        self.end()
+    }
 }
 
 /// A tensor of the host's, as it names it to a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorHandle {
     /// The id in the host's [`DeviceService`].
     pub id: TensorId,
@@ -123,7 +156,7 @@ impl From<TensorHandle> for TensorAbi {
 pub struct LoadedMethod(pub(super) MethodBox);
 
 /// What a loaded method made of a layer; the weight is a tensor of the host's service now.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct LoadedPruned {
     /// The new weight.
     pub weight: TensorHandle,
@@ -177,7 +210,15 @@ impl LoadedMethod {
             },
             error: pruned.error.into_option(),
             numbers: pruned.numbers.into_iter().map(|Tuple2(name, number)| (name.into(), number)).collect(),
-            notes: pruned.notes.into_iter().map(RString::into_string).collect(),
+            notes: pruned.notes.into_iter().take(MAX_TEXTS).map(bounded).collect(),
         })
+    }
+
+    /// Ends the method.
+    ///
+    /// # Errors
+    /// Its destructor panics.
+    pub fn close(mut self) -> Result<()> {
+        plain(self.0.close())
     }
 }

@@ -10,7 +10,7 @@ use super::{
     windows::{self, WindowsBox},
 };
 use crate::{
-    Documents, Model, Result, SelectionRequest, Selector, Windows,
+    Documents, Error, Model, Result, SelectionRequest, Selector, Windows,
     service::{DocumentService, ModelService, WindowService},
 };
 use abi_stable::{
@@ -37,10 +37,21 @@ pub type SelectorBox = SelectorAbi_TO<'static, RBox<()>>;
 
 /// Packs a plugin's selector for the host.
 pub(super) fn pack_selector(selector: Box<dyn Selector>) -> SelectorBox {
-    SelectorAbi_TO::from_value(SelectorSide(selector), TD_Opaque)
+    SelectorAbi_TO::from_value(SelectorSide(Some(selector)), TD_Opaque)
 }
 
-struct SelectorSide(Box<dyn Selector>);
+struct SelectorSide(Option<Box<dyn Selector>>);
+
+impl Drop for SelectorSide {
+    fn drop(&mut self) {
+        // A panic here would end the process. Nobody can be told of it: what the selector chose is whole.
+        let selector = self.0.take();
+        let _ = guard(move || {
+            drop(selector);
+            Ok(())
+        });
+    }
+}
 
 impl SelectorAbi for SelectorSide {
     fn select(
@@ -56,7 +67,8 @@ impl SelectorAbi for SelectorSide {
             let mut windows = windows::PluginSide(windows);
             let request: SelectionRequest = from_json(request.as_str())?;
             let documents = Documents::new(&documents)?;
-            self.0.select(&documents, &Model::new(&model), &request, &mut Windows::new(&mut windows))
+            let Some(selector) = &self.0 else { return Err(Error::invalid("the selector has ended")) };
+            selector.select(&documents, &Model::new(&model), &request, &mut Windows::new(&mut windows))
         })
     }
 }

@@ -69,7 +69,12 @@ impl StudyCalibration {
             "seqlen": request.seqlen,
             "selector": self.selector.as_ref().map(|selector| {
                 let record = selector.record();
-                json!({ "library": record.version, "name": record.name, "options": record.options })
+                json!({
+                    "library": record.version,
+                    "sha256": record.sha256,
+                    "name": record.name,
+                    "options": record.options,
+                })
             }),
         }))
     }

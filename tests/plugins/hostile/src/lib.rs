@@ -8,7 +8,7 @@ use espalier_sdk::{
 /// A method that is one function.
 macro_rules! method {
     ($type:ident, $name:literal, $(needs $statistic:ident,)? |$layer:ident, $device:ident| $body:expr) => {
-        struct $type;
+        pub(crate) struct $type;
 
         impl PruningMethod for $type {
             fn info() -> MethodInfo {
@@ -25,6 +25,8 @@ macro_rules! method {
         }
     };
 }
+
+mod faults;
 
 method!(Panics, "panics", |layer, _device| panic!("out of ideas at {}", layer.name));
 method!(Fails, "fails", |_layer, _device| Err(Error::invalid("no reason at all")));
@@ -107,6 +109,11 @@ impl Selector for Liar {
 }
 
 export_plugin! {
-    methods: [Panics, Fails, FailsMeasured, WrongShape, NotFinite, Unasked, Leaks, PrunesNothing, PrunesAll, PanicsAtBirth],
+    methods: [
+        Panics, Fails, FailsMeasured, WrongShape, NotFinite, Unasked, Leaks, PrunesNothing, PrunesAll, PanicsAtBirth,
+        faults::Segfaults, faults::Aborts, faults::Overflows, faults::Exits, faults::Loops, faults::Asks,
+        faults::Babbles, faults::Prints, faults::Reenters, faults::TwinSegfaults, faults::TwinLoops,
+        faults::TwinPanics, faults::TwinNegates, faults::DropPanics,
+    ],
     selectors: [Liar],
 }

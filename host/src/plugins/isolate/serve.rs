@@ -1,0 +1,105 @@
+//! What the child asks of the device, done by the host's.
+
+use super::{
+    channel::{Broken, Channel},
+    message::{FromChild, Request, Run, ToChild},
+};
+use espalier_sdk::{
+    Buffer, Code, Error, Result,
+    service::{DeviceService, KernelCall, TensorId},
+};
+
+/// Does what was asked, and sends the reply.
+pub(super) fn serve(
+    channel: &Channel,
+    device: &dyn DeviceService,
+    request: Request,
+    payload: &[u8],
+) -> Result<(), Broken> {
+    let mut bytes = Vec::new();
+    let reply = answer(channel, device, request, payload, &mut bytes);
+    channel.send(&ToChild::Reply(reply), &[&bytes])
+}
+
+/// The number of a new tensor, or 0; what is read comes in `bytes`.
+fn answer(
+    channel: &Channel,
+    device: &dyn DeviceService,
+    request: Request,
+    payload: &[u8],
+    bytes: &mut Vec<u8>,
+) -> Result<TensorId> {
+    match request {
+        Request::Create { dtype, rows, cols } => return device.create(dtype, rows, cols),
+        Request::Upload { dtype, rows, cols } => return device.upload(dtype, rows, cols, payload),
+        Request::Read(tensor) => *bytes = device.read(tensor)?,
+        Request::Map { f, x, scale, shift, out } => device.map(f, x, scale, shift, out)?,
+        Request::Zip { f, a, op, alpha, b, out } => device.zip(f, a, op, alpha, b, out)?,
+        Request::Reduce { f, axis, x, accumulate, out } => device.reduce(f, axis, x, accumulate, out)?,
+        Request::Select { scores, selection, mask } => device.select(scores, selection, mask)?,
+        Request::ZeroWhere { mask, x } => device.zero_where(mask, x)?,
+        Request::Matmul { alpha, a, b, beta, c } => device.matmul(alpha, a, b, beta, c)?,
+        Request::Copy { from, to } => device.copy(from, to)?,
+        Request::Transpose { x, out } => device.transpose(x, out)?,
+        Request::Reverse(x) => device.reverse(x)?,
+        Request::Diagonal { x, out } => device.diagonal(x, out)?,
+        Request::AddDiagonal { d, x } => device.add_diagonal(d, x)?,
+        Request::Cholesky(x) => device.cholesky(x)?,
+        Request::TriangularInverse(l) => device.triangular_inverse(l)?,
+        Request::TriangularSolve { l, transposed, b } => device.triangular_solve(l, transposed, b)?,
+        Request::KthSmallest { scores, within, k, out } => device.kth_smallest(scores, within, k, out)?,
+        Request::AtMost { scores, thresholds, mask } => device.at_most(scores, thresholds, mask)?,
+        Request::Run(run) => launch(channel, device, &run)?,
+    }
+    Ok(0)
+}
+
+/// Runs a plugin's kernel, whose twin is the child's.
+fn launch(channel: &Channel, device: &dyn DeviceService, run: &Run) -> Result<()> {
+    let twin = |buffers: &mut [Buffer<'_>], _: &[u8]| twin(channel, device, buffers);
+    let kernel = KernelCall {
+        name: &run.name,
+        wgsl: &run.wgsl,
+        bindings: &run.access,
+        cpu: if run.twin { Some(&twin) } else { None },
+    };
+    device.run(&kernel, &run.bindings, &run.params, run.workgroups)
+}
+
+/// Has the child run the twin that it asked for. What the twin asks meanwhile is answered, by an error.
+fn twin(channel: &Channel, device: &dyn DeviceService, buffers: &mut [Buffer<'_>]) -> Result<()> {
+    // A broken channel says why at the next message.
+    let broken = |_| Error::new(Code::Other, "the CPU twin did not end");
+    let words: Vec<&[u32]> = buffers
+        .iter()
+        .map(|buffer| match buffer {
+            Buffer::Read(words) => *words,
+            Buffer::Write(words) => &**words,
+        })
+        .collect();
+    let message = ToChild::Twin { lengths: words.iter().map(|words| words.len()).collect() };
+    let payload: Vec<&[u8]> = words.iter().map(|words| bytemuck::cast_slice(words)).collect();
+    channel.send(&message, &payload).map_err(broken)?;
+    let (done, written) = loop {
+        match channel.receive().map_err(broken)? {
+            (FromChild::TwinDone(done), written) => break (done, written),
+            (FromChild::Ask(request), payload) => {
+                serve(channel, device, request, &payload).map_err(broken)?;
+            }
+            (FromChild::Free(tensor), _) => device.free(tensor),
+            (FromChild::Done(_), _) => return Err(Error::invalid("the method ended before its CPU twin")),
+        }
+    };
+    done?;
+    let mut rest = written.as_slice();
+    for buffer in buffers {
+        let Buffer::Write(words) = buffer else { continue };
+        let own: &mut [u8] = bytemuck::cast_slice_mut(words);
+        let Some((bytes, after)) = rest.split_at_checked(own.len()) else {
+            return Err(Error::invalid("the CPU twin gave back too little"));
+        };
+        own.copy_from_slice(bytes);
+        rest = after;
+    }
+    Ok(())
+}
