@@ -3,8 +3,8 @@
 #
 # The WGSL kernels run on every software driver that is found: Mesa's lavapipe (also under the Khronos validation layer,
 # if that is installed) and SwiftShader (inside Debian's chromium). The study's report is opened in a Chromium, if there is
-# one. ESPALIER_REQUIRE lists what must be there:
-#   ESPALIER_REQUIRE="lavapipe validation swiftshader browser" tests/run.sh
+# one, and system calls are made to fail if there are strace and Python. ESPALIER_REQUIRE lists what must be there:
+#   ESPALIER_REQUIRE="lavapipe validation swiftshader browser strace" tests/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,8 @@ browser() {
     for name in chromium chromium-browser google-chrome google-chrome-stable; do command -v "$name" && return; done
     return 0
 }
+
+strace() { type -P strace >/dev/null && type -P python3; return 0; }
 
 # macOS has Metal; on Linux any driver will do, and lavapipe is one that runs everywhere.
 if [ "$(uname)" = Linux ] && [ -z "$(find_icd '*.json')" ]; then
@@ -78,8 +80,12 @@ fi
 if [ -n "$(swiftshader)" ]; then
     run_tests SwiftShader -p espalier-tests "${gpu_flags[@]}" -- VK_DRIVER_FILES="$(swiftshader)"
 fi
-if [ -n "$(browser)" ]; then
-    echo "all tests passed"
+missing=""
+if [ -n "$(strace)" ]; then
+    echo "== faults: system calls that fail, and kills"
+    python3 tests/scripts/faults.py --runs 120
 else
-    echo "all tests passed, but the study's report was not opened in a browser: there is no Chromium"
+    missing+="; no system call was made to fail: there is no strace, or no Python"
 fi
+[ -n "$(browser)" ] || missing+="; the study's report was not opened in a browser: there is no Chromium"
+echo "all tests passed$missing"

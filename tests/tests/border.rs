@@ -69,3 +69,38 @@ fn the_sdk_knows_neither_host_nor_gpu() {
         }
     }
 }
+
+/// Where `unsafe` may stand, and why. Everywhere else the compiler checks what memory is touched.
+const UNSAFE: [(&str, &str); 10] = [
+    ("shaders/src/", "CPU twins: vector instructions, and slices that threads share in disjoint parts"),
+    ("sdk/src/abi/", "what crosses the plugin border"),
+    ("sdk/src/export.rs", "the symbols that a plugin exports"),
+    ("host/src/plugins/load.rs", "opening a dynamic library"),
+    ("host/src/device/gpu/adapter.rs", "asking the driver about an adapter"),
+    ("host/src/device/gpu/context.rs", "experimental features of wgpu"),
+    ("host/src/device/gpu/pipelines.rs", "kernels of our own without added bounds on loops"),
+    ("host/src/model/checkpoint/shard.rs", "memory-mapped weights"),
+    ("host/src/interrupt.rs", "ending the process at once"),
+    ("host/src/cli/mod.rs", "one environment variable, before there are threads"),
+];
+
+#[test]
+fn unsafe_code_is_confined() {
+    let mut files = Vec::new();
+    for folder in ["host/src", "sdk/src", "shaders/src", "plugins"] {
+        sources(&path("..").join(folder), &mut files);
+    }
+    for file in files {
+        let lines = code(&file);
+        let is_unsafe = lines.lines().any(|line| {
+            let line = line.split("//").next().unwrap_or_default();
+            line.contains("unsafe {")
+                || line.contains("unsafe fn")
+                || line.contains("unsafe impl")
+                || line.contains("unsafe(")
+        });
+        let name = file.display().to_string();
+        let allowed = UNSAFE.iter().any(|(place, _)| name.contains(&format!("/../{place}")));
+        assert!(allowed || !is_unsafe, "{name} has unsafe code: move it, or give a reason in this test");
+    }
+}
