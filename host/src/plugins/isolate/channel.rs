@@ -7,9 +7,9 @@
 use crate::interrupt;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    cell::OnceCell,
     io::{self, Read, Write},
     os::unix::net::UnixStream,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -40,7 +40,7 @@ pub(super) struct Channel {
     stream: UnixStream,
     patience: Option<Duration>,
     /// Once broken, a channel stays so.
-    broken: OnceCell<Broken>,
+    broken: OnceLock<Broken>,
 }
 
 impl Channel {
@@ -48,12 +48,12 @@ impl Channel {
     pub(super) fn patient(stream: UnixStream, patience: Duration) -> io::Result<Self> {
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
-        Ok(Self { stream, patience: Some(patience), broken: OnceCell::new() })
+        Ok(Self { stream, patience: Some(patience), broken: OnceLock::new() })
     }
 
     /// The child's end, which waits for as long as the host lives.
     pub(super) fn new(stream: UnixStream) -> Self {
-        Self { stream, patience: None, broken: OnceCell::new() }
+        Self { stream, patience: None, broken: OnceLock::new() }
     }
 
     /// Sends a message with a payload, given in parts.
