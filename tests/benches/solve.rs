@@ -11,9 +11,9 @@
 use clap::Parser;
 use espalier_host::{
     device::{DType, Device, Tensor},
-    plugins::{DeviceTensors, find, load},
+    plugins::{DeviceTensors, PluginMethod, find, load},
 };
-use espalier_sdk::{Sparsity, Statistic, abi::LoadedMethod};
+use espalier_sdk::{Sparsity, Statistic};
 use espalier_tests::{built, cpu, gpu, random::Random};
 use std::{
     collections::BTreeMap,
@@ -116,7 +116,7 @@ impl Layer {
     fn prune(
         &self,
         device: &Arc<dyn Device>,
-        method: &LoadedMethod,
+        method: &PluginMethod,
         sparsity: Sparsity,
     ) -> Result<(), Box<dyn Error>> {
         let tensors = Arc::new(DeviceTensors::new(Arc::clone(device)));

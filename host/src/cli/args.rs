@@ -101,7 +101,10 @@ impl Opening {
 #[derive(Debug, clap::Args)]
 pub(super) struct Trust {
     /// Open only plugins that are beside `host` or on the list of `host plugins trust`
-    #[arg(long, env = "ESPALIER_TRUSTED_ONLY", help_heading = "Plugins")]
+    #[arg(
+        long, env = "ESPALIER_TRUSTED_ONLY", value_parser = clap::builder::FalseyValueParser::new(),
+        action = clap::ArgAction::SetTrue, help_heading = "Plugins"
+    )]
     trusted_only: bool,
 }
 

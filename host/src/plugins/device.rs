@@ -362,3 +362,60 @@ fn misfit(operation: &'static str, expected: (usize, usize), found: (usize, usiz
     let shape = |(rows, cols)| format!("[{rows}, {cols}]");
     DeviceError::Shape { operation, expected: shape(expected), found: shape(found) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::choose::{self, DeviceChoice, DeviceRequest};
+    use std::thread;
+
+    fn tensors() -> DeviceTensors {
+        let request = DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() };
+        DeviceTensors::new(choose::open(&request).unwrap())
+    }
+
+    /// Runs a kernel over one tensor with this twin.
+    fn run(tensors: &DeviceTensors, x: TensorId, twin: &dyn Fn() -> Result<()>) -> Result<()> {
+        let twin = |_: &mut [Buffer<'_>], _: &[u8]| twin();
+        let kernel = KernelCall { name: "odd", wgsl: "", bindings: &[Access::Write], cpu: Some(&twin) };
+        DeviceService::run(tensors, &kernel, &[x], &[], 1)
+    }
+
+    #[test]
+    fn a_twin_that_asks_the_device_is_told_so() {
+        let tensors = tensors();
+        let x = tensors.create(DType::F32, 1, 4).unwrap();
+        let asks: [&dyn Fn() -> Result<()>; 4] = [
+            &|| tensors.read(x).map(|_| ()),
+            &|| tensors.create(DType::F32, 1, 1).map(|_| ()),
+            &|| tensors.reverse(x),
+            // From a thread of its own, which the twin waits for.
+            &|| thread::scope(|scope| scope.spawn(|| tensors.reverse(x)).join().unwrap()),
+        ];
+        for ask in asks {
+            let error = run(&tensors, x, ask).unwrap_err();
+            assert!(error.to_string().contains("the CPU twin of kernel odd called the device"), "{error}");
+        }
+        run(&tensors, x, &|| Ok(())).unwrap();
+        tensors.reverse(x).unwrap();
+    }
+
+    #[test]
+    fn another_thread_may_use_other_tensors_meanwhile() {
+        let tensors = tensors();
+        let (x, y) = (tensors.create(DType::F32, 1, 4).unwrap(), tensors.create(DType::F32, 2, 2).unwrap());
+        let other = || thread::scope(|scope| scope.spawn(|| tensors.reverse(y)).join().unwrap());
+        run(&tensors, x, &other).unwrap();
+    }
+
+    #[test]
+    fn a_twin_that_panics_is_forgotten() {
+        let tensors = tensors();
+        let x = tensors.create(DType::F32, 1, 4).unwrap();
+        let fell = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run(&tensors, x, &|| panic!("the twin fell"))
+        }));
+        assert!(fell.is_err());
+        assert_eq!(tensors.read(x).unwrap(), [0; 16]);
+    }
+}
