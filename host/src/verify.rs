@@ -256,10 +256,11 @@ fn untouched(
         interrupt::check()?;
         count += 1;
         match (checkpoint.raw(name), original.raw(name)) {
-            (Some(found), Some(expected)) if found == expected => {}
-            (Some(_), Some(_)) => faults.push(format!("{name} differs from the source")),
-            (None, _) => faults.push(format!("{name} of the source is missing")),
-            (_, None) => faults.push(format!("{name} is not in the source")),
+            (Ok(Some(found)), Ok(Some(expected))) if found == expected => {}
+            (Ok(Some(_)), Ok(Some(_))) => faults.push(format!("{name} differs from the source")),
+            (Ok(None), _) => faults.push(format!("{name} of the source is missing")),
+            (_, Ok(None)) => faults.push(format!("{name} is not in the source")),
+            (Err(error), _) | (_, Err(error)) => faults.push(error.to_string()),
         }
         checkpoint.release(name);
         original.release(name);

@@ -229,3 +229,61 @@ fn the_umask_holds_for_what_is_written() {
         assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }
 }
+
+#[test]
+fn weights_are_the_same_read_as_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = ["mapped", "read"].map(|name| {
+        let out = folder.path().join(name);
+        let mut command = prune(&path("models/tiny-instruct"), &path("models/data/c4.jsonl"), &out);
+        if name == "read" {
+            command.arg("--no-mmap");
+        }
+        let (output, _) = ends(&mut command);
+        assert!(output.status.success(), "{}", said(&output));
+        fs::read(out.join("model.safetensors")).unwrap()
+    });
+    assert!(written[0] == written[1]);
+}
+
+/// A checkpoint that another program changes while it is read: noticed at the next block, or by the read itself.
+#[test]
+fn a_checkpoint_that_changes_meanwhile_is_noticed() {
+    use std::io::{BufRead, BufReader};
+    for (flags, shorten, words) in [
+        (&["--no-mmap"][..], true, "model.safetensors"),
+        (&[][..], false, "model.safetensors was changed while it was read"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(folder.path());
+        let out = folder.path().join("out");
+        let mut command = prune(&model, &path("models/data/c4.jsonl"), &out);
+        command.args([
+            "-v",
+            "--samples",
+            "64",
+            "--seqlen",
+            "128",
+            "--plugin",
+            "sparsegpt",
+            "--method",
+            "sparsegpt",
+        ]);
+        let mut child = command.args(flags).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("model.layers.0.") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended early");
+        }
+        let file = fs::File::options().write(true).open(model.join("model.safetensors")).unwrap();
+        if shorten {
+            file.set_len(1000).unwrap();
+        }
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut log, &mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+        assert!(rest.contains(words) && !out.exists(), "{rest}");
+    }
+}

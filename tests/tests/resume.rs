@@ -213,7 +213,8 @@ fn weights_that_cannot_be_pruned_are_named() {
     let down_proj = "model.layers.2.mlp.down_proj.weight";
     let all_zero = "all its weights are 0";
     let nan = |at| if at == 0 { f32::NAN } else { 1.0 };
-    let cases: [(&str, &str, &dyn Fn(usize) -> f32, &str); 5] = [
+    type Case<'a> = (&'a str, &'a str, &'a dyn Fn(usize) -> f32, &'a str);
+    let cases: [Case; 5] = [
         ("wanda", q_proj, &nan, "has a value that is NaN, at row 0, column 0"),
         ("magnitude", q_proj, &nan, "has a value that is NaN, at row 0, column 0"),
         ("sparsegpt", q_proj, &nan, "has a value that is NaN, at row 0, column 0"),

@@ -8,7 +8,7 @@ use crate::{
         gpu::Backend,
     },
     evaluate::Metric,
-    model::layout::Projection,
+    model::{checkpoint, layout::Projection},
     plugins::{Isolate, Policy},
     prune::{BlockRanges, Size},
     select::{self, Budget, WindowMode},
@@ -487,10 +487,17 @@ pub(super) struct Device {
     /// Type that products with weights round their operands to; sums are f32 in any case
     #[arg(long, default_value_t, value_name = "f32|f16|bf16")]
     compute: Compute,
+    /// Read weights instead of mapping their files, as is done on network file systems: a file that another program
+    /// shortens meanwhile is then an error and does not end the process
+    #[arg(long)]
+    no_mmap: bool,
 }
 
 impl Device {
     pub(super) fn request(&self) -> DeviceRequest {
+        if self.no_mmap {
+            checkpoint::map_nothing();
+        }
         DeviceRequest {
             choice: self.device,
             backend: self.backend,

@@ -40,6 +40,12 @@ pub enum CheckpointError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file that is not as it was when it was opened.
+    #[error("{} was changed while it was read: what was made of it so far is not to be trusted", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Git LFS left a pointer where the weights should be.
     #[error("{} is a Git LFS pointer, not the weights themselves; fetch them with `git lfs pull`", path.display())]
     LfsPointer {

@@ -6,7 +6,13 @@ use serde::{
     Deserialize, Deserializer,
     de::{IntoDeserializer, MapAccess, Visitor, value},
 };
-use std::{collections::BTreeMap, fmt, ops::Range};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    ops::Range,
+};
 
 /// The longest header that is read, in bytes; as in the safetensors library.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -125,15 +131,42 @@ impl Header {
             return Err(HeaderError::HeaderTooLong(claimed));
         }
         let (json, data) = rest.split_at(claimed as usize);
+        Self::of_json(json, data.len())
+    }
+
+    /// The header of an open file, of which nothing else is read, and the bytes before its tensors.
+    ///
+    /// # Errors
+    /// The file cannot be read; or, within, as [`parse`](Self::parse).
+    pub(super) fn read(file: &File) -> io::Result<Result<(Self, Vec<u8>), HeaderError>> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let mut preamble = Vec::new();
+        (&*file).take(8).read_to_end(&mut preamble)?;
+        let Some(claimed) = preamble.first_chunk::<8>().map(|word| u64::from_le_bytes(*word)) else {
+            return Ok(Err(HeaderError::TooShort(preamble.len())));
+        };
+        let left = length.saturating_sub(8);
+        if claimed > left as u64 {
+            return Ok(Err(HeaderError::HeaderPastEnd { claimed, left: left as u64 }));
+        }
+        if claimed > LONGEST_HEADER {
+            return Ok(Err(HeaderError::HeaderTooLong(claimed)));
+        }
+        (&*file).take(claimed).read_to_end(&mut preamble)?;
+        Ok(Self::of_json(&preamble[8..], length - preamble.len()).map(|header| (header, preamble)))
+    }
+
+    /// The header of this JSON, which `held` bytes follow.
+    fn of_json(json: &[u8], held: usize) -> Result<Self, HeaderError> {
         let raw: RawHeader = serde_json::from_slice(json).map_err(HeaderError::Json)?;
         let data_start = 8 + json.len();
         let mut tensors = raw
             .tensors
             .into_iter()
-            .map(|(name, raw)| entry(name, raw, data_start, data.len()))
+            .map(|(name, raw)| entry(name, raw, data_start, held))
             .collect::<Result<Vec<_>, _>>()?;
         tensors.sort_by_key(|entry| (entry.range.start, entry.range.end));
-        check_cover(&tensors, data_start, file.len())?;
+        check_cover(&tensors, data_start, data_start + held)?;
         Ok(Self { metadata: raw.metadata, tensors, data_start })
     }
 }

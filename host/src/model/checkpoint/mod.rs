@@ -1,10 +1,12 @@
 //! The weights of a Hugging Face model folder: memory-mapped, checked, looked up by name.
 
+mod access;
 mod error;
 mod header;
 mod index;
 mod shard;
 
+pub use access::map_nothing;
 pub use error::CheckpointError;
 pub use header::{Entry, Header, HeaderError};
 pub(crate) use index::INDEX;
@@ -125,10 +127,21 @@ impl Checkpoint {
     }
 
     /// A tensor of any type: its type's name, its shape and its bytes.
-    pub fn raw(&self, name: &str) -> Option<(String, Vec<usize>, Bytes)> {
-        let (shard, entry) = self.entry(name)?;
-        let bytes = self.shards[shard].slice(entry.range.clone());
-        Some((format!("{:?}", entry.dtype), entry.shape.clone(), bytes))
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn raw(&self, name: &str) -> Result<Option<(String, Vec<usize>, Bytes)>, CheckpointError> {
+        let Some((shard, entry)) = self.entry(name) else { return Ok(None) };
+        let bytes = self.shards[shard].read(entry.range.clone())?;
+        Ok(Some((format!("{:?}", entry.dtype), entry.shape.clone(), bytes)))
+    }
+
+    /// Checks that no file of weights was replaced, shortened or written to since it was opened.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Changed`], naming the first that was.
+    pub fn check_unchanged(&self) -> Result<(), CheckpointError> {
+        self.shards.iter().try_for_each(Shard::check_unchanged)
     }
 
     /// A tensor of f32, f16 or bf16.
@@ -145,7 +158,7 @@ impl Checkpoint {
                 dtype: entry.dtype,
             });
         };
-        let bytes = self.shards[shard].slice(entry.range.clone());
+        let bytes = self.shards[shard].read(entry.range.clone())?;
         Ok(TensorView { dtype, shape: entry.shape.clone(), bytes, shard })
     }
 

@@ -1,12 +1,15 @@
-//! One memory-mapped safetensors file.
+//! One safetensors file: memory-mapped, or read tensor by tensor.
 
-use super::{CheckpointError, Header};
+use super::{
+    CheckpointError, Header,
+    access::{self, Identity},
+};
 use crate::files;
 use bytes::Bytes;
 use memmap2::Mmap;
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{fs::File, io, ops::Range, path::PathBuf, sync::Arc};
 
-/// One memory-mapped safetensors file.
+/// One safetensors file.
 pub struct Shard {
     /// Its name in the folder.
     pub file: String,
@@ -14,8 +17,16 @@ pub struct Shard {
     pub path: PathBuf,
     /// Its checked header.
     pub header: Header,
-    map: Arc<Mmap>,
-    bytes: Bytes,
+    preamble: Vec<u8>,
+    length: usize,
+    content: Content,
+    /// What it was when it was opened.
+    identity: Identity,
+}
+
+enum Content {
+    Mapped { map: Arc<Mmap>, bytes: Bytes },
+    Read(File),
 }
 
 impl std::fmt::Debug for Shard {
@@ -28,44 +39,88 @@ impl Shard {
     pub(super) fn open(path: PathBuf, file: String) -> Result<Self, CheckpointError> {
         let unreadable = |source| CheckpointError::Read { path: path.clone(), source };
         let opened = files::open(&path).map_err(unreadable)?;
-        // SAFETY: the map is only ever read. What Rust cannot know is that no other program changes or
-        // shortens the file meanwhile; as everywhere where checkpoints are mapped, that is the user's part.
-        let map = Arc::new(unsafe { Mmap::map(&opened) }.map_err(unreadable)?);
-        if crate::model::is_lfs_pointer(&map) {
+        let identity = Identity::of(&opened.metadata().map_err(unreadable)?);
+        let mut beginning = [0; 64];
+        let count = access::read_at(&opened, 0, &mut beginning).map_err(unreadable)?;
+        if crate::model::is_lfs_pointer(&beginning[..count]) {
             return Err(CheckpointError::LfsPointer { path });
         }
-        let header =
-            Header::parse(&map).map_err(|source| CheckpointError::Header { path: path.clone(), source })?;
-        let bytes = Bytes::from_owner(Mapped(Arc::clone(&map)));
-        Ok(Self { file, path, header, map, bytes })
+        let (header, preamble) = Header::read(&opened)
+            .map_err(unreadable)?
+            .map_err(|source| CheckpointError::Header { path: path.clone(), source })?;
+        let length =
+            usize::try_from(identity.bytes()).map_err(|error| unreadable(io::Error::other(error)))?;
+        let content = if access::is_mapped(&opened, &path) {
+            // SAFETY: the map is only ever read. What Rust cannot know is that no other program changes or shortens the
+            // file meanwhile: that is noticed after every block, and where files are known to be shared, they are not
+            // mapped.
+            let map = Arc::new(unsafe { Mmap::map(&opened) }.map_err(unreadable)?);
+            Content::Mapped { bytes: Bytes::from_owner(Mapped(Arc::clone(&map))), map }
+        } else {
+            Content::Read(opened)
+        };
+        Ok(Self { file, path, header, preamble, length, content, identity })
     }
 
-    /// Bytes of the file, without a copy. The file stays mapped as long as they live.
-    pub(crate) fn slice(&self, range: Range<usize>) -> Bytes {
-        self.bytes.slice(range)
+    /// Bytes of the file: without a copy where it is mapped, and it then stays mapped as long as they live.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is shorter than it was.
+    pub(crate) fn read(&self, range: Range<usize>) -> Result<Bytes, CheckpointError> {
+        match &self.content {
+            Content::Mapped { bytes, .. } => Ok(bytes.slice(range)),
+            Content::Read(file) => {
+                let mut bytes = vec![0; range.len()];
+                let unreadable = |source| CheckpointError::Read { path: self.path.clone(), source };
+                access::read_exact_at(file, range.start as u64, &mut bytes).map_err(unreadable)?;
+                Ok(bytes.into())
+            }
+        }
     }
 
     /// Everything before the tensors: the header and its length.
     pub(crate) fn preamble(&self) -> &[u8] {
-        &self.map[..self.header.data_start]
+        &self.preamble
     }
 
     /// The file's length in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.map.len()
+        self.length
     }
 
     /// Bytes of the file that are used once: their memory is given back to the system when they are dropped.
-    pub(crate) fn passing(&self, range: Range<usize>) -> Bytes {
-        Bytes::from_owner(Passing { map: Arc::clone(&self.map), range })
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn passing(&self, range: Range<usize>) -> Result<Bytes, CheckpointError> {
+        match &self.content {
+            Content::Mapped { map, .. } => Ok(Bytes::from_owner(Passing { map: Arc::clone(map), range })),
+            Content::Read(_) => self.read(range),
+        }
+    }
+
+    /// Checks that the file is the one that was opened, as it was then.
+    ///
+    /// # Errors
+    /// It was replaced, shortened or written to.
+    pub(super) fn check_unchanged(&self) -> Result<(), CheckpointError> {
+        let now = std::fs::metadata(&self.path);
+        let now = now.map_err(|source| CheckpointError::Read { path: self.path.clone(), source })?;
+        if Identity::of(&now) == self.identity {
+            Ok(())
+        } else {
+            Err(CheckpointError::Changed { path: self.path.clone() })
+        }
     }
 
     /// Asks the system to read these bytes from the file soon.
     pub(crate) fn request(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if !range.is_empty() {
+        if let Content::Mapped { map, .. } = &self.content
+            && !range.is_empty()
+        {
             // A failure only means that they are read when they are touched.
-            let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
         }
         #[cfg(not(unix))]
         let _ = range;
@@ -74,7 +129,9 @@ impl Shard {
     /// Gives the memory of these bytes back to the system, which reads them from the file again if they
     /// are used again.
     pub(crate) fn release(&self, range: Range<usize>) {
-        release(&self.map, range);
+        if let Content::Mapped { map, .. } = &self.content {
+            release(map, range);
+        }
     }
 }
 

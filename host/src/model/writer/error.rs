@@ -1,6 +1,6 @@
 //! What can go wrong when a checkpoint is written.
 
-use crate::interrupt::Interrupted;
+use crate::{interrupt::Interrupted, model::checkpoint::CheckpointError};
 use std::{io, path::PathBuf};
 
 /// What can go wrong when a checkpoint is written.
@@ -105,6 +105,9 @@ pub enum WriteError {
     /// Something is written after a write that failed.
     #[error("the output cannot be written: an earlier write failed")]
     Failed,
+    /// The source cannot be read, or changed meanwhile.
+    #[error(transparent)]
+    Source(#[from] Box<CheckpointError>),
     /// The run was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

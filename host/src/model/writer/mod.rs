@@ -176,7 +176,7 @@ impl<'a> CheckpointWriter<'a> {
                 for start in entry.range.clone().step_by(PIECE) {
                     interrupt::check()?;
                     let piece = start..entry.range.end.min(start + PIECE);
-                    self.output.write(number, start, shard.passing(piece))?;
+                    self.output.write(number, start, shard.passing(piece).map_err(Box::new)?)?;
                 }
             }
         }
@@ -234,6 +234,7 @@ impl<'a> CheckpointWriter<'a> {
         if let Some(name) = self.source.names().find(|name| !self.written.contains(*name)) {
             return Err(WriteError::Unwritten { name: name.to_owned() });
         }
+        self.source.check_unchanged().map_err(Box::new)?;
         let written = self.output.finish()?;
         drop(written.shards);
         self.place.commit(written.journal)

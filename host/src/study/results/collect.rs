@@ -83,7 +83,8 @@ pub(in crate::study) fn scores(plan: &Plan, home: &Path, evaluation: usize) -> R
             folder::damaged(&path, &source);
             Ok(None)
         }
-        Err(StudyError::Read { path, source }) => {
+        // Not UTF-8. What cannot be read at all is an error: it may be whole.
+        Err(StudyError::Read { path, source }) if source.kind() == std::io::ErrorKind::InvalidData => {
             folder::damaged(&path, &source);
             Ok(None)
         }

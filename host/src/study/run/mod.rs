@@ -323,6 +323,7 @@ impl<'a> Runner<'a> {
 /// Whether nothing is missing of a cell.
 fn is_done(plan: &Plan, folder: &Folder, cell: &Cell) -> bool {
     let home = folder.cell(&cell.hash);
+    // What cannot be read is tried again, and then said.
     let scored = |evaluation| matches!(results::scores(plan, &home, evaluation), Ok(Some(_)));
     let kept = !plan.study().keep_models || cell.variant.is_none() || home.join(MODEL).exists();
     let pruned = matches!(results::knows_pruning(cell, &home), Ok(true));
