@@ -1,6 +1,8 @@
 //! Espalier's host as a library: everything the binary `host` does, so that tests and tools can call it.
 //!
 //! Imports point one way: `cli → study → prune, evaluate, select → plugins, calibration → model → device → shaders`.
+//! `files`, `guard`, `interrupt`, `output` and `text` stand below all of them and import nothing of the crate but each
+//! other.
 
 pub mod calibration;
 mod cause;

@@ -5,8 +5,11 @@
 //!     load its weights, while the block before is worked on if both fit
 //!     run all windows through it, dense     → statistics of each linear layer's input
 //!     for each linear layer: method.prune(weight, statistics, target) → written to the output
+//!     the block is durable, and listed in the journal
 //!     run all windows through it, pruned    → hidden states for the next block
 //! ```
+//!
+//! A run that ended early continues behind the last block of its journal: see `journal` and `resume`.
 //!
 //! A method may ask for statistics to be taken again within a block, before each group of layers that
 //! share an input ([`Order::TrueSequential`]). Without propagation there is one dense pass, which any number of

@@ -141,7 +141,7 @@ impl Header {
     pub(super) fn read(file: &File) -> io::Result<Result<(Self, Vec<u8>), HeaderError>> {
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let mut preamble = Vec::new();
-        (&*file).take(8).read_to_end(&mut preamble)?;
+        file.take(8).read_to_end(&mut preamble)?;
         let Some(claimed) = preamble.first_chunk::<8>().map(|word| u64::from_le_bytes(*word)) else {
             return Ok(Err(HeaderError::TooShort(preamble.len())));
         };
@@ -152,7 +152,7 @@ impl Header {
         if claimed > LONGEST_HEADER {
             return Ok(Err(HeaderError::HeaderTooLong(claimed)));
         }
-        (&*file).take(claimed).read_to_end(&mut preamble)?;
+        file.take(claimed).read_to_end(&mut preamble)?;
         Ok(Self::of_json(&preamble[8..], length - preamble.len()).map(|header| (header, preamble)))
     }
 
