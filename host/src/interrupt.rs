@@ -14,11 +14,33 @@ pub struct Interrupted;
 /// # Errors
 /// The handler cannot be set.
 pub fn listen() -> Result<(), ctrlc::Error> {
+    explain_bus_errors();
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             exit_now(130);
         }
     })
+}
+
+/// Says what happened before the system ends the process because a file that is mapped was shortened by another program.
+fn explain_bus_errors() {
+    #[cfg(unix)]
+    {
+        extern "C" fn explain(_: libc::c_int) {
+            const TEXT: &[u8] = b"error: a file of weights was shortened by another program while it was mapped\n  finished \
+                blocks are kept: run again with --resume; with --no-mmap such a file is an error that names it\n";
+            // SAFETY: both calls are safe in signal handlers, and the text lives for ever.
+            unsafe {
+                libc::write(libc::STDERR_FILENO, TEXT.as_ptr().cast(), TEXT.len());
+                libc::_exit(128 + libc::SIGBUS);
+            }
+        }
+        let handler: extern "C" fn(libc::c_int) = explain;
+        // SAFETY: the handler does nothing that a handler must not do.
+        unsafe {
+            libc::signal(libc::SIGBUS, handler as libc::sighandler_t);
+        }
+    }
 }
 
 /// Ends the process at once, without the work that libraries do at its end: a graphics driver may wait there for a kernel

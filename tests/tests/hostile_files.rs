@@ -287,3 +287,40 @@ fn a_checkpoint_that_changes_meanwhile_is_noticed() {
         assert!(rest.contains(words) && !out.exists(), "{rest}");
     }
 }
+
+/// Nothing can be read behind the new end of a file that is mapped. The process ends, and says why.
+#[test]
+fn a_mapped_file_that_is_shortened_ends_the_run_with_a_message() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let out = folder.path().join("out");
+    let mut command = prune(&model, &path("models/data/c4.jsonl"), &out);
+    command.args([
+        "-v",
+        "--samples",
+        "64",
+        "--seqlen",
+        "128",
+        "--plugin",
+        "sparsegpt",
+        "--method",
+        "sparsegpt",
+    ]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("model.layers.0.") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it ended early");
+    }
+    let weights = fs::File::options().write(true).open(model.join("model.safetensors")).unwrap();
+    weights.set_len(1000).unwrap();
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut log, &mut rest).unwrap();
+    let code = child.wait().unwrap().code();
+    // Either the block that is loaded meets the end, or the check before the next one does.
+    assert!(code == Some(135) || code == Some(1), "{code:?}: {rest}");
+    assert!(rest.contains("shortened by another program") || rest.contains("was changed while"), "{rest}");
+    assert!(!out.exists());
+}

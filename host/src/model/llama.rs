@@ -106,6 +106,7 @@ impl Llama {
     /// # Errors
     /// The device has no memory left, or the checkpoint lacks a tensor.
     pub fn load_block(&self, index: usize) -> Result<Block> {
+        self.checkpoint.check_unchanged()?;
         for (name, _) in layout::block(&self.config, index) {
             self.checkpoint.request(&name);
         }

@@ -14,13 +14,11 @@ const TOLERANCE: f64 = 0.005;
 /// From how far above its target the sparsity of a layer is remarked on.
 const REMARKED: f64 = 0.01;
 
-/// Refuses a block that has a weight that is NaN or infinite, or whose file was changed, before anything is computed
-/// with it.
+/// Refuses a block that has a weight that is NaN or infinite, before anything is computed with it.
 ///
 /// # Errors
 /// [`PruneError::NotFinite`], or a tensor that cannot be read.
 pub(super) fn check_block(model: &Llama, block: usize) -> Result<()> {
-    model.checkpoint.check_unchanged().map_err(ModelError::from)?;
     layout::block(&model.config, block).iter().try_for_each(|(name, _)| check_tensor(model, name))
 }
 
