@@ -127,8 +127,8 @@ mod tests {
             ("", "var p: array<f32, 100000>; out[i] = p[i];", "take 400000 bytes an invocation"),
             ("", "let p = array<f32, 100000>(); out[i] = p[5];", "a value of 400000 bytes"),
             (
-                "@group(0) @binding(1) var<storage> from: array<f32, 100000>;",
-                "let p = from; out[i] = p[5];",
+                "@group(0) @binding(1) var<storage> wide: array<f32, 100000>;",
+                "let p = wide; out[i] = p[5];",
                 "a value of 400000 bytes",
             ),
             ("", "out[i] = true;", "its WGSL"),
