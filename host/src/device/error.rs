@@ -20,7 +20,7 @@ pub enum DeviceError {
         adapter: String,
         /// Why.
         #[source]
-        source: wgpu::RequestDeviceError,
+        source: Box<wgpu::RequestDeviceError>,
     },
     /// An operand of the wrong shape.
     #[error("{operation}: a tensor of shape {expected} is needed, but this one is {found}")]

@@ -108,7 +108,7 @@ impl Context {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             trace: wgpu::Trace::Off,
         }))
-        .map_err(|source| DeviceError::Open { adapter: report.name.clone(), source })?;
+        .map_err(|source| DeviceError::Open { adapter: report.name.clone(), source: Box::new(source) })?;
         let faults = Faults::watch(&device);
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(PANEL_CEILING);
         let guard_bytes = options.guard_bytes.next_multiple_of(16);
