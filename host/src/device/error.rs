@@ -20,7 +20,7 @@ pub enum DeviceError {
         adapter: String,
         /// Why.
         #[source]
-        source: wgpu::RequestDeviceError,
+        source: Box<wgpu::RequestDeviceError>,
     },
     /// An operand of the wrong shape.
     #[error("{operation}: a tensor of shape {expected} is needed, but this one is {found}")]
@@ -78,8 +78,13 @@ pub enum DeviceError {
         message: String,
     },
     /// The device is gone.
-    #[error("the device was lost: {0}")]
-    Lost(String),
+    #[error("{operation}: the device was lost: {message}")]
+    Lost {
+        /// The operation, or the kernel, that found it gone.
+        operation: String,
+        /// What the driver said.
+        message: String,
+    },
     /// Work on the device does not end.
     #[error(
         "{operation}: the device has not answered for {seconds} s, with these kernels handed over last: {kernels}; a larger \
@@ -111,7 +116,7 @@ impl From<DeviceError> for espalier_sdk::Error {
             DeviceError::NoAdapter(_)
             | DeviceError::Open { .. }
             | DeviceError::Failed { .. }
-            | DeviceError::Lost(_)
+            | DeviceError::Lost { .. }
             | DeviceError::Hung { .. }
             | DeviceError::Interrupted(_) => Code::Device,
         };

@@ -136,6 +136,11 @@ pub trait Device: Send + Sync {
         false
     }
 
+    /// Whether a wait for the device was given up, because it did not answer. It takes no more work.
+    fn is_stuck(&self) -> bool {
+        false
+    }
+
     /// Opens the same device anew, after it [was lost](Self::is_lost).
     fn reopen(&self) -> Result<Arc<dyn Device>> {
         Err(DeviceError::Unsupported(format!("{} cannot be opened again", self.info().name)))

@@ -139,6 +139,10 @@ impl Device for Profiled {
         self.0.is_lost()
     }
 
+    fn is_stuck(&self) -> bool {
+        self.0.is_stuck()
+    }
+
     fn reopen(&self) -> Result<Arc<dyn Device>> {
         Ok(Arc::new(Self::new(self.0.reopen()?)?))
     }

@@ -1,6 +1,6 @@
 //! Batches: sequences laid end to end, without padding.
 
-use super::{Llama, Result};
+use super::{Llama, ModelError, Result};
 use crate::device::{Span, Tensor};
 use std::sync::Arc;
 
@@ -40,12 +40,11 @@ impl Llama {
         }
         let longest = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
         let table = self.config.rope.table(longest);
-        Ok(Batch {
-            tokens,
-            spans,
-            positions: self.device.from_u32(&positions)?,
-            rope: Arc::new(self.device.from_f32(longest, self.config.head_dim, table)?),
-        })
+        let name = format!("a batch of {} tokens", tokens.len());
+        let on_device = |source| ModelError::Tensor { name: name.clone(), source };
+        let positions = self.device.from_u32(&positions).map_err(on_device)?;
+        let rope = self.device.from_f32(longest, self.config.head_dim, table).map_err(on_device)?;
+        Ok(Batch { tokens, spans, positions, rope: Arc::new(rope) })
     }
 
     /// Windows in batches of at most `max_tokens` tokens (or one window, if that is longer). Windows of

@@ -28,6 +28,24 @@ pub enum ModelError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The device failed in a block.
+    #[error("in block {block}")]
+    Block {
+        /// The block.
+        block: usize,
+        /// What the device said.
+        #[source]
+        source: DeviceError,
+    },
+    /// The device failed outside of a block.
+    #[error("the device failed at {name}")]
+    Tensor {
+        /// The name of a tensor of the checkpoint, or what else it was at.
+        name: String,
+        /// What the device said.
+        #[source]
+        source: DeviceError,
+    },
     /// Hidden states cannot be kept on the disk.
     #[error(transparent)]
     Spill(#[from] SpillError),
@@ -71,6 +89,17 @@ pub enum ModelError {
 impl ModelError {
     /// Whether the device had no memory left.
     pub(crate) fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Device(DeviceError::OutOfMemory { .. }))
+        let (Self::Device(source) | Self::Block { source, .. } | Self::Tensor { source, .. }) = self else {
+            return false;
+        };
+        matches!(source, DeviceError::OutOfMemory { .. })
+    }
+
+    /// An error of the device with the block that it happened in.
+    pub(super) fn in_block(self, block: usize) -> Self {
+        match self {
+            Self::Device(source) => Self::Block { block, source },
+            other => other,
+        }
     }
 }

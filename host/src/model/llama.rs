@@ -23,6 +23,7 @@ pub struct Llama {
 
 /// The weights of one block, on the device.
 pub struct Block {
+    index: usize,
     input_norm: Tensor,
     post_attention_norm: Tensor,
     /// In the order of [`Projection::ALL`].
@@ -82,7 +83,9 @@ impl Llama {
     /// # Errors
     /// A token outside the vocabulary, or a failing device.
     pub fn embed(&self, batch: &Batch) -> Result<Tensor> {
-        let table = self.checkpoint.tensor(self.checkpoint.embedding(&self.config))?;
+        let name = self.checkpoint.embedding(&self.config);
+        let on_device = |source| ModelError::Tensor { name: name.to_owned(), source };
+        let table = self.checkpoint.tensor(name)?;
         let (width, size) = (self.config.hidden_size, table.dtype.size());
         let mut rows = Vec::with_capacity(batch.tokens.len() * width * size);
         for &token in &batch.tokens {
@@ -92,12 +95,13 @@ impl Llama {
             }
             rows.extend_from_slice(&table.bytes[token * width * size..(token + 1) * width * size]);
         }
-        let raw = self.device.upload(table.dtype, batch.tokens.len(), width, rows.into())?;
+        let raw =
+            self.device.upload(table.dtype, batch.tokens.len(), width, rows.into()).map_err(on_device)?;
         if table.dtype == DType::F32 {
             return Ok(raw);
         }
-        let mut hidden = self.device.zeros(DType::F32, batch.tokens.len(), width)?;
-        self.device.convert(&raw, &mut hidden)?;
+        let mut hidden = self.device.zeros(DType::F32, batch.tokens.len(), width).map_err(on_device)?;
+        self.device.convert(&raw, &mut hidden).map_err(on_device)?;
         Ok(hidden)
     }
 
@@ -120,6 +124,7 @@ impl Llama {
         }
         let Ok(linears) = linears.try_into() else { unreachable!("one linear layer a projection") };
         Ok(Block {
+            index,
             input_norm: self.load_row(&layout::input_norm(index))?,
             post_attention_norm: self.load_row(&layout::post_attention_norm(index))?,
             linears,
@@ -151,6 +156,18 @@ impl Llama {
     /// As [`Llama::forward_block`]; with a cache, the batch's keys and values are put into it, and its spans
     /// are over the rows of the cache.
     pub(super) fn run_block(
+        &self,
+        block: &Block,
+        batch: &Batch,
+        cache: Option<CachedBlock>,
+        hidden: &mut Tensor,
+        observe: Option<&mut Observer>,
+    ) -> Result<()> {
+        let done = self.through(block, batch, cache, hidden, observe);
+        done.map_err(|error| error.in_block(block.index))
+    }
+
+    fn through(
         &self,
         block: &Block,
         batch: &Batch,
@@ -228,10 +245,14 @@ impl Llama {
     /// # Errors
     /// A failing device.
     pub fn logits(&self, head: &Head, hidden: &Tensor) -> Result<Tensor> {
-        let mut logits = self.device.zeros(DType::F32, hidden.rows(), self.config.vocab_size)?;
+        let name = self.checkpoint.head(&self.config);
+        let on_device = |source| ModelError::Tensor { name: name.to_owned(), source };
+        let mut logits =
+            self.device.zeros(DType::F32, hidden.rows(), self.config.vocab_size).map_err(on_device)?;
         let head_layer =
             LinearLayer { weight: &head.lm_head, bias: None, onto: Onto::Nothing, y: &mut logits };
-        self.device.linears(self.normed(hidden, &head.norm, None)?, &mut [head_layer])?;
+        let input = self.normed(hidden, &head.norm, None)?;
+        self.device.linears(input, &mut [head_layer]).map_err(on_device)?;
         Ok(logits)
     }
 
@@ -282,12 +303,14 @@ impl Llama {
 
     fn load_matrix(&self, name: &str, (rows, cols): (usize, usize)) -> Result<Tensor> {
         let view = self.checkpoint.tensor(name)?;
-        Ok(self.device.upload(view.dtype, rows, cols, view.bytes)?)
+        let uploaded = self.device.upload(view.dtype, rows, cols, view.bytes);
+        uploaded.map_err(|source| ModelError::Tensor { name: name.to_owned(), source })
     }
 
     fn load_row(&self, name: &str) -> Result<Tensor> {
         let view = self.checkpoint.tensor(name)?;
         let width = view.bytes.len() / view.dtype.size();
-        Ok(self.device.upload(view.dtype, 1, width, view.bytes)?)
+        let uploaded = self.device.upload(view.dtype, 1, width, view.bytes);
+        uploaded.map_err(|source| ModelError::Tensor { name: name.to_owned(), source })
     }
 }

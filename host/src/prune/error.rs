@@ -161,7 +161,8 @@ impl PruneError {
     /// An error of the device with the block that it happened in.
     pub(super) fn in_block(self, block: usize) -> Self {
         match self {
-            Self::Measuring(source) | Self::Model(ModelError::Device(source)) => {
+            Self::Measuring(source)
+            | Self::Model(ModelError::Device(source) | ModelError::Block { source, .. }) => {
                 Self::Block { block, source }
             }
             other => other,
@@ -187,5 +188,26 @@ impl PruneError {
             error = this.source();
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_out_is_seen_through_every_wrapper() {
+        let full = || DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: 1 };
+        let (name, block) = ("lm_head.weight".to_owned(), 3);
+        for error in [
+            PruneError::Measuring(full()),
+            ModelError::Device(full()).into(),
+            ModelError::Block { block, source: full() }.into(),
+            ModelError::Tensor { name, source: full() }.into(),
+            PruneError::from(ModelError::Block { block, source: full() }).in_block(block),
+        ] {
+            assert!(error.is_out_of_memory(), "{error:?}");
+        }
+        assert!(!PruneError::NothingToDo.is_out_of_memory());
     }
 }

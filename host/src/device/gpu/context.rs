@@ -8,7 +8,7 @@ use super::{
     pool::{Pool, PooledBuffer, size_class},
     timer::Timer,
     tune,
-    watchdog::{self, PATIENCE, Watchdog, lost_on_purpose},
+    watchdog::{self, LOSE_DEVICE, OUT_OF_MEMORY, PATIENCE, Watchdog},
 };
 use crate::{
     device::{DeviceError, Result},
@@ -77,6 +77,7 @@ impl Context {
     /// # Errors
     /// The adapter lacks something that every kernel needs, or does not open.
     pub(super) fn open(adapter: &Adapter, options: &GpuOptions) -> Result<Self> {
+        let watchdog = Watchdog::from_environment()?;
         let report = adapter.report();
         let limits = adapter.inner().limits();
         if !adapter.inner().features().contains(wgpu::Features::IMMEDIATES) || limits.max_immediate_size == 0
@@ -107,7 +108,7 @@ impl Context {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             trace: wgpu::Trace::Off,
         }))
-        .map_err(|source| DeviceError::Open { adapter: report.name.clone(), source })?;
+        .map_err(|source| DeviceError::Open { adapter: report.name.clone(), source: Box::new(source) })?;
         let faults = Faults::watch(&device);
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(PANEL_CEILING);
         let guard_bytes = options.guard_bytes.next_multiple_of(16);
@@ -123,7 +124,7 @@ impl Context {
             pool: Arc::default(),
             pipelines: Pipelines::default(),
             recorder: Mutex::default(),
-            watchdog: Watchdog::default(),
+            watchdog,
             staging: Mutex::default(),
         })
     }
@@ -207,6 +208,12 @@ impl Context {
         if recorder.commands >= COMMANDS_PER_SUBMIT {
             self.submit(operation, recorder)?;
         }
+        self.check(operation)
+    }
+
+    /// Whether the device still works.
+    fn check(&self, operation: &str) -> Result<()> {
+        self.watchdog.check_answers(operation)?;
         self.faults.check(operation)
     }
 
@@ -216,7 +223,7 @@ impl Context {
     /// A command failed.
     pub(super) fn flush(&self, operation: &str) -> Result<wgpu::SubmissionIndex> {
         let index = self.submit(operation, &mut self.recorder())?;
-        self.faults.check(operation)?;
+        self.check(operation)?;
         Ok(index)
     }
 
@@ -228,8 +235,9 @@ impl Context {
             timer.resolve(encoder);
         }
         let commands = encoder.take().map(wgpu::CommandEncoder::finish);
+        self.watchdog.check_answers(operation)?;
         let index = self.queue.submit(commands);
-        if lost_on_purpose() {
+        if LOSE_DEVICE.next() {
             self.faults.lose("ESPALIER_TEST_LOSE_DEVICE asked for it");
             self.device.destroy();
         }
@@ -305,6 +313,11 @@ impl Context {
         self.faults.is_lost()
     }
 
+    /// Whether a wait for the device was given up.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.watchdog.has_given_up()
+    }
+
     /// Hands over what was recorded and waits until it is done.
     ///
     /// # Errors
@@ -349,6 +362,10 @@ impl Context {
         size: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer> {
+        self.check(what)?;
+        if OUT_OF_MEMORY.next() {
+            return Err(DeviceError::OutOfMemory { what: what.to_owned(), bytes: size });
+        }
         guarded(&self.device, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(what),

@@ -56,7 +56,7 @@ impl Faults {
     pub(super) fn check(&self, operation: &str) -> Result<()> {
         let mut state = self.state();
         if let Some(why) = &state.lost {
-            return Err(DeviceError::Lost(why.clone()));
+            return Err(DeviceError::Lost { operation: operation.to_owned(), message: why.clone() });
         }
         match state.first.take() {
             None => Ok(()),

@@ -151,6 +151,10 @@ impl Device for Gpu {
         self.context.is_lost()
     }
 
+    fn is_stuck(&self) -> bool {
+        self.context.is_stuck()
+    }
+
     fn reopen(&self) -> Result<Arc<dyn Device>> {
         let again = Self::open(&self.adapter, self.options.clone());
         match again {

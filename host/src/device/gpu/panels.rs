@@ -56,6 +56,8 @@ impl Panels {
         }
         let rows_per_panel = (limit / row_bytes).min(rows);
         let what = format!("a tensor [{rows}, {cols}] of {dtype}");
+        // As a whole, before its first part is asked for.
+        context.pool().check_budget(&what, rows as u64 * row_bytes as u64)?;
         let buffers = (0..rows.div_ceil(rows_per_panel))
             .map(|panel| {
                 let rows = rows_per_panel.min(rows - panel * rows_per_panel);

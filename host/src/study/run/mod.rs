@@ -196,7 +196,7 @@ impl<'a> Runner<'a> {
             Err(error) if interrupt::check().is_err() => Err(error),
             Err(error) => {
                 // The next cell gets a device that works.
-                if self.device.as_ref().is_some_and(|device| device.is_lost()) {
+                if self.device.as_ref().is_some_and(|device| device.is_lost() || device.is_stuck()) {
                     self.device = None;
                 }
                 let error = error.chain();

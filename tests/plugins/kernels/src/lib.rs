@@ -61,15 +61,57 @@ method!(
      @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) { out[i] = f32(params.rows); }"
 );
 method!(
-    Endless,
-    "endless",
+    LargeVariable,
+    "large_variable",
     "@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+     @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) {
+         var own: array<f32, 10000000>;
+         for (var j = i; j < 10000000u; j++) { own[j] = f32(j); }
+         out[i] = own[9999999u - i];
+     }"
+);
+method!(
+    Undeclared,
+    "undeclared",
+    "@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+     @group(0) @binding(5) var<storage> more: array<f32>;
+     @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) { out[i] = more[i]; }"
+);
+
+/// Counts in both loops as far as u32 goes, as far as a driver lets it.
+const ENDLESS: &str = "
+     @group(0) @binding(0) var<storage, read_write> out: array<f32>;
      @compute @workgroup_size(1) fn main() {
          for (var i = 0u; i < 4294967295u; i++) {
              for (var j = 0u; j < 4294967295u; j++) { out[j % 64u] += sin(f32(i ^ j)); }
          }
-     }"
-);
+     }";
+method!(Endless, "endless", ENDLESS);
+
+/// Goes on after the device was given up, as if nothing had happened.
+struct Stubborn;
+
+impl PruningMethod for Stubborn {
+    fn info() -> MethodInfo {
+        MethodInfo::new("stubborn", "for tests")
+    }
+
+    fn new(_: &Options) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn prune(&self, layer: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+        const KERNEL: Kernel =
+            Kernel { name: "stubborn", wgsl: ENDLESS, bindings: &[Access::Write], cpu: None };
+        let mut out = device.zeros(DType::F32, 1, 64)?;
+        for _ in 0..1000 {
+            // Whatever it says.
+            let _ = device.run(&KERNEL, &[], &mut [&mut out], &[], WORKGROUPS);
+            let _ = out.to_vec();
+        }
+        Ok(device.map(espalier_sdk::Unary::Identity, &layer.weight)?.into())
+    }
+}
 
 /// Asks for more memory than any machine has.
 struct HugeTensor;
@@ -89,5 +131,7 @@ impl PruningMethod for HugeTensor {
 }
 
 export_plugin! {
-    methods: [HugeWorkgroup, ManyInvocations, Garbage, NoParameters, Endless, HugeTensor]
+    methods: [
+        HugeWorkgroup, ManyInvocations, Garbage, NoParameters, LargeVariable, Undeclared, Endless, Stubborn, HugeTensor
+    ]
 }

@@ -14,6 +14,7 @@ pub mod rope;
 pub mod rows;
 mod scores;
 pub mod select;
+mod source;
 
 use crate::device::{Compute, DType, DeviceError, Result};
 

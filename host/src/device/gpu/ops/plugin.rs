@@ -3,7 +3,7 @@
 use crate::{
     device::{
         Binding, DeviceError, KernelCall, Result, check,
-        gpu::{Context, Dispatch, panels},
+        gpu::{Context, Dispatch, ops::source, panels},
     },
     guard,
 };
@@ -26,7 +26,12 @@ impl PluginKernels {
         if let Some(kernel) = kernels.get(&key) {
             return Ok(kernel);
         }
-        check_source(context, call, params)?;
+        let refused = |message: String| DeviceError::Invalid {
+            operation: "run",
+            message: format!("the kernel {}: {message}", call.name),
+        };
+        let checked = guard::catch(|| source::check(call.wgsl, params, context.limits()));
+        checked.map_err(|panic| refused(panic.to_string()))?.map_err(refused)?;
         let number = kernels.len();
         Ok(kernels.entry(key).or_insert_with(|| {
             let access = |access: &espalier_sdk::Access| match access {
@@ -42,47 +47,6 @@ impl PluginKernels {
             }))
         }))
     }
-}
-
-/// Looks at a plugin's WGSL before the driver does, which on some systems hangs or ends the process on what is too
-/// large.
-fn check_source(context: &Context, call: &KernelCall, params: usize) -> Result<()> {
-    let refused = |message: String| DeviceError::Invalid {
-        operation: "run",
-        message: format!("the kernel {}: {message}", call.name),
-    };
-    let parsed = guard::catch(|| naga::front::wgsl::parse_str(call.wgsl));
-    let module = parsed
-        .map_err(|panic| refused(panic.to_string()))?
-        .map_err(|error| refused(format!("its WGSL does not parse: {}", error.message())))?;
-    let limits = context.limits();
-    let mut layouter = naga::proc::Layouter::default();
-    layouter.update(module.to_ctx()).map_err(|error| refused(error.to_string()))?;
-    let in_space = |wanted: naga::AddressSpace| {
-        let variables = module.global_variables.iter().filter(move |(_, variable)| variable.space == wanted);
-        variables.fold(0u64, |sum, (_, variable)| sum.saturating_add(u64::from(layouter[variable.ty].size)))
-    };
-    let (shared, most) = (in_space(naga::AddressSpace::WorkGroup), limits.max_compute_workgroup_storage_size);
-    if shared > u64::from(most) {
-        return Err(refused(format!(
-            "it takes {shared} bytes of workgroup memory, and this device has {most}"
-        )));
-    }
-    let declared = in_space(naga::AddressSpace::Immediate);
-    if declared > params as u64 {
-        return Err(refused(format!("it declares {declared} bytes of parameters, and is given {params}")));
-    }
-    let Some(entry) = module.entry_points.iter().find(|entry| entry.name == "main") else {
-        return Err(refused("it has no entry point `main`".to_owned()));
-    };
-    let invocations: u64 = entry.workgroup_size.iter().map(|&size| u64::from(size)).product();
-    let most = limits.max_compute_invocations_per_workgroup;
-    if invocations == 0 || invocations > u64::from(most) {
-        return Err(refused(format!(
-            "its workgroups have {invocations} invocations, and this device allows {most}"
-        )));
-    }
-    Ok(())
 }
 
 /// As [`Device::run`](crate::device::Device::run).
