@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -156,6 +156,10 @@ fn hashes(folder: &Path, manifest: &Manifest) -> Result<Check, VerifyError> {
         if interrupt::check().is_err() {
             return None;
         }
+        // A manifest from outside must not have other files read.
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Some(format!("{name} is not the name of a file in the folder"));
+        }
         let path = folder.join(name);
         let read = files::open(&path).and_then(|file| {
             let bytes = file.metadata()?.len();
@@ -176,7 +180,24 @@ fn hashes(folder: &Path, manifest: &Manifest) -> Result<Check, VerifyError> {
     };
     let faults: Vec<_> = manifest.files.par_iter().filter_map(fault).collect();
     interrupt::check()?;
-    Ok(Check::of(NAME, manifest.files.len(), "files have their hashes", &faults))
+    let others = unlisted(folder, manifest);
+    let what = match others.as_slice() {
+        [] => "files have their hashes".to_owned(),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            format!("files have their hashes; {first}{more} came later and is not in the manifest")
+        }
+    };
+    Ok(Check::of(NAME, manifest.files.len(), &what, &faults))
+}
+
+/// Files in a folder that its manifest does not list.
+fn unlisted(folder: &Path, manifest: &Manifest) -> Vec<String> {
+    let found = files::walk(folder, &|_| true).unwrap_or_default();
+    let names = found
+        .iter()
+        .filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_string_lossy().replace('\\', "/")));
+    names.filter(|name| name != MANIFEST && !manifest.files.contains_key(name)).collect()
 }
 
 /// Every pruned layer has the zeros that the manifest counts, and meets its target.
@@ -271,8 +292,13 @@ fn untouched(
 /// The model's logits are finite.
 fn logits(folder: &Path, device: impl FnOnce() -> crate::device::Result<Arc<dyn Device>>) -> Check {
     const NAME: &str = "logits";
+    let device = match device() {
+        Ok(device) => device,
+        // That says nothing of the model.
+        Err(error) => return Check::not_done(NAME, crate::cause::causes(&error).join(": ")),
+    };
     let run = || -> Result<bool, ModelError> {
-        let model = Llama::open(folder, device()?)?;
+        let model = Llama::open(folder, device)?;
         let tokens: Vec<u32> = (0..TOKENS.min(model.config.vocab_size)).map(|token| token as u32).collect();
         let batch = model.batch(&[&tokens])?;
         let mut hidden = model.embed(&batch)?;

@@ -152,6 +152,18 @@ fn what_cannot_be_verified_is_refused() {
     run(verify(&out).arg("--model").arg(path("models/tiny-instruct")));
     let wrong = verify(&out).args(["--model", "no/such-model"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(1), "{}", said(&wrong));
+    // So is one that no device is there for.
+    let no_device = run(verify(&out)
+        .args(["--device", "gpu", "--adapter", "no such adapter", "--model"])
+        .arg(path("models/tiny-instruct")));
+    assert!(said(&no_device).contains("not done"), "{}", said(&no_device));
+    // A file that came later is said; a manifest reads nothing outside of its folder.
+    fs::write(out.join("later.txt"), "").unwrap();
+    assert!(said(&run(&mut verify(&out))).contains("later.txt came later"));
+    fs::write(&manifest, text.replace("\"config.json\": {", "\"../config.json\": {")).unwrap();
+    let outside = verify(&out).output().unwrap();
+    assert_eq!(outside.status.code(), Some(1));
+    assert!(said(&outside).contains("is not the name of a file in the folder"), "{}", said(&outside));
     fs::write(&manifest, &text[..text.len() / 2]).unwrap();
     refused(&out, "espalier.json is damaged");
 }
