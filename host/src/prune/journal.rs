@@ -58,7 +58,7 @@ impl Fingerprint {
             ("targets".to_owned(), json!(settings.targets)),
             ("propagation".to_owned(), json!(settings.propagate)),
             ("calibration windows (SHA-256)".to_owned(), json!(of_windows(windows))),
-            ("device".to_owned(), json!(model.device.info().to_string())),
+            ("device".to_owned(), json!(device(&model.device.info().to_string()))),
         ]);
         for shard in model.checkpoint.shards() {
             let changed = std::fs::metadata(&shard.path).and_then(|meta| meta.modified()).ok();
@@ -86,6 +86,12 @@ impl Fingerprint {
         };
         names.into_iter().filter(differs).map(difference).collect()
     }
+}
+
+/// A device in words, without its number of threads, which changes no byte of a result.
+fn device(info: &str) -> String {
+    let threads = |part: &&str| !part.trim_end_matches(')').ends_with(" threads");
+    info.split(", ").filter(threads).collect::<Vec<_>>().join(", ")
 }
 
 fn of_windows(windows: &[&[u32]]) -> String {
@@ -246,6 +252,18 @@ mod tests {
         let lines = [begin(&fingerprint("0.5")).unwrap(), progress.finish_block(0).unwrap()];
         let differences = read(&lines, &fingerprint("0.6")).unwrap_err();
         assert_eq!(differences, ["sparsity was \"0.5\" and is \"0.6\""]);
+    }
+
+    #[test]
+    fn threads_are_no_difference() {
+        assert_eq!(
+            device("AMD EPYC (native, avx512f, 2 threads)"),
+            device("AMD EPYC (native, avx512f, 16 threads)")
+        );
+        assert_ne!(
+            device("AMD EPYC (native, avx2, 2 threads)"),
+            device("AMD EPYC (native, avx512f, 2 threads)")
+        );
     }
 
     #[test]

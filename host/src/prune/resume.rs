@@ -2,7 +2,7 @@
 
 use super::{Job, Result};
 use crate::{
-    model::{HiddenStates, Llama},
+    model::{HiddenStates, Llama, ModelError},
     profile,
 };
 use std::time::{Duration, Instant};
@@ -70,25 +70,21 @@ pub(super) fn hidden_states(
 ) -> Result<HiddenStates> {
     let embed = || HiddenStates::embed(model, windows, memory.batch_tokens, &memory.hidden_states);
     let Some(job) = jobs.first().filter(|_| start > 0 && !windows.is_empty()) else { return Ok(embed()?) };
-    let kept = job.progress.hidden.filter(|&block| block <= start);
-    let (from, mut hidden) = match kept
-        .map(|block| Ok::<_, super::PruneError>((block, job.output.hidden(block)?)))
-    {
-        None => (0, embed()?),
-        Some(kept) => {
-            let (block, path) = kept?;
-            let load = HiddenStates::load(model, windows, memory.batch_tokens, &memory.hidden_states, &path);
-            match load {
-                Ok(hidden) => (block, hidden),
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "hidden states are computed again from the beginning"
-                    );
-                    (0, embed()?)
-                }
-            }
+    let kept = match job.progress.hidden.filter(|&block| block <= start) {
+        Some(block) => {
+            let path = job.output.hidden(block)?;
+            let kept = HiddenStates::load(model, windows, memory.batch_tokens, &memory.hidden_states, &path);
+            let again = |error: &ModelError| {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(error, "hidden states are computed again from the beginning");
+            };
+            kept.inspect_err(again).ok().map(|hidden| (block, hidden))
         }
+        None => None,
+    };
+    let (from, mut hidden) = match kept {
+        Some(kept) => kept,
+        None => (0, embed()?),
     };
     model.each_block(from..start, memory.loads_ahead, |index, block| {
         if job.plan.propagate {

@@ -147,8 +147,13 @@ impl<'a> Run<'a> {
         let sharing = (runs.len() > 1).then_some(runs.len());
         let mut runs = runs.into_iter().map(|run| run.start(windows)).collect::<Result<Vec<_>>>()?;
         let plan = prune_within_memory(&mut runs, windows, on_event);
-        let plan = plan.inspect_err(|_| runs.iter_mut().for_each(Started::say_what_is_kept))?;
-        runs.into_iter().map(|run| run.write(plan.clone(), calibration.cloned(), sharing)).collect()
+        let kept: Vec<_> = runs.iter_mut().map(Started::kept).collect();
+        let say = |kept: &Option<String>| kept.iter().for_each(|kept| tracing::warn!("{kept}"));
+        let plan = plan.inspect_err(|_| kept.iter().for_each(say))?;
+        let write = |(run, kept): (Started, _)| {
+            run.write(plan.clone(), calibration.cloned(), sharing).inspect_err(|_| say(kept))
+        };
+        runs.into_iter().zip(&kept).map(write).collect()
     }
 
     /// Opens the output, behind the blocks that an earlier run finished where there are some.
@@ -201,19 +206,18 @@ impl<'a> Started<'a> {
         self.method.plan(self.settings)
     }
 
-    /// Where a run ends early, says what is finished and how to continue.
-    fn say_what_is_kept(&mut self) {
+    /// What is finished and how to continue, for a run that ends early.
+    fn kept(&mut self) -> Option<String> {
         // A write that failed may be why the run ended: the journal on the disk is what counts.
         let _ = self.output.flush();
-        let lines = self.output.journal().unwrap_or_default();
-        let Ok(Some(kept)) = journal::read(&lines, &self.fingerprint) else { return };
-        tracing::warn!(
+        let kept = journal::read(&self.output.journal().ok()?, &self.fingerprint).ok()??;
+        Some(format!(
             "{} of {} blocks are finished and kept in {}: run the same command with --resume to continue, or remove them \
              with `host clean`",
             kept.blocks,
             self.model.config.num_hidden_layers,
             self.output.folder().display()
-        );
+        ))
     }
 
     /// Writes what is not pruned, the manifest and the model card, and puts all in its place.
