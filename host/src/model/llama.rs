@@ -85,19 +85,14 @@ impl Llama {
     pub fn embed(&self, batch: &Batch) -> Result<Tensor> {
         let name = self.checkpoint.embedding(&self.config);
         let on_device = |source| ModelError::Tensor { name: name.to_owned(), source };
-        let table = self.checkpoint.tensor(name)?;
-        let (width, size) = (self.config.hidden_size, table.dtype.size());
-        let mut rows = Vec::with_capacity(batch.tokens.len() * width * size);
-        for &token in &batch.tokens {
-            let token = token as usize;
-            if token >= self.config.vocab_size {
-                return Err(ModelError::Token { token, vocab_size: self.config.vocab_size });
-            }
-            rows.extend_from_slice(&table.bytes[token * width * size..(token + 1) * width * size]);
+        let (width, vocab_size) = (self.config.hidden_size, self.config.vocab_size);
+        let tokens = batch.tokens.iter().map(|&token| token as usize);
+        if let Some(token) = tokens.clone().find(|&token| token >= vocab_size) {
+            return Err(ModelError::Token { token, vocab_size });
         }
-        let raw =
-            self.device.upload(table.dtype, batch.tokens.len(), width, rows.into()).map_err(on_device)?;
-        if table.dtype == DType::F32 {
+        let (dtype, rows) = self.checkpoint.rows(name, tokens)?;
+        let raw = self.device.upload(dtype, batch.tokens.len(), width, rows.into()).map_err(on_device)?;
+        if dtype == DType::F32 {
             return Ok(raw);
         }
         let mut hidden = self.device.zeros(DType::F32, batch.tokens.len(), width).map_err(on_device)?;
@@ -234,10 +229,13 @@ impl Llama {
     /// As [`Llama::load_block`].
     pub fn load_head(&self) -> Result<Head> {
         let name = self.checkpoint.head(&self.config);
-        Ok(Head {
+        let head = Head {
             norm: self.load_row(layout::FINAL_NORM)?,
             lm_head: self.load_matrix(name, (self.config.vocab_size, self.config.hidden_size))?,
-        })
+        };
+        // The head is read after the last block, so this covers all that was read.
+        self.checkpoint.check_unchanged()?;
+        Ok(head)
     }
 
     /// Logits `[tokens, vocab]` of the last block's hidden states.

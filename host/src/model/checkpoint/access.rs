@@ -18,7 +18,7 @@ pub fn map_nothing() {
 
 /// File systems that other machines write to, or that programs implement, by their number in `statfs(2)`.
 #[cfg(target_os = "linux")]
-const SHARED: [(u64, &str); 13] = [
+const SHARED: [(u64, &str); 16] = [
     (0x6969, "NFS"),
     (0x517b, "SMB"),
     (0xff53_4d42, "CIFS"),
@@ -28,6 +28,9 @@ const SHARED: [(u64, &str); 13] = [
     (0x00c3_6400, "Ceph"),
     (0x0bd0_0bd0, "Lustre"),
     (0x5346_414f, "AFS"),
+    (0x6b41_4653, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x786f_4256, "a VirtualBox shared folder"),
     (0x4750_5346, "GPFS"),
     (0x1983_0326, "BeeGFS"),
     (0x7461_636f, "OCFS2"),

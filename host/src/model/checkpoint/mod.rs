@@ -149,17 +149,31 @@ impl Checkpoint {
     /// # Errors
     /// It is not there, or of another element type.
     pub fn tensor(&self, name: &str) -> Result<TensorView, CheckpointError> {
-        let (shard, entry) = self.entry(name).ok_or_else(|| self.missing(name, 0))?;
-        let path = &self.shards[shard].path;
-        let Some(dtype) = float(entry.dtype) else {
-            return Err(CheckpointError::Type {
-                path: path.clone(),
-                name: name.to_owned(),
-                dtype: entry.dtype,
-            });
-        };
+        let (shard, dtype, entry) = self.described(name)?;
         let bytes = self.shards[shard].read(entry.range.clone())?;
         Ok(TensorView { dtype, shape: entry.shape.clone(), bytes, shard })
+    }
+
+    /// Rows of a matrix of f32, f16 or bf16, one behind the other. No other row is read.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    ///
+    /// # Panics
+    /// The matrix has no such row.
+    pub fn rows(
+        &self,
+        name: &str,
+        rows: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<(DType, Vec<u8>), CheckpointError> {
+        let (shard, dtype, entry) = self.described(name)?;
+        let width = entry.shape.iter().skip(1).product::<usize>() * dtype.size();
+        let mut bytes = vec![0; rows.len() * width];
+        for (row, into) in rows.zip(bytes.chunks_exact_mut(width.max(1))) {
+            assert!(row < entry.shape[0], "`{name}` has no row {row}");
+            self.shards[shard].read_into(entry.range.start + row * width, into)?;
+        }
+        Ok((dtype, bytes))
     }
 
     /// A tensor of this shape: `[rows, cols]`, or `[cols]` where `rows` is 1.
@@ -167,16 +181,8 @@ impl Checkpoint {
     /// # Errors
     /// As [`tensor`](Self::tensor), or another shape.
     pub fn expect(&self, name: &str, rows: usize, cols: usize) -> Result<TensorView, CheckpointError> {
-        let view = self.tensor(name)?;
-        if view.shape == [rows, cols] || (rows == 1 && view.shape == [cols]) {
-            return Ok(view);
-        }
-        Err(CheckpointError::Shape {
-            path: self.shards[view.shard].path.clone(),
-            name: name.to_owned(),
-            expected: if rows == 1 { vec![cols] } else { vec![rows, cols] },
-            found: view.shape,
-        })
+        self.check(name, rows, cols)?;
+        self.tensor(name)
     }
 
     /// The name of the embedding matrix: `lm_head.weight` where the two are tied and only that was saved.
@@ -205,9 +211,9 @@ impl Checkpoint {
         }
         for (name, shape) in expected {
             match shape.as_slice() {
-                [rows, cols] => self.expect(&name, *rows, *cols)?,
-                other => self.expect(&name, 1, other.iter().product())?,
-            };
+                [rows, cols] => self.check(&name, *rows, *cols)?,
+                other => self.check(&name, 1, other.iter().product())?,
+            }
         }
         Ok(())
     }
@@ -231,6 +237,31 @@ impl Checkpoint {
         if let Some((shard, entry)) = self.entry(name) {
             self.shards[shard].release(entry.range.clone());
         }
+    }
+
+    /// Where a tensor of f32, f16 or bf16 is, and its element type.
+    fn described(&self, name: &str) -> Result<(usize, DType, &Entry), CheckpointError> {
+        let (shard, entry) = self.entry(name).ok_or_else(|| self.missing(name, 0))?;
+        let dtype = float(entry.dtype).ok_or_else(|| CheckpointError::Type {
+            path: self.shards[shard].path.clone(),
+            name: name.to_owned(),
+            dtype: entry.dtype,
+        })?;
+        Ok((shard, dtype, entry))
+    }
+
+    /// Checks a tensor's element type and shape by its header, so that none of its bytes are read.
+    fn check(&self, name: &str, rows: usize, cols: usize) -> Result<(), CheckpointError> {
+        let (shard, _, entry) = self.described(name)?;
+        if entry.shape == [rows, cols] || (rows == 1 && entry.shape == [cols]) {
+            return Ok(());
+        }
+        Err(CheckpointError::Shape {
+            path: self.shards[shard].path.clone(),
+            name: name.to_owned(),
+            expected: if rows == 1 { vec![cols] } else { vec![rows, cols] },
+            found: entry.shape.clone(),
+        })
     }
 
     /// The names and shapes of all tensors the model uses.

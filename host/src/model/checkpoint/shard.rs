@@ -69,13 +69,25 @@ impl Shard {
     pub(crate) fn read(&self, range: Range<usize>) -> Result<Bytes, CheckpointError> {
         match &self.content {
             Content::Mapped { bytes, .. } => Ok(bytes.slice(range)),
-            Content::Read(file) => {
+            Content::Read(_) => {
                 let mut bytes = vec![0; range.len()];
-                let unreadable = |source| CheckpointError::Read { path: self.path.clone(), source };
-                access::read_exact_at(file, range.start as u64, &mut bytes).map_err(unreadable)?;
+                self.read_into(range.start, &mut bytes)?;
                 Ok(bytes.into())
             }
         }
+    }
+
+    /// Fills `into` with the bytes of the file from `start` on.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn read_into(&self, start: usize, into: &mut [u8]) -> Result<(), CheckpointError> {
+        match &self.content {
+            Content::Mapped { bytes, .. } => into.copy_from_slice(&bytes[start..start + into.len()]),
+            Content::Read(file) => access::read_exact_at(file, start as u64, into)
+                .map_err(|source| CheckpointError::Read { path: self.path.clone(), source })?,
+        }
+        Ok(())
     }
 
     /// Everything before the tensors: the header and its length.
