@@ -19,6 +19,12 @@ pub(super) const ENDS: [&str; 3] = ["gz", "zst", "parquet"];
 /// Bytes that are unpacked at a time.
 const CHUNK: usize = 1 << 20;
 
+/// How many times its size a packed file may come to, beside [`PACKED_FREE`]. Text and rows come to some 20 times.
+const MOST: u64 = 200;
+
+/// Bytes that any packed file may come to.
+const PACKED_FREE: u64 = 64 << 20;
+
 /// A file that was unpacked.
 #[derive(Debug)]
 pub(super) struct Unpacked {
@@ -76,7 +82,7 @@ pub(super) fn unpack(path: &Path) -> Result<Option<Unpacked>, CalibrationError> 
     }
     let unreadable = |source| CalibrationError::Read { path: path.to_owned(), source };
     let file = files::open(path).map_err(unreadable)?;
-    let mut out = Out::new(path)?;
+    let mut out = Out::new(path, file.metadata().map_err(unreadable)?.len())?;
     let (sha256, end) = match end.as_str() {
         "parquet" => {
             let sha256 = Hashed::new(&file).finish().map_err(unreadable)?;
@@ -107,11 +113,13 @@ pub(super) fn end_of(path: &Path) -> String {
 /// The rows of a Parquet file, each a line of JSON.
 fn rows(path: &Path, file: File, out: &mut Out) -> Result<(), CalibrationError> {
     let wrong = |error: parquet::errors::ParquetError| damaged(path, error);
+    let wrong_row = |error: serde_json::Error| damaged(path, error);
     let reader = SerializedFileReader::new(file).map_err(wrong)?;
     for row in reader.get_row_iter(None).map_err(wrong)? {
         let row = row.map_err(wrong)?.to_json_value();
-        serde_json::to_writer(&mut out.file, &row).map_err(|error| out.full(error.into()))?;
-        out.write(b"\n")?;
+        let mut line = serde_json::to_vec(&row).map_err(wrong_row)?;
+        line.push(b'\n');
+        out.write(&line)?;
     }
     Ok(())
 }
@@ -125,16 +133,19 @@ struct Out<'a> {
     path: &'a Path,
     data: Data,
     file: BufWriter<File>,
+    /// How many bytes may still come.
+    left: u64,
 }
 
 impl<'a> Out<'a> {
-    fn new(path: &'a Path) -> Result<Self, CalibrationError> {
+    fn new(path: &'a Path, packed: u64) -> Result<Self, CalibrationError> {
         let made = NamedTempFile::with_prefix("espalier-").and_then(|file| {
             let writer = file.as_file().try_clone()?;
             Ok((Data::new(file)?, writer))
         });
         let (data, writer) = made.map_err(|source| room(path, source))?;
-        Ok(Self { path, data, file: BufWriter::with_capacity(CHUNK, writer) })
+        let left = PACKED_FREE.saturating_add(packed.saturating_mul(MOST));
+        Ok(Self { path, data, file: BufWriter::with_capacity(CHUNK, writer), left })
     }
 
     fn full(&self, source: io::Error) -> CalibrationError {
@@ -144,6 +155,9 @@ impl<'a> Out<'a> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), CalibrationError> {
         // A packed file may be large; it is left when asked to.
         interrupt::check()?;
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+            damaged(self.path, format!("it comes to more than {MOST} times its size, which no data does"))
+        })?;
         self.file.write_all(bytes).map_err(|source| self.full(source))
     }
 

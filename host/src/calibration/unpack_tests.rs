@@ -123,3 +123,19 @@ fn damaged_files_are_refused() {
         }
     }
 }
+
+#[test]
+fn what_comes_to_far_more_than_its_size_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = "x".repeat(1023) + "\n";
+    for (name, bytes) in
+        [("a.txt.gz", gzip(&line.repeat(200 << 10))), ("a.txt.zst", zstd(&line.repeat(200 << 10)))]
+    {
+        let path = dir.path().join(name);
+        assert!(bytes.len() < 600_000, "{name} has {} bytes", bytes.len());
+        fs::write(&path, bytes).unwrap();
+        let error = super::unpack(&path).unwrap_err();
+        let said = crate::cause::causes(&error).join(": ");
+        assert!(said.contains(name) && said.contains("more than 200 times its size"), "{said}");
+    }
+}

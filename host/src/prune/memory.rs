@@ -10,7 +10,7 @@ use crate::{
     device::DeviceKind,
     memory,
     model::{
-        Llama, Placement,
+        BATCH_TOKENS, Llama, Placement,
         layout::{LayerInput, Projection},
         writer,
     },
@@ -116,7 +116,7 @@ pub struct MemoryPlan {
     pub statistics_bytes: u64,
     /// Bytes of one batch's activations, or of pruning one layer, whichever is more.
     pub workspace_bytes: u64,
-    /// The most bytes of pruned layers on their way to the disk, in the host's memory.
+    /// The most bytes of pruned layers or hidden states on their way to the disk, in the host's memory.
     pub writing_bytes: u64,
     /// The most bytes on the device, estimated.
     pub device_peak: u64,
@@ -173,7 +173,9 @@ impl Needs {
             (config.hidden_size as u64, config.query_size() as u64, config.key_size() as u64);
         // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
         let token = F32 * (2 * hidden + (2 * query + 2 * key).max(config.intermediate_size as u64));
-        let writing = plans.len() as u64 * writer::IN_FLIGHT as u64 * written;
+        // Pruned layers of every plan, or a batch of hidden states that is kept.
+        let batch = F32 * hidden * tokens.min(BATCH_TOKENS as u64);
+        let writing = writer::IN_FLIGHT as u64 * (plans.len() as u64 * written).max(batch);
         Self { block: model.block_bytes(), statistics, layer, token, writing }
     }
 
