@@ -9,6 +9,13 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 #[error("interrupted")]
 pub struct Interrupted;
 
+/// What a plugin is told that asks for something meanwhile.
+impl From<Interrupted> for espalier_sdk::Error {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::new(espalier_sdk::Code::Other, interrupted.to_string())
+    }
+}
+
 /// Makes Ctrl-C and SIGTERM stop the run at its next step; a second one ends the process at once.
 ///
 /// # Errors
@@ -27,8 +34,8 @@ fn explain_bus_errors() {
     #[cfg(unix)]
     {
         extern "C" fn explain(_: libc::c_int) {
-            const TEXT: &[u8] = b"error: a file of weights was shortened by another program while it was mapped\n  finished \
-                blocks are kept: run again with --resume; with --no-mmap such a file is an error that names it\n";
+            const TEXT: &[u8] = b"error: a mapped file, most likely of weights, was shortened by another program\n  \
+                with --no-mmap such a file is an error that names it; the finished blocks of a pruning run are kept\n";
             // SAFETY: both calls are safe in signal handlers, and the text lives for ever.
             unsafe {
                 libc::write(libc::STDERR_FILENO, TEXT.as_ptr().cast(), TEXT.len());

@@ -1,7 +1,7 @@
 //! Text from outside (plugins, templates, file and tensor names, model output), made fit to be shown.
 
 /// Characters of one piece of text that are shown, at most.
-const LONGEST: usize = 500;
+const LONGEST: usize = 2000;
 
 /// Text as one line for a terminal or log: control characters and characters that change the direction of text are
 /// written as escapes, and what is too long is cut.
@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn long_text_is_cut() {
         let shown = line(&"x".repeat(189_000));
-        assert!(shown.len() < 600 && shown.ends_with("… (189000 characters)"), "{shown}");
-        assert_eq!(line(&"x".repeat(500)), "x".repeat(500));
+        assert!(shown.len() < 2100 && shown.ends_with("… (189000 characters)"), "{shown}");
+        assert_eq!(line(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
         gpu::Backend,
     },
     evaluate::Metric,
-    model::{checkpoint, layout::Projection},
+    model::layout::Projection,
     plugins::{Isolate, Policy},
     prune::{BlockRanges, Size},
     select::{self, Budget, WindowMode},
@@ -30,6 +30,10 @@ pub(super) struct Args {
     pub(super) command: Command,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
+    /// Read weights instead of mapping their files, as is done on network file systems: a file that another program
+    /// shortens meanwhile is then an error and does not end the process
+    #[arg(long, global = true)]
+    pub(super) no_mmap: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -487,17 +491,10 @@ pub(super) struct Device {
     /// Type that products with weights round their operands to; sums are f32 in any case
     #[arg(long, default_value_t, value_name = "f32|f16|bf16")]
     compute: Compute,
-    /// Read weights instead of mapping their files, as is done on network file systems: a file that another program
-    /// shortens meanwhile is then an error and does not end the process
-    #[arg(long)]
-    no_mmap: bool,
 }
 
 impl Device {
     pub(super) fn request(&self) -> DeviceRequest {
-        if self.no_mmap {
-            checkpoint::map_nothing();
-        }
         DeviceRequest {
             choice: self.device,
             backend: self.backend,

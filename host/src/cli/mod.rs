@@ -16,7 +16,7 @@ mod table;
 mod trust;
 mod verify;
 
-use crate::{cause::causes, text};
+use crate::{cause::causes, model::checkpoint, text};
 use args::{Args, Command, Verbosity};
 use clap::Parser;
 use error::CliError;
@@ -48,6 +48,9 @@ fn quiet_drivers() {
 }
 
 fn run(args: &Args) -> Result<(), CliError> {
+    if args.no_mmap {
+        checkpoint::map_nothing();
+    }
     match &args.command {
         Command::Prune(command) => prune::run(command, args.verbosity),
         Command::Select(command) => select::run(command, args.verbosity),

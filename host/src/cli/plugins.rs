@@ -86,7 +86,8 @@ fn list(json: bool) -> Result<(), CliError> {
     if !unusable.is_empty() {
         text += "\n\nnot usable:";
         for Unusable { path, reason } in &unusable {
-            let _ = write!(text, "\n  {}\n    {reason}", path.display());
+            let path = path.display().to_string();
+            let _ = write!(text, "\n  {}\n    {}", crate::text::line(&path), crate::text::line(reason));
         }
     }
     print(&text)

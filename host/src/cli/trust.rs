@@ -24,8 +24,8 @@ pub(super) fn run(action: &PluginsAction) -> Result<(), CliError> {
             if list.entries().is_empty() {
                 return print("no library is trusted; `host plugins trust LIB` adds one");
             }
-            let rows = list.entries().iter().map(|e| vec![e.sha256.clone(), e.date.clone(), e.path.clone()]);
-            print(&table::render(&["SHA-256", "since", "where it was"], &rows.collect::<Vec<_>>()))
+            let rows = list.entries().iter().map(|e| vec![e.sha256.clone(), e.path.clone()]);
+            print(&table::render(&["SHA-256", "where it was"], &rows.collect::<Vec<_>>()))
         }
     }
 }

@@ -7,8 +7,7 @@ use crate::{
 };
 
 pub(super) fn run(command: &args::Verify) -> Result<(), CliError> {
-    let request = command.device.request();
-    let device = || choose::open(&request);
+    let device = || choose::open(&command.device.request());
     let checks = verify(&command.folder, command.model.as_deref(), device)?;
     let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
     if command.json {

@@ -26,9 +26,9 @@ impl Budget {
         }
         let mebibytes = |bytes: u64| bytes >> 20;
         let what = format!(
-            "{what}: {} MiB are in use, and the run may take {} MiB",
-            mebibytes(held),
-            mebibytes(budget)
+            "{what}: the run may take {} MiB, of which {} MiB are in use",
+            mebibytes(budget),
+            mebibytes(held)
         );
         Err(DeviceError::OutOfMemory { what, bytes })
     }

@@ -96,7 +96,7 @@ impl ModelError {
     }
 
     /// An error of the device with the block that it happened in.
-    pub(super) fn in_block(self, block: usize) -> Self {
+    pub(crate) fn in_block(self, block: usize) -> Self {
         match self {
             Self::Device(source) => Self::Block { block, source },
             other => other,

@@ -97,7 +97,7 @@ impl DeviceTensors {
     /// What stands before every operation that a plugin asks for: none is done for a run that was interrupted, nor
     /// for the CPU twin of a kernel, whose tensors are being used.
     fn admit(&self) -> Result<()> {
-        interrupt::check().map_err(|interrupted| Error::new(Code::Other, interrupted.to_string()))?;
+        interrupt::check()?;
         match self.twins.on_this_thread() {
             Some(kernel) => Err(twin_asks(&kernel)),
             None => Ok(()),

@@ -1,5 +1,6 @@
 //! What can be wrong with a plugin library.
 
+use crate::output::OutputError;
 use espalier_sdk::abi::OpenError;
 use std::path::PathBuf;
 
@@ -102,6 +103,9 @@ pub enum PluginError {
     /// The library did not open as a plugin.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The list of trusted libraries cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// None of the libraries offers what is wanted.
     #[error("{0}")]
     NotOffered(String),

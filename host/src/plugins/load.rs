@@ -3,7 +3,7 @@
 #[cfg(unix)]
 use super::isolate::{Apart, Process};
 use super::{Isolate, PluginError, PluginMethod, TrustList, policy::policy, safety};
-use crate::hash::Hashed;
+use crate::{files, hash::Hashed};
 use espalier_sdk::{
     INTERFACE_VERSION, LibraryInfo, MethodInfo, OptionSpec, Options, SelectorInfo,
     abi::{self, LoadedLibrary, LoadedMethod, LoadedSelector},
@@ -11,7 +11,6 @@ use espalier_sdk::{
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
-    fs::File,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -96,7 +95,7 @@ fn load_apart(_: &Path, _: Duration) -> Result<Library, PluginError> {
 
 /// The SHA-256 of a library's file.
 pub(super) fn digest(path: &Path) -> Result<String, PluginError> {
-    let hash = File::open(path).and_then(|file| Hashed::new(file).finish());
+    let hash = files::open(path).and_then(|file| Hashed::new(file).finish());
     hash.map_err(|source| PluginError::Unreadable { path: path.to_owned(), source })
 }
 

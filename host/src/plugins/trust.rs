@@ -1,13 +1,15 @@
 //! The user's list of trusted libraries: `espalier/trusted-plugins` in the configuration folder, a line each of the
-//! file's SHA-256, the day it was trusted, and where it was. The hash alone counts.
+//! file's SHA-256 and where it was, as `sha256sum` writes them. The hash alone counts.
 
 use super::{PluginError, load::digest, safety};
+use crate::{
+    files::{self, Limit},
+    output,
+};
 use etcetera::BaseStrategy;
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// A trusted library.
@@ -15,8 +17,6 @@ use std::{
 pub struct Trusted {
     /// The SHA-256 of its file, in hex.
     pub sha256: String,
-    /// The day it was trusted, as in 2024-02-29.
-    pub date: String,
     /// Where it was then.
     pub path: String,
 }
@@ -45,7 +45,7 @@ impl TrustList {
     fn read(file: PathBuf) -> Result<Self, PluginError> {
         let unusable = |source| PluginError::TrustList { path: file.clone(), source };
         let invalid = |message: String| unusable(io::Error::new(io::ErrorKind::InvalidData, message));
-        let text = match fs::read_to_string(&file) {
+        let text = match files::read_text(&file, Limit::SETTINGS) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(unusable(error)),
@@ -55,8 +55,7 @@ impl TrustList {
         }
         let mut entries = Vec::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let entry =
-                parse(line).ok_or_else(|| invalid(format!("line {} is no hash, day and path", at + 1)))?;
+            let entry = parse(line).ok_or_else(|| invalid(format!("line {} is no hash and path", at + 1)))?;
             entries.push(entry);
         }
         Ok(Self { file, entries })
@@ -87,7 +86,7 @@ impl TrustList {
         let path = library.canonicalize().unwrap_or_else(|_| library.to_owned());
         // A line each: a path is there to be read, and its control characters are not.
         let path = path.to_string_lossy().replace(char::is_control, "?");
-        let trusted = Trusted { sha256, date: day(SystemTime::now()), path };
+        let trusted = Trusted { sha256, path };
         self.entries.retain(|entry| entry.sha256 != trusted.sha256);
         self.entries.push(trusted.clone());
         self.write()?;
@@ -108,62 +107,28 @@ impl TrustList {
         Ok(gone)
     }
 
-    /// Writes the whole list beside the old one, then puts it in its place.
+    /// Writes the whole list.
     fn write(&self) -> Result<(), PluginError> {
-        let text: String =
-            self.entries.iter().map(|e| format!("{}  {}  {}\n", e.sha256, e.date, e.path)).collect();
-        let write = || {
-            let folder = self.file.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&self.file).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(|source| PluginError::TrustList { path: self.file.clone(), source })
+        let failed = |source| PluginError::TrustList { path: self.file.clone(), source };
+        if let Some(folder) = self.file.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        output::write(&self.file, true, |out| {
+            self.entries.iter().try_for_each(|entry| writeln!(out, "{}  {}", entry.sha256, entry.path))
+        })?;
+        Ok(())
     }
 }
 
 fn parse(line: &str) -> Option<Trusted> {
-    let mut parts = line.splitn(3, "  ").map(str::to_owned);
-    let (sha256, date, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let (sha256, path) = line.split_once("  ")?;
     let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_hash.then_some(Trusted { sha256, date, path })
-}
-
-/// The day of a time, by the Gregorian calendar, in UTC.
-fn day(time: SystemTime) -> String {
-    let days = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
-    // Eras of 400 years that begin on the first of March, so that leap days are last.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{date:02}", era * 400 + year + next)
+    is_hash.then(|| Trusted { sha256: sha256.to_owned(), path: path.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        for (seconds, date) in [
-            (0, "1970-01-01"),
-            (951_782_399, "2000-02-28"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (1_735_689_599, "2024-12-31"),
-            (4_107_542_400, "2100-03-01"),
-        ] {
-            assert_eq!(day(UNIX_EPOCH + Duration::from_secs(seconds)), date);
-        }
-    }
 
     #[test]
     fn a_list_is_kept_and_a_changed_library_is_another() {

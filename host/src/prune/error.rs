@@ -110,15 +110,6 @@ pub enum PruneError {
     /// The device failed between layers.
     #[error("while measuring the inputs of layers")]
     Measuring(#[from] DeviceError),
-    /// The device failed in a block.
-    #[error("in block {block}, while the inputs of its layers were measured or its windows passed on")]
-    Block {
-        /// The block.
-        block: usize,
-        /// What the device said.
-        #[source]
-        source: DeviceError,
-    },
     /// A weight of the model is NaN or infinite.
     #[error("{layer} has a value that is {value}, at row {row}, column {col}: the model is damaged")]
     NotFinite {
@@ -161,10 +152,8 @@ impl PruneError {
     /// An error of the device with the block that it happened in.
     pub(super) fn in_block(self, block: usize) -> Self {
         match self {
-            Self::Measuring(source)
-            | Self::Model(ModelError::Device(source) | ModelError::Block { source, .. }) => {
-                Self::Block { block, source }
-            }
+            Self::Measuring(source) => Self::Model(ModelError::Block { block, source }),
+            Self::Model(error) => Self::Model(error.in_block(block)),
             other => other,
         }
     }

@@ -98,8 +98,10 @@ pub(super) fn prune(
     drop(pruned);
     let mut bytes = device.read(&rounded).map_err(on_device)?;
     let zeros = weights::clean(dtype, &mut bytes, cols).map_err(returned)?;
-    let before = weights::zeros_of(model, &name)?;
-    let remark = weights::compare(at.sparsity, dtype, &bytes, (rows, cols), before).map_err(returned)?;
+    // A weight that cannot be read any more is found when the next block is loaded.
+    let before = || model.checkpoint.tensor(&name).map_or(0, |dense| weights::zeros(&dense));
+    let remark =
+        weights::compare(at.sparsity, dtype, &bytes, (rows, cols), zeros, before).map_err(returned)?;
     job.output.write(&name, bytes)?;
 
     let mut notes: Vec<_> = said.notes.iter().map(|note| text::line(note)).collect();

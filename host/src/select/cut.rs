@@ -154,7 +154,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn take(&mut self, document: usize, score: Option<f64>, limit: usize) -> Result<usize> {
-        interrupt::check().map_err(|error| Error::invalid(error.to_string()))?;
+        interrupt::check()?;
         let Some(source) = self.documents.source_of(document) else {
             let documents = self.documents.len();
             return Err(Error::invalid(format!(
@@ -236,7 +236,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn take_own(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
-        interrupt::check().map_err(|error| Error::invalid(error.to_string()))?;
+        interrupt::check()?;
         if tokens.is_empty() {
             return Err(Error::invalid("it offered a text of its own without a token"));
         }

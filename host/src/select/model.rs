@@ -43,7 +43,7 @@ impl<'a> HostModel<'a> {
                 "it asks the model, which it did not say it needs: its info lacks `needs_model`",
             )
         };
-        interrupt::check().map_err(|interrupted| Error::new(Code::Other, interrupted.to_string()))?;
+        interrupt::check()?;
         self.model.as_ref().ok_or_else(absent)
     }
 

@@ -5,7 +5,7 @@ use crate::{
     calibration::{CalibrationError, Shape, SourceInfo, TokenizedCollection},
     interrupt,
 };
-use espalier_sdk::{Code, Document, Error, Result, Source, service::DocumentService};
+use espalier_sdk::{Document, Result, Source, service::DocumentService};
 use std::{ops::Range, sync::Arc};
 
 /// Documents of a source that are looked at for one that is long enough to crop.
@@ -90,11 +90,6 @@ fn has_long(
     Ok(false)
 }
 
-/// Nothing is read for a run that was interrupted.
-fn interrupted() -> Result<()> {
-    interrupt::check().map_err(|interrupted| Error::new(Code::Other, interrupted.to_string()))
-}
-
 impl DocumentService for Offered<'_> {
     fn len(&self) -> usize {
         self.collection.collection().len()
@@ -118,7 +113,7 @@ impl DocumentService for Offered<'_> {
     }
 
     fn document(&self, index: usize) -> Result<Document> {
-        interrupted()?;
+        interrupt::check()?;
         let collection = self.collection.collection();
         let source = &collection.sources()[collection.source_of(index.min(self.len() - 1))];
         // Tokens that came without their text have none.
@@ -127,7 +122,7 @@ impl DocumentService for Offered<'_> {
     }
 
     fn tokens(&self, index: usize) -> Result<Vec<u32>> {
-        interrupted()?;
+        interrupt::check()?;
         Ok(self.tokens(index)?.to_vec())
     }
 }

@@ -159,6 +159,8 @@ impl Llama {
                 !finished
             });
         }
+        // Blocks that do not stay are read in every step.
+        self.checkpoint.check_unchanged()?;
         Ok(done)
     }
 }
