@@ -1,7 +1,7 @@
 //! Arbitrary and damaged input for every reader: an error or a value, never a panic, soon.
 
 use espalier_host::{
-    calibration::{ChatTemplate, Collection, Message, Reading, Source, Tokenizer},
+    calibration::{ChatTemplate, Collection, Conversation, Message, Reading, Source, Tokenizer},
     model::{Checkpoint, LlamaConfig, checkpoint::Header},
     prune::{Size, Targets},
     study::StudyFile,
@@ -166,12 +166,12 @@ fn configurations_and_tokenizers() {
 fn templates() {
     let template = "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}[INST] {{ message['content'] \
                     | trim }} [/INST]{% else %}{{ message.content + eos_token }}{% endif %}{% endfor %}";
-    let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+    let message = |role: &str, content: &str| Message::new(role, content);
     let messages = [message("user", "hi"), message("assistant", "ho")];
     every_way(600, template.as_bytes(), |bytes| {
         let source = String::from_utf8_lossy(bytes);
         if let Ok(template) = ChatTemplate::new(&source, BTreeMap::new(), "t".into()) {
-            drop(template.render(&messages, true));
+            drop(template.render(&Conversation::new(messages.clone()), true));
         }
     });
 }

@@ -1,7 +1,7 @@
 //! Calibration or evaluation data: files and folders, of which any record can be read.
 
 use super::{
-    CalibrationError, Reading, Record, Shape, Source, exclude::Exclusion, file::DataFile, folder,
+    CalibrationError, Reading, Record, Shape, Source, exclude::Exclusion, file::DataFile, folder, scan::How,
     source::check_weights,
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ pub struct Collection {
     files: Vec<DataFile>,
     /// The number of each file's first record, and the number of all records.
     starts: Vec<usize>,
+    /// Whether a record that cannot be used is an error.
+    strict: bool,
     /// The file that was read last.
     opened: Mutex<Option<(usize, File)>>,
 }
@@ -76,27 +78,40 @@ impl Collection {
     /// too many rows that cannot be used: the message names the line of the first. No files, or weights
     /// that are no shares of anything.
     pub fn open(sources: &[Source], reading: &Reading) -> Result<Self, CalibrationError> {
+        Self::read(sources, reading, false)
+    }
+
+    /// Opens data to evaluate on: as [`open`](Self::open), but rows of empty text are kept, because the text that all rows
+    /// make together is measured.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for_evaluation(sources: &[Source], reading: &Reading) -> Result<Self, CalibrationError> {
+        Self::read(sources, reading, true)
+    }
+
+    fn read(sources: &[Source], reading: &Reading, blank: bool) -> Result<Self, CalibrationError> {
         check_weights(sources)?;
         if sources.is_empty() {
             return Err(CalibrationError::NoSources);
         }
         let exclusion = Exclusion::open(&reading.exclude)?;
-        let mut collection =
-            Self { sources: Vec::new(), files: Vec::new(), starts: vec![0], opened: Mutex::new(None) };
+        let mut collection = Self {
+            sources: Vec::new(),
+            files: Vec::new(),
+            starts: vec![0],
+            strict: reading.strict,
+            opened: Mutex::new(None),
+        };
         for source in sources {
-            collection.add(source, reading, exclusion.as_ref())?;
+            collection.add(source, &How { reading, exclusion: exclusion.as_ref(), blank })?;
         }
         Ok(collection)
     }
 
-    fn add(
-        &mut self,
-        source: &Source,
-        reading: &Reading,
-        exclusion: Option<&Exclusion>,
-    ) -> Result<(), CalibrationError> {
+    fn add(&mut self, source: &Source, how: &How) -> Result<(), CalibrationError> {
         let begin = self.len();
-        let opened = folder::open(&source.path, reading, exclusion)?;
+        let opened = folder::open(&source.path, how)?;
         let mut skipped = Skipped::default();
         for file in opened.files {
             skipped.add(file.skipped());
@@ -121,6 +136,11 @@ impl Collection {
     /// The files and folders, in the order they were given in.
     pub fn sources(&self) -> &[SourceInfo] {
         &self.sources
+    }
+
+    /// Whether a record that cannot be used is an error.
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
     }
 
     /// How many records.

@@ -1,9 +1,9 @@
 //! A collection's documents, as text and as tokens.
 
-use super::{CalibrationError, Collection, Record, Rendered, Renderer, Tokenizer, tokenizer::check_tokens};
+use super::{CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, tokenizer::check_tokens};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Tokens that are kept for when they are asked for again: 32 MiB.
@@ -15,6 +15,7 @@ pub struct TokenizedCollection {
     renderer: Renderer,
     tokenizer: Tokenizer,
     kept: Mutex<Kept>,
+    refusals: Mutex<Refusals>,
 }
 
 /// The tokens of documents read lately.
@@ -47,7 +48,8 @@ impl Kept {
 impl TokenizedCollection {
     /// The documents of a collection, rendered and tokenised when they are asked for.
     pub fn new(collection: Collection, renderer: Renderer, tokenizer: Tokenizer) -> Self {
-        Self { collection, renderer, tokenizer, kept: Mutex::new(Kept::new(KEPT_TOKENS)) }
+        let kept = Mutex::new(Kept::new(KEPT_TOKENS));
+        Self { collection, renderer, tokenizer, kept, refusals: Mutex::default() }
     }
 
     /// The collection.
@@ -60,43 +62,59 @@ impl TokenizedCollection {
         &self.tokenizer
     }
 
-    /// A document's text; nothing where a row holds its tokens instead.
+    /// A document's text; nothing where a row holds its tokens instead. A document that is left out has none.
     ///
     /// # Errors
-    /// The document cannot be read or rendered.
+    /// The document cannot be read, or cannot be rendered and not be left out either.
     pub fn text(&self, index: usize) -> Result<Option<String>, CalibrationError> {
-        match self.collection.record(index)? {
-            Record::Tokens(_) => Ok(None),
-            record => Ok(Some(self.rendered(&record, index)?.document())),
+        let record = self.collection.record(index)?;
+        if let Record::Tokens(_) = record {
+            return Ok(None);
         }
+        let document = self.renderer.document(&record, || self.collection.place(index));
+        let kept = self.refusals().keep(&self.collection, index, document)?;
+        Ok(Some(kept.map_or_else(String::new, |document| document.text)))
     }
 
-    /// A document's tokens, with the special tokens that the tokenizer adds.
+    /// A document's tokens, with the special tokens that the tokenizer adds. A document that is left out has none.
     ///
     /// # Errors
-    /// The document cannot be read, rendered or tokenised, or has a token that the model does not know.
+    /// The document cannot be read; it cannot be rendered or tokenised, or has a token that the model does not know, and
+    /// cannot be left out either.
     pub fn tokens(&self, index: usize) -> Result<Arc<[u32]>, CalibrationError> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tokens) = kept().documents.get(&index) {
             return Ok(Arc::clone(tokens));
         }
-        let place = || self.collection.place(index);
-        let tokens: Arc<[u32]> = match self.collection.record(index)? {
-            Record::Tokens(tokens) => {
-                check_tokens(&tokens, self.tokenizer.vocab_size(), place)?;
-                tokens.into()
-            }
-            record => {
-                let rendered = self.rendered(&record, index)?;
-                self.tokenizer.encode(&rendered.document(), rendered.special, place)?.into()
-            }
-        };
+        let record = self.collection.record(index)?;
+        let made = self.tokens_of(record, || self.collection.place(index));
+        let tokens: Arc<[u32]> =
+            self.refusals().keep(&self.collection, index, made)?.unwrap_or_default().into();
         kept().insert(index, Arc::clone(&tokens));
         Ok(tokens)
     }
 
-    fn rendered(&self, record: &Record, index: usize) -> Result<Rendered, CalibrationError> {
-        self.renderer.render(record, || self.collection.place(index))
+    fn tokens_of(&self, record: Record, place: impl Fn() -> String) -> Result<Vec<u32>, CalibrationError> {
+        if let Record::Tokens(tokens) = record {
+            check_tokens(&tokens, self.tokenizer.vocab_size(), place)?;
+            return Ok(tokens);
+        }
+        let document = self.renderer.document(&record, &place)?;
+        self.tokenizer.encode(&document.text, document.special, place)
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of a source's documents could not be rendered or tokenised and were left out, of those that were looked at.
+    pub fn refused(&self, source: usize) -> u64 {
+        self.refusals().of_source(&self.collection, source)
+    }
+
+    /// Warns of the documents that were left out.
+    pub fn warn_of_refused(&self) {
+        self.refusals().warn();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can be wrong with calibration data.
 
 use super::feed::{LONGEST_ROW, LONGEST_TEXT};
-use crate::{interrupt::Interrupted, model::config::ConfigError};
+use crate::{cause::causes, interrupt::Interrupted, model::config::ConfigError};
 use std::path::PathBuf;
 
 /// What can be wrong with calibration data.
@@ -321,14 +321,23 @@ pub enum CalibrationError {
     },
 }
 
+impl CalibrationError {
+    /// Whether it is the fault of one record, which can be left out.
+    pub(super) fn is_of_record(&self) -> bool {
+        matches!(
+            self,
+            Self::Render { .. } | Self::Encode { .. } | Self::Token { .. } | Self::NoInstruction { .. }
+        )
+    }
+
+    /// The error with all its causes, in one line.
+    pub(super) fn whole(&self) -> String {
+        causes(self).join(": ")
+    }
+}
+
 impl From<CalibrationError> for espalier_sdk::Error {
     fn from(error: CalibrationError) -> Self {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        Self::invalid(message)
+        Self::invalid(error.whole())
     }
 }

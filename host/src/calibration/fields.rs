@@ -15,12 +15,14 @@ pub(super) enum Field {
     Output,
     Instances,
     Messages,
+    Tools,
+    System,
     InputIds,
     AttentionMask,
 }
 
 impl Field {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Text,
         Self::Prefix,
         Self::Completion,
@@ -29,6 +31,8 @@ impl Field {
         Self::Output,
         Self::Instances,
         Self::Messages,
+        Self::Tools,
+        Self::System,
         Self::InputIds,
         Self::AttentionMask,
     ];
@@ -44,6 +48,8 @@ impl Field {
             Self::Output => &["output", "response", "answer"],
             Self::Instances => &["instances"],
             Self::Messages => &["messages", "conversations"],
+            Self::Tools => &["tools"],
+            Self::System => &["system", "system_prompt"],
             Self::InputIds => &["input_ids"],
             Self::AttentionMask => &["attention_mask"],
         }
@@ -52,10 +58,11 @@ impl Field {
     /// What stands there, for messages.
     pub(super) fn expected(self) -> &'static str {
         match self {
-            Self::Text | Self::Prefix | Self::Instruction | Self::Input => "a string",
+            Self::Text | Self::Prefix | Self::Instruction | Self::Input | Self::System => "a string",
             Self::Completion | Self::Output => "a string or a list of strings",
             Self::Instances => "a list of objects with `input` and `output`",
             Self::Messages => "a list of objects with `role` and `content`, or `from` and `value`",
+            Self::Tools => "a list of objects",
             Self::InputIds => "a list of token numbers",
             Self::AttentionMask => "a list of 0 and 1, as long",
         }

@@ -1,11 +1,10 @@
 //! A file whose rows were found.
 
 use super::{
-    CalibrationError, Reading, Record, Shape, Skipped,
-    exclude::Exclusion,
+    CalibrationError, Record, Shape, Skipped,
     feed::newlines,
     row::Layout,
-    scan::{self, Place, Scan, Target},
+    scan::{self, How, Place, Scan, Target},
     unpack::{Data, end_of, unpack},
 };
 use crate::files;
@@ -34,11 +33,7 @@ pub(super) struct DataFile {
 
 impl DataFile {
     /// Reads a file once and checks every row of it.
-    pub(super) fn open(
-        path: &Path,
-        reading: &Reading,
-        exclusion: Option<&Exclusion>,
-    ) -> Result<Self, CalibrationError> {
+    pub(super) fn open(path: &Path, how: &How) -> Result<Self, CalibrationError> {
         let unpacked = unpack(path)?;
         let end = unpacked.as_ref().map_or_else(|| end_of(path), |unpacked| unpacked.end.clone());
         if UNREAD.contains(&end.as_str()) {
@@ -47,8 +42,8 @@ impl DataFile {
         let (unpacked, packed) = unpacked.map(|file| (file.data, file.sha256)).unzip();
         let target = Target { path, data: unpacked.as_deref().unwrap_or(path), hashed: packed.is_none() };
         let Scan { sha256, layout, places, end, skipped } = match end.as_str() {
-            "json" | "jsonl" | "ndjson" => scan::rows(&target, reading, exclusion)?,
-            _ => scan::text(&target, exclusion)?,
+            "json" | "jsonl" | "ndjson" => scan::rows(&target, how)?,
+            _ => scan::text(&target, how)?,
         };
         let sha256 = sha256.or(packed).unwrap_or_default();
         Ok(Self { path: path.to_owned(), unpacked, sha256, layout, places, end, skipped })

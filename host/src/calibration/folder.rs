@@ -1,6 +1,6 @@
 //! A source as it is named: a file, or a folder of files.
 
-use super::{CalibrationError, Reading, Shape, exclude::Exclusion, file::DataFile, unpack};
+use super::{CalibrationError, Shape, file::DataFile, scan::How, unpack};
 use crate::{files, hash::hex};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -16,13 +16,9 @@ pub(super) struct Opened {
 }
 
 /// Opens a file, or all files of data in a folder and in its folders, in the order of their names.
-pub(super) fn open(
-    path: &Path,
-    reading: &Reading,
-    exclusion: Option<&Exclusion>,
-) -> Result<Opened, CalibrationError> {
+pub(super) fn open(path: &Path, how: &How) -> Result<Opened, CalibrationError> {
     if !path.is_dir() {
-        let file = DataFile::open(path, reading, exclusion)?;
+        let file = DataFile::open(path, how)?;
         let (sha256, shape) = (file.sha256().to_owned(), file.shape());
         return Ok(Opened { files: vec![file], sha256, shape });
     }
@@ -30,7 +26,7 @@ pub(super) fn open(
     let mut files: Vec<DataFile> = Vec::new();
     let mut hash = Sha256::new();
     for found in &paths {
-        let file = DataFile::open(found, reading, exclusion)?;
+        let file = DataFile::open(found, how)?;
         if let Some(first) = files.first().filter(|first| running(first.shape()) != running(file.shape())) {
             return Err(CalibrationError::Mixed {
                 path: path.to_owned(),

@@ -1,11 +1,14 @@
 //! JSON values that borrow what they can from the row they stand in.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Serialize, Serializer,
+    de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Number;
 use std::{borrow::Cow, fmt};
 
 /// A JSON value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Json<'a> {
     Null,
     Bool(bool),
@@ -36,10 +39,38 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The same value, which borrows nothing.
+    pub(super) fn into_owned(self) -> Json<'static> {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(flag) => Json::Bool(flag),
+            Self::Number(number) => Json::Number(number),
+            Self::String(text) => Json::String(text.into_owned().into()),
+            Self::List(items) => Json::List(items.into_iter().map(Json::into_owned).collect()),
+            Self::Object(pairs) => {
+                let owned = |(key, value): (Cow<str>, Json)| (key.into_owned().into(), value.into_owned());
+                Json::Object(pairs.into_iter().map(owned).collect())
+            }
+        }
+    }
+
     pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(flag) => serializer.serialize_bool(*flag),
+            Self::Number(number) => number.serialize(serializer),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Object(pairs) => serializer.collect_map(pairs.iter().map(|(key, value)| (key, value))),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Prompts: from a record to the text that a model sees.
 
 use super::{
-    CalibrationError, Message, Record,
-    record::answer,
+    CalibrationError, Conversation, Message, Record,
     template::{ChatTemplate, FileTemplate},
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -68,7 +68,16 @@ impl From<Prompt> for String {
     }
 }
 
-/// A record as text. The whole document is the prompt with the answer behind it.
+/// A record as one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The text.
+    pub text: String,
+    /// Whether the tokenizer is to add its own special tokens; not where a chat template wrote them.
+    pub special: bool,
+}
+
+/// A record as a prompt and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// What the model is given.
@@ -77,16 +86,19 @@ pub struct Rendered {
     pub answer: String,
     /// Whether the tokenizer is to add its own special tokens; not where a chat template wrote them.
     pub special: bool,
+    /// Whether the chat template writes the turns before the answer differently once the answer follows, so that the
+    /// document does not begin with the prompt.
+    pub rewritten: bool,
 }
 
 impl Rendered {
-    /// The whole document.
-    pub fn document(&self) -> String {
+    /// The prompt with the answer behind it.
+    pub fn whole(&self) -> String {
         format!("{}{}", self.prompt, self.answer)
     }
 
-    fn new(prompt: impl Into<String>, answer: impl Into<String>) -> Self {
-        Self { prompt: prompt.into(), answer: answer.into(), special: true }
+    pub(super) fn new(prompt: impl Into<String>, answer: impl Into<String>) -> Self {
+        Self { prompt: prompt.into(), answer: answer.into(), special: true, rewritten: false }
     }
 }
 
@@ -119,17 +131,52 @@ impl Renderer {
         Ok(renderer)
     }
 
-    /// The text of a record. `place` says where it is from.
+    /// A record as the prompt that the model continues, and the answer behind it. `place` says where it is from.
     ///
     /// # Errors
-    /// A template fails or refuses the record, the record does not fit the prompt, or it holds tokens in
-    /// place of text.
+    /// A template fails or refuses the record, the record does not fit the prompt, it holds tokens in place of text, or a
+    /// template file writes a prompt that depends on the answer.
     pub fn render(&self, record: &Record, place: impl Fn() -> String) -> Result<Rendered, CalibrationError> {
+        match self.way(record, &place)? {
+            Way::File(file) => file.render(record).map_err(|source| file.failed(place(), source)),
+            Way::Chat(chat) => {
+                exchange(chat, &conversation(record)).map_err(|source| chat.failed(place(), source))
+            }
+            Way::Plain(rendered) => Ok(rendered),
+        }
+    }
+
+    /// A record as one text: what a model that answered as the record does would have seen and written. `place` says where
+    /// it is from.
+    ///
+    /// # Errors
+    /// A template fails or refuses the record, the record does not fit the prompt, or it holds tokens in place of text.
+    pub fn document(
+        &self,
+        record: &Record,
+        place: impl Fn() -> String,
+    ) -> Result<Document, CalibrationError> {
+        match self.way(record, &place)? {
+            Way::File(file) => {
+                let text = file.document(record).map_err(|source| file.failed(place(), source))?;
+                Ok(Document { text, special: true })
+            }
+            Way::Chat(chat) => {
+                let said = conversation(record);
+                let text = chat.render(&said, false).map_err(|source| chat.failed(place(), source))?;
+                Ok(Document { text, special: false })
+            }
+            Way::Plain(rendered) => Ok(Document { text: rendered.whole(), special: rendered.special }),
+        }
+    }
+
+    /// How a record is rendered.
+    fn way(&self, record: &Record, place: impl Fn() -> String) -> Result<Way<'_>, CalibrationError> {
         if let Record::Tokens(_) = record {
             return Err(CalibrationError::NoText { place: place(), found: record.kind() });
         }
         if let Some(file) = &self.file {
-            return file.render(record).map_err(|source| file.failed(place(), source));
+            return Ok(Way::File(file));
         }
         let prompt = self.prompt.as_ref().unwrap_or(match record {
             Record::Instruction { .. } => &Prompt::Alpaca,
@@ -137,14 +184,12 @@ impl Renderer {
             _ => &Prompt::Raw,
         });
         match (prompt, record) {
-            (_, Record::Text(text)) => Ok(Rendered::new(text, "")),
+            (_, Record::Text(text)) => Ok(Way::Plain(Rendered::new(text, ""))),
             (Prompt::Alpaca, record) => alpaca(record)
+                .map(Way::Plain)
                 .ok_or_else(|| CalibrationError::NoInstruction { place: place(), found: record.kind() }),
-            (Prompt::Chat, record) => {
-                let chat = self.chat()?;
-                conversation(chat, &messages(record)).map_err(|source| chat.failed(place(), source))
-            }
-            (_, record) => Ok(raw(record)),
+            (Prompt::Chat, _) => Ok(Way::Chat(self.chat()?)),
+            (_, record) => Ok(Way::Plain(raw(record))),
         }
     }
 
@@ -158,6 +203,13 @@ impl Renderer {
             }
         }
     }
+}
+
+/// How a record becomes text.
+enum Way<'a> {
+    File(&'a FileTemplate),
+    Chat(&'a ChatTemplate),
+    Plain(Rendered),
 }
 
 /// An instruction as Alpaca's two published templates put it, up to and with the `### Response:` that the
@@ -184,7 +236,7 @@ fn alpaca(record: &Record) -> Option<Rendered> {
             (instruction.as_str(), input.as_str(), first(outputs))
         }
         Record::Completion { prefix, completions } => (prefix.as_str(), "", first(completions)),
-        Record::Chat(messages) => match messages.as_slice() {
+        Record::Chat(said) => match said.messages.as_slice() {
             [user, assistant] if user.role == "user" && assistant.role == "assistant" => {
                 (user.content.as_str(), "", assistant.content.as_str())
             }
@@ -208,22 +260,21 @@ fn raw(record: &Record) -> Rendered {
             };
             Rendered::new(lines, first(outputs))
         }
-        Record::Chat(messages) => {
-            let said = answer(messages);
-            let before = &messages[..messages.len() - usize::from(said.is_some())];
-            let lines: String = before.iter().map(|message| format!("{}\n", message.content)).collect();
-            Rendered::new(lines, said.map_or("", |message| &message.content))
+        Record::Chat(said) => {
+            let lines: String =
+                said.before_answer().iter().map(|message| format!("{}\n", message.content)).collect();
+            Rendered::new(lines, said.answer().map_or("", |message| &message.content))
         }
         Record::Tokens(_) => Rendered::new("", ""),
     }
 }
 
 /// A record as a conversation: an instruction and its input are what the user says.
-fn messages(record: &Record) -> Vec<Message> {
+fn conversation(record: &Record) -> Cow<'_, Conversation> {
     let exchange =
         |user: &str, assistant: &str| vec![Message::new("user", user), Message::new("assistant", assistant)];
-    match record {
-        Record::Chat(messages) => messages.clone(),
+    let messages = match record {
+        Record::Chat(said) => return Cow::Borrowed(said),
         Record::Instruction { instruction, input, outputs } if input.is_empty() => {
             exchange(instruction, first(outputs))
         }
@@ -232,25 +283,39 @@ fn messages(record: &Record) -> Vec<Message> {
         }
         Record::Completion { prefix, completions } => exchange(prefix, first(completions)),
         Record::Text(_) | Record::Tokens(_) => Vec::new(),
-    }
-}
-
-/// A conversation in a chat template, parted before the last answer.
-fn conversation(chat: &ChatTemplate, messages: &[Message]) -> Result<Rendered, minijinja::Error> {
-    let document = chat.render(messages, false)?;
-    let prompt = match answer(messages) {
-        Some(_) => chat.render(&messages[..messages.len() - 1], true)?,
-        None => document.clone(),
     };
-    Ok(Rendered { special: false, ..part(&document, &prompt) })
+    Cow::Owned(Conversation::new(messages))
 }
 
-/// A document parted where its prompt ends: where the two part ways, if the template writes a prompt
-/// differently when an answer follows.
-pub(super) fn part(document: &str, prompt: &str) -> Rendered {
-    let same = document.char_indices().zip(prompt.chars()).take_while(|((_, a), b)| a == b).last();
-    let end = same.map_or(0, |((at, c), _)| at + c.len_utf8());
-    Rendered::new(&document[..end], &document[end..])
+/// A conversation in a chat template: the prompt is what the template writes for the model to go on from, to the letter.
+/// The answer is what the document has behind it; where the document does not begin with the prompt, what it has from the
+/// answer's content on.
+fn exchange(chat: &ChatTemplate, said: &Conversation) -> Result<Rendered, minijinja::Error> {
+    let document = chat.render(said, false)?;
+    let Some(answer) = said.answer() else {
+        return Ok(Rendered { special: false, ..Rendered::new(document, "") });
+    };
+    let before = Conversation { messages: said.before_answer().to_vec(), ..said.clone() };
+    let prompt = chat.render(&before, true)?;
+    let (answer, rewritten) = match document.strip_prefix(&prompt) {
+        Some(answer) => (answer.to_owned(), false),
+        None => (end_from(&document, &answer.content, &prompt), true),
+    };
+    Ok(Rendered { prompt, answer, special: false, rewritten })
+}
+
+/// What a document has from its last answer on, with the space before it if the prompt does not end with one; the answer
+/// as it is where the document writes it otherwise.
+fn end_from(document: &str, answer: &str, prompt: &str) -> String {
+    let Some(at) = document.rfind(answer).or_else(|| document.rfind(answer.trim())) else {
+        return answer.to_owned();
+    };
+    let spaces = if prompt.ends_with(char::is_whitespace) {
+        0
+    } else {
+        at - document[..at].trim_end_matches([' ', '\n']).len()
+    };
+    document[at - spaces..].to_owned()
 }
 
 /// The answer that a document shows, of several that would do.

@@ -10,7 +10,8 @@ fn instruction(input: &str) -> Record {
 }
 
 fn chat(messages: &[(&str, &str)]) -> Record {
-    Record::Chat(messages.iter().map(|&(role, content)| Message::new(role, content)).collect())
+    let messages = messages.iter().map(|&(role, content)| Message::new(role, content)).collect();
+    Record::Chat(Conversation::new(messages))
 }
 
 /// A folder with a chat template.
@@ -46,7 +47,7 @@ fn alpacas_templates_are_the_published_ones() {
         assert_eq!(alpaca_prompt("Add.", input), prompt);
         let rendered = render(None, none, &instruction(input)).unwrap();
         assert_eq!(rendered, Rendered::new(format!("{prompt}\n"), "3"));
-        assert_eq!(rendered.document(), format!("{prompt}\n3"));
+        assert_eq!(rendered.whole(), format!("{prompt}\n3"));
     }
     let exchange = chat(&[("user", "Add."), ("assistant", "3")]);
     let rendered = render(Some(Prompt::Alpaca), none, &exchange).unwrap();
@@ -81,12 +82,13 @@ fn chat_templates_part_before_the_answer() {
         prompt: "<s>user: Hi</s>\nassistant: ".to_owned(),
         answer: "Yo</s>\n".to_owned(),
         special: false,
+        rewritten: false,
     };
     assert_eq!(render(None, dir.path(), &said).unwrap(), expected);
     let unanswered = render(None, dir.path(), &chat(&[("user", "Hi")])).unwrap();
     assert_eq!((unanswered.prompt.as_str(), unanswered.answer.as_str()), ("<s>user: Hi</s>\n", ""));
     let given = render(Some(Prompt::Chat), dir.path(), &instruction("1 2")).unwrap();
-    assert_eq!(given.document(), "<s>user: Add.\n\n1 2</s>\nassistant: 3</s>\n");
+    assert_eq!(given.whole(), "<s>user: Add.\n\n1 2</s>\nassistant: 3</s>\n");
     // Running text is in nobody's mouth.
     let text = render(Some(Prompt::Chat), dir.path(), &Record::Text("a".to_owned())).unwrap();
     assert_eq!(text, Rendered::new("a", ""));
@@ -97,7 +99,7 @@ fn chat_templates_part_before_the_answer() {
     assert_eq!(render(None, model(named).path(), &said).unwrap(), expected);
     // A file of its own overrules the configuration.
     fs::write(dir.path().join("chat_template.jinja"), "{{ messages[0].content }}{{ eos_token }}").unwrap();
-    assert_eq!(render(None, dir.path(), &said).unwrap().document(), "Hi </s>");
+    assert_eq!(render(None, dir.path(), &said).unwrap().whole(), "Hi </s>");
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn template_files_see_the_fields() {
     let template = "Q: {{ instruction }}{{ ' (' ~ input ~ ')' if input }}\nA: {{ output }}.\n\n";
     let rendered = file(template, &instruction("1 2")).unwrap();
     assert_eq!(rendered, Rendered::new("Q: Add. (1 2)\nA:", " 3.\n"));
-    assert_eq!(file(template, &instruction("")).unwrap().document(), "Q: Add.\nA: 3.\n");
+    assert_eq!(file(template, &instruction("")).unwrap().whole(), "Q: Add.\nA: 3.\n");
     assert_eq!(file("{{ instruction }}!", &instruction("")).unwrap(), Rendered::new("Add.!", ""));
     let said = chat(&[("user", "a"), ("assistant", "b")]);
     let turns = "{% for m in messages %}{{ m.role[0] }}={{ m.content }};{% endfor %}";
@@ -124,6 +126,61 @@ fn template_files_see_the_fields() {
     ] {
         let message = file(template, &instruction("")).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");
+    }
+}
+
+/// Templates that write a conversation differently once an answer follows: Mistral's puts the system message into the last
+/// turn of the user, DeepSeek-R1's opens a thought in the prompt alone.
+#[test]
+fn prompts_are_what_the_template_writes_to_go_on_from() {
+    let mistral = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] \
+        {% if loop.last %}Be brief.\n\n{% endif %}{{ m.content }}[/INST]{% else %} {{ m.content }}{{ eos_token }}\
+        {% endif %}{% endfor %}";
+    let deepseek = "{% for m in messages %}{% if m.role == 'user' %}<U>{{ m.content }}{% else %}<A>{{ m.content }}</s>\
+        {% endif %}{% endfor %}{% if add_generation_prompt %}<A><think>\n{% endif %}";
+    let other =
+        "{% for m in messages %}{{ m.content|upper }};{% endfor %}{% if add_generation_prompt %}>{% endif %}";
+    let said = chat(&[("user", "Why?"), ("assistant", "So.")]);
+    for (template, prompt, answer, rewritten) in [
+        (mistral, "<s>[INST] Be brief.\n\nWhy?[/INST]", " So.</s>", true),
+        (deepseek, "<U>Why?<A><think>\n", "So.</s>", true),
+        (other, "WHY?;>", "So.", true),
+        (TEMPLATE, "<s>user: Why?</s>\nassistant: ", "So.</s>\n", false),
+    ] {
+        let rendered = render(None, model(template.into()).path(), &said).unwrap();
+        let found = (rendered.prompt.as_str(), rendered.answer.as_str(), rendered.rewritten);
+        assert_eq!(found, (prompt, answer, rewritten));
+    }
+}
+
+#[test]
+fn template_files_that_tell_the_answer_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.jinja");
+    let write = |template: &str| {
+        fs::write(&path, template).unwrap();
+        Renderer::new(Some(Prompt::File(path.clone())), dir.path()).unwrap()
+    };
+    let place = || "a.json, line 1".to_owned();
+    for template in [
+        "Q: {{ instruction }}\nA: {{ output|upper }}",
+        "{% if output == '3' %}Odd. {% endif %}{{ instruction }}\nA: {{ output }}",
+        "{{ instruction }} ({{ output|length }} letters)\nA: {{ output }}",
+        "{{ output[0] }}: {{ instruction }}",
+    ] {
+        let renderer = write(template);
+        let error = renderer.render(&instruction(""), place).unwrap_err();
+        assert!(error.whole().contains("cannot be told apart"), "{template}: {}", error.whole());
+        // A text to calibrate on it is all the same.
+        renderer.document(&instruction(""), place).unwrap();
+    }
+    for (template, prompt, answer) in [
+        ("Q: {{ instruction }}\nA: {{ output|trim }}.", "Q: Add.\nA:", " 3."),
+        ("{{ instruction }} {{ output }} and {{ output }}", "Add.", " 3 and 3"),
+        ("{{ instruction }}", "Add.", ""),
+    ] {
+        let rendered = write(template).render(&instruction(""), place).unwrap();
+        assert_eq!(rendered, Rendered::new(prompt, answer));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a row of data is, whatever its keys were called.
 
-use serde::Serialize;
+use super::json::Json;
+use serde::{Serialize, Serializer};
 
 /// A row of data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,24 +26,82 @@ pub enum Record {
         outputs: Vec<String>,
     },
     /// A conversation.
-    Chat(Vec<Message>),
+    Chat(Conversation),
     /// Tokens as they are, masked ones dropped.
     Tokens(Vec<u32>),
 }
 
-/// A message of a conversation.
+/// A conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conversation {
+    /// Its messages, in order.
+    pub messages: Vec<Message>,
+    /// The tools that the model may call, as its template takes them: a list of objects, or null.
+    pub(super) tools: Json<'static>,
+}
+
+impl Conversation {
+    /// A conversation without tools.
+    pub fn new(messages: Vec<Message>) -> Self {
+        Self { messages, tools: Json::Null }
+    }
+
+    /// The message that ends it, if it is the model's.
+    pub(super) fn answer(&self) -> Option<&Message> {
+        self.messages.last().filter(|message| message.role == "assistant")
+    }
+
+    /// What is said before the [answer](Self::answer).
+    pub(super) fn before_answer(&self) -> &[Message] {
+        &self.messages[..self.messages.len() - usize::from(self.answer().is_some())]
+    }
+}
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Who speaks: `system`, `user`, `assistant`, or another role that the model's template knows.
     pub role: String,
-    /// What they say.
+    /// What they say; empty where they only call tools.
     pub content: String,
+    /// All that the row has of it, which is what templates see.
+    object: Vec<(String, Json<'static>)>,
 }
 
 impl Message {
     /// A message of this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
+        let (role, content) = (role.into(), content.into());
+        let text = |text: &String| Json::String(text.clone().into());
+        let object = vec![("role".to_owned(), text(&role)), ("content".to_owned(), text(&content))];
+        Self { role, content, object }
+    }
+
+    /// A message with all that its row has of it.
+    pub(super) fn of(role: String, content: String, object: Vec<(String, Json<'static>)>) -> Self {
+        Self { role, content, object }
+    }
+
+    /// Whether it says nothing, and holds nothing else.
+    pub(super) fn is_empty(&self) -> bool {
+        self.content.trim().is_empty() && self.object.iter().all(|(key, _)| key == "role" || key == "content")
+    }
+
+    /// The same message with other content.
+    pub(super) fn saying(&self, content: &str) -> Self {
+        let mut changed = Self { content: content.to_owned(), ..self.clone() };
+        let text = Json::String(content.to_owned().into());
+        match changed.object.iter_mut().find(|(key, _)| key == "content") {
+            Some((_, held)) => *held = text,
+            None => changed.object.push(("content".to_owned(), text)),
+        }
+        changed
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.object.iter().map(|(key, value)| (key, value)))
     }
 }
 
@@ -54,9 +113,7 @@ impl Record {
             Self::Completion { completions: answers, .. } | Self::Instruction { outputs: answers, .. } => {
                 answers.iter().map(String::as_str).collect()
             }
-            Self::Chat(messages) => {
-                answer(messages).map(|message| message.content.as_str()).into_iter().collect()
-            }
+            Self::Chat(said) => said.answer().map(|message| message.content.as_str()).into_iter().collect(),
         }
     }
 
@@ -66,7 +123,7 @@ impl Record {
             Self::Text(text) => vec![text],
             Self::Completion { prefix, completions } => with(&[prefix], completions),
             Self::Instruction { instruction, input, outputs } => with(&[instruction, input], outputs),
-            Self::Chat(messages) => messages.iter().map(|message| message.content.as_str()).collect(),
+            Self::Chat(said) => said.messages.iter().map(|message| message.content.as_str()).collect(),
             Self::Tokens(_) => Vec::new(),
         }
     }
@@ -81,11 +138,6 @@ impl Record {
             Self::Tokens(_) => "token numbers",
         }
     }
-}
-
-/// The message that ends a conversation, if it is the model's.
-pub(super) fn answer(messages: &[Message]) -> Option<&Message> {
-    messages.last().filter(|message| message.role == "assistant")
 }
 
 fn with<'a>(first: &[&'a String], rest: &'a [String]) -> Vec<&'a str> {

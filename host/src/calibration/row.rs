@@ -4,7 +4,7 @@ use super::{
     Fields, Record,
     fields::Field,
     json::{Json, Key},
-    values::{Wrong, instances, messages, optional_string, string, strings, tokens, visible},
+    values::{Wrong, conversation, instances, optional_string, string, strings, tokens, visible},
 };
 use serde::{
     Serialize,
@@ -53,7 +53,7 @@ struct Form {
 /// less. `windows.jsonl` has a `text` beside its tokens, and Alpaca's published rows one beside the answer.
 static FORMS: [Form; 6] = [
     Form { shape: Shape::Windows, needed: &[Field::InputIds], optional: &[Field::AttentionMask] },
-    Form { shape: Shape::Chat, needed: &[Field::Messages], optional: &[] },
+    Form { shape: Shape::Chat, needed: &[Field::Messages], optional: &[Field::Tools, Field::System] },
     Form { shape: Shape::Instruction, needed: &[Field::Instruction, Field::Instances], optional: &[] },
     Form {
         shape: Shape::Instruction,
@@ -79,17 +79,19 @@ pub(super) struct Layout {
     form: &'static Form,
     /// The keys of each field, the preferred one first.
     keys: Vec<Vec<String>>,
+    /// Whether empty text is text.
+    blank: bool,
 }
 
 impl Layout {
     /// The layout of the row that these bytes begin with.
-    pub(super) fn of(row: &str, fields: Option<&Fields>) -> Result<Self, RowError> {
+    pub(super) fn of(row: &str, fields: Option<&Fields>, blank: bool) -> Result<Self, RowError> {
         let found = keys(row)?;
         let candidates = || {
             let named = |form: &&Form| {
                 fields.is_none_or(|fields| fields.fields().all(|field| form.fields().any(|has| has == field)))
             };
-            FORMS.iter().filter(named).map(|form| Self::new(form, fields))
+            FORMS.iter().filter(named).map(|form| Self::new(form, fields, blank))
         };
         let fits = |layout: &Self| {
             layout.keys[..layout.form.needed.len()]
@@ -106,12 +108,12 @@ impl Layout {
         })
     }
 
-    fn new(form: &'static Form, fields: Option<&Fields>) -> Self {
+    fn new(form: &'static Form, fields: Option<&Fields>, blank: bool) -> Self {
         let keys = |field: Field| match fields.and_then(|fields| fields.key(field)) {
             Some(key) => vec![key.to_owned()],
             None => field.names().iter().map(|&name| name.to_owned()).collect(),
         };
-        Self { form, keys: form.fields().map(keys).collect() }
+        Self { form, keys: form.fields().map(keys).collect(), blank }
     }
 
     /// The needed keys in words.
@@ -171,7 +173,7 @@ impl Layout {
             let found = format!("no {} ({})", either(&self.keys[missing]), names(&keys(row)?));
             return Err(self.refused(found));
         }
-        build(self.form, values).map_err(|wrong| match wrong {
+        build(self.form, values, self.blank).map_err(|wrong| match wrong {
             Wrong::Type(field, found) => self.refused(format!("{} {found}", self.name(field))),
             Wrong::Blank(field, found) => {
                 RowError::Blank { expected: self.expected(), found: format!("{} {found}", self.name(field)) }
@@ -191,7 +193,7 @@ impl Layout {
 }
 
 /// The records of a row, of which the needed values are there, in the order of the form's fields.
-fn build(form: &Form, values: [Option<Json>; FIELDS]) -> Result<Vec<Record>, Wrong> {
+fn build(form: &Form, values: [Option<Json>; FIELDS], blank: bool) -> Result<Vec<Record>, Wrong> {
     let [first, second, third] = values;
     let (first, second) = (first.unwrap_or(Json::Null), second.unwrap_or(Json::Null));
     let record = match (form.shape, form.needed) {
@@ -205,8 +207,9 @@ fn build(form: &Form, values: [Option<Json>; FIELDS]) -> Result<Vec<Record>, Wro
             prefix: visible(Field::Prefix, string(Field::Prefix, first)?)?,
             completions: strings(Field::Completion, second)?,
         },
-        (Shape::Chat, _) => Record::Chat(messages(first)?),
+        (Shape::Chat, _) => Record::Chat(conversation(first, second, third.unwrap_or(Json::Null))?),
         (Shape::Windows, _) => Record::Tokens(tokens(first, second)?),
+        (Shape::Plain | Shape::Text, _) if blank => Record::Text(string(Field::Text, first)?),
         (Shape::Plain | Shape::Text, _) => Record::Text(visible(Field::Text, string(Field::Text, first)?)?),
     };
     Ok(vec![record])

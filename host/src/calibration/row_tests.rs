@@ -1,8 +1,11 @@
-use super::{super::Message, *};
+use super::{
+    super::{Conversation, Message},
+    *,
+};
 use proptest::prelude::*;
 
 fn records(row: &str) -> Vec<Record> {
-    Layout::of(row, None).unwrap().read(row).unwrap()
+    Layout::of(row, None, false).unwrap().read(row).unwrap()
 }
 
 fn instruction(instruction: &str, input: &str, outputs: &[&str]) -> Record {
@@ -11,7 +14,8 @@ fn instruction(instruction: &str, input: &str, outputs: &[&str]) -> Record {
 }
 
 fn chat(messages: &[(&str, &str)]) -> Record {
-    Record::Chat(messages.iter().map(|&(role, content)| Message::new(role, content)).collect())
+    let messages = messages.iter().map(|&(role, content)| Message::new(role, content)).collect();
+    Record::Chat(Conversation::new(messages))
 }
 
 #[test]
@@ -39,7 +43,7 @@ fn shapes_are_found_by_looking() {
         (r#"{"instruction": "i", "output": ["a", "b"]}"#, instruction("i", "", &["a", "b"])),
         // chat, also in parts
         (
-            r#"{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "q"}]}, {"content": "a", "role": "assistant"}], "prompt": "q"}"#,
+            r#"{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "q"}]}, {"role": "assistant", "content": "a"}], "prompt": "q"}"#,
             exchange.clone(),
         ),
         // ShareGPT
@@ -73,7 +77,7 @@ fn instances_of_unnatural_instructions_are_records() {
 fn fields_name_other_keys() {
     let read = |fields: &str, row: &str| {
         let fields = fields.parse().unwrap();
-        Layout::of(row, Some(&fields)).and_then(|layout| layout.read(row))
+        Layout::of(row, Some(&fields), false).and_then(|layout| layout.read(row))
     };
     let row = r#"{"text": "t", "body": "b", "q": "i", "a": "o"}"#;
     assert_eq!(read("text=body", row).unwrap(), [Record::Text("b".to_owned())]);
@@ -86,6 +90,45 @@ fn fields_name_other_keys() {
         let Err(RowError::Shape { expected: words, found }) = read(fields, row) else { panic!("{fields}") };
         assert!(words.starts_with(expected), "{words}");
         assert_eq!(found, "the keys `text`, `body`, `q`, `a`");
+    }
+}
+
+/// Messages as templates see them: whole, without nulls, with reasoning by the names that templates read.
+#[test]
+fn messages_keep_what_stands_in_them() {
+    let seen = |row: &str| {
+        let records = Layout::of(row, None, false).unwrap().read(row).unwrap();
+        let [Record::Chat(said)] = records.as_slice() else { panic!("{row}") };
+        (serde_json::to_string(&said.messages).unwrap(), serde_json::to_string(&said.tools).unwrap())
+    };
+    for (row, messages, tools) in [
+        (
+            r#"{"messages": [{"role": "user", "content": "q", "name": "Ann", "weight": null}]}"#,
+            r#"[{"role":"user","content":"q","name":"Ann"}]"#,
+            "null",
+        ),
+        (
+            r#"{"messages": [{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"b": 1, "a": 2}}}]}]}"#,
+            r#"[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"b":1,"a":2}}}]}]"#,
+            "null",
+        ),
+        (
+            r#"{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s"}"#,
+            r#"[{"role":"system","content":"s"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]"#,
+            "null",
+        ),
+        (
+            r#"{"messages": [{"role": "assistant", "content": "a", "reasoning": "r"}], "tools": "[{\"n\": 1}]"}"#,
+            r#"[{"thinking":"r","role":"assistant","content":"a","reasoning":"r","reasoning_content":"r"}]"#,
+            r#"[{"n":1}]"#,
+        ),
+        (
+            r#"{"messages": [{"role": "system", "content": "own"}], "system": "s", "tools": []}"#,
+            r#"[{"role":"system","content":"own"}]"#,
+            "null",
+        ),
+    ] {
+        assert_eq!(seen(row), (messages.to_owned(), tools.to_owned()));
     }
 }
 
@@ -117,7 +160,26 @@ fn wrong_rows_are_explained() {
         (unnatural, r#"{"instruction": "a", "instances": [1]}"#, "of which one is the number 1"),
         (unnatural, r#"{"instruction": "a", "instances": [{}]}"#, "one has nothing as its `output`"),
         (talk, talk, "that say nothing"),
-        (talk, r#"{"messages": [{"role": "user"}]}"#, "with a message that lacks one of the two"),
+        (talk, r#"{"messages": [{"role": "user"}]}"#, "with a message that lacks its text"),
+        (talk, r#"{"messages": [{"role": "user", "content": null}]}"#, "with a message that lacks its text"),
+        (talk, r#"{"messages": [{"content": "a"}]}"#, "with a message without a role"),
+        (talk, r#"{"messages": [{"role": 1, "content": "a"}]}"#, "with a role that is no string"),
+        (
+            talk,
+            r#"{"messages": [{"role": "user", "content": [{"type": "image"}]}]}"#,
+            "with content that is no text",
+        ),
+        (talk, r#"{"messages": ["a"]}"#, "with a string in its list"),
+        (
+            talk,
+            r#"{"messages": [{"role": "user", "content": "a"}], "tools": "[1"}"#,
+            "`tools` that is a string, but not of JSON",
+        ),
+        (
+            talk,
+            r#"{"messages": [{"role": "user", "content": "a"}], "tools": [1]}"#,
+            "`tools` with the number 1 in its list",
+        ),
         (talk, r#"{"messages": "a"}"#, "that is a string"),
         (window, r#"{"input_ids": []}"#, "`input_ids` without tokens"),
         (window, r#"{"input_ids": [1], "attention_mask": [0]}"#, "`input_ids` without tokens"),
@@ -128,21 +190,21 @@ fn wrong_rows_are_explained() {
         (window, r#"{"input_ids": [4294967296]}"#, "with the number 4294967296 in its list"),
         (window, r#"{"input_ids": [[1]]}"#, "`input_ids` with a list in its list"),
     ] {
-        let layout = Layout::of(like, None).unwrap();
+        let layout = Layout::of(like, None, false).unwrap();
         let (RowError::Shape { found, .. } | RowError::Blank { found, .. }) = layout.read(row).unwrap_err()
         else {
             panic!("{row}")
         };
         assert!(found.contains(words), "{row}: {found}");
     }
-    let layout = Layout::of(text, None).unwrap();
+    let layout = Layout::of(text, None, false).unwrap();
     let Err(RowError::Json { line, problem }) = layout.read("{\"text\":\n \"a\",}") else {
         panic!("accepted")
     };
     assert_eq!((line, problem.as_str()), (1, "trailing comma (column 6)"));
     assert!(layout.read(r#"{"text": "a"} , more"#).is_ok());
     assert!(matches!(layout.read_line(r#"{"text": "a"} , more"#), Err(RowError::Json { line: 0, .. })));
-    let Err(RowError::Shape { expected, found }) = Layout::of(r#"{"query": "a"}"#, None) else {
+    let Err(RowError::Shape { expected, found }) = Layout::of(r#"{"query": "a"}"#, None, false) else {
         panic!("accepted")
     };
     assert!(
@@ -156,9 +218,9 @@ proptest! {
     #[test]
     fn rows_never_panic(row in "\\{(\"(text|input_ids|messages|instruction|instances|output)\": *([\\[\\]{}0-9a\",:-]{0,12}|\"a\"),?){0,3}\\}?") {
         for like in [r#"{"text": "a"}"#, r#"{"messages": []}"#, r#"{"input_ids": [1]}"#, r#"{"instruction": "a", "instances": []}"#] {
-            drop(Layout::of(like, None).unwrap().read_line(&row));
+            drop(Layout::of(like, None, false).unwrap().read_line(&row));
         }
-        drop(Layout::of(&row, None));
+        drop(Layout::of(&row, None, false));
     }
 
     #[test]

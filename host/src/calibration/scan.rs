@@ -16,7 +16,7 @@ use std::path::Path;
 const PATIENCE: u64 = 100;
 
 /// Of this many rows one may be wrong.
-const ONE_IN: u64 = 100;
+pub(super) const ONE_IN: u64 = 100;
 
 /// What one pass over a file found.
 pub(super) struct Scan {
@@ -58,6 +58,15 @@ impl Place {
     }
 }
 
+/// How files are read.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    pub(super) reading: &'a Reading,
+    pub(super) exclusion: Option<&'a Exclusion>,
+    /// Whether rows of empty text are kept.
+    pub(super) blank: bool,
+}
+
 /// A file to be read: `data`, which messages call `path`.
 pub(super) struct Target<'a> {
     pub(super) path: &'a Path,
@@ -67,7 +76,7 @@ pub(super) struct Target<'a> {
 }
 
 /// Reads a file of plain text: one document.
-pub(super) fn text(target: &Target, exclusion: Option<&Exclusion>) -> Result<Scan, CalibrationError> {
+pub(super) fn text(target: &Target, how: &How) -> Result<Scan, CalibrationError> {
     let path = || target.path.to_owned();
     let unreadable = |source| CalibrationError::Read { path: path(), source };
     let file = files::open(target.data).map_err(unreadable)?;
@@ -88,7 +97,7 @@ pub(super) fn text(target: &Target, exclusion: Option<&Exclusion>) -> Result<Sca
     }
     let mut skipped = Skipped::default();
     let mut places = vec![Place::new((bytes.len() - body.len()) as u64, 0)];
-    if exclusion.is_some_and(|exclusion| exclusion.meets(&[text])) {
+    if how.exclusion.is_some_and(|exclusion| exclusion.meets(&[text])) {
         skipped.excluded = 1;
         places.clear();
     }
@@ -106,16 +115,11 @@ fn utf8(bytes: &[u8]) -> Result<&str, (u64, std::str::Utf8Error)> {
 }
 
 /// Reads a file of JSON rows: a list of objects, or one object a line. Every row is checked.
-pub(super) fn rows(
-    target: &Target,
-    reading: &Reading,
-    exclusion: Option<&Exclusion>,
-) -> Result<Scan, CalibrationError> {
+pub(super) fn rows(target: &Target, how: &How) -> Result<Scan, CalibrationError> {
     let mut feed = Feed::open(target.path, target.data, target.hashed)?;
     let mut found = Found {
         path: target.path,
-        reading,
-        exclusion,
+        how,
         layout: None,
         places: Vec::new(),
         rows: 0,
@@ -134,8 +138,7 @@ pub(super) fn rows(
 /// The rows found so far.
 struct Found<'a> {
     path: &'a Path,
-    reading: &'a Reading,
-    exclusion: Option<&'a Exclusion>,
+    how: &'a How<'a>,
     layout: Option<Layout>,
     places: Vec<Place>,
     /// All rows, the ones left out with them.
@@ -174,7 +177,7 @@ impl Found<'_> {
         })?;
         let layout = match self.layout.take() {
             Some(layout) => layout,
-            None => Layout::of(row, self.reading.fields.as_ref()).map_err(located)?,
+            None => Layout::of(row, self.how.reading.fields.as_ref(), self.how.blank).map_err(located)?,
         };
         let read = if on_its_line { layout.read_line(row) } else { layout.read(row) };
         // A row of no use does not say what shape the others have.
@@ -188,14 +191,14 @@ impl Found<'_> {
             return Err(located(RowError::Shape { expected, found }));
         }
         let all = 0..records.len();
-        let Some(exclusion) = self.exclusion else { return Ok(all.collect()) };
+        let Some(exclusion) = self.how.exclusion else { return Ok(all.collect()) };
         let kept: Vec<usize> = all.filter(|&part| !exclusion.meets(&records[part].texts())).collect();
         self.skipped.excluded += (records.len() - kept.len()) as u64;
         Ok(kept)
     }
 
     fn leave_out(&mut self, error: CalibrationError) -> Result<(), CalibrationError> {
-        if self.reading.strict {
+        if self.how.reading.strict {
             return Err(error);
         }
         match &error {

@@ -1,35 +1,25 @@
 //! Jinja templates: the chat template of a model, rendered as transformers does, and template files.
 
 use super::{
-    CalibrationError, Message, Record,
-    prompt::{Rendered, first, part},
+    CalibrationError, Conversation, Record,
+    jinja::{Jinja, wrong},
+    prompt::{Rendered, first},
 };
 use crate::{
     files::{self, Limit},
     model::json::Object,
 };
-use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context,
-    syntax::SyntaxConfig,
-    value::{Kwargs, Serde},
-};
-use serde::Serialize;
+use minijinja::{Error, Value, context, value::Serde};
 use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
 
-/// Instructions that a rendering may take. A conversation of a thousand messages takes some hundred thousand.
-const FUEL: u64 = 50_000_000;
-
-/// The name of the one template of an environment.
-const NAME: &str = "template";
-
 /// The chat template of a model.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    jinja: Jinja,
     path: PathBuf,
     /// The special tokens that templates know by name, such as `bos_token`.
     tokens: BTreeMap<String, String>,
@@ -74,23 +64,21 @@ impl ChatTemplate {
         tokens: BTreeMap<String, String>,
         path: PathBuf,
     ) -> Result<Self, CalibrationError> {
-        let wrong = |source| CalibrationError::Template { path: path.clone(), source };
-        let mut environment = environment().map_err(wrong)?;
-        // transformers marks what the model says with a tag of its own; what it marks is text like any.
-        environment.add_template_owned(NAME, retag(source)).map_err(wrong)?;
-        Ok(Self { environment, path, tokens })
+        let jinja = Jinja::new(source, false)
+            .map_err(|source| CalibrationError::Template { path: path.clone(), source })?;
+        Ok(Self { jinja, path, tokens })
     }
 
     /// A conversation as text, with the head of an answer behind it where the model is to go on.
     ///
     /// # Errors
     /// The template fails, or refuses the conversation.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, Error> {
+    pub fn render(&self, said: &Conversation, add_generation_prompt: bool) -> Result<String, Error> {
         let values = context! {
-            messages => Serde(messages), add_generation_prompt, tools => (), documents => (),
+            messages => Serde(&said.messages), add_generation_prompt, tools => Serde(&said.tools), documents => (),
             ..Value::from(Serde(&self.tokens))
         };
-        self.environment.get_template(NAME)?.render(values)
+        self.jinja.render(values)
     }
 
     pub(super) fn failed(&self, place: String, source: Error) -> CalibrationError {
@@ -101,7 +89,7 @@ impl ChatTemplate {
 /// A template file of the user's own.
 #[derive(Debug)]
 pub(super) struct FileTemplate {
-    environment: Environment<'static>,
+    jinja: Jinja,
     path: PathBuf,
 }
 
@@ -109,25 +97,43 @@ impl FileTemplate {
     pub(super) fn read(path: &Path) -> Result<Self, CalibrationError> {
         let source = files::read_text(path, Limit::TEMPLATE)
             .map_err(|source| CalibrationError::TemplateFile { path: path.to_owned(), source })?;
-        let wrong = |source| CalibrationError::Template { path: path.to_owned(), source };
-        let mut environment = environment().map_err(wrong)?;
         // A name that is not a field of the record is most likely misspelt.
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        environment.add_template_owned(NAME, source).map_err(wrong)?;
-        Ok(Self { environment, path: path.to_owned() })
+        let jinja = Jinja::new(&source, true)
+            .map_err(|source| CalibrationError::Template { path: path.to_owned(), source })?;
+        Ok(Self { jinja, path: path.to_owned() })
     }
 
-    /// A record as the template puts it, parted where its answer begins. Spaces before the answer go with
-    /// it: tokenizers take a space and the word behind it as one.
+    /// A record as the template puts it.
+    pub(super) fn document(&self, record: &Record) -> Result<String, Error> {
+        self.jinja.render(values(record, None))
+    }
+
+    /// A record as the template puts it, parted where its answer begins. Spaces before the answer go with it: tokenizers
+    /// take a space and the word behind it as one.
+    ///
+    /// The prompt is what the template writes before an answer that it knows nothing of; where that is not how the
+    /// document begins, or differs from answer to answer, the template looks at the answer, and a model would be told it.
     pub(super) fn render(&self, record: &Record) -> Result<Rendered, Error> {
-        // Text that stands in no data marks the place of the answer.
-        const MARK: &str = "\u{fdd0}answer\u{fdd1}";
-        let template = self.environment.get_template(NAME)?;
-        let document = template.render(values(record, None))?;
-        let marked = template.render(values(record, Some(MARK)))?;
-        let prompt =
-            marked.split_once(MARK).map_or(document.as_str(), |(prompt, _)| prompt.trim_end_matches(' '));
-        Ok(part(&document, prompt))
+        // Texts that stand in no data mark the place of the answer.
+        const MARKS: [&str; 2] = ["\u{fdd0}answer\u{fdd1}", "\u{fdd0}A longer text, 2\u{fdd1}"];
+        let document = self.document(record)?;
+        let [one, other] = MARKS.map(|mark| self.jinja.render(values(record, Some(mark))));
+        let (one, other) = (one?, other?);
+        if one == document && other == document {
+            // The template does not write the answer.
+            return Ok(Rendered::new(document, ""));
+        }
+        let prompt = |marked: &str, mark| Some(marked.split_once(mark)?.0.trim_end_matches(' ').to_owned());
+        match (prompt(&one, MARKS[0]), prompt(&other, MARKS[1])) {
+            (Some(prompt), Some(other)) if prompt == other && document.starts_with(&prompt) => {
+                let answer = document[prompt.len()..].to_owned();
+                Ok(Rendered::new(prompt, answer))
+            }
+            _ => Err(wrong(
+                "the template changes the answer, or what stands before it depends on the answer, so that prompt and \
+                 answer cannot be told apart; write the answer as it is, and behind everything that is asked",
+            )),
+        }
     }
 
     pub(super) fn failed(&self, place: String, source: Error) -> CalibrationError {
@@ -145,100 +151,15 @@ fn values(record: &Record, answer: Option<&str>) -> Value {
         Record::Instruction { instruction, input, outputs } => {
             context! { instruction, input, output => answer.unwrap_or(first(outputs)) }
         }
-        Record::Chat(messages) => {
-            let mut messages = messages.clone();
-            if let (Some(answer), Some(last)) =
-                (answer, messages.last_mut().filter(|m| m.role == "assistant"))
-            {
-                last.content = answer.to_owned();
+        Record::Chat(said) => {
+            let mut messages = said.messages.clone();
+            if let (Some(answer), Some(_), Some(last)) = (answer, said.answer(), messages.last_mut()) {
+                *last = last.saying(answer);
             }
-            context! { messages => Serde(messages) }
+            context! { messages => Serde(messages), tools => Serde(&said.tools) }
         }
         Record::Tokens(input_ids) => context! { input_ids },
     }
-}
-
-/// Jinja as transformers sets it up.
-fn environment() -> Result<Environment<'static>, Error> {
-    let mut environment = Environment::new();
-    // A template that does not end comes to one.
-    environment.set_fuel(Some(FUEL));
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function("raise_exception", |message: String| -> Result<(), Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
-    });
-    // The date of the day, `strftime_now`, is left undefined on purpose: templates that ask for it have a
-    // fixed one for this case, and the same command keeps giving the same bytes.
-    environment.add_filter("tojson", to_json);
-    Ok(environment)
-}
-
-/// Python's `json.dumps(value, ensure_ascii=False)`, which the usual filter differs from: it escapes for
-/// HTML and leaves out spaces.
-fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
-    let failed = |error| Error::new(ErrorKind::BadSerialization, "a value is no JSON").with_source(error);
-    let indent: Option<usize> = options.get("indent")?;
-    let mut bytes = Vec::new();
-    match indent {
-        Some(indent) => {
-            let spaces = vec![b' '; indent];
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(&spaces);
-            value
-                .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
-                .map_err(failed)?;
-        }
-        None => {
-            value
-                .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Spaced))
-                .map_err(failed)?;
-        }
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// JSON on one line with a space behind every comma and colon.
-struct Spaced;
-
-impl serde_json::ser::Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
-}
-
-/// The template with `{% generation %}` … `{% endgeneration %}` as a condition that always holds.
-fn retag(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        let (before, tag) = rest.split_at(at + 2);
-        out.push_str(before);
-        let name_at = tag.len() - tag.trim_start_matches(['-', '+', ' ', '\n', '\t']).len();
-        let (lead, name) = tag.split_at(name_at);
-        out.push_str(lead);
-        rest = name;
-        for (from, to) in [("generation", "if true"), ("endgeneration", "endif")] {
-            let follows = name.strip_prefix(from);
-            if let Some(follows) =
-                follows.filter(|rest| rest.trim_start().trim_start_matches(['-', '+']).starts_with("%}"))
-            {
-                out.push_str(to);
-                rest = follows;
-                break;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::Message, *};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -19,10 +19,6 @@ struct CaseMessage {
     content: String,
 }
 
-fn template(source: &str) -> ChatTemplate {
-    ChatTemplate::new(source, BTreeMap::new(), "t.jinja".into()).unwrap()
-}
-
 /// What transformers' `apply_chat_template` rendered (`tests/scripts/make_prompts.py`).
 #[test]
 fn conversations_are_rendered_as_transformers_does() {
@@ -33,30 +29,13 @@ fn conversations_are_rendered_as_transformers_does() {
         let tokens = [("bos_token", case.bos_token), ("eos_token", case.eos_token)];
         let tokens = tokens.into_iter().map(|(key, token)| (key.to_owned(), token)).collect();
         let chat = ChatTemplate::new(&case.template, tokens, "t.jinja".into()).unwrap();
-        let messages: Vec<_> =
+        let messages =
             case.messages.into_iter().map(|message| Message::new(message.role, message.content)).collect();
-        let rendered = chat.render(&messages, case.add_generation_prompt);
+        let rendered = chat.render(&Conversation::new(messages), case.add_generation_prompt);
         match (rendered, case.text, case.error) {
             (Ok(rendered), Some(text), None) => assert_eq!(rendered, text, "{}", case.template_name),
             (Err(error), None, Some(words)) => assert!(error.to_string().contains(&words), "{error}"),
             (rendered, text, _) => panic!("{}: {rendered:?} in place of {text:?}", case.template_name),
         }
     }
-}
-
-#[test]
-fn json_is_written_as_python_writes_it() {
-    // json.dumps(value, ensure_ascii=False), and with indent=2
-    let render = |source: &str| template(source).render(&[Message::new("user", "<é> & 'x'")], false).unwrap();
-    assert_eq!(render("{{ messages|tojson }}"), r#"[{"role": "user", "content": "<é> & 'x'"}]"#);
-    assert_eq!(render("{{ [1, {'a': none}]|tojson }}"), r#"[1, {"a": null}]"#);
-    assert_eq!(render("{{ {'a': [true]}|tojson(indent=2) }}"), "{\n  \"a\": [\n    true\n  ]\n}");
-}
-
-#[test]
-fn what_transformers_marks_is_text() {
-    let source = "a {%- generation %} {% endgeneration -%} {% generations %} {{ generation }} {%";
-    assert_eq!(retag(source), "a {%- if true %} {% endif -%} {% generations %} {{ generation }} {%");
-    let rendered = template("a {%- generation %} {{ messages[0].content }}{% endgeneration -%} \n b");
-    assert_eq!(rendered.render(&[Message::new("user", "x")], false).unwrap(), "a xb");
 }

@@ -1,6 +1,6 @@
 //! From the values of a row's fields to what a record is made of.
 
-use super::{Message, Record, fields::Field, json::Json};
+use super::{Message, Record, fields::Field, json::Json, record::Conversation};
 
 /// What is wrong with the value of a field, and what it is.
 pub(super) enum Wrong {
@@ -76,34 +76,107 @@ pub(super) fn instances(instruction: Json, instances: Json) -> Result<Vec<Record
     items.into_iter().map(record).collect()
 }
 
-/// A conversation: `role` and `content`, or ShareGPT's `from` and `value`.
-pub(super) fn messages(value: Json) -> Result<Vec<Message>, Wrong> {
-    let Json::List(items) = value else { return Err(that_is(Field::Messages, &value)) };
-    let read = |item: &Json| {
-        let role = item.get("role").or_else(|| item.get("from")).and_then(Json::as_str)?;
-        let role = match role {
-            "human" => "user",
-            "gpt" | "bot" | "model" => "assistant",
-            other => other,
-        };
-        let content = match item.get("content").or_else(|| item.get("value"))? {
-            Json::String(text) => text.to_string(),
-            Json::List(parts) => parts
-                .iter()
-                .map(|part| part.get("text").and_then(Json::as_str))
-                .collect::<Option<String>>()?,
-            _ => return None,
-        };
-        Some(Message::new(role, content))
-    };
-    let messages: Option<Vec<_>> = items.iter().map(read).collect();
-    let messages = messages.ok_or_else(|| {
-        Wrong::Type(Field::Messages, "with a message that lacks one of the two, or its text".to_owned())
-    })?;
-    if messages.iter().all(|message| message.content.trim().is_empty()) {
+/// A conversation: `role` and `content`, or ShareGPT's `from` and `value`; with the row's `tools`, and its `system` as
+/// the first message where there is none.
+pub(super) fn conversation(messages: Json, tools: Json, system: Json) -> Result<Conversation, Wrong> {
+    let Json::List(items) = messages else { return Err(that_is(Field::Messages, &messages)) };
+    let mut messages = Vec::with_capacity(items.len() + 1);
+    for item in items {
+        messages.push(message(item)?);
+    }
+    if messages.iter().all(|message| message.is_empty()) {
         return Err(Wrong::Blank(Field::Messages, "that say nothing".to_owned()));
     }
-    Ok(messages)
+    let system = optional_string(Field::System, system)?;
+    if !system.is_empty() && messages.first().is_none_or(|first| first.role != "system") {
+        messages.insert(0, Message::new("system", system));
+    }
+    Ok(Conversation { messages, tools: list_of_tools(tools)? })
+}
+
+/// Tools: a list of objects, or the text of one, as tables of columns hold it.
+fn list_of_tools(tools: Json) -> Result<Json<'static>, Wrong> {
+    let tools = match &tools {
+        Json::String(text) if text.trim().is_empty() => Json::Null,
+        Json::String(text) => match serde_json::from_str::<Json>(text) {
+            Ok(tools) => tools.into_owned(),
+            Err(_) => return Err(Wrong::Type(Field::Tools, "that is a string, but not of JSON".to_owned())),
+        },
+        _ => tools.into_owned(),
+    };
+    match &tools {
+        Json::Null => Ok(tools),
+        Json::List(items) if items.is_empty() => Ok(Json::Null),
+        Json::List(items) => match items.iter().find(|item| !matches!(item, Json::Object(_))) {
+            Some(other) => Err(Wrong::Type(Field::Tools, format!("with {} in its list", other.kind()))),
+            None => Ok(tools),
+        },
+        other => Err(that_is(Field::Tools, other)),
+    }
+}
+
+/// The names that reasoning is given by; the first is the one that templates read.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// A message with all that stands in it. As transformers does, what is null is taken for absent, and reasoning is passed
+/// on by the names that templates know. Of content in parts, the text is taken.
+fn message(item: Json) -> Result<Message, Wrong> {
+    let wrong = |found: &str| Wrong::Type(Field::Messages, found.to_owned());
+    let Json::Object(pairs) = item else {
+        return Err(wrong(&format!("with {} in its list", item.kind())));
+    };
+    let named = |key: &str| pairs.iter().any(|(name, _)| name == key);
+    let (role_key, content_key) =
+        (if named("role") { "role" } else { "from" }, if named("content") { "content" } else { "value" });
+    let (mut role, mut content) = (None, None);
+    let mut object: Vec<(String, Json<'static>)> = Vec::with_capacity(pairs.len());
+    for (key, value) in pairs {
+        let value = match &*key {
+            _ if value == Json::Null => continue,
+            key if key == role_key => {
+                let Json::String(name) = &value else { return Err(wrong("with a role that is no string")) };
+                let name = match &**name {
+                    "human" => "user",
+                    "gpt" | "bot" | "model" => "assistant",
+                    other => other,
+                };
+                role = Some(name.to_owned());
+                ("role".to_owned(), Json::String(name.to_owned().into()))
+            }
+            key if key == content_key => {
+                let text = text_of(&value).ok_or_else(|| wrong("with content that is no text"))?;
+                content = Some(text.clone());
+                ("content".to_owned(), Json::String(text.into()))
+            }
+            key => (key.to_owned(), value.into_owned()),
+        };
+        object.retain(|(key, _)| *key != value.0);
+        object.push(value);
+    }
+    let reasoning = REASONING.iter().find_map(|name| object.iter().find(|(key, _)| key == name));
+    if let Some((_, reasoning)) = reasoning.cloned() {
+        object.retain(|(key, _)| key != REASONING[0]);
+        if object.iter().all(|(key, _)| key != REASONING[1]) {
+            object.insert(0, (REASONING[1].to_owned(), reasoning.clone()));
+        }
+        object.push((REASONING[0].to_owned(), reasoning));
+    }
+    let role = role.ok_or_else(|| wrong("with a message without a role"))?;
+    if content.is_none() && object.len() < 2 {
+        return Err(wrong("with a message that lacks its text"));
+    }
+    Ok(Message::of(role, content.unwrap_or_default(), object))
+}
+
+/// The text of content: a string, or parts that all are text.
+fn text_of(content: &Json) -> Option<String> {
+    match content {
+        Json::String(text) => Some(text.to_string()),
+        Json::List(parts) => {
+            parts.iter().map(|part| part.as_str().or_else(|| part.get("text")?.as_str())).collect()
+        }
+        _ => None,
+    }
 }
 
 /// Token numbers, masked ones dropped.

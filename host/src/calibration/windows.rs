@@ -1,6 +1,8 @@
 //! Windows: the tokens of one forward pass.
 
-use super::{CalibrationError, Collection, Record, Renderer, Shape, Tokenizer, tokenizer::check_tokens};
+use super::{
+    CalibrationError, Collection, Record, Refusals, Renderer, Shape, Tokenizer, tokenizer::check_tokens,
+};
 use std::{borrow::Borrow, path::PathBuf};
 
 /// The windows of a collection that [has them](Collection::has_windows), as they are: all, or the first
@@ -44,8 +46,8 @@ fn path(collection: &Collection) -> PathBuf {
 /// is text.
 ///
 /// Text is tokenised once, with the special tokens the tokenizer adds, and cut into whole windows; the
-/// tail is dropped, unless it is all there is. Rows of `text` are joined with two newlines first, as
-/// wikitext is. Instructions are a window each, cut at `seqlen`. Rows of `input_ids` are taken as they are.
+/// tail is dropped, unless it is all there is. Rows of `text` are joined with two newlines first, empty
+/// ones too, as the published perplexities of WikiText-2 are measured. Instructions are a window each, cut at `seqlen`. Rows of `input_ids` are taken as they are.
 ///
 /// # Errors
 /// The data are not usable, or have too few tokens to predict one.
@@ -79,15 +81,20 @@ fn examples(
     tokenizer: &Tokenizer,
     seqlen: usize,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
-    (0..collection.len())
-        .map(|index| {
-            let place = || collection.place(index);
-            let rendered = renderer.render(&collection.record(index)?, place)?;
-            let mut tokens = tokenizer.encode(&rendered.document(), rendered.special, place)?;
+    let mut refusals = Refusals::default();
+    let mut windows = Vec::with_capacity(collection.len());
+    for index in 0..collection.len() {
+        let place = || collection.place(index);
+        let record = collection.record(index)?;
+        let window = renderer.document(&record, place).and_then(|document| {
+            let mut tokens = tokenizer.encode(&document.text, document.special, place)?;
             tokens.truncate(seqlen);
             Ok(tokens)
-        })
-        .collect()
+        });
+        windows.extend(refusals.keep(collection, index, window)?);
+    }
+    refusals.warn();
+    Ok(windows)
 }
 
 fn running_text(
@@ -96,12 +103,19 @@ fn running_text(
     tokenizer: &Tokenizer,
     seqlen: usize,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
-    let text = |index| {
-        let rendered = renderer.render(&collection.record(index)?, || collection.place(index))?;
-        Ok(rendered.document())
-    };
-    let texts = (0..collection.len()).map(text).collect::<Result<Vec<_>, CalibrationError>>()?;
-    let tokens = tokenizer.encode(&texts.join("\n\n"), true, || path(collection).display().to_string())?;
+    let mut refusals = Refusals::default();
+    let mut text = String::new();
+    for index in 0..collection.len() {
+        let document = renderer.document(&collection.record(index)?, || collection.place(index));
+        if let Some(document) = refusals.keep(collection, index, document)? {
+            if index > 0 {
+                text.push_str("\n\n");
+            }
+            text.push_str(&document.text);
+        }
+    }
+    refusals.warn();
+    let tokens = tokenizer.encode(&text, true, || path(collection).display().to_string())?;
     if tokens.len() < seqlen {
         return Ok(vec![tokens]);
     }

@@ -310,7 +310,7 @@ pub(super) struct Eval {
     #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_new_tokens: u32,
     /// Text that ends a prediction, beside the model's end token; may be given more than once
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) stop: Vec<String>,
     /// Only the first so many items of each task
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -68,7 +68,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
 
 fn windows(path: &Path, folder: &Path, model: &Llama, seqlen: usize) -> Result<Vec<Vec<u32>>, CliError> {
     let vocab_size = model.config.vocab_size;
-    let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
+    let collection = Collection::open_for_evaluation(&[Source::new(path)], &Reading::default())?;
     let renderer = Renderer::new(None, folder)?;
     let tokenizer = || Tokenizer::open(folder, vocab_size);
     Ok(evaluation_windows(&collection, &renderer, tokenizer, seqlen, vocab_size)?)
@@ -131,6 +131,10 @@ impl Tasks {
                 (counts.without_answer, "rows have no answer and are passed over"),
                 (counts.prompts_cut, "prompts are too long for the model's context and lose their beginning"),
                 (counts.answers_cut, "sequences are too long for their likelihood and lose their end"),
+                (
+                    counts.rewritten,
+                    "prompts are not how the chat template writes the whole conversation, because it changes earlier turns once an answer follows; answers are measured behind the prompt",
+                ),
             ] {
                 if count > 0 {
                     tracing::warn!("{}: {count} {what}", task.name);

@@ -34,6 +34,12 @@ pub enum EvaluateError {
         /// The task.
         task: String,
     },
+    /// A stop without text.
+    #[error("the task {task} has an empty stop text, which would end every prediction before it begins")]
+    EmptyStop {
+        /// The task.
+        task: String,
+    },
     /// A metric that needs reference answers, for data without.
     #[error(
         "{metric} needs answers to compare with, and {place} has none; for running text there is perplexity"

@@ -2,7 +2,7 @@
 
 use super::{EvaluateError, Metric, Result, Task};
 use crate::{
-    calibration::{Collection, Renderer, Tokenizer, evaluation_windows},
+    calibration::{CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, evaluation_windows},
     model::LlamaConfig,
 };
 use serde::Serialize;
@@ -30,6 +30,11 @@ pub struct ItemCounts {
     pub prompts_cut: usize,
     /// Sequences whose end was cut off for the measure of their likelihood.
     pub answers_cut: usize,
+    /// Rows that a template or the tokenizer refuses, and that were left out.
+    pub refused: usize,
+    /// Items whose earlier turns the chat template writes differently once the answer follows: the answer is measured behind
+    /// the prompt, not in the document that the template would write.
+    pub rewritten: usize,
 }
 
 /// One item.
@@ -67,6 +72,9 @@ impl TaskItems {
         if task.metrics.is_empty() {
             return Err(EvaluateError::NoMetrics { task: task.name.clone() });
         }
+        if task.stop.iter().any(String::is_empty) {
+            return Err(EvaluateError::EmptyStop { task: task.name.clone() });
+        }
         let context = config.max_position_embeddings;
         let seqlen = task.seqlen.unwrap_or(SEQLEN.min(context));
         if seqlen > context {
@@ -75,7 +83,7 @@ impl TaskItems {
         if task.writes() && task.max_new_tokens >= context {
             return Err(EvaluateError::Room { max_new_tokens: task.max_new_tokens, context });
         }
-        let collection = Collection::open(std::slice::from_ref(&task.source), &task.reading)?;
+        let collection = Collection::open_for_evaluation(std::slice::from_ref(&task.source), &task.reading)?;
         let renderer = Renderer::new(task.reading.prompt.clone(), folder)?;
         let reader = Reader { task, collection: &collection, renderer: &renderer, tokenizer, config, seqlen };
         let mut counts = ItemCounts::default();
@@ -135,38 +143,54 @@ impl Reader<'_> {
             return Err(EvaluateError::Answers { metric: Metric::Perplexity, place });
         }
         let mut items = Vec::new();
+        let mut refusals = Refusals::default();
         for index in 0..self.collection.len() {
             if self.task.limit.is_some_and(|limit| items.len() >= limit) {
                 break;
             }
             let record = self.collection.record(index)?;
-            let references = record.references();
-            if !has_answer(&references) {
+            if !has_answer(&record.references()) {
                 counts.without_answer += 1;
                 continue;
             }
-            let place = || self.collection.place(index);
-            let rendered = self.renderer.render(&record, place)?;
-            let mut item = TaskItem {
-                references: references.into_iter().map(str::to_owned).collect(),
-                prompt_ids: self.tokenizer.encode(&rendered.prompt, rendered.special, place)?,
-                ..TaskItem::default()
-            };
-            if rendered.special && item.prompt_ids.last().is_some_and(|last| self.ends(*last)) {
-                // Some tokenizers end every text; this one goes on.
-                item.prompt_ids.pop();
-            }
-            if self.task.reads() {
-                let document = self.tokenizer.encode(&rendered.document(), rendered.special, place)?;
-                counts.answers_cut += usize::from(self.predict(&mut item, document));
-            }
-            if self.task.writes() {
-                counts.prompts_cut += usize::from(self.make_room(&mut item.prompt_ids));
-            }
-            item.prompt = rendered.prompt;
+            let made = self.item(&record, || self.collection.place(index));
+            let Some((item, changed)) = refusals.keep(self.collection, index, made)? else { continue };
+            counts.rewritten += usize::from(changed.rewritten);
+            counts.answers_cut += usize::from(changed.answer);
+            counts.prompts_cut += usize::from(changed.prompt);
             items.push(item);
         }
+        refusals.warn();
+        counts.refused = refusals.len();
         Ok(items)
+    }
+
+    /// An item, and what was not taken as it is.
+    fn item(
+        &self,
+        record: &Record,
+        place: impl Fn() -> String,
+    ) -> std::result::Result<(TaskItem, Changed), CalibrationError> {
+        let rendered = self.renderer.render(record, &place)?;
+        let mut changed = Changed { rewritten: rendered.rewritten, ..Changed::default() };
+        let mut item = TaskItem {
+            references: record.references().into_iter().map(str::to_owned).collect(),
+            prompt_ids: self.tokenizer.encode(&rendered.prompt, rendered.special, &place)?,
+            ..TaskItem::default()
+        };
+        if rendered.special && item.prompt_ids.last().is_some_and(|last| self.ends(*last)) {
+            // Some tokenizers end every text; this one goes on.
+            item.prompt_ids.pop();
+        }
+        if self.task.reads() {
+            let whole = self.tokenizer.encode(&rendered.whole(), rendered.special, &place)?;
+            changed.answer = self.predict(&mut item, whole);
+        }
+        if self.task.writes() {
+            changed.prompt = self.make_room(&mut item.prompt_ids);
+        }
+        item.prompt = rendered.prompt;
+        Ok((item, changed))
     }
 
     fn ends(&self, token: u32) -> bool {
@@ -218,6 +242,14 @@ impl Reader<'_> {
         let windows = windows.into_iter().take(self.task.limit.unwrap_or(usize::MAX));
         Ok(windows.map(|ids| TaskItem { ids, from: 1, ..TaskItem::default() }).collect())
     }
+}
+
+/// What of an item is not as its row has it.
+#[derive(Default)]
+struct Changed {
+    rewritten: bool,
+    answer: bool,
+    prompt: bool,
 }
 
 fn has_answer(references: &[&str]) -> bool {

@@ -14,6 +14,7 @@ mod number;
 mod perplexity;
 mod predictions;
 mod run;
+mod stop;
 mod task;
 
 pub use bootstrap::{Difference, Mean, Score, contrast, mean};

@@ -7,6 +7,7 @@ use super::{
     mean,
     metrics::{exact_match, f1, rouge1},
     number,
+    stop::Stops,
 };
 use crate::{
     calibration::Tokenizer,
@@ -113,16 +114,10 @@ fn write(
     let task = &items.task;
     let prompts: Vec<&[u32]> = items.items.iter().map(|item| item.prompt_ids.as_slice()).collect();
     let work = items.writing_work(&model.config);
-    let written =
-        model
-            .generate(&prompts, &Generation::greedy(&model.config, task.max_new_tokens), || progress(work))?;
-    let mut predictions = Vec::with_capacity(written.len());
-    for written in written {
-        let text = tokenizer.decode(&written.tokens)?;
-        let stop = task.stop.iter().filter_map(|stop| text.find(stop.as_str())).min();
-        predictions.push(text[..stop.unwrap_or(text.len())].trim().to_owned());
-    }
-    Ok(predictions)
+    let greedy = Generation::greedy(&model.config, task.max_new_tokens);
+    let stops = Stops::new(&task.stop, tokenizer);
+    let written = model.generate_until(&prompts, &greedy, &|tokens| stops.met(tokens), || progress(work))?;
+    written.iter().map(|written| stops.prediction(&written.tokens)).collect()
 }
 
 fn measure(

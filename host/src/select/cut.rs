@@ -170,6 +170,9 @@ impl<'a> Cutter<'a> {
         }
         let tokens = self.documents.tokens(document)?;
         self.taken.insert(document);
+        if tokens.is_empty() {
+            return Ok(0);
+        }
         let place = Some((source, document - self.documents.first(source)));
         match mode {
             WindowMode::Pack => Ok(self.pack(&tokens, place, score, limit)),
@@ -179,6 +182,9 @@ impl<'a> Cutter<'a> {
 
     fn crop(&mut self, document: usize, source: usize, score: Option<f64>) -> Result<usize> {
         let tokens = self.documents.tokens(document)?;
+        if tokens.is_empty() {
+            return Ok(0);
+        }
         if tokens.len() < self.cut.seqlen {
             self.short.insert(document);
             return Ok(0);

@@ -180,8 +180,10 @@ pub fn select(
     if let Some(shortage) = shortage {
         return Err(shortage);
     }
+    collection.warn_of_refused();
     let record = CalibrationRecord::new(
         collection.collection(),
+        |source| collection.refused(source),
         |source| Some(offered.mode(source)),
         Some(chosen.record().clone()),
         request.seed,
@@ -212,6 +214,6 @@ fn ready(request: &Request, collection: &Collection, config: &LlamaConfig) -> Re
             Window { input_ids, pieces, score: None }
         })
         .collect();
-    let record = CalibrationRecord::new(collection, |_| None, None, request.seed, &windows);
+    let record = CalibrationRecord::new(collection, |_| 0, |_| None, None, request.seed, &windows);
     Ok(Selection { windows, record })
 }

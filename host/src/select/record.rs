@@ -60,6 +60,7 @@ pub struct SourceRecord {
 impl CalibrationRecord {
     pub(super) fn new(
         collection: &Collection,
+        refused: impl Fn(usize) -> u64,
         mode: impl Fn(usize) -> Option<WindowMode>,
         selector: Option<PluginRecord>,
         seed: u64,
@@ -70,7 +71,7 @@ impl CalibrationRecord {
             sha256: source.sha256.clone(),
             weight: source.weight,
             documents: source.documents.len(),
-            skipped: source.skipped,
+            skipped: Skipped { bad: source.skipped.bad + refused(at), ..source.skipped },
             mode: mode(at),
         };
         let sources: Vec<_> = collection.sources().iter().enumerate().map(source).collect();

@@ -1,13 +1,13 @@
 //! Chat templates, rendered.
 #![no_main]
 
-use espalier_host::calibration::{ChatTemplate, Message};
+use espalier_host::calibration::{ChatTemplate, Conversation, Message};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|source: &str| {
-    let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+    let message = |role: &str, content: &str| Message::new(role, content);
     let messages = [message("user", "hi"), message("assistant", "ho")];
     if let Ok(template) = ChatTemplate::new(source, Default::default(), "template".into()) {
-        let _ = template.render(&messages, true);
+        let _ = template.render(&Conversation::new(messages.clone()), true);
     }
 });

@@ -94,6 +94,21 @@ impl Llama {
         &self,
         prompts: &[&[u32]],
         options: &Generation,
+        progress: impl FnMut(),
+    ) -> Result<Vec<Generated>> {
+        self.generate_until(prompts, options, &|_| false, progress)
+    }
+
+    /// Continues every prompt as [`generate`](Self::generate) does, but no further than where `is_end` holds of the tokens
+    /// written.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_until(
+        &self,
+        prompts: &[&[u32]],
+        options: &Generation,
+        is_end: &(dyn Fn(&[u32]) -> bool + Sync),
         mut progress: impl FnMut(),
     ) -> Result<Vec<Generated>> {
         if let Some(sampling) = &options.sampling {
@@ -150,7 +165,8 @@ impl Llama {
             }
             active.retain_mut(|sequence| {
                 let ended = sequence.written.last().is_some_and(|last| options.end_tokens.contains(last));
-                let finished = ended || sequence.written.len() == options.max_new_tokens;
+                let finished =
+                    ended || sequence.written.len() == options.max_new_tokens || is_end(&sequence.written);
                 if finished {
                     done[sequence.index] = Generated { tokens: std::mem::take(&mut sequence.written), ended };
                     free.push(sequence.slot);
