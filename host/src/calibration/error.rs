@@ -32,6 +32,14 @@ pub enum CalibrationError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A file that is sound, and packed in a way that is not supported.
+    #[error("{} is packed in a way that is not supported: {what}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What is not supported.
+        what: String,
+    },
     /// What is in a packed file cannot be written.
     #[error(
         "what is in {} cannot be unpacked into {}: make room there, or set TMPDIR",

@@ -9,11 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The longest row, in bytes. A document is held in memory while it is tokenised, which takes some 25 times its length.
+/// The longest row, in bytes. A row is held in memory.
 pub(super) const LONGEST_ROW: usize = 64 << 20;
 
 /// The longest file that is one document, in bytes.
-pub(super) const LONGEST_TEXT: usize = 256 << 20;
+pub(super) const LONGEST_TEXT: usize = 1 << 30;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;

@@ -1,9 +1,16 @@
 //! A source as it is named: a file, or a folder of files.
 
 use super::{CalibrationError, Shape, file::DataFile, scan::How, unpack};
-use crate::{files, hash::hex};
+use crate::{
+    files::{self, Limit},
+    hash::hex,
+};
+use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What the name of a file of data ends in, where a folder holds other things too.
 const ENDS: [&str; 7] = ["json", "jsonl", "ndjson", "parquet", "txt", "text", "raw"];
@@ -26,7 +33,14 @@ pub(super) fn open(path: &Path, how: &How) -> Result<Opened, CalibrationError> {
     let mut files: Vec<DataFile> = Vec::new();
     let mut hash = Sha256::new();
     for found in &paths {
-        let file = DataFile::open(found, how)?;
+        let file = match DataFile::open(found, how) {
+            Ok(file) => file,
+            Err(_) if is_one_object(found) => {
+                tracing::warn!("{} holds one object and no rows, and is passed over", found.display());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if let Some(first) = files.first().filter(|first| running(first.shape()) != running(file.shape())) {
             return Err(CalibrationError::Mixed {
                 path: path.to_owned(),
@@ -42,6 +56,15 @@ pub(super) fn open(path: &Path, how: &How) -> Result<Opened, CalibrationError> {
         return Err(CalibrationError::NoFiles { path: path.to_owned(), ends: ENDS.join(", .") });
     };
     Ok(Opened { files, sha256: hex(hash), shape })
+}
+
+/// Whether a file is one JSON object, as descriptions of data are (`dataset_infos.json`, `state.json`, `config.json`).
+fn is_one_object(path: &Path) -> bool {
+    let ends = unpack::end_of(path) == "json";
+    ends && files::read(path, Limit::CONFIG).is_ok_and(|bytes| {
+        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+        serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(text).is_ok()
+    })
 }
 
 /// The shape, where a text file counts as a row of text.

@@ -4,6 +4,7 @@ use super::{
     CalibrationError, Conversation, Record,
     jinja::{Jinja, wrong},
     prompt::{Rendered, first},
+    special::SpecialTokens,
 };
 use crate::{
     files::{self, Limit},
@@ -34,14 +35,7 @@ impl ChatTemplate {
     pub fn of_model(folder: &Path) -> Result<Self, CalibrationError> {
         let config = folder.join("tokenizer_config.json");
         let object = config.exists().then(|| Object::read(&config)).transpose()?;
-        let mut tokens = BTreeMap::new();
-        for key in
-            ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"]
-        {
-            if let Some(token) = object.as_ref().map(|object| object.token_text(key)).transpose()?.flatten() {
-                tokens.insert(key.to_owned(), token);
-            }
-        }
+        let tokens = SpecialTokens::read(folder)?.named;
         let own = folder.join("chat_template.jinja");
         match files::read_text(&own, Limit::TEMPLATE) {
             Ok(source) => return Self::new(&source, tokens, own),

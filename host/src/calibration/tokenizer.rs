@@ -1,26 +1,39 @@
 //! The model's tokenizer.
 
-use super::CalibrationError;
+use super::{
+    CalibrationError,
+    pieces::{self, Piece, Sizes},
+    special::SpecialTokens,
+};
 use crate::{
     files::{self, Limit},
     guard::{self, Panicked},
     interrupt::Interrupted,
-    model::{config::ConfigError, is_lfs_pointer, json::Object},
+    model::{config::ConfigError, is_lfs_pointer},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-/// Bytes of a text from which on tokenising it takes so long that it must be interruptible.
-const LONG: usize = 1 << 18;
+/// How a long text is divided: tokenising a piece takes some 150 times its size of memory, and a part of a second.
+const SIZES: Sizes = Sizes { piece: 1 << 17, shared: 1 << 12 };
 
 /// Why a text does not tokenise.
 enum Failure {
     Interrupted(Interrupted),
     Panicked(Panicked),
     Fault(tokenizers::Error),
+}
+
+impl From<Interrupted> for Failure {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Interrupted(interrupted)
+    }
 }
 
 /// The tokenizer of a model folder.
@@ -30,15 +43,15 @@ pub struct Tokenizer {
     vocab_size: usize,
     bos: Option<u32>,
     eos: Option<u32>,
-    /// The tokens before and after a text, where `tokenizer_config.json` overrules `tokenizer.json`.
-    around: Option<(Option<u32>, Option<u32>)>,
+    /// Whether two BOS tokens in a row were warned of.
+    warned: AtomicBool,
 }
 
 impl Tokenizer {
     /// Loads `tokenizer.json` of a model folder, for a model of this vocabulary.
     ///
-    /// As transformers does, `add_bos_token` and `add_eos_token` of `tokenizer_config.json` overrule the
-    /// special tokens that `tokenizer.json` adds; truncation and padding that were saved with it are off.
+    /// As in transformers 5, the tokens of `tokenizer_config.json` and of the files beside it are added, and `tokenizer.json`
+    /// alone says which tokens stand around a text; truncation and padding that were saved with it are off.
     ///
     /// # Errors
     /// There is no `tokenizer.json` (the message says how to make one of a `tokenizer.model`), or it does
@@ -58,29 +71,34 @@ impl Tokenizer {
         let mut inner = loaded.map_err(|panic| unusable(panic.into()))?.map_err(unusable)?;
         inner.with_truncation(None).map_err(unusable)?;
         inner.with_padding(None);
-        let inner = Arc::new(inner);
-        let mut tokenizer =
-            Self { inner, path: path.clone(), vocab_size, bos: None, eos: None, around: None };
-        let config = folder.join("tokenizer_config.json");
-        if config.exists() {
-            tokenizer.configure(&Object::read(&config)?)?;
-        }
+        let tokens = SpecialTokens::read(folder)?;
+        tokens.add_to(&mut inner);
+        let id = |name: &str| inner.token_to_id(tokens.named.get(name)?);
+        let (bos, eos) = (id("bos_token"), id("eos_token"));
+        let tokenizer =
+            Self { inner: Arc::new(inner), path, vocab_size, bos, eos, warned: AtomicBool::new(false) };
+        tokenizer.compare(&tokens);
         Ok(tokenizer)
     }
 
-    fn configure(&mut self, config: &Object) -> Result<(), ConfigError> {
-        let id = |key: &str| {
-            let text = config.token_text(key)?;
-            Ok(text.and_then(|text| self.inner.token_to_id(&text)))
-        };
-        let (bos, eos) = (id("bos_token")?, id("eos_token")?);
-        let before = config.flag("add_bos_token")?.unwrap_or(false);
-        let after = config.flag("add_eos_token")?.unwrap_or(false);
-        if config.has("add_bos_token") || config.has("add_eos_token") {
-            self.around = Some((bos.filter(|_| before), eos.filter(|_| after)));
+    /// Warns where `tokenizer_config.json` asks for other tokens around a text than `tokenizer.json` adds.
+    fn compare(&self, tokens: &SpecialTokens) {
+        let Ok(around) = self.run("", true) else { return };
+        let has = |token: Option<u32>| token.is_some_and(|token| around.contains(&token));
+        for (name, asked, added) in [
+            ("add_bos_token", tokens.adds[0], has(self.bos)),
+            ("add_eos_token", tokens.adds[1], has(self.eos)),
+        ] {
+            if asked.is_some_and(|asked| asked != added) {
+                tracing::warn!(
+                    "{}: tokenizer_config.json has `{name}: {}`, but tokenizer.json decides, as in transformers 5, and {} \
+                     that token",
+                    self.path.display(),
+                    !added,
+                    if added { "adds" } else { "does not add" }
+                );
+            }
         }
-        (self.bos, self.eos) = (bos, eos);
-        Ok(())
     }
 
     /// The token that begins a text, by `tokenizer_config.json`.
@@ -104,30 +122,59 @@ impl Tokenizer {
         special: bool,
         place: impl Fn() -> String,
     ) -> Result<Vec<u32>, CalibrationError> {
-        let built_in = special && self.around.is_none();
-        let encoding = self.run(text, built_in).map_err(|source| match source {
+        let ids = self.run(text, special).map_err(|source| match source {
             Failure::Interrupted(interrupted) => interrupted.into(),
             Failure::Fault(source) => CalibrationError::Encode { place: place(), source },
             Failure::Panicked(panic) => {
                 CalibrationError::Tokenizer { path: self.path.clone(), source: panic.into() }
             }
         })?;
-        let (before, after) = self.around.filter(|_| special).unwrap_or_default();
-        let ids: Vec<u32> =
-            before.into_iter().chain(encoding.get_ids().iter().copied()).chain(after).collect();
-        check_tokens(&ids, self.vocab_size, place)?;
+        check_tokens(&ids, self.vocab_size, &place)?;
+        if let (Some(bos), [first, second, ..]) = (self.bos, ids.as_slice())
+            && (*first, *second) == (bos, bos)
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "{} begins with the BOS token twice: its text has one, and the tokenizer adds one. Models have not seen \
+                 that; take it out of the data, or out of tokenizer.json. Other rows may be the same",
+                place()
+            );
+        }
         Ok(ids)
     }
 
-    /// Encodes a text; a long one can be interrupted.
-    fn run(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, Failure> {
-        let result = if text.len() < LONG {
-            guard::catch(|| self.inner.encode_fast(text, special))
-        } else {
-            let (inner, text) = (Arc::clone(&self.inner), text.to_owned());
-            guard::interruptible(move || inner.encode_fast(text, special)).map_err(Failure::Interrupted)?
+    /// The tokens of a text.
+    fn run(&self, text: &str, special: bool) -> Result<Vec<u32>, Failure> {
+        if text.len() <= SIZES.piece {
+            return Ok(self.whole(text, special)?.get_ids().to_vec());
+        }
+        let piece = |text: &str| -> Result<Vec<Piece>, Failure> {
+            let encoded = guard::catch(|| self.inner.encode(text, false));
+            let encoded = encoded.map_err(Failure::Panicked)?.map_err(Failure::Fault)?;
+            let tokens = encoded.get_ids().iter().zip(encoded.get_offsets());
+            Ok(tokens.map(|(&id, &(begin, end))| Piece { id, begin, end }).collect())
         };
-        result.map_err(Failure::Panicked)?.map_err(Failure::Fault)
+        let Some(ids) = pieces::tokens(text, SIZES, piece)? else {
+            // A text without a place to part it at, such as one letter again and again.
+            let (inner, text) = (Arc::clone(&self.inner), text.to_owned());
+            let whole = guard::interruptible(move || inner.encode_fast(text, special))?;
+            return Ok(whole.map_err(Failure::Panicked)?.map_err(Failure::Fault)?.get_ids().to_vec());
+        };
+        if !special {
+            return Ok(ids);
+        }
+        // What is added to a letter is added to any text.
+        let (alone, with) = (self.whole("a", false)?, self.whole("a", true)?);
+        let (alone, with) = (alone.get_ids(), with.get_ids());
+        let at = with.windows(alone.len().max(1)).position(|window| window == alone).unwrap_or(0);
+        let behind = with.get(at + alone.len()..).unwrap_or_default();
+        Ok(with[..at].iter().copied().chain(ids).chain(behind.iter().copied()).collect())
+    }
+
+    fn whole(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, Failure> {
+        guard::catch(|| self.inner.encode_fast(text, special))
+            .map_err(Failure::Panicked)?
+            .map_err(Failure::Fault)
     }
 
     /// Tokens that the model knows.

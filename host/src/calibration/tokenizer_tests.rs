@@ -52,22 +52,54 @@ fn special_tokens_are_those_of_the_tokenizer() {
     assert_eq!(encode(None, false), [3, 4, 5, 3]);
 }
 
+/// In transformers 5, `tokenizer.json` decides, whatever the configuration says of the tokens around a text.
 #[test]
-fn the_configuration_overrules_them() {
-    let config = |bos: bool, eos: bool| {
-        Some(
-            json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": bos, "add_eos_token": eos}),
-        )
-    };
-    assert_eq!(encode(config(false, false), true), [3, 4, 5, 3]);
-    assert_eq!(encode(config(true, true), true), [1, 3, 4, 5, 3, 2]);
-    assert_eq!(encode(config(true, true), false), [3, 4, 5, 3]);
-    let unnamed = Some(json!({"bos_token": null, "add_bos_token": true}));
-    assert_eq!(encode(unnamed, true), [3, 4, 5, 3]);
-
-    let tokenizer = Tokenizer::open(folder(config(true, true)).path(), 6).unwrap();
+fn tokenizer_json_says_what_stands_around_a_text() {
+    for bos in [None, Some(true), Some(false)] {
+        for eos in [None, Some(true), Some(false)] {
+            let config = json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": bos, "add_eos_token": eos});
+            assert_eq!(encode(Some(config.clone()), true), [1, 3, 4, 5, 3]);
+            assert_eq!(encode(Some(config), false), [3, 4, 5, 3]);
+        }
+    }
+    let config = json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}});
+    let tokenizer = Tokenizer::open(folder(Some(config)).path(), 6).unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(1), Some(2)));
     assert_eq!(tokenizer.decode(&[1, 3, 4, 2]).unwrap(), "a b");
+}
+
+/// Tokens that stand beside `tokenizer.json` are tokens of their own.
+#[test]
+fn tokens_beside_the_tokenizer_are_added() {
+    let ids = |files: &[(&str, Value)]| {
+        let dir = folder(None);
+        for (name, value) in files {
+            fs::write(dir.path().join(name), value.to_string()).unwrap();
+        }
+        let tokenizer = Tokenizer::open(dir.path(), 20).unwrap();
+        let ids = tokenizer.encode("a <end> b", false, String::new).unwrap();
+        (ids, tokenizer.bos(), tokenizer.eos())
+    };
+    let decoder =
+        json!({"added_tokens_decoder": {"6": {"content": "<end>", "special": true}}, "bos_token": "<s>"});
+    assert_eq!(ids(&[("tokenizer_config.json", decoder.clone())]), (vec![3, 6, 4], Some(1), None));
+    let map = json!({"bos_token": "</s>", "eos_token": {"content": "<end>", "lstrip": false}});
+    let map = ("special_tokens_map.json", map);
+    assert_eq!(ids(std::slice::from_ref(&map)), (vec![3, 6, 4], Some(2), Some(6)));
+    // An `added_tokens_decoder` is newer than the map.
+    assert_eq!(ids(&[("tokenizer_config.json", decoder), map]), (vec![3, 6, 4], Some(1), None));
+    assert_eq!(ids(&[("added_tokens.json", json!({"<end>": 6}))]), (vec![3, 6, 4], None, None));
+    let list = json!({"additional_special_tokens": ["<end>"]});
+    assert_eq!(ids(&[("tokenizer_config.json", list)]), (vec![3, 6, 4], None, None));
+}
+
+/// A long text has the tokens that it has as a whole.
+#[test]
+fn long_texts_are_tokenised_in_pieces() {
+    let tokenizer = Tokenizer::open(folder(None).path(), 6).unwrap();
+    let text = "a b c b a a c ".repeat(40_000);
+    let whole = tokenizer.whole(&text, true).ok().unwrap();
+    assert_eq!(tokenizer.encode(&text, true, String::new).unwrap(), whole.get_ids());
 }
 
 #[test]
@@ -90,4 +122,16 @@ fn what_is_missing_is_told() {
     assert!(refused().contains("tokenizer.json is not usable"));
     fs::write(&path, "version https://git-lfs.github.com/spec/v1\n").unwrap();
     assert!(refused().contains("git lfs pull"));
+}
+
+/// The same of a tokenizer in use, on the source text of this crate.
+#[test]
+fn source_text_is_tokenised_in_pieces() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = crate::files::walk(&root.join("src"), &|_| true).unwrap();
+    let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let text = &text[..text.floor_char_boundary(4 * SIZES.piece)];
+    let tokenizer = Tokenizer::open(&root.join("../tests/models/tiny-instruct"), 1024).unwrap();
+    let whole = tokenizer.whole(text, true).ok().unwrap();
+    assert!(tokenizer.encode(text, true, String::new).unwrap() == whole.get_ids());
 }

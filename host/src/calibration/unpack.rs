@@ -1,13 +1,16 @@
 //! Packed files: `.gz`, `.zst` and Parquet. They are unpacked into a file in the temporary folder, because rows are
 //! gone back to by their place.
 
-use super::CalibrationError;
+use super::{CalibrationError, parquet};
 use crate::{files, guard, hash::Hashed, interrupt};
-use flate2::read::MultiGzDecoder;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::{
+    errors::ParquetError,
+    file::reader::{FileReader, SerializedFileReader},
+};
+use flate2::bufread::GzDecoder;
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     ops::Deref,
     path::{Path, PathBuf},
 };
@@ -18,6 +21,9 @@ pub(super) const ENDS: [&str; 3] = ["gz", "zst", "parquet"];
 
 /// Bytes that are unpacked at a time.
 const CHUNK: usize = 1 << 20;
+
+/// The binary logarithm of the longest window of zstd, which `zstd --long=31` asks for.
+const LONGEST_WINDOW: u32 = 31;
 
 /// How many times its size a packed file may come to, beside [`PACKED_FREE`]. Text and rows come to some 20 times.
 const MOST: u64 = 200;
@@ -92,11 +98,11 @@ pub(super) fn unpack(path: &Path) -> Result<Option<Unpacked>, CalibrationError> 
         packer => {
             let mut hashed = Hashed::new(file);
             if packer == "gz" {
-                // Some writers put one member behind the other, as bgzip does.
-                out.copy(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, &mut hashed)))?;
+                out.copy_members(BufReader::with_capacity(CHUNK, &mut hashed))?;
             } else {
-                let decoder = zstd::Decoder::new(&mut hashed);
-                out.copy(decoder.map_err(|source| damaged(path, source))?)?;
+                let mut decoder = zstd::Decoder::new(&mut hashed).map_err(|source| damaged(path, source))?;
+                decoder.window_log_max(LONGEST_WINDOW).map_err(|source| damaged(path, source))?;
+                out.copy(decoder)?;
             }
             let inner = path.file_stem().map(Path::new).map(end_of).unwrap_or_default();
             (hashed.finish().map_err(unreadable)?, inner)
@@ -112,16 +118,24 @@ pub(super) fn end_of(path: &Path) -> String {
 
 /// The rows of a Parquet file, each a line of JSON.
 fn rows(path: &Path, file: File, out: &mut Out) -> Result<(), CalibrationError> {
-    let wrong = |error: parquet::errors::ParquetError| damaged(path, error);
+    let wrong = |error: ParquetError| match error {
+        ParquetError::NYI(what) => unsupported(path, what),
+        // A codec that this build has not is told of as a general error.
+        ParquetError::General(what) if what.contains("isabled feature") || what.contains("not supported") => {
+            unsupported(path, what)
+        }
+        other => damaged(path, other),
+    };
     let wrong_row = |error: serde_json::Error| damaged(path, error);
     let reader = SerializedFileReader::new(file).map_err(wrong)?;
     for row in reader.get_row_iter(None).map_err(wrong)? {
-        let row = row.map_err(wrong)?.to_json_value();
-        let mut line = serde_json::to_vec(&row).map_err(wrong_row)?;
-        line.push(b'\n');
-        out.write(&line)?;
+        out.write(&parquet::line(&row.map_err(wrong)?).map_err(wrong_row)?)?;
     }
     Ok(())
+}
+
+fn unsupported(path: &Path, what: impl Into<String>) -> CalibrationError {
+    CalibrationError::Unsupported { path: path.to_owned(), what: what.into() }
 }
 
 fn damaged(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CalibrationError {
@@ -170,6 +184,29 @@ impl<'a> Out<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(damaged(self.path, source)),
             }
+        }
+    }
+
+    /// Unpacks gzip's members one behind the other, as bgzip writes them, and passes over zero bytes behind the last, which
+    /// tapes and block devices leave.
+    fn copy_members(&mut self, mut from: impl BufRead) -> Result<(), CalibrationError> {
+        let path = self.path;
+        let wrong = |source| damaged(path, source);
+        let mut first = true;
+        loop {
+            while !first {
+                let buffer = from.fill_buf().map_err(wrong)?;
+                let zeros = buffer.iter().take_while(|&&byte| byte == 0).count();
+                if buffer.is_empty() {
+                    return Ok(());
+                }
+                if zeros == 0 {
+                    break;
+                }
+                from.consume(zeros);
+            }
+            self.copy(GzDecoder::new(&mut from))?;
+            first = false;
         }
     }
 

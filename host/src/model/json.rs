@@ -129,6 +129,19 @@ impl Object {
         })
     }
 
+    /// A list of tokens, each a string or `{"content": …}`; none if the key is absent, or holds something else than a list.
+    pub(crate) fn token_texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        if !self.get(key).is_some_and(Value::is_array) {
+            return Ok(Vec::new());
+        }
+        let found = self.read_as(key, "a list of tokens", |value| {
+            let token =
+                |item: &Value| item.as_str().or_else(|| item.get("content")?.as_str()).map(str::to_owned);
+            value.as_array()?.iter().map(token).collect()
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
     /// The `chat_template` of a tokenizer's configuration: a template, or the one named `default` of a list.
     pub(crate) fn chat_template(&self) -> Result<Option<String>, ConfigError> {
         let expected = "a template, or a list of templates of which one is named `default`";
