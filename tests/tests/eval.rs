@@ -148,6 +148,72 @@ fn long_prompts_lose_their_beginning_and_are_counted() {
     std::fs::write(&task, [row(2, "red"), row(400, "red"), row(2, "")].join("\n")).unwrap();
     let found = json(eval(&task).args(["--metrics", "f1,answer_perplexity"]));
     let counts = &found["tasks"][0]["counts"];
-    let expected = serde_json::json!({"items": 2, "without_answer": 1, "prompts_cut": 1, "answers_cut": 1});
+    let expected = serde_json::json!({
+        "items": 2, "without_answer": 1, "prompts_cut": 1, "answers_cut": 1, "refused": 0, "rewritten": 0
+    });
     assert_eq!(counts, &expected);
+}
+
+/// A prediction that is stopped is what would have been written up to there.
+#[test]
+fn stops_end_predictions() {
+    let folder = tempfile::tempdir().unwrap();
+    let predictions = |stops: &[&str]| -> Vec<String> {
+        let file = folder.path().join("predictions.jsonl");
+        let mut command = eval(&path("models/data/alpaca_evaluation.json"));
+        command.args(["--metrics", "f1"]).arg("--predictions").arg(&file).arg("--overwrite");
+        stops.iter().for_each(|stop| drop(command.args(["--stop", stop])));
+        json(&mut command);
+        lines(&file).iter().map(|line| line["prediction"].as_str().unwrap().to_owned()).collect()
+    };
+    let (whole, stopped) = (predictions(&[]), predictions(&["e", "the ", "<pad>"]));
+    let cut = |text: &String| text.split(['e']).next().unwrap_or_default().trim().to_owned();
+    assert_eq!(stopped, whole.iter().map(cut).collect::<Vec<_>>());
+    assert!(whole.iter().any(|text| text.contains('e')));
+
+    let output = eval(&path("models/data/alpaca_evaluation.json")).args(["--stop", ""]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+/// One row in a hundred may be one that the model's template refuses.
+#[test]
+fn a_refused_row_is_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model(&model);
+    let template = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
+        {{ raise_exception('roles must take turns') }}{% endif %}{{ m.content }}\n{% endfor %}";
+    std::fs::write(model.join("chat_template.jinja"), template).unwrap();
+    let row = |roles: &[&str]| {
+        let messages: Vec<_> =
+            roles.iter().map(|role| serde_json::json!({"role": role, "content": "fox"})).collect();
+        serde_json::json!({ "messages": messages }).to_string()
+    };
+    let mut rows = vec![row(&["user", "assistant"]); 199];
+    rows.insert(120, row(&["user", "user", "assistant"]));
+    let task = folder.path().join("task.jsonl");
+    std::fs::write(&task, rows.join("\n")).unwrap();
+    let run = || {
+        let mut command = host();
+        command.args(["eval", "--device", "cpu", "--json", "--max-new-tokens", "1", "--metrics", "f1"]);
+        command.arg("--model").arg(&model).arg("--task").arg(&task);
+        command
+    };
+    let output = run().output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let counts = &found["tasks"][0]["counts"];
+    assert_eq!((&counts["items"], &counts["refused"]), (&199.into(), &1.into()));
+    let words = ["1 rows cannot be rendered", "line 121", "roles must take turns"];
+    assert!(words.iter().all(|words| said(&output).contains(words)), "{}", said(&output));
+    std::fs::write(&task, [&rows[100..], &rows[115..125]].concat().join("\n")).unwrap();
+    let output = run().output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("rows cannot be used"), "{}", said(&output));
+}
+
+fn copy_model(to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(path("models/tiny-instruct")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }

@@ -316,3 +316,21 @@ proptest! {
         }
     }
 }
+
+/// A folder as the hub has it: descriptions of data stand beside the data.
+#[test]
+fn what_describes_data_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    fs::write(dir.path().join("data/train.jsonl"), "{\"text\": \"one\"}\n").unwrap();
+    fs::write(dir.path().join("dataset_infos.json"), "{\n \"default\": {\"splits\": {}}\n}\n").unwrap();
+    fs::write(dir.path().join("state.json"), "{\"_data_files\": []}").unwrap();
+    let collection = read(dir.path(), &Reading::default()).unwrap();
+    assert_eq!(collection.len(), 1);
+    // A damaged file is not passed over.
+    fs::write(dir.path().join("data/more.json"), "{\"text\": \"on").unwrap();
+    assert!(read(dir.path(), &Reading::default()).is_err());
+    fs::remove_dir_all(dir.path().join("data")).unwrap();
+    let error = read(dir.path(), &Reading::default()).unwrap_err();
+    assert!(matches!(error, CalibrationError::NoFiles { .. }), "{error}");
+}

@@ -75,3 +75,7 @@ impl Refusals {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "refusals_tests.rs"]
+mod tests;

@@ -139,3 +139,70 @@ fn what_comes_to_far_more_than_its_size_is_refused() {
         assert!(said.contains(name) && said.contains("more than 200 times its size"), "{said}");
     }
 }
+
+/// What `zstd --long=31` writes: a window of 2 GiB, of which only what is used is touched.
+#[test]
+fn long_windows_of_zstd_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.jsonl.zst");
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.long_distance_matching(true).unwrap();
+    encoder.window_log(31).unwrap();
+    encoder.write_all(ROWS.as_bytes()).unwrap();
+    fs::write(&path, encoder.finish().unwrap()).unwrap();
+    assert_eq!(records(&path), texts(&["one", "two é"]));
+}
+
+#[test]
+fn zeros_behind_gzip_are_padding_and_other_bytes_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.jsonl.gz");
+    let [first, second] = [&ROWS[..16], &ROWS[16..]].map(gzip);
+    for (parts, fine) in [
+        (vec![&first[..], &second, &[0; 3000]], true),
+        (vec![&first[..], &[0; 5], &second], true),
+        (vec![&first[..], &second, b"more"], false),
+        (vec![&[0; 5][..], &first, &second], false),
+        (vec![&first[..], &second[..second.len() - 5]], false),
+    ] {
+        fs::write(&path, parts.concat()).unwrap();
+        let read = Collection::open(&[Source::new(&path)], &Reading::default());
+        assert_eq!(read.is_ok(), fine, "{} parts", parts.len());
+        if fine {
+            assert_eq!(records(&path), texts(&["one", "two é"]));
+        }
+    }
+}
+
+/// A column of bytes without a word that they are text, in every codec that is in use.
+#[test]
+fn text_in_binary_columns_is_text() {
+    use parquet::basic::{BrotliLevel, Compression as Codec, GzipLevel, ZstdLevel};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    for codec in [
+        Codec::UNCOMPRESSED,
+        Codec::SNAPPY,
+        Codec::LZ4,
+        Codec::LZ4_RAW,
+        Codec::GZIP(GzipLevel::default()),
+        Codec::ZSTD(ZstdLevel::default()),
+        Codec::BROTLI(BrotliLevel::default()),
+    ] {
+        let schema = Arc::new(
+            parse_message_type("message rows { required binary text; required binary image; }").unwrap(),
+        );
+        let properties = Arc::new(WriterProperties::builder().set_compression(codec).build());
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        for values in [["one", "two é"].map(str::as_bytes), [b"\xff\xd8", b"\x00\xfe"]] {
+            let values = values.map(|value| ByteArray::from(value.to_vec()));
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        fs::write(&path, writer.into_inner().unwrap()).unwrap();
+        assert_eq!(records(&path), texts(&["one", "two é"]), "{codec:?}");
+    }
+}

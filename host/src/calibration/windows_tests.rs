@@ -34,7 +34,7 @@ fn evaluation_text_is_cut_into_windows() {
     let windows = |name: &str, content: &str, seqlen: usize| {
         let (path, _dir) = file(name, content);
         let renderer = Renderer::new(None, folder.path()).unwrap();
-        let collection = Collection::open(&[Source::new(path)], &Reading::default())?;
+        let collection = Collection::open_for_evaluation(&[Source::new(path)], &Reading::default())?;
         evaluation_windows(&collection, &renderer, || Tokenizer::open(folder.path(), 6), seqlen, 6)
     };
     // One token begins the text, not every window; the tail is dropped.
@@ -42,6 +42,10 @@ fn evaluation_text_is_cut_into_windows() {
     assert_eq!(windows("a.raw", "a b", 9).unwrap(), [[1, 3, 4]]);
     let rows = "{\"text\": \"a b\"}\n{\"text\": \"c\"}";
     assert_eq!(windows("a.jsonl", rows, 2).unwrap(), [[1, 3], [4, 5]]);
+    // Empty rows are part of the text that is joined, as in WikiText-2: two more line ends here.
+    let by_byte = |content: &str| windows("a.jsonl", content, 99).unwrap();
+    let rows = "{\"text\": \"\"}\n{\"text\": \"a\"}\n{\"text\": \"\"}\n{\"text\": \"b\"}";
+    assert_eq!(by_byte(rows), windows("a.txt", "\n\na\n\n\n\nb", 99).unwrap());
     let row = "{\"instruction\": \"a\", \"output\": \"b\"}";
     assert_eq!(windows("a.jsonl", &format!("{row}\n{row}"), 4).unwrap(), [[1, 0, 0, 0], [1, 0, 0, 0]]);
     assert_eq!(windows("a.jsonl", "{\"input_ids\": [4, 3]}\n{\"input_ids\": [1]}", 4).unwrap(), [[4, 3]]);

@@ -69,6 +69,42 @@ impl<'a> Stops<'a> {
             }
             (kept, end) = (count, length);
         }
-        Ok(self.tokenizer.decode(&tokens[..kept])? + all.get(end..at).unwrap_or_default())
+        let text = self.tokenizer.decode(&tokens[..kept])?;
+        // Of a special token, no part is text.
+        let is_special = self.tokenizer.decode(&tokens[..tokens.len().min(kept + 1)])? == text;
+        Ok(if is_special { text } else { text + all.get(end..at).unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn stops_are_found_in_all_that_is_written() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models/tiny-instruct");
+        let tokenizer = Tokenizer::open(&folder, 1024).unwrap();
+        let written = "It is blue.<pad> user again, é again";
+        let ids = tokenizer.encode(written, false, String::new).unwrap();
+        for (texts, expected) in [
+            (&[][..], "It is blue. user again, é again"),
+            (&["<pad>"], "It is blue."),
+            (&["blue"], "It is"),
+            (&["ue.<pa"], "It is bl"),
+            (&["d> us", "again"], "It is blue."),
+            (&["é"], "It is blue. user again,"),
+            (&["never"], "It is blue. user again, é again"),
+            (&["never", "t is"], "I"),
+        ] {
+            let texts: Vec<_> = texts.iter().map(|&text| text.to_owned()).collect();
+            let stops = Stops::new(&texts, &tokenizer);
+            assert_eq!(stops.prediction(&ids).unwrap(), expected, "{texts:?}");
+            // Writing ends with the token that completes a stop.
+            let first = (1..=ids.len()).find(|&count| stops.met(&ids[..count]));
+            let whole = |count: usize| tokenizer.decode_all(&ids[..count]).unwrap();
+            let completes = |count: &usize| texts.iter().any(|text| whole(*count).contains(text.as_str()));
+            assert_eq!(first, (1..=ids.len()).find(completes), "{texts:?}");
+        }
     }
 }
