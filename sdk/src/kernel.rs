@@ -47,10 +47,15 @@ pub enum Buffer<'a> {
 impl Buffer<'_> {
     /// The elements of an f32 tensor.
     pub fn f32(&self) -> &[f32] {
-        bytemuck::cast_slice(match self {
+        bytemuck::cast_slice(self.u32())
+    }
+
+    /// The elements of a u32 tensor, as the words of a [`Mask`](crate::Mask).
+    pub fn u32(&self) -> &[u32] {
+        match self {
             Self::Read(words) => words,
             Self::Write(words) => words,
-        })
+        }
     }
 
     /// The elements of an f32 tensor, to write to; none where the kernel only reads it.

@@ -157,6 +157,11 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// Its words, for a kernel of the plugin's own: u32, `[rows, ⌈cols / 32⌉]`. Column `c` is bit `c % 32` of word `c / 32`.
+    pub fn words(&self) -> &Tensor {
+        &self.words
+    }
+
     /// How many elements are set.
     ///
     /// # Errors

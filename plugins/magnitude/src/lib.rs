@@ -1,8 +1,8 @@
 //! Magnitude pruning: the smallest weights of a matrix go. Needs no calibration data.
 
 use espalier_sdk::{
-    Axis, Device, Layer, MethodInfo, Options, Pruned, PruningMethod, Reduction, Result, Scores, Sparsity,
-    Unary, Within, export_plugin,
+    Axis, Device, Layer, MethodInfo, Options, Pruned, PruningMethod, Reduction, Result, Scores, Selection,
+    Sparsity, Unary, export_plugin,
 };
 
 struct Magnitude;
@@ -20,11 +20,12 @@ impl PruningMethod for Magnitude {
         let weight = &layer.weight;
         let magnitudes = Scores::of(Unary::Abs, weight);
         let mask = match target {
-            // As the published codes: all that is at most the value at this place of the sorted magnitudes.
             Sparsity::Ratio(_) => {
-                let place = target.count(weight.rows() * weight.cols());
-                let threshold = device.kth_smallest(magnitudes, Within::Whole, place)?;
-                device.at_most(magnitudes, &threshold)?
+                let weights = weight.rows() * weight.cols();
+                // The published codes drop all up to the value at this place of the sorted magnitudes, counted from 0. Of
+                // equal ones, only as many go as make up the share.
+                let count = (target.count(weights) + 1).min(weights);
+                device.select(magnitudes, Selection::Whole { count })?
             }
             Sparsity::Pattern { .. } => device.smallest_per_row(magnitudes, target)?,
         };

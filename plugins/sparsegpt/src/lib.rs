@@ -7,7 +7,7 @@ mod sweep;
 
 use espalier_sdk::{
     Axis, Binary, DType, Device, Error, Layer, MethodInfo, OptionKind, Options, Order, Pruned, PruningMethod,
-    Reduction, Result, Scores, Sparsity, Statistic, Tensor, Unary, Within, export_plugin,
+    Reduction, Result, Scores, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
 };
 use inverse::Inverse;
 use sweep::Target;
@@ -91,8 +91,11 @@ impl SparseGpt {
                 Sparsity::Ratio(_) => {
                     let diagonal = copy(&inverse.diagonal_squared, 0..1, start..end, device)?;
                     let scores = Scores::of(Unary::Square, &columns).by(Binary::Divide, &diagonal);
-                    let place = target.count(rows * (end - start));
-                    Target::AtMost(device.kth_smallest(scores, Within::Whole, place)?)
+                    let weights = rows * (end - start);
+                    // As published, all up to the value at this place of the sorted scores, counted from 0; of equal ones,
+                    // as many as make up the share.
+                    let count = (target.count(weights) + 1).min(weights);
+                    Target::Mask(device.select(scores, Selection::Whole { count })?)
                 }
                 Sparsity::Pattern { n, m } => Target::Groups { n, m },
             };

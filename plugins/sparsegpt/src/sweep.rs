@@ -1,7 +1,7 @@
 //! The column sweep over one block: the kernel `sweep.wgsl` and its CPU twin.
 
 use bytemuck::{Pod, Zeroable};
-use espalier_sdk::{Access, Buffer, DType, Device, Error, Kernel, Result, Tensor};
+use espalier_sdk::{Access, Buffer, DType, Device, Error, Kernel, Mask, Result, Tensor};
 use rayon::prelude::*;
 
 /// The widest block: a workgroup has a thread for every column.
@@ -22,7 +22,7 @@ const KERNEL: Kernel = Kernel {
 struct Params {
     rows: u32,
     cols: u32,
-    /// 0 to prune by the threshold, otherwise the size of a group.
+    /// 0 to prune by the mask, otherwise the size of a group.
     m: u32,
     /// How many of a group are pruned.
     n: u32,
@@ -30,8 +30,8 @@ struct Params {
 
 /// What a block loses.
 pub(crate) enum Target {
-    /// Everything whose score `w² / U_jj²` at the block's entry is at most this, `[1, 1]`.
-    AtMost(Tensor),
+    /// These weights of the block.
+    Mask(Mask),
     /// Of every `m` columns the `n` of the smallest current score.
     Groups {
         /// Pruned per group.
@@ -47,10 +47,10 @@ pub(crate) fn run(columns: &mut Tensor, factor: &Tensor, target: &Target, device
     let (rows, cols) = (columns.rows(), columns.cols());
     let mut errors = device.zeros(DType::F32, rows, cols)?;
     let unused;
-    let (threshold, n, m) = match target {
-        Target::AtMost(threshold) => (threshold, 0, 0),
+    let (mask, n, m) = match target {
+        Target::Mask(mask) => (mask.words(), 0, 0),
         &Target::Groups { n, m } => {
-            unused = device.zeros(DType::F32, 1, 1)?;
+            unused = device.zeros(DType::U32, 1, 1)?;
             (&unused, n, m)
         }
     };
@@ -58,7 +58,7 @@ pub(crate) fn run(columns: &mut Tensor, factor: &Tensor, target: &Target, device
     let workgroups = rows.div_ceil(ROWS);
     device.run(
         &KERNEL,
-        &[factor, threshold],
+        &[factor, mask],
         &mut [columns, &mut errors],
         bytemuck::bytes_of(&params),
         workgroups,
@@ -69,18 +69,24 @@ pub(crate) fn run(columns: &mut Tensor, factor: &Tensor, target: &Target, device
 /// The CPU twin: rows are independent, so each is swept for itself, in parallel.
 fn on_cpu(buffers: &mut [Buffer<'_>], params: &[u8]) -> Result<()> {
     let params: Params = bytemuck::pod_read_unaligned(params);
-    let [factor, threshold, columns, errors] = buffers else {
+    let [factor, mask, columns, errors] = buffers else {
         return Err(Error::invalid("the sweep has four bindings"));
     };
-    let (factor, threshold) = (factor.f32(), threshold.f32()[0]);
+    let (factor, mask) = (factor.f32(), mask.u32());
     let cols = params.cols as usize;
+    let words = cols.div_ceil(32);
     let (columns, errors) = (columns.f32_mut(), errors.f32_mut());
-    columns.par_chunks_exact_mut(cols).zip(errors.par_chunks_exact_mut(cols)).with_min_len(ROWS).for_each(
-        |(row, errors)| {
+    columns
+        .par_chunks_exact_mut(cols)
+        .zip(errors.par_chunks_exact_mut(cols))
+        .enumerate()
+        .with_min_len(ROWS)
+        .for_each(|(number, (row, errors))| {
             let mut pruned = [false; MAX_BLOCK];
             if params.m == 0 {
+                let mask = &mask[number * words..(number + 1) * words];
                 for (col, pruned) in pruned[..cols].iter_mut().enumerate() {
-                    *pruned = score(row[col], factor[col * cols + col]) <= threshold;
+                    *pruned = mask[col / 32] >> (col % 32) & 1 == 1;
                 }
             }
             for col in 0..cols {
@@ -99,8 +105,7 @@ fn on_cpu(buffers: &mut [Buffer<'_>], params: &[u8]) -> Result<()> {
                     }
                 }
             }
-        },
-    );
+        });
     Ok(())
 }
 

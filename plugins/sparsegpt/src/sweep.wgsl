@@ -14,7 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> u: array<f32>;
-@group(0) @binding(1) var<storage, read> threshold: array<f32>;
+// The mask of the block's columns, a bit for each; read where there are no groups.
+@group(0) @binding(1) var<storage, read> mask: array<u32>;
 @group(0) @binding(2) var<storage, read_write> w: array<f32>;
 @group(0) @binding(3) var<storage, read_write> errors: array<f32>;
 var<immediate> params: Params;
@@ -43,7 +44,10 @@ fn main(
         diagonal = u[col * params.cols + col];
         for (var r = 0u; r < rows; r++) {
             mine[r] = w[(first + r) * params.cols + col];
-            pruned[r] = params.m == 0u && mine[r] * mine[r] / (diagonal * diagonal) <= threshold[0];
+            if params.m == 0u {
+                let word = (first + r) * ((params.cols + 31u) / 32u) + col / 32u;
+                pruned[r] = ((mask[word] >> (col % 32u)) & 1u) == 1u;
+            }
         }
     }
 
