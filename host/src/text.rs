@@ -25,7 +25,7 @@ pub fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in line(text).chars() {
         match c {
-            '|' | '\\' | '`' | '[' | ']' => escaped.extend(['\\', c]),
+            '|' | '\\' | '`' | '[' | ']' | '*' => escaped.extend(['\\', c]),
             '<' => escaped += "&lt;",
             '>' => escaped += "&gt;",
             '&' => escaped += "&amp;",
@@ -33,6 +33,15 @@ pub fn markdown(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// A word of a command, quoted where a POSIX shell would part or expand it.
+pub(crate) fn shell_quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// A character, as an escape where it is not to be seen.
@@ -73,6 +82,20 @@ mod tests {
         let shown = line(&"x".repeat(189_000));
         assert!(shown.len() < 2100 && shown.ends_with("… (189000 characters)"), "{shown}");
         assert_eq!(line(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        for (word, quoted) in [
+            ("a/b-1.toml", "a/b-1.toml"),
+            ("", "''"),
+            ("my study.toml", "'my study.toml'"),
+            ("it's", "'it'\\''s'"),
+            ("$HOME;ls", "'$HOME;ls'"),
+            ("été", "'été'"),
+        ] {
+            assert_eq!(shell_quote(word), quoted);
+        }
     }
 
     #[test]

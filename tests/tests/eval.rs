@@ -149,7 +149,7 @@ fn long_prompts_lose_their_beginning_and_are_counted() {
     let found = json(eval(&task).args(["--metrics", "f1,answer_perplexity"]));
     let counts = &found["tasks"][0]["counts"];
     let expected = serde_json::json!({
-        "items": 2, "without_answer": 1, "prompts_cut": 1, "answers_cut": 1, "refused": 0, "rewritten": 0
+        "items": 2, "without_answer": 1, "prompts_cut": 1, "answers_cut": 1, "refused": 0, "rewritten": 0, "unseen_by_rouge": 0
     });
     assert_eq!(counts, &expected);
 }

@@ -90,15 +90,54 @@ impl<W: Iterator<Item = u64>> Iterator for Runs<W> {
     }
 }
 
-/// The hashes of a text's words: runs of letters and digits, in lower case.
+/// The hashes of a text's words: runs of letters and digits, in lower case. In scripts that put no spaces between words,
+/// every character is one.
 fn words(text: &str) -> impl Iterator<Item = u64> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(|word| {
+    let runs = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    runs.flat_map(parts).map(|word| {
         let mut hasher = DefaultHasher::new();
         for c in word.chars().flat_map(char::to_lowercase) {
             c.hash(&mut hasher);
         }
         hasher.finish()
     })
+}
+
+/// A run of letters and digits, parted around every character of a script without spaces.
+fn parts(run: &str) -> impl Iterator<Item = &str> {
+    let mut rest = run;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let end = match is_unspaced(first) {
+            true => first.len_utf8(),
+            false => rest.find(is_unspaced).unwrap_or(rest.len()),
+        };
+        let (word, behind) = rest.split_at(end);
+        rest = behind;
+        Some(word)
+    })
+}
+
+/// Whether a character is of a script that is written without spaces between words.
+fn is_unspaced(c: char) -> bool {
+    // Blocks of Unicode.
+    const BLOCKS: [(char, char); 14] = [
+        ('\u{e00}', '\u{e7f}'),     // Thai
+        ('\u{e80}', '\u{eff}'),     // Lao
+        ('\u{f00}', '\u{fff}'),     // Tibetan
+        ('\u{1000}', '\u{109f}'),   // Myanmar
+        ('\u{1780}', '\u{17ff}'),   // Khmer
+        ('\u{3005}', '\u{3007}'),   // iteration mark, closing mark, zero
+        ('\u{3040}', '\u{30ff}'),   // Hiragana, Katakana
+        ('\u{3100}', '\u{312f}'),   // Bopomofo
+        ('\u{31f0}', '\u{31ff}'),   // Katakana, phonetic extensions
+        ('\u{3400}', '\u{4dbf}'),   // Han, extension A
+        ('\u{4e00}', '\u{9fff}'),   // Han
+        ('\u{f900}', '\u{faff}'),   // Han, compatibility
+        ('\u{ff66}', '\u{ff9d}'),   // Katakana, half width
+        ('\u{20000}', '\u{3ffff}'), // Han, further extensions
+    ];
+    c >= BLOCKS[0].0 && BLOCKS.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
 #[cfg(test)]
@@ -120,6 +159,22 @@ mod tests {
         let (first, second) = (numbers(3..9).join("-"), numbers(9..16).join("\n"));
         assert!(excluded.meets(&[&first, &second]));
         assert!(!excluded.meets(&[&second, &first]));
+    }
+
+    #[test]
+    fn in_scripts_without_spaces_characters_are_words() {
+        for item in [
+            "昔々ある所にお爺さんとお婆さんが住んでいました",
+            "床前明月光疑是地上霜举头望明月低头思故乡",
+            "กาลครั้งหนึ่งนานมาแล้วมีชายชราและหญิงชราอาศัยอยู่",
+        ] {
+            let excluded = exclusion(&[item]);
+            assert!(excluded.meets(&[&format!("見よ{item}続きabc")]));
+            let begin: String = item.chars().take(9).collect();
+            assert!(!excluded.meets(&[&format!("x {begin} y")]), "{item}");
+        }
+        let words: Vec<_> = parts("abc模型7b").collect();
+        assert_eq!(words, ["abc", "模", "型", "7b"]);
     }
 
     #[test]

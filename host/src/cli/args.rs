@@ -306,6 +306,12 @@ pub(super) struct Eval {
     /// How rows become prompts: raw, alpaca, chat or a template file [default: what their shape asks for]
     #[arg(long, value_name = "PROMPT")]
     pub(super) prompt: Option<Prompt>,
+    /// The keys of rows that name their fields in their own way: FIELD=KEY,…, such as instruction=ask,output=reply
+    #[arg(long, value_name = "FIELD=KEY,…", requires = "task")]
+    pub(super) fields: Option<Fields>,
+    /// Stop at a row that cannot be used, in place of leaving it out
+    #[arg(long)]
+    pub(super) strict: bool,
     /// The most tokens to write for an item
     #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_new_tokens: u32,

@@ -87,6 +87,15 @@ fn measure_text(
     Ok(result?)
 }
 
+/// A task's name among the others: its file's, or the whole path where two files have the same name.
+fn name(name: &str, source: &Source, all: &[Source]) -> Result<String, CliError> {
+    if all.iter().filter(|other| other.path == source.path).count() > 1 {
+        return Err(CliError::Usage(format!("--task {} is given twice", source.path.display())));
+    }
+    let shared = all.iter().filter(|other| other.path.file_stem() == source.path.file_stem()).count() > 1;
+    Ok(if shared { source.path.display().to_string() } else { name.to_owned() })
+}
+
 /// The tasks, with what runs them.
 struct Tasks {
     tokenizer: Tokenizer,
@@ -118,18 +127,28 @@ impl Tasks {
         let mut items = Vec::with_capacity(command.task.len());
         for source in &command.task {
             let task = Task {
-                reading: Reading { prompt: command.prompt.clone(), ..Reading::default() },
+                reading: Reading {
+                    fields: command.fields.clone(),
+                    prompt: command.prompt.clone(),
+                    strict: command.strict,
+                    ..Reading::default()
+                },
                 max_new_tokens: command.max_new_tokens as usize,
                 limit: command.limit.map(|limit| limit as usize),
                 seqlen: command.seqlen.map(|seqlen| seqlen as usize),
                 stop: command.stop.clone(),
                 ..Task::new(source.clone(), command.metrics.clone())
             };
+            let task = Task { name: self::name(&task.name, source, &command.task)?, ..task };
             let read = TaskItems::read(&task, folder, &model.config, &tokenizer)?;
             let counts = read.counts();
             for (count, what) in [
                 (counts.without_answer, "rows have no answer and are passed over"),
                 (counts.prompts_cut, "prompts are too long for the model's context and lose their beginning"),
+                (
+                    counts.unseen_by_rouge,
+                    "items have no reference with a letter a to z or a digit, and ROUGE-1 sees nothing else: it gives them 0",
+                ),
                 (counts.answers_cut, "sequences are too long for their likelihood and lose their end"),
                 (
                     counts.rewritten,

@@ -14,6 +14,7 @@ use crate::{
         report::{Cell as ReportCell, CellState, duration},
         run as run_cells, write_results,
     },
+    text::shell_quote,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -30,7 +31,8 @@ pub(super) fn run(command: &args::Study, verbosity: args::Verbosity) -> Result<(
     let request = command.device.request();
     let choice = Choice { cells: command.cell.clone(), shard: command.shard, compute: request.compute };
     let plan = Plan::new(&study, &out, &choice)?;
-    let mut words = format!("host study {} --out {}", path.display(), out.display());
+    let quoted = |path: &Path| shell_quote(&path.to_string_lossy());
+    let mut words = format!("host study {} --out {}", quoted(path), quoted(&out));
     if request.compute != Compute::F32 {
         words += &format!(" --compute {}", request.compute);
     }

@@ -1,6 +1,6 @@
 //! A task's data, tokenised.
 
-use super::{EvaluateError, Metric, Result, Task};
+use super::{EvaluateError, Metric, Result, Task, metrics::rouge};
 use crate::{
     calibration::{CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, evaluation_windows},
     model::LlamaConfig,
@@ -32,6 +32,8 @@ pub struct ItemCounts {
     pub answers_cut: usize,
     /// Rows that a template or the tokenizer refuses, and that were left out.
     pub refused: usize,
+    /// Items of whose references ROUGE-1 sees nothing, where it is measured: it knows the letters a to z and digits alone.
+    pub unseen_by_rouge: usize,
     /// Items whose earlier turns the chat template writes differently once the answer follows: the answer is measured behind
     /// the prompt, not in the document that the template would write.
     pub rewritten: usize,
@@ -155,6 +157,9 @@ impl Reader<'_> {
             }
             let made = self.item(&record, || self.collection.place(index));
             let Some((item, changed)) = refusals.keep(self.collection, index, made)? else { continue };
+            if self.task.measures(Metric::Rouge1) || self.task.measures(Metric::Rouge1Stemmed) {
+                counts.unseen_by_rouge += usize::from(!item.references.iter().any(|text| rouge::sees(text)));
+            }
             counts.rewritten += usize::from(changed.rewritten);
             counts.answers_cut += usize::from(changed.answer);
             counts.prompts_cut += usize::from(changed.prompt);

@@ -4,7 +4,7 @@ use super::{EvaluateError, Result, TaskItems};
 use crate::{
     device::{DType, Tensor},
     interrupt,
-    model::{self, BATCH_TOKENS, Head, HiddenStates, Llama, Placement},
+    model::{self, BATCH_TOKENS, Head, HiddenStates, Llama, ModelError, Placement},
 };
 
 /// The most logits of a piece of a sequence.
@@ -96,7 +96,11 @@ pub(super) fn likelihoods(
     let mut found = Vec::with_capacity(sequences.len());
     each(model, &hidden, sequences, |sequence, hidden, start| {
         let dense = dense.map(|dense| dense.states[found.len()].as_slice());
-        found.push(likelihood(model, &head, sequence, hidden, start, dense)?);
+        let of_sequence = likelihood(model, &head, sequence, hidden, start, dense)?;
+        if !(of_sequence.loss.is_finite() && of_sequence.divergence.is_finite()) {
+            return Err(ModelError::NoLikelihood { sequence: found.len() });
+        }
+        found.push(of_sequence);
         Ok(())
     })?;
     Ok(found)

@@ -76,6 +76,15 @@ pub enum ModelError {
     /// Logits that are no numbers: weights that overflowed, or that are none themselves.
     #[error("the model's logits are not numbers, so it cannot write; its weights are damaged or overflow")]
     NotNumbers,
+    /// Logits that are no numbers, where a likelihood is measured.
+    #[error(
+        "the model's logits for sequence {sequence} are NaN or infinite, so nothing can be measured: its weights are damaged, \
+         or overflow in their type"
+    )]
+    NoLikelihood {
+        /// Which of the sequences, from 0.
+        sequence: usize,
+    },
     /// A token that the model does not know.
     #[error("token {token} is not in the model's vocabulary of {vocab_size}")]
     Token {

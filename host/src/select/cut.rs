@@ -139,6 +139,25 @@ impl<'a> Cutter<'a> {
         Some(SelectError::TooFew { selector, found: found.to_string(), wanted, why })
     }
 
+    /// A remark where few documents gave all crops because the others are too short.
+    pub(super) fn remark(&self) -> Option<String> {
+        let used: HashSet<_> = self
+            .windows
+            .iter()
+            .flat_map(|window| &window.pieces)
+            .map(|piece| (piece.source, piece.document))
+            .collect();
+        let (short, windows, seqlen) = (self.short.len(), self.windows.len(), self.cut.seqlen);
+        (short > 0 && used.len() * 2 <= windows).then(|| {
+            format!(
+                "{short} of {} documents are shorter than a window of {seqlen} tokens, and all {windows} windows are cut from \
+                 {}: give longer documents, a smaller --seqlen, or --windows pack",
+                self.documents.len(),
+                used.len()
+            )
+        })
+    }
+
     /// Tokens that the next window may have.
     fn room(&self) -> usize {
         match self.cut.budget {

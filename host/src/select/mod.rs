@@ -174,11 +174,14 @@ pub fn select(
     interrupt::check()?;
     let name = &chosen.record().name;
     answer.map_err(|source| SelectError::Selector { selector: name.clone(), source })?;
-    let shortage = cutter.shortage(name, request.windows);
+    let (shortage, remark) = (cutter.shortage(name, request.windows), cutter.remark());
     let windows =
         cutter.finish().map_err(|source| SelectError::Selector { selector: name.clone(), source })?;
     if let Some(shortage) = shortage {
         return Err(shortage);
+    }
+    if let Some(remark) = remark {
+        tracing::warn!("{remark}");
     }
     collection.warn_of_refused();
     let record = CalibrationRecord::new(

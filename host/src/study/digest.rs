@@ -16,13 +16,14 @@ use std::{
 };
 
 /// What of a model's folder decides what the model does.
-const MODEL_FILES: [&str; 8] = [
+const MODEL_FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",
     "model.safetensors.index.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
 ];
@@ -41,6 +42,9 @@ pub(super) struct Digests {
 struct Known {
     bytes: u64,
     changed: SystemTime,
+    /// The time and number that the system keeps of it, which nobody sets.
+    #[serde(default)]
+    system: (i64, i64, u64),
     sha256: String,
 }
 
@@ -86,15 +90,22 @@ impl Digests {
         let path_now = path.canonicalize().map_err(unread)?;
         let meta = fs::metadata(&path_now).map_err(unread)?;
         let (bytes, changed) = (meta.len(), meta.modified().map_err(unread)?);
+        #[cfg(unix)]
+        let system = {
+            use std::os::unix::fs::MetadataExt;
+            (meta.ctime(), meta.ctime_nsec(), meta.ino())
+        };
+        #[cfg(not(unix))]
+        let system = (0, 0, 0);
         if let Some(known) = self.known.get(&path_now)
-            && (known.bytes, known.changed) == (bytes, changed)
+            && (known.bytes, known.changed, known.system) == (bytes, changed, system)
         {
             return Ok(known.sha256.clone());
         }
         let file = files::open(&path_now).map_err(unread)?;
         let sha256 = Hashed::new(file).finish().map_err(unread)?;
         if changed.elapsed().is_ok_and(|age| age > SETTLED) {
-            self.known.insert(path_now, Known { bytes, changed, sha256: sha256.clone() });
+            self.known.insert(path_now, Known { bytes, changed, system, sha256: sha256.clone() });
             self.changed = true;
         }
         Ok(sha256)

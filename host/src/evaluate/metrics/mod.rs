@@ -1,7 +1,7 @@
 //! Text metrics: what a prediction is worth beside reference answers.
 
 mod porter;
-mod rouge;
+pub(in crate::evaluate) mod rouge;
 mod squad;
 
 pub use rouge::{Rouge, rouge1};

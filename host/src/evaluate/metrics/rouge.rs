@@ -21,6 +21,11 @@ pub fn rouge1(prediction: &str, references: &[impl AsRef<str>], stemmed: bool) -
     scores.reduce(|best, score| if score.fmeasure > best.fmeasure { score } else { best }).unwrap_or_default()
 }
 
+/// Whether there is anything in a text that ROUGE-1 counts.
+pub(in crate::evaluate) fn sees(text: &str) -> bool {
+    !tokens(text, false).is_empty()
+}
+
 fn score(prediction: &[String], reference: &[String]) -> Rouge {
     let common = shared(prediction, reference) as f64;
     let precision = common / prediction.len().max(1) as f64;

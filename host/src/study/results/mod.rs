@@ -14,8 +14,15 @@ use super::{
     folder::{self, Folder},
     report::{self, CellState, Report, render},
 };
-use crate::evaluate::Mean;
-use std::fmt::Write;
+use crate::{
+    evaluate::Mean,
+    files::{self, Limit},
+};
+use serde::{Deserialize, de::IgnoredAny};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 /// A study's results, as far as they are there.
 ///
@@ -56,6 +63,69 @@ pub fn gather(plan: &Plan, command: &str) -> Result<Report> {
         cells,
         ..Report::default()
     })
+}
+
+/// Checks that the results in the folder are this study's, before anything is run.
+///
+/// # Errors
+/// None of the results there is one of this study: they are another study's.
+pub(super) fn check_owner(plan: &Plan) -> Result<()> {
+    let path = plan.out().join("results.jsonl");
+    let Ok(text) = files::read_text(&path, Limit::RECORD) else { return Ok(()) };
+    // A line that does not read is no result that could be lost.
+    let there = text.lines().filter_map(|line| serde_json::from_str::<Kept>(line).ok());
+    let there: BTreeSet<Row> = there.flat_map(Kept::rows).collect();
+    let evaluations = &plan.study().evaluations;
+    let due: BTreeSet<Row> = plan
+        .cells()
+        .iter()
+        .flat_map(|cell| {
+            let model = plan.study().models[cell.model].name.clone();
+            let of = move |name: &String| (model.clone(), plan.label(cell), name.clone());
+            evaluations.iter().map(move |evaluation| of(&evaluation.task.name))
+        })
+        .collect();
+    if !there.is_empty() && there.is_disjoint(&due) {
+        let message = format!(
+            "{} holds the results of another study, of which {} has nothing: give another folder with --out, or remove {} to \
+             replace its table and report",
+            plan.out().display(),
+            plan.study().file.path().display(),
+            path.display()
+        );
+        return Err(StudyError::Request(message));
+    }
+    let lost: BTreeSet<_> =
+        there.difference(&due).map(|(model, row, of)| format!("{model} {row} {of}")).collect();
+    if let Some(first) = lost.first() {
+        tracing::warn!(
+            "{} results in {} are not of this study file and leave its table and report; the first: {}. They stay in its \
+             cells: the study file that names them brings them back",
+            lost.len(),
+            plan.out().display(),
+            crate::text::line(first)
+        );
+    }
+    Ok(())
+}
+
+/// A result's model, row of the table, and evaluation.
+type Row = (String, String, String);
+
+/// What is asked of a line of `results.jsonl`.
+#[derive(Deserialize)]
+struct Kept {
+    model: String,
+    label: String,
+    #[serde(default)]
+    scores: BTreeMap<String, IgnoredAny>,
+}
+
+impl Kept {
+    fn rows(self) -> Vec<Row> {
+        let Self { model, label, scores } = self;
+        scores.into_keys().map(|evaluation| (model.clone(), label.clone(), evaluation)).collect()
+    }
 }
 
 /// Writes `results.jsonl`, `results.csv`, `table.md` and `report.html`, and gives back the table.

@@ -92,6 +92,7 @@ pub struct Outcome {
 /// # Errors
 /// What stops the whole study: no device, or results that cannot be written.
 pub fn run(plan: &Plan, device: &DeviceRequest, on_event: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
+    results::check_owner(plan)?;
     let folder = Folder::create(plan.out(), plan.study().file.text())?;
     plan.remember(&folder)?;
     let mut runner = Runner {
