@@ -10,6 +10,7 @@ use crate::{
     guard::{self, Panicked},
     interrupt::Interrupted,
     model::{config::ConfigError, is_lfs_pointer},
+    text::shell_quote,
 };
 use std::{
     fs,
@@ -220,10 +221,11 @@ pub(super) fn check_tokens(
 
 fn hint(folder: &Path) -> String {
     if folder.join("tokenizer.model").exists() {
-        let folder = folder.display();
+        // The folder is an argument, so that no quotes of Python's stand around it.
         format!(
-            "make one of its tokenizer.model with: python -c \"from transformers import AutoTokenizer as T; \
-             T.from_pretrained('{folder}').save_pretrained('{folder}')\""
+            "make one of its tokenizer.model with: python -c \"import sys; from transformers import AutoTokenizer as T; \
+             d = sys.argv[1]; T.from_pretrained(d).save_pretrained(d)\" {}",
+            shell_quote(&folder.to_string_lossy())
         )
     } else {
         "fetch the model's tokenizer, or give rows of `input_ids`".to_owned()

@@ -79,7 +79,7 @@ impl TaskItems {
         }
         let context = config.max_position_embeddings;
         let seqlen = task.seqlen.unwrap_or(SEQLEN.min(context));
-        if seqlen > context {
+        if seqlen > config.longest_sequence() {
             return Err(EvaluateError::Seqlen { task: task.name.clone(), seqlen, context });
         }
         if task.writes() && task.max_new_tokens >= context {

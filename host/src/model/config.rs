@@ -73,6 +73,28 @@ pub enum ConfigError {
         /// What the file says.
         found: String,
     },
+    /// An adapter in place of a model.
+    #[error(
+        "{} holds an adapter (adapter_config.json), not a model: merge it into its base model first, with \
+         merge_and_unload() and save_pretrained() of peft",
+        path.display()
+    )]
+    Adapter {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A model in Meta's own format.
+    #[error(
+        "{} holds {file} and no config.json: this is Meta's own format; use the model's Hugging Face version, or convert it \
+         with transformers' convert_llama_weights_to_hf.py",
+        path.display()
+    )]
+    Original {
+        /// The folder.
+        path: PathBuf,
+        /// A file of that format.
+        file: String,
+    },
     /// Weights in a quantized format.
     #[error(
         "{}: the checkpoint is quantized ({method}); pruning needs the original f32, f16 or bf16 weights",
@@ -143,6 +165,9 @@ impl LlamaConfig {
     /// together, or the model is of another architecture.
     pub fn read(dir: &Path) -> Result<Self, ConfigError> {
         let path = dir.join("config.json");
+        if !path.exists() {
+            instead_of_model(dir)?;
+        }
         let object = Object::read(&path)?;
         let mut config = Self::from_object(&path, &object)?;
         let generation = dir.join("generation_config.json");
@@ -155,6 +180,11 @@ impl LlamaConfig {
             config.bos_token_id = config.bos_token_id.or(object.tokens("bos_token_id")?.first().copied());
         }
         Ok(config)
+    }
+
+    /// The most tokens of a sequence: the context, unless the scaling of the position embedding is defined for any length.
+    pub fn longest_sequence(&self) -> usize {
+        if self.rope.depends_on_length() { i32::MAX as usize } else { self.max_position_embeddings }
     }
 
     /// Numbers in all query heads together.
@@ -242,6 +272,29 @@ impl LlamaConfig {
     }
 }
 
+/// Tells what a folder without `config.json` is, if it is known.
+fn instead_of_model(dir: &Path) -> Result<(), ConfigError> {
+    let path = dir.to_owned();
+    if dir.join("adapter_config.json").exists() {
+        return Err(ConfigError::Adapter { path });
+    }
+    match ["consolidated.00.pth", "params.json"].into_iter().find(|file| dir.join(file).exists()) {
+        Some(file) => Err(ConfigError::Original { path, file: file.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that the kind of model that the file names is that of its architecture, as it decides for other loaders.
+fn check_type(path: &Path, object: &Object, kind: &str) -> Result<(), ConfigError> {
+    match object.text("model_type")? {
+        Some(found) if found != kind => {
+            let found = format!("of `model_type` `{found}`");
+            Err(ConfigError::Architecture { path: path.to_owned(), found })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn architecture(path: &Path, object: &Object) -> Result<Architecture, ConfigError> {
     let named = object.texts("architectures")?.unwrap_or_default();
     let refused = |found: String| Err(ConfigError::Architecture { path: path.to_owned(), found });
@@ -253,8 +306,12 @@ fn architecture(path: &Path, object: &Object) -> Result<Architecture, ConfigErro
             None => object.required("architectures", None),
         },
         // The second is how the first converted LLaMA checkpoints spelt it.
-        [name] if name == "LlamaForCausalLM" || name == "LLaMAForCausalLM" => Ok(Architecture::Llama),
-        [name] if name == "MistralForCausalLM" => Ok(Architecture::Mistral),
+        [name] if name == "LlamaForCausalLM" || name == "LLaMAForCausalLM" => {
+            check_type(path, object, "llama").map(|()| Architecture::Llama)
+        }
+        [name] if name == "MistralForCausalLM" => {
+            check_type(path, object, "mistral").map(|()| Architecture::Mistral)
+        }
         names => refused(format!("`{}`", names.join("`, `"))),
     }
 }

@@ -112,12 +112,18 @@ impl Object {
         })
     }
 
-    /// A token number or a list of them; none if the key is absent.
+    /// A token number or a list of them; none if the key is absent. -1 stands for none, as in LLaMA's first configurations.
     pub(crate) fn tokens(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
-        let token = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        let found = self.read_as(key, "a token number or a list of them", |value| match value {
-            Value::Array(items) => items.iter().map(token).collect(),
-            other => token(other).map(|id| vec![id]),
+        let token = |value: &Value| match value.as_i64()? {
+            -1 => Some(None),
+            id => u32::try_from(id).ok().map(Some),
+        };
+        let found = self.read_as(key, "a token number or a list of them", |value| {
+            let ids: Option<Vec<Option<u32>>> = match value {
+                Value::Array(items) => items.iter().map(token).collect(),
+                other => token(other).map(|id| vec![id]),
+            };
+            Some(ids?.into_iter().flatten().collect())
         })?;
         Ok(found.unwrap_or_default())
     }

@@ -74,6 +74,7 @@ impl Llama {
         let config = LlamaConfig::read(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
         checkpoint.validate(&config)?;
+        checkpoint.tell_unused(&config);
         Ok(Self { checkpoint, config, device })
     }
 

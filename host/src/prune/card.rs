@@ -1,15 +1,16 @@
 //! The model card of a pruned model.
 
-use super::Manifest;
+use super::{Manifest, Origin};
 use crate::text::markdown;
 use std::fmt::Write;
 
-/// A model card: what the model is, and the settings that made it.
-pub fn model_card(manifest: &Manifest) -> String {
+/// A model card: what the model is, where it comes from, and the settings that made it.
+pub fn model_card(manifest: &Manifest, origin: &Origin) -> String {
     let mut card = format!(
-        "---\ntags:\n- pruning\n- {}\n---\n\n# {}, pruned\n\nPruned by [Espalier](espalier.json) {} with the method \
+        "---\n{}tags:\n- pruning\n- {}\n---\n\n# {}, pruned\n\nPruned by [Espalier](espalier.json) {} with the method \
          **{}** to a sparsity of {:.4} over {} linear layers. Pruned weights are exactly 0; everything else is as it \
          was, down to files and types.\n\n| setting | value |\n|---|---|\n",
+        origin.lines(),
         tag(&manifest.method.name),
         markdown(&manifest.model),
         manifest.espalier,

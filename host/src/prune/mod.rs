@@ -23,6 +23,7 @@ mod layer;
 mod manifest;
 mod memory;
 mod method;
+mod origin;
 mod resume;
 mod run;
 mod statistics;
@@ -36,6 +37,7 @@ pub use layer::LayerReport;
 pub use manifest::{Manifest, MemoryRecord};
 pub use memory::{BudgetBy, MemoryBudget, MemoryPlan, ParseSizeError, Size};
 pub use method::Method;
+pub use origin::Origin;
 pub use run::{IfUnfinished, Output, Run, Settings};
 pub use targets::{BlockRanges, Targets, TargetsError};
 

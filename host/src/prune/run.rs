@@ -1,8 +1,8 @@
 //! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
 
 use super::{
-    Event, Fingerprint, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Plan,
-    Progress, PruneError, Result, Targets, check, expected_work,
+    Event, Fingerprint, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Origin,
+    Plan, Progress, PruneError, Result, Targets, check, expected_work,
     journal::{self, begin},
     model_card, prune,
 };
@@ -258,7 +258,8 @@ impl<'a> Started<'a> {
             layers: self.progress.layers,
             files: BTreeMap::new(),
         };
-        self.output.add_file("README.md", model_card(&manifest).as_bytes())?;
+        let origin = Origin::of(self.model.checkpoint.dir(), &self.settings.model);
+        self.output.add_file("README.md", model_card(&manifest, &origin).as_bytes())?;
         manifest.files = self.output.files()?;
         self.output.add_file(MANIFEST, &serde_json::to_vec_pretty(&manifest)?)?;
         self.output.commit()?;

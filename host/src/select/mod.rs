@@ -93,13 +93,20 @@ impl Request {
 /// Tokens in a window: as given, else 2048 or the model's context.
 ///
 /// # Errors
-/// More than the model's context.
+/// More than the model's context, unless its RoPE scaling is defined for any length.
 pub fn seqlen(given: Option<usize>, config: &LlamaConfig) -> Result<usize> {
     let context = config.max_position_embeddings;
     match given {
         None => Ok(SEQLEN.min(context)),
-        Some(seqlen) if seqlen <= context => Ok(seqlen),
-        Some(seqlen) => Err(SelectError::Seqlen { seqlen, context }),
+        Some(seqlen) if seqlen > config.longest_sequence() => Err(SelectError::Seqlen { seqlen, context }),
+        Some(seqlen) => {
+            if seqlen > context {
+                tracing::warn!(
+                    "--seqlen {seqlen} is beyond the model's context of {context} tokens; its dynamic RoPE scaling allows that"
+                );
+            }
+            Ok(seqlen)
+        }
     }
 }
 
@@ -199,7 +206,7 @@ pub fn select(
 fn ready(request: &Request, collection: &Collection, config: &LlamaConfig) -> Result<Selection> {
     let limit = match request.seqlen {
         Some(_) => seqlen(request.seqlen, config)?,
-        None => config.max_position_embeddings,
+        None => config.longest_sequence(),
     };
     let samples = match request.budget {
         None => None,

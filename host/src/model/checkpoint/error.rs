@@ -85,7 +85,7 @@ pub enum CheckpointError {
         missing: Vec<String>,
     },
     /// Tensors that the model needs and that are not there.
-    #[error("{}: the tensor `{first}` is missing{}", path.display(), others(*more))]
+    #[error("{}: the tensor `{first}` is missing{}{hint}", path.display(), others(*more))]
     MissingTensors {
         /// The folder.
         path: PathBuf,
@@ -93,6 +93,19 @@ pub enum CheckpointError {
         first: String,
         /// How many more.
         more: usize,
+        /// Why, and what to do, where that is known.
+        hint: String,
+    },
+    /// Weights in a quantized format.
+    #[error(
+        "{}: the checkpoint is quantized (it holds `{name}`); pruning needs the original f32, f16 or bf16 weights",
+        path.display()
+    )]
+    Quantized {
+        /// The folder.
+        path: PathBuf,
+        /// A tensor of that format.
+        name: String,
     },
     /// A tensor of an element type that pruning cannot work with.
     #[error("{}: the tensor `{name}` is {dtype}, but only F32, F16 and BF16 weights can be pruned", path.display())]

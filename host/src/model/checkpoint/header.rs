@@ -242,7 +242,9 @@ impl<'de> Deserialize<'de> for RawHeader {
                 let mut tensors = BTreeMap::new();
                 while let Some(name) = map.next_key::<String>()? {
                     let twice = if name == "__metadata__" {
-                        metadata.replace(map.next_value()?).is_some()
+                        // Some writers put null where there is nothing to say.
+                        let found: Option<BTreeMap<String, String>> = map.next_value()?;
+                        metadata.replace(found.unwrap_or_default()).is_some()
                     } else {
                         tensors.insert(name.clone(), map.next_value()?).is_some()
                     };

@@ -61,35 +61,38 @@ impl Index {
         }
     }
 
-    /// Checks that the shards hold exactly the tensors that the index says.
-    pub(super) fn check(&self, shards: &[Shard]) -> Result<(), CheckpointError> {
+    /// Where the shards differ from what the index says, by the tensor's name: tensors that only one of the two has. Buffers
+    /// come and go like that, and a model that does not use them can be read.
+    ///
+    /// # Errors
+    /// A tensor is in two shards.
+    pub(super) fn check(&self, shards: &[Shard]) -> Result<BTreeMap<String, String>, CheckpointError> {
+        let mut unsure = BTreeMap::new();
+        let mut held = BTreeSet::new();
         for shard in shards {
             for entry in &shard.header.tensors {
-                let problem = match self.weight_map.get(&entry.name) {
-                    Some(file) if *file == shard.file => continue,
+                held.insert(entry.name.as_str());
+                match self.weight_map.get(&entry.name) {
+                    Some(file) if *file == shard.file => {}
                     Some(file) => {
-                        format!("it puts `{}` into {file}, but {} has it too", entry.name, shard.file)
+                        let problem =
+                            format!("it puts `{}` into {file}, but {} has it too", entry.name, shard.file);
+                        return Err(self.error(problem + RESAVE));
                     }
-                    None => format!("it does not name `{}`, which is in {}", entry.name, shard.file),
-                };
-                return Err(self.error(problem + RESAVE));
+                    None => {
+                        let problem =
+                            format!("it does not name `{}`, which is in {}", entry.name, shard.file);
+                        if unsure.insert(entry.name.clone(), problem + RESAVE).is_some() {
+                            return Err(self.error(format!("`{}` is in two shards{RESAVE}", entry.name)));
+                        }
+                    }
+                }
             }
         }
-        // What is in a shard is named; so if the numbers agree, what is named is in a shard.
-        let held: usize = shards.iter().map(|shard| shard.header.tensors.len()).sum();
-        if held == self.weight_map.len() {
-            return Ok(());
+        for (name, file) in self.weight_map.iter().filter(|(name, _)| !held.contains(name.as_str())) {
+            unsure.insert(name.clone(), format!("it puts `{name}` into {file}, where it is not{RESAVE}"));
         }
-        let names: BTreeSet<&str> = shards
-            .iter()
-            .flat_map(|shard| shard.header.tensors.iter().map(|entry| entry.name.as_str()))
-            .collect();
-        let (name, file) = self
-            .weight_map
-            .iter()
-            .find(|(name, _)| !names.contains(name.as_str()))
-            .map_or(("", ""), |(name, file)| (name, file));
-        Err(self.error(format!("it puts `{name}` into {file}, where it is not{RESAVE}")))
+        Ok(unsure)
     }
 
     fn error(&self, problem: String) -> CheckpointError {

@@ -15,7 +15,9 @@ pub use shard::Shard;
 use super::{
     config::LlamaConfig,
     layout::{self, EMBEDDING, FINAL_NORM, LM_HEAD},
+    resolve::conversion,
 };
+use crate::text;
 use bytes::Bytes;
 use espalier_sdk::DType;
 use index::Index;
@@ -56,6 +58,8 @@ pub struct Checkpoint {
     index: Option<String>,
     /// Name to shard and place in its header.
     places: BTreeMap<String, (usize, usize)>,
+    /// Where index and shards differ: what is wrong, by the tensor's name. It matters where the model uses the tensor.
+    unsure: BTreeMap<String, String>,
 }
 
 impl Checkpoint {
@@ -65,7 +69,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// No such folder, no or incomplete weights, a file that lies about itself, an index that names
-    /// shards or tensors that are not there or leaves some out.
+    /// shards that are not there, or a tensor in two shards.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         if !dir.is_dir() {
             return Err(CheckpointError::NoFolder { path: dir.to_owned() });
@@ -84,15 +88,13 @@ impl Checkpoint {
             .into_iter()
             .map(|file| Shard::open(dir.join(&file), file))
             .collect::<Result<Vec<_>, _>>()?;
-        if let Some(index) = &index {
-            index.check(&shards)?;
-        }
+        let unsure = index.as_ref().map(|index| index.check(&shards)).transpose()?.unwrap_or_default();
         let mut places = BTreeMap::new();
         for (number, shard) in shards.iter().enumerate() {
             let entries = shard.header.tensors.iter().enumerate();
             places.extend(entries.map(|(place, entry)| (entry.name.clone(), (number, place))));
         }
-        Ok(Self { dir: dir.to_owned(), shards, index: index.map(|_| INDEX.to_owned()), places })
+        Ok(Self { dir: dir.to_owned(), shards, index: index.map(|_| INDEX.to_owned()), places, unsure })
     }
 
     /// The folder.
@@ -205,6 +207,9 @@ impl Checkpoint {
     /// The first tensor that is missing or of another type or shape.
     pub fn validate(&self, config: &LlamaConfig) -> Result<(), CheckpointError> {
         let expected = self.expected(config);
+        if let Some(problem) = expected.iter().find_map(|(name, _)| self.unsure.get(name)) {
+            return Err(CheckpointError::Index { path: self.dir.join(INDEX), problem: problem.clone() });
+        }
         let missing: Vec<_> = expected.iter().filter(|(name, _)| !self.contains(name)).collect();
         if let Some((first, _)) = missing.first() {
             return Err(self.missing(first, missing.len() - 1));
@@ -222,6 +227,39 @@ impl Checkpoint {
     pub fn unused(&self, config: &LlamaConfig) -> Vec<&str> {
         let expected: BTreeMap<_, _> = self.expected(config).into_iter().collect();
         self.names().filter(|name| !expected.contains_key(*name)).collect()
+    }
+
+    /// Says which tensors the model does not use, and why if that is known; not the buffers of older versions, and not the
+    /// blocks that the configuration leaves out.
+    pub(super) fn tell_unused(&self, config: &LlamaConfig) {
+        let (biases, others): (Vec<_>, Vec<_>) = self
+            .unused(config)
+            .into_iter()
+            .filter(|name| is_told(name, config))
+            .partition(|name| is_bias(name));
+        let named = |names: &[&str]| {
+            let shown: Vec<_> = names.iter().take(3).map(|name| format!("`{}`", text::line(name))).collect();
+            let more = names.len().saturating_sub(shown.len());
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!("{}{more}", shown.join(", "))
+        };
+        if !biases.is_empty() {
+            tracing::warn!(
+                "{}: {} biases are stored but not used, because config.json does not ask for them with `attention_bias` or \
+                 `mlp_bias`; transformers leaves them out as well: {}",
+                self.dir.display(),
+                biases.len(),
+                named(&biases)
+            );
+        }
+        if !others.is_empty() {
+            tracing::warn!(
+                "{}: {} tensors are not part of the model that config.json describes, and are copied as they are: {}",
+                self.dir.display(),
+                others.len(),
+                named(&others)
+            );
+        }
     }
 
     /// Asks the system to read a tensor's pages, all at once instead of one by one when they are touched.
@@ -275,8 +313,52 @@ impl Checkpoint {
     }
 
     fn missing(&self, first: &str, more: usize) -> CheckpointError {
-        CheckpointError::MissingTensors { path: self.dir.clone(), first: first.to_owned(), more }
+        let quantized = |name: &&str| QUANTIZED.iter().any(|end| name.ends_with(end));
+        if let Some(name) = self.names().find(quantized) {
+            return CheckpointError::Quantized { path: self.dir.clone(), name: name.to_owned() };
+        }
+        let hint = self.hint(first);
+        CheckpointError::MissingTensors { path: self.dir.clone(), first: first.to_owned(), more, hint }
     }
+
+    /// Why a tensor may be missing, and what to do.
+    fn hint(&self, missing: &str) -> String {
+        if missing == LM_HEAD {
+            return ": set `tie_word_embeddings` to true in config.json if the embedding is the projection to logits as well"
+                .to_owned();
+        }
+        let plain = missing.strip_prefix("model.").unwrap_or(missing);
+        let prefix =
+            self.names().find_map(|name| name.strip_suffix(plain)).filter(|prefix| *prefix != "model.");
+        match prefix {
+            Some("") => format!(
+                "; it is there as `{plain}`: the names lack the prefix `model.`, as where the base model was saved alone. Load \
+                 it with transformers' AutoModelForCausalLM and save it with save_pretrained()"
+            ),
+            Some(prefix) => format!(
+                "; it is there as `{}{plain}`: the names begin with `{}` and not with `model.`, as where a wrapper around the \
+                 model was saved (an adapter must be merged first). Save the model itself with save_pretrained()",
+                text::line(prefix),
+                text::line(prefix)
+            ),
+            None => String::new(),
+        }
+    }
+}
+
+/// Ends of the names of tensors that quantized layers have in place of a weight.
+const QUANTIZED: [&str; 7] =
+    [".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale", ".quant_map", ".absmax"];
+
+/// Whether a tensor that is not used is worth a word.
+fn is_told(name: &str, config: &LlamaConfig) -> bool {
+    let block =
+        name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+    !name.ends_with(".inv_freq") && block.is_none_or(|block| block < config.num_hidden_layers)
+}
+
+fn is_bias(name: &str) -> bool {
+    name.starts_with("model.layers.") && name.ends_with("_proj.bias")
 }
 
 /// The element types a model computes with.
@@ -310,11 +392,7 @@ fn only_file(dir: &Path) -> Result<String, CheckpointError> {
 fn hint(dir: &Path, names: &[String]) -> String {
     let ends = |end: &str| names.iter().find(|name| name.ends_with(end));
     if let Some(file) = ends(".bin").filter(|name| name.starts_with("pytorch_model")) {
-        format!(
-            "convert {file} with: python -c \"from transformers import AutoModelForCausalLM as M; \
-             M.from_pretrained('{}', dtype='auto').save_pretrained('CONVERTED')\"",
-            dir.display()
-        )
+        format!("convert {file} with: {}", conversion(dir))
     } else if let Some(file) = ends(".pth") {
         format!("{file} is Meta's own format; use the model's Hugging Face version")
     } else if let Some(file) = ends(".gguf") {

@@ -1,6 +1,6 @@
 //! The files beside the weights.
 
-use super::WriteError;
+use super::{MANIFEST, WriteError};
 use crate::{
     files::{self, Limit},
     model::{Checkpoint, json::Object},
@@ -10,12 +10,11 @@ use std::{fs, path::Path};
 /// Files that belong to a model, by name. Nothing else is carried along: what lies in a model's folder by chance, or is
 /// linked into it, is not published with the result. Weights in other formats are not: they would no longer be this
 /// model's.
-const CARRIED: [&str; 17] = [
+const CARRIED: [&str; 16] = [
     "config.json",
     "generation_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
@@ -33,6 +32,12 @@ const CARRIED: [&str; 17] = [
 /// Beginnings of the names of licences and notices, whatever follows.
 const LEGAL: [&str; 5] = ["LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "ACCEPTABLE_USE"];
 
+/// Beginnings of the names of a model's own code.
+const CODE: [&str; 4] = ["modeling_", "configuration_", "tokenization_", "generation_"];
+
+/// Where the card of the model's maker is kept.
+const CARD: &str = "README.original.md";
+
 /// The folder of further chat templates.
 const TEMPLATES: &str = "additional_chat_templates";
 
@@ -47,8 +52,9 @@ pub(super) fn copy(source: &Checkpoint, folder: &Path) -> Result<(), WriteError>
             }
             continue;
         }
-        copy_file(&from, &folder.join(if name == "README.md" { "README.original.md" } else { &name }))?;
+        copy_file(&from, &folder.join(&name))?;
     }
+    keep_records(source.dir(), folder)?;
     let templates = source.dir().join(TEMPLATES);
     if templates.is_dir() {
         let to = folder.join(TEMPLATES);
@@ -56,6 +62,24 @@ pub(super) fn copy(source: &Checkpoint, folder: &Path) -> Result<(), WriteError>
         for name in names(&templates)?.iter().filter(|name| name.ends_with(".jinja")) {
             copy_file(&templates.join(name), &to.join(name))?;
         }
+    }
+    Ok(())
+}
+
+/// Keeps the card of the model's maker, and the manifests of the runs that the model went through before.
+fn keep_records(source: &Path, folder: &Path) -> Result<(), WriteError> {
+    // A model that was pruned before has its maker's card aside already, and a card of ours in its place.
+    if let Some(card) = [CARD, "README.md"].iter().find(|name| source.join(name).is_file()) {
+        copy_file(&source.join(card), &folder.join(CARD))?;
+    }
+    let earlier = |run: usize| format!("espalier.{run}.json");
+    let mut run = 1;
+    while source.join(earlier(run)).is_file() {
+        copy_file(&source.join(earlier(run)), &folder.join(earlier(run)))?;
+        run += 1;
+    }
+    if source.join(MANIFEST).is_file() {
+        copy_file(&source.join(MANIFEST), &folder.join(earlier(run)))?;
     }
     Ok(())
 }
@@ -88,10 +112,11 @@ fn is_carried(name: &str, index: Option<&str>, code: bool) -> bool {
     let ends = |end: &str| Path::new(name).extension().is_some_and(|extension| extension == end);
     Some(name) == index
         || CARRIED.contains(&name)
-        || name == "README.md"
+        || name.starts_with("tokenizer.")
+        || name.starts_with("tokenizer_config.")
         || LEGAL.iter().any(|legal| upper.starts_with(legal))
         || ends("tiktoken")
-        || code && ends("py")
+        || ends("py") && (code || CODE.iter().any(|begin| name.starts_with(begin)))
 }
 
 #[cfg(test)]
@@ -100,8 +125,16 @@ mod tests {
 
     #[test]
     fn what_belongs_to_a_model_is_carried() {
-        for name in ["config.json", "tokenizer.model", "LICENSE.txt", "Notice", "USE_POLICY.md", "x.tiktoken"]
-        {
+        for name in [
+            "config.json",
+            "tokenizer.model",
+            "tokenizer.model.v3",
+            "modeling_own.py",
+            "LICENSE.txt",
+            "Notice",
+            "USE_POLICY.md",
+            "x.tiktoken",
+        ] {
             assert!(is_carried(name, None, false), "{name}");
         }
         for name in

@@ -56,7 +56,14 @@ fn what_is_written_replaces_and_the_rest_is_copied() {
         writer.commit().unwrap();
         assert_eq!(
             files(&out),
-            ["LICENSE", "README.md", "README.original.md", "config.json", "model.safetensors"]
+            [
+                "LICENSE",
+                "README.md",
+                "README.original.md",
+                "config.json",
+                "espalier.1.json",
+                "model.safetensors"
+            ]
         );
         assert_eq!(files(out.parent().unwrap()), ["out"]);
 

@@ -254,7 +254,7 @@ fn kind(collection: &Collection) -> CalibrationKind {
 /// Refuses lengths that a model has no room for.
 fn fits_context(length: Option<&At<usize>>, models: &[StudyModel]) -> Checked<()> {
     let Some(length) = length else { return Ok(()) };
-    match models.iter().find(|model| model.config.max_position_embeddings < length.value) {
+    match models.iter().find(|model| model.config.longest_sequence() < length.value) {
         None => Ok(()),
         Some(model) => {
             let context = model.config.max_position_embeddings;
