@@ -4,109 +4,9 @@ use super::{
     json::Object,
     rope::{Rope, RopeScaling},
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The architectures that Espalier runs, as messages list them.
-pub const SUPPORTED: &str = "LlamaForCausalLM, MistralForCausalLM";
-
-/// Why a model folder's configuration is not usable.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file is missing or does not open.
-    #[error("{} cannot be read", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is no JSON.
-    #[error("{} is not valid JSON", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// Git LFS left a pointer where the content should be.
-    #[error("{} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`", path.display())]
-    LfsPointer {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A key that must be there is absent.
-    #[error("{}: the key `{key}` is missing", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-    },
-    /// A value of the wrong type.
-    #[error("{}: `{key}` should be {expected}, but is {found}", path.display())]
-    Type {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: String,
-    },
-    /// A value of the right type that no model can have.
-    #[error("{}: `{key}`: {message}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// A model of another kind.
-    #[error("{}: the architecture {found} is not supported; supported are {SUPPORTED}", path.display())]
-    Architecture {
-        /// The file.
-        path: PathBuf,
-        /// What the file says.
-        found: String,
-    },
-    /// An adapter in place of a model.
-    #[error(
-        "{} holds an adapter (adapter_config.json), not a model: merge it into its base model first, with \
-         merge_and_unload() and save_pretrained() of peft",
-        path.display()
-    )]
-    Adapter {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A model in Meta's own format.
-    #[error(
-        "{} holds {file} and no config.json: this is Meta's own format; use the model's Hugging Face version, or convert it \
-         with transformers' convert_llama_weights_to_hf.py",
-        path.display()
-    )]
-    Original {
-        /// The folder.
-        path: PathBuf,
-        /// A file of that format.
-        file: String,
-    },
-    /// Weights in a quantized format.
-    #[error(
-        "{}: the checkpoint is quantized ({method}); pruning needs the original f32, f16 or bf16 weights",
-        path.display()
-    )]
-    Quantized {
-        /// The file.
-        path: PathBuf,
-        /// The quantization's name.
-        method: String,
-    },
-}
+pub use super::config_error::{ConfigError, SUPPORTED};
 
 /// A family of models with one forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,12 +184,14 @@ fn instead_of_model(dir: &Path) -> Result<(), ConfigError> {
     }
 }
 
-/// Checks that the kind of model that the file names is that of its architecture, as it decides for other loaders.
-fn check_type(path: &Path, object: &Object, kind: &str) -> Result<(), ConfigError> {
+/// Checks that `model_type`, which other loaders go by, is that of the architecture.
+fn check_type(object: &Object, kind: &str) -> Result<(), ConfigError> {
     match object.text("model_type")? {
         Some(found) if found != kind => {
-            let found = format!("of `model_type` `{found}`");
-            Err(ConfigError::Architecture { path: path.to_owned(), found })
+            let message = format!(
+                "it is `{found}`, but the architecture has `{kind}`: loaders go by one or by the other"
+            );
+            Err(object.bad("model_type", message))
         }
         _ => Ok(()),
     }
@@ -307,10 +209,10 @@ fn architecture(path: &Path, object: &Object) -> Result<Architecture, ConfigErro
         },
         // The second is how the first converted LLaMA checkpoints spelt it.
         [name] if name == "LlamaForCausalLM" || name == "LLaMAForCausalLM" => {
-            check_type(path, object, "llama").map(|()| Architecture::Llama)
+            check_type(object, "llama").map(|()| Architecture::Llama)
         }
         [name] if name == "MistralForCausalLM" => {
-            check_type(path, object, "mistral").map(|()| Architecture::Mistral)
+            check_type(object, "mistral").map(|()| Architecture::Mistral)
         }
         names => refused(format!("`{}`", names.join("`, `"))),
     }

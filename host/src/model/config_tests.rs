@@ -76,10 +76,46 @@ fn absent_keys_have_the_defaults_of_transformers() {
 
     let mut mistral = changed(changes);
     mistral["architectures"] = json!(["MistralForCausalLM"]);
+    assert!(read(&mistral).unwrap_err().to_string().contains("`model_type`: it is `llama`, but"));
+    mistral["model_type"] = json!("mistral");
     let config = read(&mistral).unwrap();
     assert_eq!((config.num_key_value_heads, config.sliding_window), (8, Some(4096)));
     mistral["sliding_window"] = json!(null);
     assert_eq!(read(&mistral).unwrap().sliding_window, None);
+}
+
+#[test]
+fn no_token_may_be_minus_one() {
+    let tokens = json!({"bos_token_id": -1, "eos_token_id": [2, -1], "pad_token_id": -1});
+    let config = read(&changed(tokens)).unwrap();
+    assert_eq!((config.bos_token_id, config.eos_token_ids), (None, vec![2]));
+    assert!(read(&changed(json!({"bos_token_id": -2}))).unwrap_err().to_string().contains("a token number"));
+}
+
+/// Only dynamic scaling is defined for any length.
+#[test]
+fn sequences_end_with_the_context() {
+    for (scaling, longest) in [
+        (json!({"type": "dynamic", "factor": 2}), i32::MAX as usize),
+        (json!({"type": "linear", "factor": 2}), 4096),
+    ] {
+        let config = changed(json!({"rope_scaling": scaling, "max_position_embeddings": 4096}));
+        assert_eq!(read(&config).unwrap().longest_sequence(), longest);
+    }
+}
+
+#[test]
+fn folders_of_other_things_are_told() {
+    for (file, words) in [
+        ("adapter_config.json", "holds an adapter (adapter_config.json), not a model"),
+        ("consolidated.00.pth", "holds consolidated.00.pth and no config.json: this is Meta's own format"),
+        ("notes.txt", "config.json cannot be read"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(file), "{}").unwrap();
+        let message = LlamaConfig::read(dir.path()).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod batch;
 pub mod checkpoint;
 pub mod config;
+mod config_error;
 mod error;
 #[cfg(test)]
 mod fixture;

@@ -70,6 +70,39 @@ fn tied_embeddings() {
     assert!(message.contains("the tensor `lm_head.weight` is missing"), "{message}");
 }
 
+/// What stands in a folder instead of the weights of the model is told, and what to do.
+#[test]
+fn weights_of_other_kinds_are_told() {
+    let renamed = |rename: fn(&str) -> String| {
+        refused(|dir| {
+            let tensors: Vec<_> = fixture::tensors(Dtype::F32)
+                .into_iter()
+                .map(|(name, a, b, c)| (rename(&name), a, b, c))
+                .collect();
+            fixture::single(dir, &fixture::config(), &tensors);
+        })
+    };
+    for (rename, words) in [
+        (
+            (|name| name.strip_prefix("model.").unwrap_or(name).to_owned()) as fn(&str) -> String,
+            "lack the prefix `model.`",
+        ),
+        (|name| format!("base_model.model.{name}"), "the names begin with `base_model.model.model.`"),
+        (|name| format!("module.{name}"), "the names begin with `module.model.`"),
+        (
+            |name| name.replace("_proj.weight", "_proj.qweight"),
+            "the checkpoint is quantized (it holds `model.layers.0",
+        ),
+    ] {
+        let message = renamed(rename);
+        assert!(message.contains(words), "{message}");
+    }
+    let tensors: Vec<_> =
+        fixture::tensors(Dtype::F32).into_iter().filter(|(name, ..)| name != LM_HEAD).collect();
+    let message = refused(|dir| fixture::single(dir, &fixture::config(), &tensors));
+    assert!(message.contains("set `tie_word_embeddings` to true"), "{message}");
+}
+
 #[test]
 fn extra_tensors_are_carried_along() {
     let mut tensors = fixture::tensors(Dtype::F16);
@@ -159,12 +192,35 @@ fn with_index(change: impl FnOnce(&Path, &mut Value)) -> String {
 
 #[test]
 fn an_index_must_fit_its_shards() {
-    let message =
-        with_index(|_, index| index["weight_map"]["ghost"] = json!("model-00001-of-00005.safetensors"));
-    assert!(
-        message.contains("it puts `ghost` into model-00001-of-00005.safetensors, where it is not"),
-        "{message}"
-    );
+    // A buffer that the model does not use may be named and be gone, or be there without a word.
+    opened(|dir| {
+        let mut tensors = fixture::tensors(Dtype::F32);
+        tensors.push((
+            "model.layers.0.self_attn.rotary_emb.inv_freq".to_owned(),
+            Dtype::F32,
+            vec![1],
+            vec![0; 4],
+        ));
+        fixture::sharded(dir, &fixture::config(), &tensors, 5);
+        let path = dir.join(INDEX);
+        let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let map = index["weight_map"].as_object_mut().unwrap();
+        assert!(map.remove("model.layers.0.self_attn.rotary_emb.inv_freq").is_some());
+        map.insert("ghost".to_owned(), json!("model-00001-of-00005.safetensors"));
+        fs::write(path, index.to_string()).unwrap();
+    })
+    .unwrap();
+    let message = with_index(|dir, index| {
+        // A weight that is named and not there.
+        let config = fixture::config();
+        let mut tensors = fixture::tensors(Dtype::F32);
+        let last = tensors.pop().unwrap().0;
+        fixture::sharded(dir, &config, &tensors, 5);
+        index["weight_map"][last] = json!("model-00001-of-00005.safetensors");
+        let map = index["weight_map"].as_object_mut().unwrap();
+        map.retain(|_, file| dir.join(file.as_str().unwrap()).exists());
+    });
+    assert!(message.contains("into model-00001-of-00005.safetensors, where it is not"), "{message}");
     let message = with_index(|_, index| {
         index["weight_map"].as_object_mut().unwrap().remove("model.norm.weight");
     });
