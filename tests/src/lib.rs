@@ -55,6 +55,15 @@ pub fn cpu() -> Arc<dyn Device> {
     choose::open(&DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() }).expect("a CPU")
 }
 
+/// A copy of the small trained model, to be changed.
+pub fn copy_model(to: &Path) {
+    std::fs::create_dir(to).expect("the folder is new");
+    for file in std::fs::read_dir(path("models/tiny-instruct")).expect("the model is there") {
+        let file = file.expect("its files can be listed");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("its files can be copied");
+    }
+}
+
 /// What a process said, for assertions.
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

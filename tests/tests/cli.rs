@@ -1,6 +1,6 @@
 //! The command line as scripts use it: what comes out, and that nothing half-made is left behind.
 
-use espalier_tests::{built, host, path, said};
+use espalier_tests::{built, copy_model, host, path, said};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::{
@@ -268,4 +268,45 @@ fn refused(command: &mut Command, words: &str, folder: &Path) {
     assert!(said.contains(words), "no `{words}` in: {said}");
     assert!(!said.contains("RUST_BACKTRACE") && !said.contains("stack backtrace"), "{said}");
     assert_eq!(folder.read_dir().unwrap().count(), 0, "something was left behind: {said}");
+}
+
+/// Weights of four bits written out again have many equals: the share is exact all the same, for every method.
+#[test]
+fn equal_weights_are_pruned_to_the_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model(&model);
+    let weights = std::fs::read(model.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&weights).unwrap();
+    let coarse: Vec<(String, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let mut bytes = tensor.data().to_vec();
+            if name.ends_with("_proj.weight") {
+                // Sign and exponent alone: weights of some seven magnitudes.
+                let keep = if tensor.dtype() == safetensors::Dtype::BF16 { 2 } else { 4 };
+                for word in bytes.chunks_exact_mut(keep) {
+                    word[..keep - 2].fill(0);
+                    word[keep - 2] &= 0x80;
+                }
+            }
+            (name.to_owned(), bytes)
+        })
+        .collect();
+    let views = coarse.iter().map(|(name, bytes)| {
+        let tensor = tensors.tensor(name).unwrap();
+        (name, safetensors::tensor::TensorView::new(tensor.dtype(), tensor.shape().to_vec(), bytes).unwrap())
+    });
+    std::fs::write(model.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    for plugin in ["magnitude", "wanda", "sparsegpt"] {
+        let mut command = host();
+        command.args(["--plugin", plugin, "--device", "cpu", "--samples", "4", "--seqlen", "64", "--json"]);
+        command.arg("--calibration").arg(path("models/data/c4.jsonl"));
+        command.arg("--model").arg(&model).arg("--out").arg(folder.path().join(plugin));
+        let manifest = json(&mut command);
+        for layer in manifest["layers"].as_array().unwrap() {
+            let sparsity = layer["sparsity"].as_f64().unwrap();
+            assert!((sparsity - 0.5).abs() < 0.002, "{plugin}: {layer}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `host eval` on tasks: what is printed, what is kept, and what is refused.
 
-use espalier_tests::{host, path, said};
+use espalier_tests::{copy_model, host, path, said};
 use serde_json::Value;
 use std::{path::Path, process::Command};
 
@@ -208,12 +208,4 @@ fn a_refused_row_is_left_out_and_counted() {
     std::fs::write(&task, [&rows[100..], &rows[115..125]].concat().join("\n")).unwrap();
     let output = run().output().unwrap();
     assert!(!output.status.success() && said(&output).contains("rows cannot be used"), "{}", said(&output));
-}
-
-fn copy_model(to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for file in std::fs::read_dir(path("models/tiny-instruct")).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
 }

@@ -171,7 +171,7 @@ fn templates() {
     every_way(600, template.as_bytes(), |bytes| {
         let source = String::from_utf8_lossy(bytes);
         if let Ok(template) = ChatTemplate::new(&source, BTreeMap::new(), "t".into()) {
-            drop(template.render(&Conversation::new(messages.clone()), true));
+            drop(template.render(&Conversation::new(messages.to_vec()), true));
         }
     });
 }

@@ -207,19 +207,43 @@ fn damaged(folder: &Path, tensor: &str, values: impl Fn(usize) -> f32) -> std::p
     model
 }
 
+/// Weights whose squares overflow or vanish are pruned like any others.
+#[test]
+fn weights_of_any_scale_are_pruned() {
+    let down_proj = "model.layers.2.mlp.down_proj.weight";
+    let pruned = |factor: f32| -> Vec<bool> {
+        let folder = tempfile::tempdir().unwrap();
+        let model = damaged(folder.path(), down_proj, |_| factor);
+        let out = folder.path().join("out");
+        let mut command = host();
+        command.args(["--plugin", "sparsegpt", "--device", "cpu", "--samples", "4", "--seqlen", "64"]);
+        // Later layers meet what this one makes of its inputs.
+        command.args(["--layers", "2", "--skip", "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj"]);
+        command.arg("--model").arg(model).arg("--calibration").arg(path("models/data/c4.jsonl"));
+        let output = command.arg("--out").arg(&out).output().unwrap();
+        assert!(output.status.success(), "{factor}: {}", said(&output));
+        let bytes = fs::read(out.join("model.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let words = tensors.tensor(down_proj).unwrap().data().to_vec();
+        words.chunks_exact(4).map(|word| word == [0; 4]).collect()
+    };
+    let usual = pruned(1.0);
+    for factor in [1e30, 1e-38] {
+        let other = pruned(factor);
+        let same = usual.iter().zip(&other).filter(|(a, b)| a == b).count();
+        assert!(same as f64 > 0.99 * usual.len() as f64, "{factor}: {same} of {}", usual.len());
+    }
+}
+
 #[test]
 fn weights_that_cannot_be_pruned_are_named() {
     let q_proj = "model.layers.1.self_attn.q_proj.weight";
-    let down_proj = "model.layers.2.mlp.down_proj.weight";
-    let all_zero = "all its weights are 0";
     let nan = |at| if at == 0 { f32::NAN } else { 1.0 };
     type Case<'a> = (&'a str, &'a str, &'a dyn Fn(usize) -> f32, &'a str);
-    let cases: [Case; 5] = [
+    let cases: [Case; 3] = [
         ("wanda", q_proj, &nan, "has a value that is NaN, at row 0, column 0"),
         ("magnitude", q_proj, &nan, "has a value that is NaN, at row 0, column 0"),
         ("sparsegpt", q_proj, &nan, "has a value that is NaN, at row 0, column 0"),
-        ("sparsegpt", down_proj, &|_| 1e30, all_zero),
-        ("sparsegpt", down_proj, &|_| 1e-40, all_zero),
     ];
     for (plugin, tensor, values, words) in cases {
         let folder = tempfile::tempdir().unwrap();

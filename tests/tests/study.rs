@@ -379,3 +379,41 @@ fn the_founding_study_parses() {
         espalier_host::study::StudyFile::read(&path("studies").join(study)).unwrap();
     }
 }
+
+/// Results that a study file does not name leave its table only with a word, and another study's not at all.
+#[test]
+fn the_results_of_another_study_stay() {
+    let small = Small::new(STUDY);
+    succeeds(&mut small.study("out"));
+    let kept = fs::read_to_string(small.path("out/results.csv")).unwrap();
+    let renamed = STUDY.replace("Text = ", "Other = ").replace("Alpaca = ", "Another = ");
+    small.write(&renamed);
+    let said_of_it = ends_with(&mut small.study("out"), 2);
+    assert!(said_of_it.contains("holds the results of another study"), "{said_of_it}");
+    assert_eq!(fs::read_to_string(small.path("out/results.csv")).unwrap(), kept);
+    assert!(fs::read_to_string(small.path("out/study.toml")).unwrap().contains("Text = "));
+    // The same study with one evaluation less goes on, and says what leaves the table.
+    small.write(STUDY.split("Alpaca = ").next().unwrap());
+    let output = succeeds(&mut small.study("out"));
+    assert!(said(&output).contains("results in") && said(&output).contains("Alpaca"), "{}", said(&output));
+    small.write(STUDY);
+    succeeds(&mut small.study("out"));
+    assert_eq!(fs::read_to_string(small.path("out/results.csv")).unwrap(), kept);
+}
+
+/// The commands of the results can be pasted into a shell, whatever the paths.
+#[test]
+fn commands_of_results_are_quoted() {
+    let small = Small::new(STUDY);
+    let odd = small.path("it's a stüdy.toml");
+    fs::rename(small.path("small.toml"), &odd).unwrap();
+    let mut command = host();
+    command.arg("study").arg(&odd).arg("--out").arg(small.path("out $HOME")).args(["--list-cells", "json"]);
+    let listed: Value = serde_json::from_slice(&succeeds(&mut command).stdout).unwrap();
+    let line = listed["cells"][0]["command"].as_str().unwrap();
+    let words =
+        Command::new("sh").arg("-c").arg(format!("for word in {line}; do echo \"$word\"; done")).output();
+    let words = String::from_utf8(words.unwrap().stdout).unwrap();
+    let expected = [odd.to_str().unwrap().to_owned(), small.path("out $HOME").to_str().unwrap().to_owned()];
+    assert!(expected.iter().all(|word| words.lines().any(|line| line == word)), "{words}");
+}

@@ -10,6 +10,7 @@ use espalier_sdk::{
     Reduction, Result, Scores, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
 };
 use inverse::Inverse;
+use std::ops::Neg;
 use sweep::Target;
 
 struct SparseGpt {
@@ -60,8 +61,17 @@ impl PruningMethod for SparseGpt {
         }
         let inverse = inverse::of_gram(layer.statistics.gram()?, self.percdamp, device)?;
         let mut weight = device.zip(Unary::Identity, &layer.weight, Binary::Multiply, &inverse.alive)?;
+        // Scores are squares. Where those would overflow or vanish, the weight is pruned at another scale.
+        let scale = scale_of(&weight, device)?;
+        if scale != 1.0 {
+            weight = device.affine(Unary::Identity, &weight, scale, 0.0)?;
+        }
         let losses = self.sweep_blocks(&mut weight, &inverse, target, device)?;
-        let error = losses.to_vec()?.into_iter().map(f64::from).sum::<f64>() / 2.0;
+        let mut error = losses.to_vec()?.into_iter().map(f64::from).sum::<f64>() / 2.0;
+        if scale != 1.0 {
+            weight = device.affine(Unary::Identity, &weight, 1.0 / scale, 0.0)?;
+            error /= f64::from(scale) * f64::from(scale);
+        }
         let mut pruned = Pruned { error: Some(error), ..weight.into() };
         pruned.numbers.insert("damping".to_owned(), inverse.percdamp);
         if inverse.dead > 0 {
@@ -111,6 +121,18 @@ impl SparseGpt {
         }
         Ok(losses)
     }
+}
+
+/// A power of two that brings the weights near 1, so that nothing is rounded; 1 where their squares are no trouble.
+fn scale_of(weight: &Tensor, device: &Device) -> Result<f32> {
+    const FINE: std::ops::RangeInclusive<f32> = 1e-10..=1e10;
+    let rows = device.reduce(Reduction::MaxAbs, Axis::EachRow, weight)?.to_vec()?;
+    let greatest = rows.into_iter().fold(0.0, f32::max);
+    if greatest == 0.0 || FINE.contains(&greatest) {
+        return Ok(1.0);
+    }
+    // At the ends of the range of f32, the power's inverse must be one, too.
+    Ok(greatest.log2().round().clamp(-126.0, 126.0).neg().exp2())
 }
 
 /// A rectangle as a tensor of its own.

@@ -8,6 +8,6 @@ fuzz_target!(|source: &str| {
     let message = |role: &str, content: &str| Message::new(role, content);
     let messages = [message("user", "hi"), message("assistant", "ho")];
     if let Ok(template) = ChatTemplate::new(source, Default::default(), "template".into()) {
-        let _ = template.render(&Conversation::new(messages.clone()), true);
+        let _ = template.render(&Conversation::new(messages.to_vec()), true);
     }
 });

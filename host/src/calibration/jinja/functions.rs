@@ -29,6 +29,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("wordcount", |text: &str| {
         text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).count()
     });
+    environment.add_filter("indent", indent);
     environment.add_filter("truncate", truncate);
     // jinja2 has no such filter; a template that asks for it is refused there, too.
     environment.remove_filter("split");
@@ -115,6 +116,30 @@ fn int(value: &Value, args: Rest<Value>, kwargs: Kwargs) -> Result<Value, Error>
     let whole = i64::from_str_radix(&digits.replace('_', ""), base).ok().map(|whole| sign * whole);
     let cut = || text.parse::<f64>().ok().filter(|x| x.is_finite()).map(|x| x as i64);
     Ok(whole.or_else(cut).map_or(default, Value::from))
+}
+
+/// The lines of a text behind spaces, or behind another text: all but the first, and not empty ones, unless it is said.
+fn indent(text: &str, args: Rest<Value>, kwargs: Kwargs) -> Result<String, Error> {
+    let option = |at: usize, name: &'static str| -> Result<Option<Value>, Error> {
+        Ok(match args.get(at) {
+            Some(value) => Some(value.clone()),
+            None => kwargs.get::<Option<Value>>(name)?,
+        })
+    };
+    let width = option(0, "width")?.unwrap_or_else(|| Value::from(4));
+    let flag = |value: Option<Value>| value.is_some_and(|flag| flag.is_true());
+    let (first, blank) = (flag(option(1, "first")?), flag(option(2, "blank")?));
+    kwargs.assert_all_used()?;
+    let before = match width.as_str() {
+        Some(before) => before.to_owned(),
+        None => " ".repeat(usize::try_from(width)?.min(1000)),
+    };
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let indented = |(number, line): (usize, &str)| {
+        let skipped = if number == 0 { !first } else { line.is_empty() && !blank };
+        if skipped { line.to_owned() } else { format!("{before}{line}") }
+    };
+    Ok(text.split('\n').enumerate().map(indented).collect::<Vec<_>>().join("\n"))
 }
 
 /// The first characters of a text, whole words where `killwords` is not set, with `end` behind them; a text that is only
