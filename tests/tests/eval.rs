@@ -162,7 +162,7 @@ fn stops_end_predictions() {
         let file = folder.path().join("predictions.jsonl");
         let mut command = eval(&path("models/data/alpaca_evaluation.json"));
         command.args(["--metrics", "f1"]).arg("--predictions").arg(&file).arg("--overwrite");
-        stops.iter().for_each(|stop| drop(command.args(["--stop", stop])));
+        command.args(stops.iter().flat_map(|stop| ["--stop", stop]));
         json(&mut command);
         lines(&file).iter().map(|line| line["prediction"].as_str().unwrap().to_owned()).collect()
     };

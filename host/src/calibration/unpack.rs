@@ -192,9 +192,9 @@ impl<'a> Out<'a> {
     fn copy_members(&mut self, mut from: impl BufRead) -> Result<(), CalibrationError> {
         let path = self.path;
         let wrong = |source| damaged(path, source);
-        let mut first = true;
         loop {
-            while !first {
+            self.copy(GzDecoder::new(&mut from))?;
+            loop {
                 let buffer = from.fill_buf().map_err(wrong)?;
                 let zeros = buffer.iter().take_while(|&&byte| byte == 0).count();
                 if buffer.is_empty() {
@@ -205,8 +205,6 @@ impl<'a> Out<'a> {
                 }
                 from.consume(zeros);
             }
-            self.copy(GzDecoder::new(&mut from))?;
-            first = false;
         }
     }
 
