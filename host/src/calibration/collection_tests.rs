@@ -211,6 +211,7 @@ fn several_sources_are_numbered_through() {
     let sources = [tasks, Source::new(dir.path().join("c4"))];
     let collection = Collection::open(&sources, &Reading::default()).unwrap();
     let task = Record::Instruction {
+        system: String::new(),
         instruction: "q".to_owned(),
         input: String::new(),
         outputs: vec!["a".to_owned()],
@@ -248,6 +249,7 @@ fn a_row_of_instances_is_several_records() {
         [("x", "1", "a"), ("x", "2", "b"), ("y", "1", "a"), ("y", "2", "b")].into_iter().enumerate()
     {
         let expected = Record::Instruction {
+            system: String::new(),
             instruction: instruction.to_owned(),
             input: input.to_owned(),
             outputs: vec![output.to_owned()],

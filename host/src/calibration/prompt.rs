@@ -232,19 +232,19 @@ pub fn alpaca_prompt(instruction: &str, input: &str) -> String {
 /// Alpaca's templates around a record that is an instruction with an answer, or that can be read as one.
 fn alpaca(record: &Record) -> Option<Rendered> {
     let (instruction, input, output) = match record {
-        Record::Instruction { instruction, input, outputs } => {
-            (instruction.as_str(), input.as_str(), first(outputs))
+        Record::Instruction { system, instruction, input, outputs } => {
+            (behind(system, "\n\n", instruction), input.as_str(), first(outputs))
         }
-        Record::Completion { prefix, completions } => (prefix.as_str(), "", first(completions)),
+        Record::Completion { prefix, completions } => (Cow::from(prefix), "", first(completions)),
         Record::Chat(said) => match said.messages.as_slice() {
             [user, assistant] if user.role == "user" && assistant.role == "assistant" => {
-                (user.content.as_str(), "", assistant.content.as_str())
+                (Cow::from(&user.content), "", assistant.content.as_str())
             }
             _ => return None,
         },
         Record::Text(_) | Record::Tokens(_) => return None,
     };
-    Some(Rendered::new(format!("{}\n", alpaca_prompt(instruction, input)), output))
+    Some(Rendered::new(format!("{}\n", alpaca_prompt(&instruction, input)), output))
 }
 
 /// The parts of a record as they are.
@@ -252,7 +252,8 @@ fn raw(record: &Record) -> Rendered {
     match record {
         Record::Text(text) => Rendered::new(text, ""),
         Record::Completion { prefix, completions } => Rendered::new(prefix, first(completions)),
-        Record::Instruction { instruction, input, outputs } => {
+        Record::Instruction { system, instruction, input, outputs } => {
+            let instruction = behind(system, "\n", instruction);
             let lines = if input.is_empty() {
                 format!("{instruction}\n")
             } else {
@@ -275,11 +276,11 @@ fn conversation(record: &Record) -> Cow<'_, Conversation> {
         |user: &str, assistant: &str| vec![Message::new("user", user), Message::new("assistant", assistant)];
     let messages = match record {
         Record::Chat(said) => return Cow::Borrowed(said),
-        Record::Instruction { instruction, input, outputs } if input.is_empty() => {
-            exchange(instruction, first(outputs))
-        }
-        Record::Instruction { instruction, input, outputs } => {
-            exchange(&format!("{instruction}\n\n{input}"), first(outputs))
+        Record::Instruction { system, instruction, input, outputs } => {
+            let user = behind(instruction, "\n\n", input);
+            let system = (!system.is_empty()).then(|| Message::new("system", system));
+            let turns = exchange(if input.is_empty() { instruction } else { &user }, first(outputs));
+            system.into_iter().chain(turns).collect()
         }
         Record::Completion { prefix, completions } => exchange(prefix, first(completions)),
         Record::Text(_) | Record::Tokens(_) => Vec::new(),
@@ -316,6 +317,11 @@ fn end_from(document: &str, answer: &str, prompt: &str) -> String {
         at - document[..at].trim_end_matches([' ', '\n']).len()
     };
     document[at - spaces..].to_owned()
+}
+
+/// A text behind another, if there is another.
+fn behind<'a>(first: &str, between: &str, text: &'a str) -> Cow<'a, str> {
+    if first.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{first}{between}{text}")) }
 }
 
 /// The answer that a document shows, of several that would do.

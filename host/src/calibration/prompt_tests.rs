@@ -3,6 +3,7 @@ use std::fs;
 
 fn instruction(input: &str) -> Record {
     Record::Instruction {
+        system: String::new(),
         instruction: "Add.".to_owned(),
         input: input.to_owned(),
         outputs: vec!["3".to_owned(), "three".to_owned()],
@@ -55,6 +56,23 @@ fn alpacas_templates_are_the_published_ones() {
     let longer = chat(&[("system", "Be good."), ("user", "Add."), ("assistant", "3")]);
     let message = render(Some(Prompt::Alpaca), none, &longer).unwrap_err().to_string();
     assert!(message.contains("a.json, line 1 is a conversation"), "{message}");
+}
+
+/// What holds for every task comes first, in whatever prompt.
+#[test]
+fn the_system_of_an_instruction_is_kept() {
+    let Record::Instruction { instruction, input, outputs, .. } = instruction("1 2") else { panic!() };
+    let record = Record::Instruction { system: "Be kind.".to_owned(), instruction, input, outputs };
+    let dir = model(TEMPLATE.into());
+    for (prompt, begin) in [
+        (Some(Prompt::Raw), "Be kind.\nAdd.\n1 2\n3"),
+        (Some(Prompt::Chat), "<s>system: Be kind.</s>\nuser: Add.\n\n1 2</s>\n"),
+    ] {
+        let text = render(prompt, dir.path(), &record).unwrap().whole();
+        assert!(text.starts_with(begin), "{text}");
+    }
+    let text = render(None, dir.path(), &record).unwrap().whole();
+    assert!(text.contains("### Instruction:\nBe kind.\n\nAdd.\n\n### Input:\n1 2"), "{text}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub enum Record {
     },
     /// A task: Alpaca's, Dolly's and Unnatural Instructions' rows, and questions with answers.
     Instruction {
+        /// What holds for every task; mostly empty.
+        system: String,
         /// What to do.
         instruction: String,
         /// What to do it with; often empty.
@@ -122,7 +124,9 @@ impl Record {
         match self {
             Self::Text(text) => vec![text],
             Self::Completion { prefix, completions } => with(&[prefix], completions),
-            Self::Instruction { instruction, input, outputs } => with(&[instruction, input], outputs),
+            Self::Instruction { system, instruction, input, outputs } => {
+                with(&[system, instruction, input], outputs)
+            }
             Self::Chat(said) => said.messages.iter().map(|message| message.content.as_str()).collect(),
             Self::Tokens(_) => Vec::new(),
         }

@@ -4,7 +4,7 @@ use super::{
     Fields, Record,
     fields::Field,
     json::{Json, Key},
-    values::{Wrong, conversation, instances, optional_string, string, strings, tokens, visible},
+    values::{Wrong, conversation, instances, optional_string, string, strings, tokens, turns, visible},
 };
 use serde::{
     Serialize,
@@ -58,14 +58,14 @@ static FORMS: [Form; 6] = [
     Form {
         shape: Shape::Instruction,
         needed: &[Field::Instruction, Field::Output],
-        optional: &[Field::Input],
+        optional: &[Field::Input, Field::System],
     },
     Form { shape: Shape::Completion, needed: &[Field::Prefix, Field::Completion], optional: &[] },
     Form { shape: Shape::Text, needed: &[Field::Text], optional: &[] },
 ];
 
 /// The most fields that a shape has.
-const FIELDS: usize = 3;
+const FIELDS: usize = 4;
 
 impl Form {
     fn fields(&self) -> impl Iterator<Item = Field> {
@@ -194,15 +194,17 @@ impl Layout {
 
 /// The records of a row, of which the needed values are there, in the order of the form's fields.
 fn build(form: &Form, values: [Option<Json>; FIELDS], blank: bool) -> Result<Vec<Record>, Wrong> {
-    let [first, second, third] = values;
+    let [first, second, third, fourth] = values;
     let (first, second) = (first.unwrap_or(Json::Null), second.unwrap_or(Json::Null));
     let record = match (form.shape, form.needed) {
         (Shape::Instruction, [_, Field::Instances]) => return instances(first, second),
         (Shape::Instruction, _) => Record::Instruction {
+            system: optional_string(Field::System, fourth.unwrap_or(Json::Null))?,
             instruction: visible(Field::Instruction, string(Field::Instruction, first)?)?,
             input: optional_string(Field::Input, third.unwrap_or(Json::Null))?,
             outputs: strings(Field::Output, second)?,
         },
+        (Shape::Completion, _) if matches!(first, Json::List(_)) => Record::Chat(turns(first, second)?),
         (Shape::Completion, _) => Record::Completion {
             prefix: visible(Field::Prefix, string(Field::Prefix, first)?)?,
             completions: strings(Field::Completion, second)?,

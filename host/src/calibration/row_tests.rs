@@ -10,7 +10,8 @@ fn records(row: &str) -> Vec<Record> {
 
 fn instruction(instruction: &str, input: &str, outputs: &[&str]) -> Record {
     let outputs = outputs.iter().map(|&output| output.to_owned()).collect();
-    Record::Instruction { instruction: instruction.to_owned(), input: input.to_owned(), outputs }
+    let system = String::new();
+    Record::Instruction { system, instruction: instruction.to_owned(), input: input.to_owned(), outputs }
 }
 
 fn chat(messages: &[(&str, &str)]) -> Record {
@@ -121,6 +122,12 @@ fn messages_keep_what_stands_in_them() {
             r#"{"messages": [{"role": "assistant", "content": "a", "reasoning": "r"}], "tools": "[{\"n\": 1}]"}"#,
             r#"[{"thinking":"r","role":"assistant","content":"a","reasoning":"r","reasoning_content":"r"}]"#,
             r#"[{"n":1}]"#,
+        ),
+        (
+            // As TRL parts a conversation.
+            r#"{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}"#,
+            r#"[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]"#,
+            "null",
         ),
         (
             r#"{"messages": [{"role": "system", "content": "own"}], "system": "s", "tools": []}"#,

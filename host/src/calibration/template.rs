@@ -142,8 +142,8 @@ fn values(record: &Record, answer: Option<&str>) -> Value {
         Record::Completion { prefix, completions } => {
             context! { prefix, completion => answer.unwrap_or(first(completions)) }
         }
-        Record::Instruction { instruction, input, outputs } => {
-            context! { instruction, input, output => answer.unwrap_or(first(outputs)) }
+        Record::Instruction { system, instruction, input, outputs } => {
+            context! { system, instruction, input, output => answer.unwrap_or(first(outputs)) }
         }
         Record::Chat(said) => {
             let mut messages = said.messages.clone();

@@ -78,6 +78,7 @@ fn parquet_is_rows() {
     let path = dir.path().join("a.parquet");
     fs::write(&path, parquet()).unwrap();
     let row = |instruction: &str, input: &str, output: &str| Record::Instruction {
+        system: String::new(),
         instruction: instruction.to_owned(),
         input: input.to_owned(),
         outputs: vec![output.to_owned()],

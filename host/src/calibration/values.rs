@@ -71,7 +71,8 @@ pub(super) fn instances(instruction: Json, instances: Json) -> Result<Vec<Record
             None => instruction.clone(),
         };
         let input = text(&item, "input")?.unwrap_or_default();
-        Ok(Record::Instruction { instruction, input, outputs: vec![output] })
+        let system = String::new();
+        Ok(Record::Instruction { system, instruction, input, outputs: vec![output] })
     };
     items.into_iter().map(record).collect()
 }
@@ -92,6 +93,21 @@ pub(super) fn conversation(messages: Json, tools: Json, system: Json) -> Result<
         messages.insert(0, Message::new("system", system));
     }
     Ok(Conversation { messages, tools: list_of_tools(tools)? })
+}
+
+/// A conversation that is parted into a prompt and its completion, each a list of messages.
+pub(super) fn turns(prompt: Json, completion: Json) -> Result<Conversation, Wrong> {
+    match (prompt, completion) {
+        (Json::List(mut messages), Json::List(answer)) => {
+            messages.extend(answer);
+            conversation(Json::List(messages), Json::Null, Json::Null)
+        }
+        (Json::List(_), other) => Err(Wrong::Type(
+            Field::Completion,
+            format!("that is {}, behind a list of messages", other.kind()),
+        )),
+        (other, _) => Err(that_is(Field::Prefix, &other)),
+    }
 }
 
 /// Tools: a list of objects, or the text of one, as tables of columns hold it.
