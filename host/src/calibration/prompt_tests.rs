@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::json::Json, *};
 use std::fs;
 
 fn instruction(input: &str) -> Record {
@@ -114,10 +114,18 @@ fn chat_templates_part_before_the_answer() {
     let named = serde_json::json!([
         {"name": "tool_use", "template": "no"}, {"name": "default", "template": TEMPLATE}
     ]);
-    assert_eq!(render(None, model(named).path(), &said).unwrap(), expected);
+    let with_tools = model(named);
+    assert_eq!(render(None, with_tools.path(), &said).unwrap(), expected);
+    let Record::Chat(mut called) = said.clone() else { panic!() };
+    called.tools = Json::List(vec![Json::Object(Vec::new())]);
+    let called = Record::Chat(called);
+    assert_eq!(render(None, with_tools.path(), &called).unwrap().whole(), "no");
+    fs::create_dir(dir.path().join("additional_chat_templates")).unwrap();
+    fs::write(dir.path().join("additional_chat_templates/tool_use.jinja"), "for tools").unwrap();
     // A file of its own overrules the configuration.
     fs::write(dir.path().join("chat_template.jinja"), "{{ messages[0].content }}{{ eos_token }}").unwrap();
     assert_eq!(render(None, dir.path(), &said).unwrap().whole(), "Hi </s>");
+    assert_eq!(render(None, dir.path(), &called).unwrap().whole(), "for tools");
 }
 
 #[test]

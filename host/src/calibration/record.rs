@@ -48,6 +48,11 @@ impl Conversation {
         Self { messages, tools: Json::Null }
     }
 
+    /// Whether there are tools that the model may call.
+    pub(super) fn has_tools(&self) -> bool {
+        self.tools != Json::Null
+    }
+
     /// The message that ends it, if it is the model's.
     pub(super) fn answer(&self) -> Option<&Message> {
         self.messages.last().filter(|message| message.role == "assistant")

@@ -21,6 +21,8 @@ use std::{
 #[derive(Debug)]
 pub struct ChatTemplate {
     jinja: Jinja,
+    /// The template of conversations with tools, where they have one of their own.
+    with_tools: Option<Jinja>,
     path: PathBuf,
     /// The special tokens that templates know by name, such as `bos_token`.
     tokens: BTreeMap<String, String>,
@@ -28,7 +30,7 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     /// The template of a model's folder: `chat_template.jinja`, else the `chat_template` of
-    /// `tokenizer_config.json`, of several the one named `default`.
+    /// `tokenizer_config.json`, of several the one named `default`, and `tool_use` for conversations with tools.
     ///
     /// # Errors
     /// There is none, or it does not read or is no template.
@@ -38,13 +40,24 @@ impl ChatTemplate {
         let tokens = SpecialTokens::read(folder)?.named;
         let own = folder.join("chat_template.jinja");
         match files::read_text(&own, Limit::TEMPLATE) {
-            Ok(source) => return Self::new(&source, tokens, own),
+            Ok(source) => {
+                let template = Self::new(&source, tokens, own)?;
+                let other = folder.join("additional_chat_templates/tool_use.jinja");
+                return match files::read_text(&other, Limit::TEMPLATE) {
+                    Ok(source) => template.and_for_tools(&source, &other),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(template),
+                    Err(source) => Err(CalibrationError::Read { path: other, source }),
+                };
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(CalibrationError::Read { path: own, source }),
         }
         let source = object.as_ref().map(Object::chat_template).transpose()?.flatten();
         match source {
-            Some(source) => Self::new(&source, tokens, config),
+            Some((source, None)) => Self::new(&source, tokens, config),
+            Some((source, Some(tools))) => {
+                Self::new(&source, tokens, config.clone())?.and_for_tools(&tools, &config)
+            }
             None => Err(CalibrationError::NoChatTemplate { path: folder.to_owned() }),
         }
     }
@@ -60,7 +73,14 @@ impl ChatTemplate {
     ) -> Result<Self, CalibrationError> {
         let jinja = Jinja::new(source, false)
             .map_err(|source| CalibrationError::Template { path: path.clone(), source })?;
-        Ok(Self { jinja, path, tokens })
+        Ok(Self { jinja, with_tools: None, path, tokens })
+    }
+
+    /// The same with another template for conversations with tools.
+    fn and_for_tools(self, source: &str, path: &Path) -> Result<Self, CalibrationError> {
+        let with_tools = Jinja::new(source, false)
+            .map_err(|source| CalibrationError::Template { path: path.to_owned(), source })?;
+        Ok(Self { with_tools: Some(with_tools), ..self })
     }
 
     /// A conversation as text, with the head of an answer behind it where the model is to go on.
@@ -72,7 +92,8 @@ impl ChatTemplate {
             messages => Serde(&said.messages), add_generation_prompt, tools => Serde(&said.tools), documents => (),
             ..Value::from(Serde(&self.tokens))
         };
-        self.jinja.render(values)
+        let jinja = if said.has_tools() { self.with_tools.as_ref() } else { None };
+        jinja.unwrap_or(&self.jinja).render(values)
     }
 
     pub(super) fn failed(&self, place: String, source: Error) -> CalibrationError {

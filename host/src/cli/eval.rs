@@ -35,7 +35,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
     let model = Llama::open(&folder, Arc::clone(&device))?;
     let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config)?;
     let windows = match &command.perplexity {
-        Some(path) => windows(path, &folder, &model, seqlen)?,
+        Some(path) => windows(path, command.strict, &folder, &model, seqlen)?,
         None => Vec::new(),
     };
     let tasks = match command.task.is_empty() {
@@ -66,9 +66,16 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
     print(&lines.join("\n\n"))
 }
 
-fn windows(path: &Path, folder: &Path, model: &Llama, seqlen: usize) -> Result<Vec<Vec<u32>>, CliError> {
+fn windows(
+    path: &Path,
+    strict: bool,
+    folder: &Path,
+    model: &Llama,
+    seqlen: usize,
+) -> Result<Vec<Vec<u32>>, CliError> {
     let vocab_size = model.config.vocab_size;
-    let collection = Collection::open_for_evaluation(&[Source::new(path)], &Reading::default())?;
+    let reading = Reading { strict, ..Reading::default() };
+    let collection = Collection::open_for_evaluation(&[Source::new(path)], &reading)?;
     let renderer = Renderer::new(None, folder)?;
     let tokenizer = || Tokenizer::open(folder, vocab_size);
     Ok(evaluation_windows(&collection, &renderer, tokenizer, seqlen, vocab_size)?)

@@ -148,17 +148,19 @@ impl Object {
         Ok(found.unwrap_or_default())
     }
 
-    /// The `chat_template` of a tokenizer's configuration: a template, or the one named `default` of a list.
-    pub(crate) fn chat_template(&self) -> Result<Option<String>, ConfigError> {
+    /// The `chat_template` of a tokenizer's configuration: a template, or the one named `default` of a list; and the one
+    /// named `tool_use`, if there is one.
+    pub(crate) fn chat_template(&self) -> Result<Option<(String, Option<String>)>, ConfigError> {
         let expected = "a template, or a list of templates of which one is named `default`";
         self.read_as("chat_template", expected, |value| match value {
-            Value::Array(named) => named
-                .iter()
-                .find(|template| template.get("name").and_then(Value::as_str) == Some("default"))?
-                .get("template")?
-                .as_str()
-                .map(str::to_owned),
-            other => other.as_str().map(str::to_owned),
+            Value::Array(all) => {
+                let named = |name: &str| {
+                    let one = all.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(name))?;
+                    one.get("template")?.as_str().map(str::to_owned)
+                };
+                Some((named("default")?, named("tool_use")))
+            }
+            other => Some((other.as_str()?.to_owned(), None)),
         })
     }
 
