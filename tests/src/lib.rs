@@ -55,6 +55,13 @@ pub fn cpu() -> Arc<dyn Device> {
     choose::open(&DeviceRequest { choice: DeviceChoice::Cpu, ..DeviceRequest::default() }).expect("a CPU")
 }
 
+/// Runs a command that succeeds.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("it can be started");
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    output
+}
+
 /// A copy of the small trained model, to be changed.
 pub fn copy_model(to: &Path) {
     std::fs::create_dir(to).expect("the folder is new");

@@ -1,13 +1,9 @@
 //! The command line as scripts use it: what comes out, and that nothing half-made is left behind.
 
-use espalier_tests::{built, copy_model, host, path, said};
+use espalier_tests::{built, copy_model, host, path, run, said};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 fn prune(out: &Path) -> Command {
     let mut command = host();
@@ -16,12 +12,6 @@ fn prune(out: &Path) -> Command {
     command.arg("--calibration").arg(path("models/data/c4.jsonl"));
     command.arg("--out").arg(out);
     command
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
 }
 
 fn json(command: &mut Command) -> Value {

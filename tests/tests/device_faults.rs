@@ -1,10 +1,10 @@
 //! A device that is lost, hangs or is asked for too much: an error with names, or a run that goes on.
 
-use espalier_tests::{built, host, path, said};
+use espalier_tests::{built, host, path, run, said};
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -28,12 +28,6 @@ fn hostile(method: &str, device: &str, out: &Path) -> Command {
         built().join(format!("{}kernels{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
     command.arg("--plugin").arg(library).args(["--method", method]);
     command
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
 }
 
 fn weights(out: &Path) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! `host eval` on tasks: what is printed, what is kept, and what is refused.
 
-use espalier_tests::{copy_model, host, path, said};
+use espalier_tests::{copy_model, host, path, run, said};
 use serde_json::Value;
 use std::{path::Path, process::Command};
 
@@ -12,8 +12,7 @@ fn eval(task: &Path) -> Command {
 }
 
 fn json(command: &mut Command) -> Value {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    let output = run(command);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&output)))
 }
 

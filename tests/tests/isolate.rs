@@ -1,11 +1,11 @@
 //! Plugins with faults, in a process of their own and in the host's; and libraries that are not to be trusted.
 
-use espalier_tests::{built, host, path, said};
+use espalier_tests::{built, host, path, run, said};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -43,12 +43,6 @@ fn refused(command: &mut Command, words: &[&str], folder: &Path) -> String {
     }
     assert!(!folder.join("pruned").exists(), "{said}");
     said
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
 }
 
 /// A copy of a plugin outside the binary's folder.

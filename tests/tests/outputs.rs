@@ -1,17 +1,11 @@
 //! What is written where: nothing of the user's is lost, and a terminal that is gone ends no run.
 
-use espalier_tests::{host, path, said};
+use espalier_tests::{host, path, run, said};
 use std::{
     fs,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
-}
 
 fn refused(command: &mut Command, words: &str) {
     let output = command.output().unwrap();

@@ -1,12 +1,12 @@
 //! Runs that end early: what is kept, and that a run that continues ends with the same bytes.
 
-use espalier_tests::{built, host, path, said};
+use espalier_tests::{built, copy_model, host, path, run, said};
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// A run of SparseGPT on the model of four blocks, over enough tokens to take a while.
@@ -28,12 +28,6 @@ fn prune(out: &Path) -> Command {
     command.arg("--calibration").arg(path("models/data/c4.jsonl"));
     command.arg("--out").arg(out);
     command
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
 }
 
 /// Starts a run and waits until it logs something of this block; all blocks before are finished, or about to be.
@@ -188,12 +182,8 @@ fn a_run_that_fails_early_leaves_nothing_behind() {
 
 /// A copy of the model with another value for one weight, in f32.
 fn damaged(folder: &Path, tensor: &str, values: impl Fn(usize) -> f32) -> std::path::PathBuf {
-    let (source, model) = (path("models/tiny-instruct"), folder.join("damaged"));
-    fs::create_dir(&model).unwrap();
-    for entry in fs::read_dir(&source).unwrap() {
-        let from = entry.unwrap().path();
-        fs::copy(&from, model.join(from.file_name().unwrap())).unwrap();
-    }
+    let model = folder.join("damaged");
+    copy_model(&model);
     let weights = model.join("model.safetensors");
     let mut bytes = fs::read(&weights).unwrap();
     let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();

@@ -1,12 +1,12 @@
 //! Choosing calibration windows, from the command line: every selector, every way of cutting, and that what was
 //! chosen is used.
 
-use espalier_tests::{built, host, path, said};
+use espalier_tests::{built, host, path, run, said};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 const SELECTORS: [&str; 8] =
@@ -31,12 +31,6 @@ fn prune(out: &Path, calibration: &Path) -> Command {
     command.arg("--model").arg(path("models/tiny-instruct"));
     command.arg("--calibration").arg(calibration).arg("--out").arg(out);
     command
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
 }
 
 fn json(command: &mut Command) -> Value {

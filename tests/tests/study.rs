@@ -1,12 +1,12 @@
 //! Studies from the command line: the matrix is run whole, goes on where it was stopped, and says what is wrong.
 
-use espalier_tests::{built, host, path, said};
+use espalier_tests::{built, host, path, run, said};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -65,7 +65,7 @@ impl Small {
     }
 
     fn cells(&self, out: &str) -> Vec<Value> {
-        let output = succeeds(self.study(out).args(["--list-cells", "json"]));
+        let output = run(self.study(out).args(["--list-cells", "json"]));
         let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
         listed["cells"].as_array().unwrap().clone()
     }
@@ -78,12 +78,6 @@ impl Small {
     fn results(&self, out: &str) -> [String; 2] {
         ["results.csv", "table.md"].map(|file| fs::read_to_string(self.path(out).join(file)).unwrap())
     }
-}
-
-fn succeeds(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
 }
 
 fn ends_with(command: &mut Command, code: i32) -> String {
@@ -101,7 +95,7 @@ fn a_study_gives_a_table_and_a_report() {
     assert!(listed.iter().all(|cell| cell["state"] == "missing"), "{listed:?}");
     assert!(!small.path("out").exists(), "listing cells writes nothing");
 
-    let table = String::from_utf8(succeeds(&mut small.study("out")).stdout).unwrap();
+    let table = String::from_utf8(run(&mut small.study("out")).stdout).unwrap();
     assert!(table.contains("| dense ") && table.contains("| Wanda-C4 ") && table.contains(" ± "), "{table}");
     assert!(table.contains("tiny, 50% pruned") && table.contains("tiny, 2:4 pruned"), "{table}");
     assert_eq!(small.results("out")[1].trim_end(), table.trim_end());
@@ -124,7 +118,7 @@ fn a_study_gives_a_table_and_a_report() {
 
     // Nothing is left to do, and a line that changes touches only what it is about.
     let before = newest(&small.path("out/cells"));
-    succeeds(&mut small.study("out"));
+    run(&mut small.study("out"));
     assert_eq!(newest(&small.path("out/cells")), before, "something was done twice");
     small.write(&STUDY.replace("Magnitude = 0.5", "Magnitude = 0.4"));
     let states: Vec<_> = small.cells("out").iter().map(|cell| cell["state"] == "done").collect();
@@ -136,7 +130,7 @@ fn a_study_gives_a_table_and_a_report() {
         command.args(["study", "diff"]).arg(small.path("out")).arg(small.path(after));
         command
     };
-    assert!(String::from_utf8(succeeds(&mut diff("out")).stdout).unwrap().contains("scores are the same"));
+    assert!(String::from_utf8(run(&mut diff("out")).stdout).unwrap().contains("scores are the same"));
     let worse = small.path("worse");
     fs::create_dir(&worse).unwrap();
     let mut first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
@@ -160,7 +154,7 @@ fn newest(folder: &Path) -> std::time::SystemTime {
 #[test]
 fn a_dry_run_says_what_it_will_take() {
     let small = Small::new(STUDY);
-    let output = succeeds(small.study("out").args(["--dry-run", "--json"]));
+    let output = run(small.study("out").args(["--dry-run", "--json"]));
     let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
     let cells = plan["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 6);
@@ -171,17 +165,17 @@ fn a_dry_run_says_what_it_will_take() {
         "{plan}"
     );
     assert!(!small.path("out").exists());
-    let text = String::from_utf8(succeeds(small.study("out").arg("--dry-run")).stdout).unwrap();
+    let text = String::from_utf8(run(small.study("out").arg("--dry-run")).stdout).unwrap();
     assert!(text.contains("6 cells are left to run"), "{text}");
 }
 
 #[test]
 fn shards_together_are_the_whole_study() {
     let small = Small::new(STUDY);
-    succeeds(&mut small.study("whole"));
+    run(&mut small.study("whole"));
     let mut seen = BTreeSet::new();
     for shard in ["1/2", "2/2"] {
-        let output = succeeds(small.study("parts").args(["--shard", shard, "--json"]));
+        let output = run(small.study("parts").args(["--shard", shard, "--json"]));
         let cells: Value = serde_json::from_slice(&output.stdout).unwrap();
         for cell in cells.as_array().unwrap() {
             assert!(seen.insert(cell["hash"].as_str().unwrap().to_owned()), "{cell} is in two shards");
@@ -191,7 +185,7 @@ fn shards_together_are_the_whole_study() {
     assert_eq!(small.results("parts"), small.results("whole"));
     // One cell more than once is one cell, and one that is not there is bad input.
     let one = &small.hashes("whole")[1];
-    succeeds(small.study("one").args(["--cell", &one[..8]]));
+    run(small.study("one").args(["--cell", &one[..8]]));
     assert_eq!(fs::read_dir(small.path("one/cells")).unwrap().count(), 1);
     assert!(ends_with(small.study("one").args(["--cell", "feed"]), 2).contains("no cell feed"));
 }
@@ -208,10 +202,10 @@ fn cells_share_a_dense_pass() {
         let manifests = manifests.map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap());
         manifests.map(|manifest: Value| manifest["sharing"].as_u64()).collect()
     };
-    succeeds(&mut small.study("together"));
+    run(&mut small.study("together"));
     assert_eq!(sharing("together"), [&[None][..], &[Some(3); 6]].concat());
     for hash in small.hashes("alone") {
-        succeeds(small.study("alone").args(["--cell", &hash]));
+        run(small.study("alone").args(["--cell", &hash]));
     }
     assert_eq!(sharing("alone"), [None; 7]);
     assert_eq!(small.results("alone"), small.results("together"));
@@ -235,7 +229,7 @@ fn cells_share_a_dense_pass() {
 #[test]
 fn a_study_that_is_stopped_goes_on() {
     let small = Small::new(STUDY);
-    succeeds(&mut small.study("whole"));
+    run(&mut small.study("whole"));
     // Killed whenever the next thing has appeared, be it finished or not.
     let mut kills = 0;
     loop {
@@ -252,7 +246,7 @@ fn a_study_that_is_stopped_goes_on() {
         assert!(kills < 400, "it never ends");
     }
     assert!(kills > 3, "it was killed {kills} times");
-    succeeds(&mut small.study("killed"));
+    run(&mut small.study("killed"));
     assert_eq!(small.results("killed"), small.results("whole"));
     let mut left = files(&small.path("killed"));
     left.retain(|file| file.trim_start_matches(small.path("").to_str().unwrap()).contains("/."));
@@ -271,8 +265,8 @@ fn a_study_that_is_asked_to_stop_commits_and_says_so() {
     assert_eq!(output.status.code(), Some(75), "{}", said(&output));
     let rows = fs::read_to_string(small.path("out/results.csv")).unwrap();
     assert!(rows.contains(",missing,"), "{rows}");
-    succeeds(&mut small.study("out"));
-    succeeds(&mut small.study("whole"));
+    run(&mut small.study("out"));
+    run(&mut small.study("whole"));
     assert_eq!(small.results("out"), small.results("whole"));
 }
 
@@ -323,7 +317,7 @@ fn a_cell_that_fails_is_recorded_and_the_others_go_on() {
 #[test]
 fn a_cell_that_another_process_works_on_is_left_to_it() {
     let small = Small::new(STUDY);
-    succeeds(small.study("out").args(["--cell", &small.hashes("out")[0]]));
+    run(small.study("out").args(["--cell", &small.hashes("out")[0]]));
     let held = &small.hashes("out")[1];
     let lease = fs::File::create(small.path("out/leases").join(held)).unwrap();
     lease.lock().unwrap();
@@ -333,7 +327,7 @@ fn a_cell_that_another_process_works_on_is_left_to_it() {
     assert_eq!(missing.len(), 1);
     assert_eq!(missing[0]["hash"].as_str(), Some(held.as_str()));
     drop(lease);
-    succeeds(&mut small.study("out"));
+    run(&mut small.study("out"));
 }
 
 #[test]
@@ -384,7 +378,7 @@ fn the_founding_study_parses() {
 #[test]
 fn the_results_of_another_study_stay() {
     let small = Small::new(STUDY);
-    succeeds(&mut small.study("out"));
+    run(&mut small.study("out"));
     let kept = fs::read_to_string(small.path("out/results.csv")).unwrap();
     let renamed = STUDY.replace("Text = ", "Other = ").replace("Alpaca = ", "Another = ");
     small.write(&renamed);
@@ -394,10 +388,10 @@ fn the_results_of_another_study_stay() {
     assert!(fs::read_to_string(small.path("out/study.toml")).unwrap().contains("Text = "));
     // The same study with one evaluation less goes on, and says what leaves the table.
     small.write(STUDY.split("Alpaca = ").next().unwrap());
-    let output = succeeds(&mut small.study("out"));
+    let output = run(&mut small.study("out"));
     assert!(said(&output).contains("results in") && said(&output).contains("Alpaca"), "{}", said(&output));
     small.write(STUDY);
-    succeeds(&mut small.study("out"));
+    run(&mut small.study("out"));
     assert_eq!(fs::read_to_string(small.path("out/results.csv")).unwrap(), kept);
 }
 
@@ -409,7 +403,7 @@ fn commands_of_results_are_quoted() {
     fs::rename(small.path("small.toml"), &odd).unwrap();
     let mut command = host();
     command.arg("study").arg(&odd).arg("--out").arg(small.path("out $HOME")).args(["--list-cells", "json"]);
-    let listed: Value = serde_json::from_slice(&succeeds(&mut command).stdout).unwrap();
+    let listed: Value = serde_json::from_slice(&run(&mut command).stdout).unwrap();
     let line = listed["cells"][0]["command"].as_str().unwrap();
     let words =
         Command::new("sh").arg("-c").arg(format!("for word in {line}; do echo \"$word\"; done")).output();

@@ -1,23 +1,17 @@
 //! `host verify`: a pruned model as it was written passes, and every kind of damage is found and named.
 
-use espalier_tests::{host, path, said};
+use espalier_tests::{host, path, run, said};
 use safetensors::SafeTensors;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 fn verify(out: &Path) -> Command {
     let mut command = host();
     command.args(["verify", "--device", "cpu"]).arg(out);
     command
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
 }
 
 fn pruned(folder: &Path, flags: &[&str]) -> PathBuf {
