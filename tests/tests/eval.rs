@@ -208,3 +208,27 @@ fn a_refused_row_is_left_out_and_counted() {
     let output = run().output().unwrap();
     assert!(!output.status.success() && said(&output).contains("rows cannot be used"), "{}", said(&output));
 }
+
+/// A model that computes NaN has no perplexity, and that is an error.
+#[test]
+fn a_model_that_computes_nan_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model(&model);
+    let weights = model.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let begin = 8 + header + metadata.info("model.norm.weight").unwrap().data_offsets.0;
+    bytes[begin..begin + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(weights, bytes).unwrap();
+    for (flag, data, words) in [
+        ("--perplexity", "models/data/text_evaluation.txt", "the model's logits for sequence 0 are NaN"),
+        ("--task", "models/data/alpaca_evaluation.json", "the task alpaca_evaluation cannot be measured"),
+    ] {
+        let mut command = host();
+        command.args(["eval", "--device", "cpu", "--json", "--metrics", "answer_perplexity", "--model"]);
+        let output = command.arg(&model).arg(flag).arg(path(data)).output().unwrap();
+        assert!(!output.status.success() && said(&output).contains(words), "{}", said(&output));
+        assert!(output.stdout.is_empty(), "{}", said(&output));
+    }
+}

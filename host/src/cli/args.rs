@@ -307,7 +307,7 @@ pub(super) struct Eval {
     #[arg(long, value_name = "PROMPT")]
     pub(super) prompt: Option<Prompt>,
     /// The keys of rows that name their fields in their own way: FIELD=KEY,…, such as instruction=ask,output=reply
-    #[arg(long, value_name = "FIELD=KEY,…", requires = "task")]
+    #[arg(long, value_name = "FIELD=KEY,…")]
     pub(super) fields: Option<Fields>,
     /// Stop at a row that cannot be used, in place of leaving it out
     #[arg(long)]

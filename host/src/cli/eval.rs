@@ -35,7 +35,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
     let model = Llama::open(&folder, Arc::clone(&device))?;
     let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config)?;
     let windows = match &command.perplexity {
-        Some(path) => windows(path, command.strict, &folder, &model, seqlen)?,
+        Some(path) => windows(path, &reading(command), &folder, &model, seqlen)?,
         None => Vec::new(),
     };
     let tasks = match command.task.is_empty() {
@@ -68,14 +68,13 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
 
 fn windows(
     path: &Path,
-    strict: bool,
+    reading: &Reading,
     folder: &Path,
     model: &Llama,
     seqlen: usize,
 ) -> Result<Vec<Vec<u32>>, CliError> {
     let vocab_size = model.config.vocab_size;
-    let reading = Reading { strict, ..Reading::default() };
-    let collection = Collection::open_for_evaluation(&[Source::new(path)], &reading)?;
+    let collection = Collection::open_for_evaluation(&[Source::new(path)], reading)?;
     let renderer = Renderer::new(None, folder)?;
     let tokenizer = || Tokenizer::open(folder, vocab_size);
     Ok(evaluation_windows(&collection, &renderer, tokenizer, seqlen, vocab_size)?)
@@ -92,6 +91,11 @@ fn measure_text(
     let result = perplexity(model, &windows, BATCH_TOKENS, |done| bar.inc(done as u64));
     bar.finish_and_clear();
     Ok(result?)
+}
+
+/// How data are read.
+fn reading(command: &args::Eval) -> Reading {
+    Reading { fields: command.fields.clone(), strict: command.strict, ..Reading::default() }
 }
 
 /// A task's name among the others: its file's, or the whole path where two files have the same name.
@@ -134,12 +138,7 @@ impl Tasks {
         let mut items = Vec::with_capacity(command.task.len());
         for source in &command.task {
             let task = Task {
-                reading: Reading {
-                    fields: command.fields.clone(),
-                    prompt: command.prompt.clone(),
-                    strict: command.strict,
-                    ..Reading::default()
-                },
+                reading: Reading { prompt: command.prompt.clone(), ..reading(command) },
                 max_new_tokens: command.max_new_tokens as usize,
                 limit: command.limit.map(|limit| limit as usize),
                 seqlen: command.seqlen.map(|seqlen| seqlen as usize),
@@ -148,24 +147,7 @@ impl Tasks {
             };
             let task = Task { name: self::name(&task.name, source, &command.task)?, ..task };
             let read = TaskItems::read(&task, folder, &model.config, &tokenizer)?;
-            let counts = read.counts();
-            for (count, what) in [
-                (counts.without_answer, "rows have no answer and are passed over"),
-                (counts.prompts_cut, "prompts are too long for the model's context and lose their beginning"),
-                (
-                    counts.unseen_by_rouge,
-                    "items have no reference with a letter a to z or a digit, and ROUGE-1 sees nothing else: it gives them 0",
-                ),
-                (counts.answers_cut, "sequences are too long for their likelihood and lose their end"),
-                (
-                    counts.rewritten,
-                    "prompts are not how the chat template writes the whole conversation, because it changes earlier turns once an answer follows; answers are measured behind the prompt",
-                ),
-            ] {
-                if count > 0 {
-                    tracing::warn!("{}: {count} {what}", task.name);
-                }
-            }
+            read.warn();
             items.push(read);
         }
         Ok(Self { tokenizer, items, dense })

@@ -14,6 +14,14 @@ pub enum EvaluateError {
     /// The model fails.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The model fails where the likelihood of a task's text is measured.
+    #[error("the task {task} cannot be measured")]
+    Likelihood {
+        /// The task.
+        task: String,
+        /// Why.
+        source: ModelError,
+    },
     /// The data are not usable.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),

@@ -102,6 +102,30 @@ impl TaskItems {
         self.counts
     }
 
+    /// Warns of what was not taken as the data have it.
+    pub fn warn(&self) {
+        let ItemCounts { without_answer, prompts_cut, answers_cut, unseen_by_rouge, rewritten, .. } =
+            self.counts;
+        for (count, what) in [
+            (without_answer, "rows have no answer and are passed over"),
+            (prompts_cut, "prompts are too long for the model's context and lose their beginning"),
+            (answers_cut, "sequences are too long for their likelihood and lose their end"),
+            (
+                unseen_by_rouge,
+                "items have no reference with a letter a to z or a digit; ROUGE-1 sees nothing else and gives them 0",
+            ),
+            (
+                rewritten,
+                "prompts are not how the chat template begins the whole conversation, because it writes earlier turns \
+                 differently once an answer follows; their answers are measured behind the prompt",
+            ),
+        ] {
+            if count > 0 {
+                tracing::warn!("{}: {count} {what}", self.task.name);
+            }
+        }
+    }
+
     /// How much work a [run](fn@super::run) with a model is, in the units that its progress counts.
     pub fn work(&self, config: &LlamaConfig) -> usize {
         self.reading_work(config) + self.writing_work(config) * self.items.len()

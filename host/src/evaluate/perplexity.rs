@@ -1,7 +1,7 @@
 //! Perplexity: `exp` of the mean loss of every token but each window's first.
 
 use super::likelihood::{Sequence, likelihoods};
-use crate::model::{Llama, Result};
+use crate::model::{Llama, ModelError, Result};
 use serde::Serialize;
 
 /// How well a model predicts a text.
@@ -32,5 +32,8 @@ pub fn perplexity(
     let found = likelihoods(model, &sequences, None, max_tokens, &mut progress)?;
     let tokens = found.iter().map(|window| window.tokens).sum();
     let loss = found.iter().map(|window| window.loss).sum::<f64>() / tokens as f64;
+    if !loss.exp().is_finite() {
+        return Err(ModelError::NoPerplexity { loss });
+    }
     Ok(Perplexity { perplexity: loss.exp(), loss, tokens, windows: windows.len() })
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     calibration::Tokenizer,
-    model::{BATCH_TOKENS, Generation, Llama},
+    model::{BATCH_TOKENS, Generation, Llama, ModelError},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,7 +86,11 @@ pub fn run(
     };
     let mut likelihood = Vec::new();
     if task.reads() {
-        likelihood = likelihoods(model, &sequences(items), dense, BATCH_TOKENS, progress)?;
+        let found = likelihoods(model, &sequences(items), dense, BATCH_TOKENS, progress);
+        likelihood = found.map_err(|source| match source {
+            ModelError::NoLikelihood { .. } => EvaluateError::Likelihood { task: task.name.clone(), source },
+            other => other.into(),
+        })?;
     }
     let predictions = if task.writes() { write(model, tokenizer, items, progress)? } else { Vec::new() };
 

@@ -85,6 +85,14 @@ pub enum ModelError {
         /// Which of the sequences, from 0.
         sequence: usize,
     },
+    /// A loss whose exponential is beyond any number.
+    #[error(
+        "the mean loss of a token is {loss:.1} nats, and perplexity is beyond any number: the model's weights are damaged"
+    )]
+    NoPerplexity {
+        /// The loss.
+        loss: f64,
+    },
     /// A token that the model does not know.
     #[error("token {token} is not in the model's vocabulary of {vocab_size}")]
     Token {

@@ -1,6 +1,7 @@
 //! What can be wrong with a plugin library.
 
 use crate::output::OutputError;
+use crate::text::shell_quote;
 use espalier_sdk::abi::OpenError;
 use std::path::PathBuf;
 
@@ -37,9 +38,9 @@ pub enum PluginError {
     },
     /// Only trusted libraries are opened, and this is none.
     #[error(
-        "{} is not trusted (SHA-256 {sha256}) and --trusted-only is set: `host plugins trust '{}'` adds it to the \
+        "{} is not trusted (SHA-256 {sha256}) and --trusted-only is set: `host plugins trust {}` adds it to the \
          list, once you know what it is",
-        .path.display(), .path.display()
+        .path.display(), shell_quote(&.path.to_string_lossy())
     )]
     Untrusted {
         /// The file.

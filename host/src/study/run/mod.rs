@@ -267,6 +267,7 @@ impl<'a> Runner<'a> {
         let (model, task) = (&study.models[model], &study.evaluations[evaluation].task);
         let tokenizer = Tokenizer::open(&model.folder, model.config.vocab_size)?;
         let items = TaskItems::read(task, &model.folder, &model.config, &tokenizer)?;
+        items.warn();
         let mut dense = None;
         if task.measures(Metric::JsDivergence) {
             let whole = Llama::open(&model.folder, self.device()?)?;
