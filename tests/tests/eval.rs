@@ -127,7 +127,6 @@ fn what_cannot_be_measured_is_refused_before_anything_runs() {
         (&answers, ["--metrics", "f1,bleu"], "there is no metric `bleu`"),
         (&answers, ["--metrics", "js_divergence"], "give its folder with --dense"),
         (&answers, ["--max-new-tokens", "256"], "leave no room for a prompt in the model's context of 256"),
-        (&answers, ["--seqlen", "257"], "more than the model's context of 256"),
         (&answers, ["--prompt", "no-such-file"], "no-such-file"),
     ] {
         let output = eval(task).args(arguments).arg("--predictions").arg(&predictions).output().unwrap();
@@ -207,6 +206,22 @@ fn a_refused_row_is_left_out_and_counted() {
     std::fs::write(&task, [&rows[100..], &rows[115..125]].concat().join("\n")).unwrap();
     let output = run().output().unwrap();
     assert!(!output.status.success() && said(&output).contains("rows cannot be used"), "{}", said(&output));
+}
+
+/// Sequences beyond the model's context are measured as transformers measures them, with a word.
+#[test]
+fn more_than_the_context_is_warned_of() {
+    let output = run(eval(&path("models/data/text_evaluation.txt")).args([
+        "--metrics",
+        "perplexity",
+        "--seqlen",
+        "300",
+    ]));
+    assert!(
+        said(&output).contains("300 tokens are more than the model's context of 256"),
+        "{}",
+        said(&output)
+    );
 }
 
 /// A model that computes NaN has no perplexity, and that is an error.

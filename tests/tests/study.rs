@@ -342,7 +342,7 @@ fn what_cannot_run_is_refused_before_anything_does() {
         ("Magnitude = 0.5", "Magnitude = { skip = \"head\" }", "no linear layer"),
         ("Magnitude = 0.5", "Magnitude = { layers = \"0-99\" }", "no block 99"),
         ("\"2:4\"", "\"2:7\"", "columns, which do not divide"),
-        ("seqlen = 32", "seqlen = 100000", "the context of tiny is"),
+        ("max_new_tokens = 4", "max_new_tokens = 1000", "the context of tiny is"),
         ("text.txt", "none.txt", "there is no "),
         ("\"perplexity\"", "\"f1\"", "needs answers"),
         ("\"perplexity\"", "\"bleu\"", "there is no metric `bleu`"),

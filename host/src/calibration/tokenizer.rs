@@ -73,7 +73,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(unusable)?;
         inner.with_padding(None);
         let tokens = SpecialTokens::read(folder)?;
-        tokens.add_to(&mut inner);
+        guard::catch(|| tokens.add_to(&mut inner)).map_err(|panic| unusable(panic.into()))?;
         let id = |name: &str| inner.token_to_id(tokens.named.get(name)?);
         let (bos, eos) = (id("bos_token"), id("eos_token"));
         let tokenizer =

@@ -33,7 +33,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
     let device = choose::open(&command.device.request())?;
     tracing::info!("on {}", device.info());
     let model = Llama::open(&folder, Arc::clone(&device))?;
-    let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config)?;
+    let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config);
     let windows = match &command.perplexity {
         Some(path) => windows(path, &reading(command), &folder, &model, seqlen)?,
         None => Vec::new(),

@@ -76,16 +76,6 @@ pub enum EvaluateError {
         /// The model's context.
         context: usize,
     },
-    /// A context longer than the model's.
-    #[error("the task {task} asks for sequences of {seqlen} tokens, and the model's context is {context}")]
-    Seqlen {
-        /// The task.
-        task: String,
-        /// What it asks for.
-        seqlen: usize,
-        /// What the model has.
-        context: usize,
-    },
     /// A divergence without the model that it is from.
     #[error("js_divergence of {task} needs the dense model to compare with")]
     NoDense {

@@ -8,9 +8,6 @@ use crate::{
 use serde::Serialize;
 use std::path::Path;
 
-/// Tokens of a sequence whose likelihood is measured, where nothing is said and the model has as many.
-const SEQLEN: usize = 2048;
-
 /// A task's data, tokenised for models of one tokenizer and context.
 #[derive(Debug)]
 pub struct TaskItems {
@@ -78,10 +75,8 @@ impl TaskItems {
             return Err(EvaluateError::EmptyStop { task: task.name.clone() });
         }
         let context = config.max_position_embeddings;
-        let seqlen = task.seqlen.unwrap_or(SEQLEN.min(context));
-        if seqlen > config.longest_sequence() {
-            return Err(EvaluateError::Seqlen { task: task.name.clone(), seqlen, context });
-        }
+        let seqlen = config.seqlen(task.seqlen);
+        config.check_length(seqlen, &task.name);
         if task.writes() && task.max_new_tokens >= context {
             return Err(EvaluateError::Room { max_new_tokens: task.max_new_tokens, context });
         }

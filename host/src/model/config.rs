@@ -82,9 +82,21 @@ impl LlamaConfig {
         Ok(config)
     }
 
-    /// The most tokens of a sequence: the context, unless the scaling of the position embedding is defined for any length.
-    pub fn longest_sequence(&self) -> usize {
-        if self.rope.depends_on_length() { i32::MAX as usize } else { self.max_position_embeddings }
+    /// Tokens in a window: as given, else as many as the published codes take, 2048, or the model's context.
+    pub fn seqlen(&self, given: Option<usize>) -> usize {
+        given.unwrap_or(2048.min(self.max_position_embeddings))
+    }
+
+    /// Warns where sequences are longer than the model's context. They are computed all the same, as by transformers.
+    pub fn check_length(&self, tokens: usize, whose: &str) {
+        let context = self.max_position_embeddings;
+        if tokens > context {
+            let why = match self.rope.depends_on_length() {
+                true => "its dynamic RoPE scaling is made for that",
+                false => "it was not trained on such lengths, so that results say little of it",
+            };
+            tracing::warn!("{whose}: {tokens} tokens are more than the model's context of {context}; {why}");
+        }
     }
 
     /// Numbers in all query heads together.

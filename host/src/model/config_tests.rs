@@ -92,18 +92,6 @@ fn no_token_may_be_minus_one() {
     assert!(read(&changed(json!({"bos_token_id": -2}))).unwrap_err().to_string().contains("a token number"));
 }
 
-/// Only dynamic scaling is defined for any length.
-#[test]
-fn sequences_end_with_the_context() {
-    for (scaling, longest) in [
-        (json!({"type": "dynamic", "factor": 2}), i32::MAX as usize),
-        (json!({"type": "linear", "factor": 2}), 4096),
-    ] {
-        let config = changed(json!({"rope_scaling": scaling, "max_position_embeddings": 4096}));
-        assert_eq!(read(&config).unwrap().longest_sequence(), longest);
-    }
-}
-
 #[test]
 fn folders_of_other_things_are_told() {
     for (file, words) in [

@@ -48,14 +48,6 @@ pub enum SelectError {
         /// What is missing, and what to do.
         why: String,
     },
-    /// Windows longer than the model's context.
-    #[error("--seqlen {seqlen} is more than the model's context of {context}")]
-    Seqlen {
-        /// Tokens in a window.
-        seqlen: usize,
-        /// The model's context.
-        context: usize,
-    },
     /// A budget in tokens for windows that are taken as they are.
     #[error(
         "ready windows are taken whole: say how many with --samples, or cut them anew with --windows pad"

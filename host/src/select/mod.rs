@@ -38,9 +38,6 @@ use offered::Offered;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-/// Tokens in a window where nothing is said: as many as the published codes take, or the model's context.
-const SEQLEN: usize = 2048;
-
 /// Windows where nothing is said.
 pub(crate) const SAMPLES: usize = 128;
 
@@ -90,24 +87,11 @@ impl Request {
     }
 }
 
-/// Tokens in a window: as given, else 2048 or the model's context.
-///
-/// # Errors
-/// More than the model's context, unless its RoPE scaling is defined for any length.
-pub fn seqlen(given: Option<usize>, config: &LlamaConfig) -> Result<usize> {
-    let context = config.max_position_embeddings;
-    match given {
-        None => Ok(SEQLEN.min(context)),
-        Some(seqlen) if seqlen > config.longest_sequence() => Err(SelectError::Seqlen { seqlen, context }),
-        Some(seqlen) => {
-            if seqlen > context {
-                tracing::warn!(
-                    "--seqlen {seqlen} is beyond the model's context of {context} tokens; its dynamic RoPE scaling allows that"
-                );
-            }
-            Ok(seqlen)
-        }
-    }
+/// Tokens in a window: as given, else 2048 or the model's context. More than its context is warned of.
+pub fn seqlen(given: Option<usize>, config: &LlamaConfig) -> usize {
+    let seqlen = config.seqlen(given);
+    config.check_length(seqlen, "--seqlen");
+    seqlen
 }
 
 /// The model that windows are for.
@@ -153,7 +137,7 @@ pub fn select(
         return ready(request, &collection, target.config);
     }
     let chosen = Chosen::find(libraries, request.selector.as_deref(), &request.options)?;
-    let seqlen = seqlen(request.seqlen, target.config)?;
+    let seqlen = seqlen(request.seqlen, target.config);
     let tokenizer = Tokenizer::open(target.folder, target.config.vocab_size)?;
     let renderer = Renderer::new(request.reading.prompt.clone(), target.folder)?;
     let collection = TokenizedCollection::new(collection, renderer, tokenizer);
@@ -204,16 +188,14 @@ pub fn select(
 
 /// The windows of a collection of windows, as they are: all, or the first that are asked for.
 fn ready(request: &Request, collection: &Collection, config: &LlamaConfig) -> Result<Selection> {
-    let limit = match request.seqlen {
-        Some(_) => seqlen(request.seqlen, config)?,
-        None => config.longest_sequence(),
-    };
+    let limit = request.seqlen.unwrap_or(usize::MAX);
     let samples = match request.budget {
         None => None,
         Some(Budget::Samples(samples)) => Some(samples),
         Some(Budget::Tokens(_)) => return Err(SelectError::ReadyTokens),
     };
     let tokens = crate::calibration::ready_windows(collection, samples, limit, config.vocab_size)?;
+    config.check_length(tokens.iter().map(Vec::len).max().unwrap_or(0), "the longest window");
     let windows: Vec<_> = tokens
         .into_iter()
         .enumerate()

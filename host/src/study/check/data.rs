@@ -81,8 +81,7 @@ impl StudyCalibration {
 
     /// How many windows of how many tokens, about.
     pub(in crate::study) fn extent(&self, config: &LlamaConfig) -> (usize, usize) {
-        let context = config.max_position_embeddings;
-        let seqlen = select::seqlen(self.request.seqlen, config).unwrap_or(context);
+        let seqlen = config.seqlen(self.request.seqlen);
         let usual = if self.selector.is_some() { select::SAMPLES } else { self.rows };
         (self.request.budget.map_or(usual, |budget| budget.samples(seqlen)), seqlen)
     }
@@ -154,7 +153,7 @@ pub(super) fn calibration(
     let sources = spec.files.iter().map(|text| source(file, text)).collect::<Checked<Vec<_>>>()?;
     let collection =
         Collection::open(&sources, &reading).map_err(|error| unusable(&spec.files[0].span, error))?;
-    fits_context(spec.seqlen.as_ref(), models)?;
+    warn_beyond_context(&spec.name.value, spec.seqlen.as_ref(), models);
     let libraries: Vec<_> = spec.plugin.iter().map(|named| library(file, named)).collect::<Checked<_>>()?;
     let is_ready = collection.has_windows() && spec.selector.is_none() && spec.windows.is_none();
     let selector = if is_ready { None } else { Some(selector(spec, &libraries)?) };
@@ -207,7 +206,7 @@ pub(super) fn evaluation(
         .map_err(|error| unusable(&spec.file.span, error))?;
     let has_answers = kind(&collection) != CalibrationKind::PlainText;
     let seqlen = spec.seqlen.as_ref().or(spec.window.as_ref().filter(|_| !has_answers));
-    fits_context(seqlen, models)?;
+    warn_beyond_context(&spec.name.value, seqlen, models);
     for metric in &spec.metrics {
         match metric.value {
             Metric::JsDivergence => {}
@@ -251,10 +250,17 @@ fn kind(collection: &Collection) -> CalibrationKind {
     }
 }
 
+/// Warns of sequences that are longer than a model's context.
+fn warn_beyond_context(whose: &str, length: Option<&At<usize>>, models: &[StudyModel]) {
+    for (model, length) in models.iter().flat_map(|model| length.map(|length| (model, length))) {
+        model.config.check_length(length.value, &format!("{whose}, {}", model.name));
+    }
+}
+
 /// Refuses lengths that a model has no room for.
 fn fits_context(length: Option<&At<usize>>, models: &[StudyModel]) -> Checked<()> {
     let Some(length) = length else { return Ok(()) };
-    match models.iter().find(|model| model.config.longest_sequence() < length.value) {
+    match models.iter().find(|model| model.config.max_position_embeddings < length.value) {
         None => Ok(()),
         Some(model) => {
             let context = model.config.max_position_embeddings;
