@@ -124,6 +124,11 @@ fn messages_keep_what_stands_in_them() {
             r#"[{"n":1}]"#,
         ),
         (
+            r#"{"messages": "[{\"role\": \"user\", \"content\": \"q\"}]"}"#,
+            r#"[{"role":"user","content":"q"}]"#,
+            "null",
+        ),
+        (
             // As TRL parts a conversation.
             r#"{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}"#,
             r#"[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]"#,

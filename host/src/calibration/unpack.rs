@@ -17,7 +17,7 @@ use std::{
 use tempfile::{NamedTempFile, TempPath};
 
 /// What the name of a file that is unpacked ends in.
-pub(super) const ENDS: [&str; 3] = ["gz", "zst", "parquet"];
+pub(super) const ENDS: [&str; 4] = ["gz", "zst", "zstd", "parquet"];
 
 /// Bytes that are unpacked at a time.
 const CHUNK: usize = 1 << 20;

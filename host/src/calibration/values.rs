@@ -80,7 +80,15 @@ pub(super) fn instances(instruction: Json, instances: Json) -> Result<Vec<Record
 /// A conversation: `role` and `content`, or ShareGPT's `from` and `value`; with the row's `tools`, and its `system` as
 /// the first message where there is none.
 pub(super) fn conversation(messages: Json, tools: Json, system: Json) -> Result<Conversation, Wrong> {
-    let Json::List(items) = messages else { return Err(that_is(Field::Messages, &messages)) };
+    let parsed = match &messages {
+        // The text of a list, as tables of columns hold it.
+        Json::String(text) => serde_json::from_str::<Json>(text).ok().map(Json::into_owned),
+        _ => None,
+    };
+    let items = match (parsed, messages) {
+        (Some(Json::List(items)), _) | (None, Json::List(items)) => items,
+        (_, other) => return Err(that_is(Field::Messages, &other)),
+    };
     let mut messages = Vec::with_capacity(items.len() + 1);
     for item in items {
         messages.push(message(item)?);
