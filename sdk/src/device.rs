@@ -239,7 +239,8 @@ impl Device {
         self.make(rows, 1, |out| self.0.kth_smallest(scores.ids(), within, k, out))
     }
 
-    /// The scores that are at most their threshold, `[1, 1]` or `[rows, 1]`.
+    /// The scores that are at most their threshold, `[1, 1]` or `[rows, 1]`. All that are equal to it are among them: to
+    /// prune exactly a share, however many scores are equal, use [`Device::select`].
     ///
     /// # Errors
     /// As [`Device::map`].
