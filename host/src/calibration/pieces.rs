@@ -78,11 +78,14 @@ fn joint(held: &[Piece], next: &[Piece], middle: usize) -> Option<(usize, usize)
         let of_next = *places.get(&held[at].begin)?;
         // Bytes of one character stand at the same place; a joint is not put between them.
         let inner = at > 0 && held[at - 1].begin == held[at].begin;
-        let alike =
-            |tokens: &'_ [Piece], at: usize| Some(tokens.get(at.checked_sub(ALIKE)?..at + ALIKE)?.to_vec());
-        (!inner && alike(held, at)? == alike(next, of_next)?).then_some((at, of_next))
+        (!inner && around(held, at)? == around(next, of_next)?).then_some((at, of_next))
     };
     (begin..held.len()).find_map(|at| fits(&at)).or_else(|| (0..begin).rev().find_map(|at| fits(&at)))
+}
+
+/// The tokens on either side of a joint, if there are as many.
+fn around(tokens: &[Piece], at: usize) -> Option<&[Piece]> {
+    tokens.get(at.checked_sub(ALIKE)?..at + ALIKE)
 }
 
 #[cfg(test)]

@@ -104,18 +104,13 @@ fn running_text(
     seqlen: usize,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
     let mut refusals = Refusals::default();
-    let mut text = String::new();
+    let mut texts = Vec::with_capacity(collection.len());
     for index in 0..collection.len() {
         let document = renderer.document(&collection.record(index)?, || collection.place(index));
-        if let Some(document) = refusals.keep(collection, index, document)? {
-            if index > 0 {
-                text.push_str("\n\n");
-            }
-            text.push_str(&document.text);
-        }
+        texts.extend(refusals.keep(collection, index, document)?.map(|document| document.text));
     }
     refusals.warn();
-    let tokens = tokenizer.encode(&text, true, || path(collection).display().to_string())?;
+    let tokens = tokenizer.encode(&texts.join("\n\n"), true, || path(collection).display().to_string())?;
     if tokens.len() < seqlen {
         return Ok(vec![tokens]);
     }

@@ -37,6 +37,14 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("int", int);
 }
 
+/// An option of a filter that is given by its place or by its name.
+pub(super) fn option(args: &[Value], kwargs: &Kwargs, at: usize, name: &str) -> Result<Option<Value>, Error> {
+    match args.get(at) {
+        Some(value) => Ok(Some(value.clone())),
+        None => kwargs.get(name),
+    }
+}
+
 /// The time of a fixed day at midnight, as C's `strftime` writes it.
 fn strftime_now(format: &str) -> Result<String, Error> {
     let mut text = String::new();
@@ -91,14 +99,8 @@ fn check_widths(format: &str) -> Result<(), Error> {
 
 /// A whole number of a value; the default, 0 where none is given, where there is none in it.
 fn int(value: &Value, args: Rest<Value>, kwargs: Kwargs) -> Result<Value, Error> {
-    let default = match args.first() {
-        Some(default) => default.clone(),
-        None => kwargs.get::<Option<Value>>("default")?.unwrap_or_else(|| Value::from(0)),
-    };
-    let base = match args.get(1) {
-        Some(base) => u32::try_from(base.clone())?,
-        None => kwargs.get::<Option<u32>>("base")?.unwrap_or(10),
-    };
+    let default = option(&args, &kwargs, 0, "default")?.unwrap_or_else(|| Value::from(0));
+    let base = option(&args, &kwargs, 1, "base")?.map_or(Ok(10), u32::try_from)?;
     kwargs.assert_all_used()?;
     if !(2..=36).contains(&base) {
         return Err(wrong(format!("a base of {base} is not possible")));
@@ -120,12 +122,7 @@ fn int(value: &Value, args: Rest<Value>, kwargs: Kwargs) -> Result<Value, Error>
 
 /// The lines of a text behind spaces, or behind another text: all but the first, and not empty ones, unless it is said.
 fn indent(text: &str, args: Rest<Value>, kwargs: Kwargs) -> Result<String, Error> {
-    let option = |at: usize, name: &'static str| -> Result<Option<Value>, Error> {
-        Ok(match args.get(at) {
-            Some(value) => Some(value.clone()),
-            None => kwargs.get::<Option<Value>>(name)?,
-        })
-    };
+    let option = |at, name| option(&args, &kwargs, at, name);
     let width = option(0, "width")?.unwrap_or_else(|| Value::from(4));
     let flag = |value: Option<Value>| value.is_some_and(|flag| flag.is_true());
     let (first, blank) = (flag(option(1, "first")?), flag(option(2, "blank")?));
@@ -145,12 +142,7 @@ fn indent(text: &str, args: Rest<Value>, kwargs: Kwargs) -> Result<String, Error
 /// The first characters of a text, whole words where `killwords` is not set, with `end` behind them; a text that is only
 /// `leeway` longer stays as it is.
 fn truncate(text: &str, args: Rest<Value>, kwargs: Kwargs) -> Result<String, Error> {
-    let option = |at: usize, name: &'static str| -> Result<Option<Value>, Error> {
-        Ok(match args.get(at) {
-            Some(value) => Some(value.clone()),
-            None => kwargs.get::<Option<Value>>(name)?,
-        })
-    };
+    let option = |at, name| option(&args, &kwargs, at, name);
     let size = |value: Option<Value>, default: usize| value.map_or(Ok(default), usize::try_from);
     let (length, leeway) = (size(option(0, "length")?, 255)?, size(option(3, "leeway")?, 5)?);
     let whole = !option(1, "killwords")?.is_some_and(|flag| flag.is_true());

@@ -1,6 +1,6 @@
 //! Python's `json.dumps`, which the usual filter differs from: it escapes for HTML and leaves out spaces.
 
-use super::wrong;
+use super::{functions::option, wrong};
 use minijinja::{
     Error, Value,
     value::{Kwargs, Rest, ValueKind},
@@ -22,12 +22,9 @@ struct Style {
 
 /// The `tojson` of transformers: `ensure_ascii`, `indent`, `separators` and `sort_keys`, by name or in this order.
 pub(super) fn filter(value: &Value, args: Rest<Value>, kwargs: Kwargs) -> Result<String, Error> {
-    let option = |at: usize, name: &'static str| -> Result<Option<Value>, Error> {
-        let given = match args.get(at) {
-            Some(value) => Some(value.clone()),
-            None => kwargs.get::<Option<Value>>(name)?,
-        };
-        Ok(given.filter(|value| !value.is_none() && !value.is_undefined()))
+    let option = |at, name| {
+        let given = option(&args, &kwargs, at, name)?;
+        Ok::<_, Error>(given.filter(|value| !value.is_none() && !value.is_undefined()))
     };
     let indent = option(1, "indent")?;
     let indent = indent.map(|indent| match indent.as_str() {
@@ -70,7 +67,12 @@ fn write(out: &mut String, value: &Value, style: &Style, depth: usize) -> Result
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number => out.push_str(&number(value)?),
+        ValueKind::Number => out.push_str(match number(value)?.as_str() {
+            "nan" => "NaN",
+            "inf" => "Infinity",
+            "-inf" => "-Infinity",
+            finite => finite,
+        }),
         ValueKind::String => text(out, value.as_str().unwrap_or_default(), style.ascii),
         ValueKind::Seq | ValueKind::Iterable => {
             let items: Vec<_> = value.try_iter()?.collect();

@@ -93,6 +93,14 @@ fn days_are_the_same_every_day() {
 }
 
 #[test]
+fn numbers_beyond_any_are_what_python_writes() {
+    let rendered = |source: &str| Jinja::new(source, false).unwrap().render(context! {}).unwrap();
+    assert_eq!(rendered("{{ [1e308 * 10, -1e308 * 10]|tojson }}"), "[Infinity, -Infinity]");
+    assert_eq!(rendered("{{ 1e308 * 10 }}"), "inf");
+    assert_eq!(rendered("{{ 7.5 % 2 }} {{ -7 % -4 }} {{ 7 % -4 }} {{ -7.5 % 2 }}"), "1.5 -3 -1 0.5");
+}
+
+#[test]
 fn a_hostile_template_ends() {
     for source in [
         "{{ 'x'.center(10 ** 12) }}",
@@ -101,6 +109,7 @@ fn a_hostile_template_ends() {
         "{% set ns = namespace(a=[]) %}{% for i in range(1000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a|tojson }}",
         "{{ 'a\tb'.expandtabs(10 ** 12) }}{{ 'x' * 10 ** 12 }}",
         "{{ 1 % 0 }}",
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% if i % 7 == 9 %}x{% endif %}{% endfor %}{% endfor %}",
     ] {
         assert!(Jinja::new(source, false).unwrap().render(context! {}).is_err(), "{source}");
     }
