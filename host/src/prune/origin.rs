@@ -2,12 +2,9 @@
 
 use crate::{
     files::{self, Limit},
-    model::json::Object,
+    model::writer::CARD,
 };
 use std::path::Path;
-
-/// The names a maker's card may have in a folder, the first before the others: a model that was pruned before keeps it aside.
-const CARDS: [&str; 2] = ["README.original.md", "README.md"];
 
 /// Keys of a card's front matter that hold of a pruned model as of the original.
 const KEPT: [&str; 7] = [
@@ -23,26 +20,26 @@ const KEPT: [&str; 7] = [
 /// Where a model comes from.
 #[derive(Debug, Default, PartialEq)]
 pub struct Origin {
-    /// Lines of front matter that hold of the pruned model as well.
-    kept: String,
-    /// Its name on the hub.
-    base_model: Option<String>,
+    /// Lines of front matter: those of the maker's card that hold of the pruned model as well, and the base model.
+    lines: String,
 }
 
 impl Origin {
     /// Reads the cards of a model's folder. `name` is what the user called the model.
     pub fn of(folder: &Path, name: &str) -> Self {
-        let read = |file: &str| files::read_text(&folder.join(file), Limit::TEMPLATE).ok();
-        let card = CARDS.into_iter().find_map(read).unwrap_or_default();
-        let front = front_matter(&card);
-        let kept = KEPT.iter().filter_map(|key| block(front, key)).collect();
-        Self { kept, base_model: hub_name(folder, name).or_else(|| pruned_from(folder)) }
+        let read = |file: &str| files::read_text(&folder.join(file), Limit::TEMPLATE).unwrap_or_default();
+        // A model that was pruned before has its maker's card aside, and in its place ours, which names the base model.
+        let (card, makers) = (read("README.md"), read(CARD));
+        let front = front_matter(if makers.is_empty() { &card } else { &makers });
+        let mut lines: String = KEPT.iter().filter_map(|key| block(front, key)).collect();
+        let named = hub_name(folder, name).map(|name| format!("base_model: {name}\n"));
+        lines.extend(named.or_else(|| block(front_matter(&card), "base_model")));
+        Self { lines }
     }
 
     /// The lines for the head of a card.
-    pub(super) fn lines(&self) -> String {
-        let base = self.base_model.as_ref().map(|name| format!("base_model: {name}\n")).unwrap_or_default();
-        format!("{}{base}", self.kept)
+    pub(super) fn lines(&self) -> &str {
+        &self.lines
     }
 }
 
@@ -82,19 +79,7 @@ fn hub_name(folder: &Path, name: &str) -> Option<String> {
         let part = part.as_os_str().to_str()?.strip_prefix("models--")?;
         Some(part.replacen("--", "/", 1))
     });
-    let saved = || {
-        let config = Object::read(&folder.join("config.json")).ok()?;
-        config.text("_name_or_path").ok()?
-    };
-    of_cache.or_else(saved).filter(|name| is_name(name))
-}
-
-/// What a model that was pruned before was pruned from.
-fn pruned_from(folder: &Path) -> Option<String> {
-    let card = files::read_text(&folder.join("README.md"), Limit::TEMPLATE).ok()?;
-    let line = block(front_matter(&card), "base_model")?;
-    let name = line.strip_prefix("base_model:")?.trim();
-    (!name.is_empty() && card.contains("[Espalier](espalier.json)")).then(|| name.to_owned())
+    of_cache.filter(|name| is_name(name))
 }
 
 #[cfg(test)]
@@ -123,7 +108,7 @@ mod tests {
         assert_eq!(Origin::of(&cached, "x").lines(), "base_model: org/other\n");
         for odd in ["", "---", "---\nlicense: x", "no front matter\n---\nlicense: x\n---\n"] {
             fs::write(cached.join("README.md"), odd).unwrap();
-            assert_eq!(Origin::of(&cached, "x").kept, "", "{odd}");
+            assert_eq!(Origin::of(&cached, "x").lines(), "base_model: org/other\n", "{odd}");
         }
     }
 }

@@ -16,6 +16,7 @@ pub use error::WriteError;
 pub use partial::{Unfinished, remove_unfinished, unfinished};
 pub use place::{Place, tidy};
 pub use replace::{FileRecord, MANIFEST};
+pub(crate) use side::CARD;
 
 use super::Checkpoint;
 use crate::{hash::Hashed, interrupt};

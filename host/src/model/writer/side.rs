@@ -36,7 +36,7 @@ const LEGAL: [&str; 5] = ["LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "ACCEPTA
 const CODE: [&str; 4] = ["modeling_", "configuration_", "tokenization_", "generation_"];
 
 /// Where the card of the model's maker is kept.
-const CARD: &str = "README.original.md";
+pub(crate) const CARD: &str = "README.original.md";
 
 /// The folder of further chat templates.
 const TEMPLATES: &str = "additional_chat_templates";
