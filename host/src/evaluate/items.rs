@@ -76,7 +76,7 @@ impl TaskItems {
         }
         let context = config.max_position_embeddings;
         let seqlen = config.seqlen(task.seqlen);
-        config.check_length(seqlen, &task.name);
+        config.warn_of_length(seqlen, &task.name);
         if task.writes() && task.max_new_tokens >= context {
             return Err(EvaluateError::Room { max_new_tokens: task.max_new_tokens, context });
         }

@@ -88,7 +88,7 @@ impl LlamaConfig {
     }
 
     /// Warns where sequences are longer than the model's context. They are computed all the same, as by transformers.
-    pub fn check_length(&self, tokens: usize, whose: &str) {
+    pub fn warn_of_length(&self, tokens: usize, whose: &str) {
         let context = self.max_position_embeddings;
         if tokens > context {
             let why = match self.rope.depends_on_length() {

@@ -90,7 +90,7 @@ impl Request {
 /// Tokens in a window: as given, else 2048 or the model's context. More than its context is warned of.
 pub fn seqlen(given: Option<usize>, config: &LlamaConfig) -> usize {
     let seqlen = config.seqlen(given);
-    config.check_length(seqlen, "--seqlen");
+    config.warn_of_length(seqlen, "--seqlen");
     seqlen
 }
 
@@ -195,7 +195,7 @@ fn ready(request: &Request, collection: &Collection, config: &LlamaConfig) -> Re
         Some(Budget::Tokens(_)) => return Err(SelectError::ReadyTokens),
     };
     let tokens = crate::calibration::ready_windows(collection, samples, limit, config.vocab_size)?;
-    config.check_length(tokens.iter().map(Vec::len).max().unwrap_or(0), "the longest window");
+    config.warn_of_length(tokens.iter().map(Vec::len).max().unwrap_or(0), "the longest window");
     let windows: Vec<_> = tokens
         .into_iter()
         .enumerate()

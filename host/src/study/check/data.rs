@@ -202,7 +202,7 @@ pub(super) fn evaluation(
 ) -> Checked<StudyEvaluation> {
     let reading = reading(file, &spec.reading)?;
     let source = Source::new(exists(file, &spec.file)?);
-    let collection = Collection::open(std::slice::from_ref(&source), &reading)
+    let collection = Collection::open_for_evaluation(std::slice::from_ref(&source), &reading)
         .map_err(|error| unusable(&spec.file.span, error))?;
     let has_answers = kind(&collection) != CalibrationKind::PlainText;
     let seqlen = spec.seqlen.as_ref().or(spec.window.as_ref().filter(|_| !has_answers));
@@ -253,7 +253,7 @@ fn kind(collection: &Collection) -> CalibrationKind {
 /// Warns of sequences that are longer than a model's context.
 fn warn_beyond_context(whose: &str, length: Option<&At<usize>>, models: &[StudyModel]) {
     for (model, length) in models.iter().flat_map(|model| length.map(|length| (model, length))) {
-        model.config.check_length(length.value, &format!("{whose}, {}", model.name));
+        model.config.warn_of_length(length.value, &format!("{whose}, {}", model.name));
     }
 }
 

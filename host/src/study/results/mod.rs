@@ -22,6 +22,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
+    io,
 };
 
 /// A study's results, as far as they are there.
@@ -68,10 +69,14 @@ pub fn gather(plan: &Plan, command: &str) -> Result<Report> {
 /// Checks that the results in the folder are this study's, before anything is run.
 ///
 /// # Errors
-/// None of the results there is one of this study: they are another study's.
+/// None of the results there is one of this study, which makes them another's; or they cannot be read.
 pub(super) fn check_owner(plan: &Plan) -> Result<()> {
     let path = plan.out().join("results.jsonl");
-    let Ok(text) = files::read_text(&path, Limit::RECORD) else { return Ok(()) };
+    let text = match files::read_text(&path, Limit::RECORD) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StudyError::Read { path, source }),
+    };
     // A line that does not read is no result that could be lost.
     let there = text.lines().filter_map(|line| serde_json::from_str::<Kept>(line).ok());
     let there: BTreeSet<Row> = there.flat_map(Kept::rows).collect();
