@@ -81,6 +81,12 @@ if [ -n "$(swiftshader)" ]; then
     run_tests SwiftShader -p espalier-tests "${gpu_flags[@]}" -- VK_DRIVER_FILES="$(swiftshader)"
 fi
 missing=""
+if [ -n "$(lavapipe)" ] && type -P python3 >/dev/null; then
+    echo "== faults: a lost device, and no memory for a buffer"
+    env "${checked[@]:0:1}" python3 tests/scripts/device_faults.py --host target/debug/host --runs 3
+else
+    missing+="; no point between the host and a device was made to fail: there is no lavapipe, or no Python"
+fi
 if [ -n "$(strace)" ]; then
     echo "== faults: system calls that fail, and kills"
     python3 tests/scripts/faults.py --runs 120

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,11 @@ def digest(out):
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
+def clear(folder):
+    for path in folder.iterdir():
+        shutil.rmtree(path)
+
+
 def strike(args, folder, variable, numbers, whole):
     """What is wrong with a run in which these points fail; None if nothing is. Whether they were reached."""
     out = folder / "out"
@@ -45,8 +51,7 @@ def strike(args, folder, variable, numbers, whole):
         problem = f"exit {found.returncode}: {found.stderr[-300:]}"
     elif prune(args, out).returncode != 0 or digest(out) != whole:
         problem = "started again, it does not end with the right bytes"
-    for path in sorted(folder.glob("*")) + sorted(folder.glob(".*")):
-        subprocess.run(["rm", "-rf", str(path)])
+    clear(folder)
     return problem, reached
 
 
@@ -64,9 +69,11 @@ def main():
     print("| points | runs | survived |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as root:
         root = Path(root)
-        assert prune(args, root / "whole").returncode == 0, "an undisturbed run fails"
+        undisturbed = prune(args, root / "whole")
+        if undisturbed.returncode != 0:
+            sys.exit(f"an undisturbed run fails: {undisturbed.stderr}")
         whole = digest(root / "whole")
-        subprocess.run(["rm", "-rf", str(root / "whole")])
+        clear(root)
         for variable, kind in KINDS.items():
             # The last point, by halving: what is beyond it disturbs nothing.
             low, high = 0, args.most
