@@ -54,7 +54,8 @@ fn a_pruned_model_is_the_same_model_with_zeros() {
     }
     let written: Value = serde_json::from_slice(&std::fs::read(out.join("espalier.json")).unwrap()).unwrap();
     assert_eq!(written["layers"], manifest["layers"]);
-    assert!(std::fs::read_to_string(out.join("README.md")).unwrap().contains("wanda"));
+    let card = std::fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains("wanda") && card.contains("# tiny-instruct, pruned"), "{card}");
 }
 
 #[test]

@@ -2,17 +2,21 @@
 
 use super::{Manifest, Origin};
 use crate::text::markdown;
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 /// A model card: what the model is, where it comes from, and the settings that made it.
 pub fn model_card(manifest: &Manifest, origin: &Origin) -> String {
+    // Cards are published: they name a local folder without the path to it.
+    let folder = Path::new(&manifest.model);
+    let name = if folder.is_dir() { folder.file_name() } else { None };
+    let title = name.map_or_else(|| manifest.model.clone(), |name| name.to_string_lossy().into_owned());
     let mut card = format!(
         "---\n{}tags:\n- pruning\n- {}\n---\n\n# {}, pruned\n\nPruned by [Espalier](espalier.json) {} with the method \
          **{}** to a sparsity of {:.4} over {} linear layers. Pruned weights are exactly 0; everything else is as it \
          was, down to files and types.\n\n| setting | value |\n|---|---|\n",
         origin.lines(),
         tag(&manifest.method.name),
-        markdown(&manifest.model),
+        markdown(&title),
         manifest.espalier,
         markdown(&manifest.method.name),
         manifest.reached,
