@@ -5,6 +5,7 @@
 
 mod chrome;
 
+use espalier_ops::Work;
 use serde::Serialize;
 use std::{
     cell::Cell,
@@ -46,15 +47,6 @@ pub enum Kind {
     Wait,
     /// A plugin's method, which contains the operations that it asks for.
     Method,
-}
-
-/// What a span worked on, for rates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Work {
-    /// Floating-point operations.
-    pub flops: f64,
-    /// Bytes read and written.
-    pub bytes: f64,
 }
 
 /// Who measured how long a span lasted.

@@ -3,9 +3,10 @@
 use crate::{
     Access, Axis, Binary, Buffer, DType, Error, Kernel, Reduction, Result, Scores, Selection, Sparsity,
     Unary, Within,
-    service::{DeviceService, KernelCall, TensorId},
+    service::{DeviceService, KernelCall, Op, TensorId},
     tensor::{Mask, Tensor, View, ViewMut},
 };
+use espalier_ops::Block;
 use std::{fmt, sync::Arc};
 
 /// Where operations run.
@@ -78,7 +79,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn affine(&self, f: Unary, x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
-        self.make(x.rows, x.cols, |out| self.0.map(f, x.id, scale, shift, out))
+        self.make(x.rows, x.cols, Op::Map { x: x.id, f, scale, shift })
     }
 
     /// `f(a) ∘ b`, element by element. `b` is of `a`'s shape, or one row `[1, cols]`, one column
@@ -87,7 +88,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn zip(&self, f: Unary, a: &Tensor, op: Binary, b: &Tensor) -> Result<Tensor> {
-        self.make(a.rows, a.cols, |out| self.0.zip(f, a.id, op, 1.0, b.id, out))
+        self.make(a.rows, a.cols, Op::Zip { a: a.id, b: b.id, f, op, alpha: 1.0 })
     }
 
     /// `a + alpha · b`, with the shapes of [`Device::zip`].
@@ -95,7 +96,8 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn axpy(&self, a: &Tensor, alpha: f32, b: &Tensor) -> Result<Tensor> {
-        self.make(a.rows, a.cols, |out| self.0.zip(Unary::Identity, a.id, Binary::Add, alpha, b.id, out))
+        let (f, op) = (Unary::Identity, Binary::Add);
+        self.make(a.rows, a.cols, Op::Zip { a: a.id, b: b.id, f, op, alpha })
     }
 
     /// Every row, or every column, gathered into one number, in a fixed order.
@@ -107,7 +109,7 @@ impl Device {
             Axis::EachRow => (x.rows, 1),
             Axis::EachColumn => (1, x.cols),
         };
-        self.make(rows, cols, |out| self.0.reduce(f, axis, x.id, false, out))
+        self.make(rows, cols, Op::Reduce { x: x.id, f, axis, accumulate: false })
     }
 
     /// The smallest of the scores, none of which may be negative.
@@ -115,8 +117,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn select<'a>(&self, scores: impl Into<Scores<'a>>, selection: Selection) -> Result<Mask> {
-        let scores = scores.into();
-        self.mask(&scores, |mask| self.0.select(scores.ids(), selection, mask))
+        self.mask(scores.into(), |scores| Op::Select { scores, selection })
     }
 
     /// The smallest scores of every row, as many as the target asks for: [`Selection::EachRow`] for a
@@ -127,7 +128,7 @@ impl Device {
     pub fn smallest_per_row<'a>(&self, scores: impl Into<Scores<'a>>, target: Sparsity) -> Result<Mask> {
         let scores = scores.into();
         let selection = match target {
-            Sparsity::Ratio(_) => Selection::EachRow { count: target.count(scores.cols()) },
+            Sparsity::Ratio(_) => Selection::EachRow { count: target.count(scores.a.cols) },
             Sparsity::Pattern { n, m } => Selection::Groups { n, m },
         };
         self.select(scores, selection)
@@ -139,7 +140,7 @@ impl Device {
     /// As [`Device::map`].
     pub fn zero_where(&self, mask: &Mask, x: &Tensor) -> Result<Tensor> {
         let out = self.map(Unary::Identity, x)?;
-        self.0.zero_where(mask.words.id, out.id)?;
+        self.0.execute(Op::ZeroWhere { mask: mask.words.id }, out.id)?;
         Ok(out)
     }
 
@@ -148,7 +149,14 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn matmul(&self, alpha: f32, a: View, b: View, beta: f32, c: ViewMut) -> Result<()> {
-        self.0.matmul(alpha, a.block(), b.block(), beta, c.block())
+        let (due, found) = ((a.shape().0, b.shape().1), (c.rows, c.cols));
+        if due != found {
+            return Err(Error::invalid(format!(
+                "matmul: the product is {due:?}, the rectangle for it {found:?}"
+            )));
+        }
+        let op = Op::Matmul { a: ids(a), b: ids(b), alpha, beta, to: (c.row, c.col) };
+        self.0.execute(op, c.tensor.id)
     }
 
     /// Copies a rectangle onto one of the same shape.
@@ -156,7 +164,11 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn copy(&self, from: View, to: ViewMut) -> Result<()> {
-        self.0.copy(from.block(), to.block())
+        let (due, found) = (from.shape(), (to.rows, to.cols));
+        if due != found {
+            return Err(Error::invalid(format!("copy: from a rectangle {due:?} to a rectangle {found:?}")));
+        }
+        self.0.execute(Op::Copy { from: ids(from), to: (to.row, to.col) }, to.tensor.id)
     }
 
     /// `xᵀ`
@@ -164,7 +176,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn transpose(&self, x: &Tensor) -> Result<Tensor> {
-        self.make(x.cols, x.rows, |out| self.0.transpose(x.id, out))
+        self.make(x.cols, x.rows, Op::Transpose { x: x.id })
     }
 
     /// The diagonal of a square matrix, `[1, cols]`.
@@ -172,7 +184,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn diagonal(&self, x: &Tensor) -> Result<Tensor> {
-        self.make(1, x.cols, |out| self.0.diagonal(x.id, out))
+        self.make(1, x.cols, Op::Diagonal { x: x.id })
     }
 
     /// A square matrix plus a diagonal one, given as `[1, cols]`.
@@ -181,7 +193,7 @@ impl Device {
     /// As [`Device::map`].
     pub fn add_diagonal(&self, x: &Tensor, diagonal: &Tensor) -> Result<Tensor> {
         let sum = self.map(Unary::Identity, x)?;
-        self.0.add_diagonal(diagonal.id, sum.id)?;
+        self.0.execute(Op::AddDiagonal { d: diagonal.id }, sum.id)?;
         Ok(sum)
     }
 
@@ -190,7 +202,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn reverse(&self, x: Tensor) -> Result<Tensor> {
-        self.0.reverse(x.id)?;
+        self.0.execute(Op::Reverse {}, x.id)?;
         Ok(x)
     }
 
@@ -200,7 +212,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`]; [`Code::Numeric`](crate::Code::Numeric) where `x` is not positive definite.
     pub fn cholesky(&self, x: Tensor) -> Result<Tensor> {
-        self.0.cholesky(x.id)?;
+        self.0.execute(Op::Cholesky {}, x.id)?;
         Ok(x)
     }
 
@@ -209,7 +221,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn triangular_inverse(&self, l: Tensor) -> Result<Tensor> {
-        self.0.triangular_inverse(l.id)?;
+        self.0.execute(Op::TriangularInverse {}, l.id)?;
         Ok(l)
     }
 
@@ -219,7 +231,7 @@ impl Device {
     /// As [`Device::map`].
     pub fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &Tensor) -> Result<Tensor> {
         let x = self.map(Unary::Identity, b)?;
-        self.0.triangular_solve(l.id, transposed, x.id)?;
+        self.0.execute(Op::TriangularSolve { l: l.id, transposed }, x.id)?;
         Ok(x)
     }
 
@@ -235,8 +247,8 @@ impl Device {
         k: usize,
     ) -> Result<Tensor> {
         let scores = scores.into();
-        let rows = if within == Within::EachRow { scores.rows() } else { 1 };
-        self.make(rows, 1, |out| self.0.kth_smallest(scores.ids(), within, k, out))
+        let rows = if within == Within::EachRow { scores.a.rows } else { 1 };
+        self.make(rows, 1, Op::KthSmallest { scores: scores.map(|tensor| tensor.id), within, k })
     }
 
     /// The scores that are at most their threshold, `[1, 1]` or `[rows, 1]`. All that are equal to it are among them: to
@@ -245,8 +257,7 @@ impl Device {
     /// # Errors
     /// As [`Device::map`].
     pub fn at_most<'a>(&self, scores: impl Into<Scores<'a>>, thresholds: &Tensor) -> Result<Mask> {
-        let scores = scores.into();
-        self.mask(&scores, |mask| self.0.at_most(scores.ids(), thresholds.id, mask))
+        self.mask(scores.into(), |scores| Op::AtMost { scores, thresholds: thresholds.id })
     }
 
     /// Runs a kernel of the plugin's own: `reads` are bound in order to its [`Access::Read`] bindings,
@@ -297,15 +308,26 @@ impl Device {
         Tensor::of(&self.0, id, owned, dtype, (rows, cols))
     }
 
-    fn mask(&self, scores: &Scores, fill: impl FnOnce(TensorId) -> Result<()>) -> Result<Mask> {
-        let words = self.zeros(DType::U32, scores.rows(), scores.cols().div_ceil(32))?;
-        fill(words.id)?;
-        Ok(Mask { words, cols: scores.cols() })
+    fn mask(
+        &self,
+        scores: Scores,
+        op: impl FnOnce(espalier_ops::Scores<TensorId>) -> Op<TensorId>,
+    ) -> Result<Mask> {
+        let (rows, cols) = (scores.a.rows, scores.a.cols);
+        let words = self.zeros(DType::U32, rows, cols.div_ceil(32))?;
+        self.0.execute(op(scores.map(|tensor| tensor.id)), words.id)?;
+        Ok(Mask { words, cols })
     }
 
-    fn make(&self, rows: usize, cols: usize, fill: impl FnOnce(TensorId) -> Result<()>) -> Result<Tensor> {
+    fn make(&self, rows: usize, cols: usize, op: Op<TensorId>) -> Result<Tensor> {
         let out = self.zeros(DType::F32, rows, cols)?;
-        fill(out.id)?;
+        self.0.execute(op, out.id)?;
         Ok(out)
     }
+}
+
+/// A view as the device knows it.
+fn ids(view: View) -> Block<TensorId> {
+    let View { tensor, row, col, rows, cols, transposed } = view;
+    Block { tensor: tensor.id, row, col, rows, cols, transposed }
 }

@@ -1,17 +1,6 @@
 //! Kernels that a plugin brings along.
 
-use crate::Result;
-use serde::{Deserialize, Serialize};
-
-/// How a kernel uses a binding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[repr(u32)]
-pub enum Access {
-    /// It reads it: `var<storage, read>`.
-    Read = 0,
-    /// It writes it, and may read it: `var<storage, read_write>`.
-    Write = 1,
-}
+use crate::{Access, Result};
 
 /// A compute kernel in WGSL, with an optional twin for the CPU.
 ///

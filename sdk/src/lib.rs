@@ -31,13 +31,11 @@ pub mod abi;
 mod device;
 mod documents;
 mod draw;
-mod dtype;
 mod error;
 mod export;
 mod kernel;
 mod method;
 mod model;
-mod ops;
 mod options;
 mod rng;
 mod scores;
@@ -50,13 +48,12 @@ mod windows;
 pub use device::{Device, DeviceKind};
 pub use documents::{Document, Documents, Source};
 pub use draw::{Draw, Shuffled};
-pub use dtype::DType;
 pub use error::{Code, Error, Result};
+pub use espalier_ops::{Access, Axis, Binary, DType, Reduction, Selection, Unary, Within};
 pub use export::{LibraryInfo, Registry};
-pub use kernel::{Access, Buffer, Kernel, Twin};
+pub use kernel::{Buffer, Kernel, Twin};
 pub use method::{Layer, MethodInfo, Order, Pruned, PruningMethod, Statistic, Statistics};
 pub use model::{Model, ModelInfo, SamplingOptions};
-pub use ops::{Axis, Binary, Reduction, Selection, Unary, Within};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use rng::Rng;
 pub use scores::Scores;
@@ -65,6 +62,6 @@ pub use sparsity::{ParseSparsityError, Sparsity};
 pub use tensor::{Mask, Tensor, View, ViewMut};
 pub use windows::Windows;
 
-/// The interface this SDK speaks, as (major, minor). A host loads a plugin whose major version is its
-/// own and whose minor version is at most its own.
-pub const INTERFACE_VERSION: (u16, u16) = (1, 0);
+/// The interface version of this SDK, as (major, minor). A host loads a plugin whose major version is its own and whose
+/// minor version is at most its own. Before 1.0, minor versions are not compatible: both must be the same.
+pub const INTERFACE_VERSION: (u16, u16) = (0, 2);

@@ -1,41 +1,11 @@
 //! What a host offers to plugins: plain traits, which the ABI adapters carry over the border.
 
-use crate::{
-    Access, Axis, Binary, Buffer, DType, DeviceKind, Document, ModelInfo, Reduction, Result, SamplingOptions,
-    Selection, Source, Unary, Within,
-};
-use serde::{Deserialize, Serialize};
+use crate::{Access, Buffer, DType, DeviceKind, Document, ModelInfo, Result, SamplingOptions, Source};
+
+pub use espalier_ops::{Op, Packed, UnpackError};
 
 /// A tensor on a device, as the border names it. Never reused within a run.
 pub type TensorId = u64;
-
-/// A rectangle of a matrix, as an operand of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Block {
-    /// The matrix.
-    pub tensor: TensorId,
-    /// The rectangle's first row.
-    pub row: usize,
-    /// The rectangle's first column.
-    pub col: usize,
-    /// Its rows.
-    pub rows: usize,
-    /// Its columns.
-    pub cols: usize,
-    /// Whether its transpose is the operand.
-    pub transposed: bool,
-}
-
-/// [`Scores`](crate::Scores) as the border names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScoreIds {
-    /// What is done to each element.
-    pub f: Unary,
-    /// The matrix.
-    pub a: TensorId,
-    /// What that is combined with, `[1, cols]`.
-    pub by: Option<(Binary, TensorId)>,
-}
 
 /// A plugin's [`Kernel`](crate::Kernel), borrowed for one run of it.
 #[derive(Clone, Copy)]
@@ -51,11 +21,8 @@ pub struct KernelCall<'a> {
     pub cpu: Option<&'a dyn Fn(&mut [Buffer<'_>], &[u8]) -> Result<()>>,
 }
 
-/// The operations of a device. Matrices are row-major; sizes are checked by the implementation.
-///
-/// Every operation writes to tensors that the caller made with [`create`](DeviceService::create) and
-/// gives back with [`free`](DeviceService::free). An output is never an input too, unless the
-/// operation says so.
+/// A device. Operations write to tensors that the caller made with [`create`](DeviceService::create) and gives back with
+/// [`free`](DeviceService::free). The implementation checks their operands.
 pub trait DeviceService: Send + Sync + 'static {
     /// The device's name, for messages.
     fn name(&self) -> String;
@@ -84,65 +51,13 @@ pub trait DeviceService: Send + Sync + 'static {
     /// Gives a tensor back. An unknown one is ignored.
     fn free(&self, tensor: TensorId);
 
-    /// `out = scale · f(x) + shift`, element by element.
+    /// Computes an operation.
     ///
     /// # Errors
-    /// Shapes or types that do not fit, or a failing device; so for every operation below.
-    fn map(&self, f: Unary, x: TensorId, scale: f32, shift: f32, out: TensorId) -> Result<()>;
-
-    /// `out = f(a) ∘ (alpha · b)`, element by element; `b` is of `a`'s shape, or one row `[1, cols]`, one
-    /// column `[rows, 1]` or one number `[1, 1]` that is repeated.
-    fn zip(&self, f: Unary, a: TensorId, op: Binary, alpha: f32, b: TensorId, out: TensorId) -> Result<()>;
-
-    /// `out (+)= reduction of x along axis`, in a fixed order.
-    fn reduce(&self, f: Reduction, axis: Axis, x: TensorId, accumulate: bool, out: TensorId) -> Result<()>;
-
-    /// Sets the bits of the selected scores in `mask`, words of 32 columns, `[rows, ⌈cols / 32⌉]`, and
-    /// clears all others.
-    fn select(&self, scores: ScoreIds, selection: Selection, mask: TensorId) -> Result<()>;
-
-    /// `x = +0` where the mask's bit is set.
-    fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()>;
-
-    /// `c = alpha · a · b + beta · c`, on rectangles; `c` is never transposed, and its tensor is neither
-    /// `a`'s nor `b`'s.
-    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()>;
-
-    /// Copies a rectangle of one tensor onto one of another.
-    fn copy(&self, from: Block, to: Block) -> Result<()>;
-
-    /// `out = xᵀ`.
-    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()>;
-
-    /// `out[0, j] = x[j, j]` of a square matrix.
-    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()>;
-
-    /// `x[j, j] += d[0, j]` of a square matrix, in place.
-    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()>;
-
-    /// `x = J x J`, in place: the order of rows and of columns reversed.
-    fn reverse(&self, x: TensorId) -> Result<()>;
-
-    /// `x = L`, in place, lower triangular with `L Lᵀ = x`; its upper half becomes 0. Only the lower half of
-    /// `x` is read.
-    ///
-    /// # Errors
-    /// [`Code::Numeric`](crate::Code::Numeric) where `x` is not positive definite; what it then holds is undefined.
-    fn cholesky(&self, x: TensorId) -> Result<()>;
-
-    /// `l = L⁻¹`, in place, of a lower triangular `l`.
-    fn triangular_inverse(&self, l: TensorId) -> Result<()>;
-
-    /// `b = L⁻¹ b`, or `L⁻ᵀ b` if `transposed`, in place, of a lower triangular `l`.
-    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()>;
-
-    /// `out` = the value at place `k`, from 0, of the sorted scores, none of which may be negative: `[1, 1]`
-    /// or `[rows, 1]`.
-    fn kth_smallest(&self, scores: ScoreIds, within: Within, k: usize, out: TensorId) -> Result<()>;
-
-    /// Sets the bits of the scores that are at most their threshold (`[1, 1]` or `[rows, 1]`), clears all
-    /// others.
-    fn at_most(&self, scores: ScoreIds, thresholds: TensorId, mask: TensorId) -> Result<()>;
+    /// [`Code::Unsupported`](crate::Code::Unsupported) where the host does not know the operation,
+    /// [`Code::Numeric`](crate::Code::Numeric) where a matrix is not positive definite, operands that do not fit, or a
+    /// failing device.
+    fn execute(&self, op: Op<TensorId>, out: TensorId) -> Result<()>;
 
     /// Runs a plugin's own kernel over `workgroups` workgroups. Bindings that it writes are of its access
     /// [`Write`](crate::Access::Write); one tensor is bound once.

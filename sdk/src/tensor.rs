@@ -2,8 +2,9 @@
 
 use crate::{
     DType, Error, Result,
-    service::{Block, DeviceService, TensorId},
+    service::{DeviceService, TensorId},
 };
+use espalier_ops::Matrix;
 use std::{fmt, ops::Range, sync::Arc};
 
 /// A row-major matrix on a device, freed when dropped.
@@ -80,61 +81,48 @@ impl Tensor {
 }
 
 /// A rectangle of a tensor, or its transpose, to read from.
-#[derive(Debug, Clone)]
-pub struct View<'a> {
-    tensor: &'a Tensor,
-    rows: Range<usize>,
-    cols: Range<usize>,
-    transposed: bool,
-}
-
-impl View<'_> {
-    /// The rectangle's transpose.
-    #[must_use]
-    pub fn t(mut self) -> Self {
-        self.transposed = !self.transposed;
-        self
-    }
-
-    pub(crate) fn block(&self) -> Block {
-        block(self.tensor, &self.rows, &self.cols, self.transposed)
-    }
-}
+pub type View<'a> = espalier_ops::Block<&'a Tensor>;
 
 /// A rectangle of a tensor to write to.
 #[derive(Debug)]
 pub struct ViewMut<'a> {
-    tensor: &'a mut Tensor,
-    rows: Range<usize>,
-    cols: Range<usize>,
+    pub(crate) tensor: &'a mut Tensor,
+    pub(crate) row: usize,
+    pub(crate) col: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
 }
 
-impl ViewMut<'_> {
-    pub(crate) fn block(&self) -> Block {
-        block(self.tensor, &self.rows, &self.cols, false)
+impl Matrix for Tensor {
+    fn dtype(&self) -> DType {
+        self.dtype
     }
-}
 
-fn block(tensor: &Tensor, rows: &Range<usize>, cols: &Range<usize>, transposed: bool) -> Block {
-    Block {
-        tensor: tensor.id,
-        row: rows.start,
-        col: cols.start,
-        rows: rows.len(),
-        cols: cols.len(),
-        transposed,
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
     }
 }
 
 impl Tensor {
     /// All of it.
     pub fn view(&self) -> View<'_> {
-        self.block(0..self.rows, 0..self.cols)
+        View::whole(self)
     }
 
     /// These rows and columns.
     pub fn block(&self, rows: Range<usize>, cols: Range<usize>) -> View<'_> {
-        View { tensor: self, rows, cols, transposed: false }
+        View {
+            tensor: self,
+            row: rows.start,
+            col: cols.start,
+            rows: rows.len(),
+            cols: cols.len(),
+            transposed: false,
+        }
     }
 
     /// All of it, to write to.
@@ -145,7 +133,7 @@ impl Tensor {
 
     /// These rows and columns, to write to.
     pub fn block_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> ViewMut<'_> {
-        ViewMut { tensor: self, rows, cols }
+        ViewMut { tensor: self, row: rows.start, col: cols.start, rows: rows.len(), cols: cols.len() }
     }
 }
 

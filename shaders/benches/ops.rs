@@ -49,14 +49,9 @@ fn forward(c: &mut Criterion) {
     for (tokens, spans, heads, kv_heads, head_dim) in
         [(512, 1, 12, 12, 64), (512, 32, 12, 12, 64), (2048, 1, 32, 8, 128)]
     {
-        let shape = attention::Shape { heads, kv_heads, head_dim, scale: 0.125, window: None };
+        let shape = AttentionShape { heads, kv_heads, head_dim, scale: 0.125, window: None };
         let spans: Vec<_> = (0..spans)
-            .map(|i| attention::Span {
-                query_start: i * tokens,
-                queries: tokens,
-                key_start: i * tokens,
-                keys: tokens,
-            })
+            .map(|i| Span { query_start: i * tokens, queries: tokens, key_start: i * tokens, keys: tokens })
             .collect();
         let q = elements(tokens * spans.len() * heads * head_dim);
         let k = elements(tokens * spans.len() * kv_heads * head_dim);

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel,
+    Access, AttentionShape, Kernel, Span,
     parallel::{Disjoint, with_scratch},
     product::{Operand, product},
     simd::{LANES, exp, maximum, multiversion, pairwise},
@@ -76,34 +76,6 @@ pub struct Params {
     pub v_row: u32,
 }
 
-/// The heads of an attention layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shape {
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Numbers in a head.
-    pub head_dim: usize,
-    /// What scores are multiplied with.
-    pub scale: f32,
-    /// How many of the last keys a query sees, itself included.
-    pub window: Option<usize>,
-}
-
-/// A sequence: its queries are the last `queries` positions of its `keys` positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// The first row of the queries.
-    pub query_start: usize,
-    /// Rows of queries.
-    pub queries: usize,
-    /// The first row of the keys and values.
-    pub key_start: usize,
-    /// Rows of keys and values, at least `queries`.
-    pub keys: usize,
-}
-
 /// A task's queries: many share what is packed of the keys and values; few keep all threads busy in short sequences.
 const TILE_QUERIES: usize = 256;
 const SHORT_TILE_QUERIES: usize = 64;
@@ -123,7 +95,7 @@ const TILE_KEYS: usize = 128;
 ///
 /// # Panics
 /// A span reaches outside the slices or into another's queries, or the shapes do not fit.
-pub fn cpu(q: &[f32], k: &[f32], v: &[f32], shape: &Shape, spans: &[Span], out: &mut [f32]) {
+pub fn cpu(q: &[f32], k: &[f32], v: &[f32], shape: &AttentionShape, spans: &[Span], out: &mut [f32]) {
     assert_eq!(q.len(), out.len(), "q and out are of the same shape");
     assert_eq!(k.len(), v.len(), "k and v are of the same shape");
     assert!(shape.heads.is_multiple_of(shape.kv_heads), "query heads share key heads evenly");
@@ -165,14 +137,14 @@ fn tile(
     q: &[f32],
     k: &[f32],
     v: &[f32],
-    shape: &Shape,
+    shape: &AttentionShape,
     span: &Span,
     head: usize,
     queries: std::ops::Range<usize>,
     scores: &mut [f32],
     sums: &mut [f32],
 ) -> [f32; TILE_QUERIES] {
-    let Shape { heads, kv_heads, head_dim, scale, window } = *shape;
+    let AttentionShape { heads, kv_heads, head_dim, scale, window } = *shape;
     let (query_stride, key_stride) = (heads * head_dim, kv_heads * head_dim);
     let key_head = head / (heads / kv_heads) * head_dim;
     let q = &q[(span.query_start + queries.start) * query_stride..][..queries.len() * query_stride];

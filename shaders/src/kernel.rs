@@ -1,13 +1,6 @@
 //! What a device needs to know of a kernel.
 
-/// How a kernel uses a binding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// It reads it: `var<storage, read>`.
-    Read,
-    /// It writes it, and may read it: `var<storage, read_write>`.
-    Write,
-}
+use crate::Access;
 
 /// A WGSL kernel. Its bindings are storage buffers of group 0, numbered from 0; its parameters are a
 /// `var<immediate>` block of at most 128 bytes; its entry point is `main`.

@@ -5,7 +5,6 @@ mod compute;
 mod dots;
 mod floats;
 mod kernel;
-mod ops;
 mod order;
 mod parallel;
 mod product;
@@ -46,9 +45,9 @@ pub mod zero_where;
 pub mod zip;
 
 pub use compute::{Compute, ParseComputeError};
+pub use espalier_ops::{Access, AttentionShape, Binary, Reduction, Repeat, Span, Unary};
 pub use floats::{Floats, FloatsMut};
-pub use kernel::{Access, Kernel};
-pub use ops::{Binary, Reduction, Repeat, Unary};
+pub use kernel::Kernel;
 pub use scores::Scores;
 
 /// Every kernel that runs on every device.

@@ -126,7 +126,7 @@ fn layers_that_share_an_input_make_what_each_makes_alone() {
 
 #[test]
 fn attention_agrees_with_f64() {
-    use attention::{Shape, Span};
+    use espalier_shaders::{AttentionShape as Shape, Span};
     let mut random = Random::new(3);
     let span = |query_start, queries, key_start, keys| Span { query_start, queries, key_start, keys };
     let several = [span(0, 1, 0, 1), span(1, 70, 1, 70), span(71, 3, 71, 300), span(74, 200, 371, 200)];
@@ -177,7 +177,7 @@ fn attention_agrees_with_f64() {
 
 #[test]
 fn attention_survives_great_scores() {
-    use attention::{Shape, Span};
+    use espalier_shaders::{AttentionShape as Shape, Span};
     let shape = Shape { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, window: None };
     let span = Span { query_start: 0, queries: 200, key_start: 0, keys: 200 };
     let q = vec![300.0; 400];

@@ -10,7 +10,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use espalier_host::{
-    device::{DType, Unary},
+    device::{DType, Op, Unary},
     plugins::{DeviceTensors, find, load},
 };
 use espalier_sdk::Sparsity;
@@ -29,7 +29,9 @@ fn border(c: &mut Criterion) {
         let x = one();
         b.iter(|| {
             let mut out = device.zeros(DType::F32, 1, 1).expect("one number");
-            device.map(Unary::Identity, &x, 1.0, 0.0, &mut out).expect("a copy");
+            device
+                .execute(Op::Map { x: &x, f: Unary::Identity, scale: 1.0, shift: 0.0 }, &mut out)
+                .expect("a copy");
             out
         });
     });

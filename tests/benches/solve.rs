@@ -10,7 +10,7 @@
 
 use clap::Parser;
 use espalier_host::{
-    device::{DType, Device, Tensor},
+    device::{DType, Device, Op, Tensor},
     plugins::{DeviceTensors, PluginMethod, find, load},
 };
 use espalier_sdk::{Sparsity, Statistic};
@@ -91,7 +91,7 @@ impl Layer {
             let mut inputs = random.normal(count * cols);
             inputs.iter_mut().enumerate().for_each(|(at, x)| *x *= scales[at % cols]);
             let inputs = device.from_f32(count, cols, inputs)?;
-            device.gram(&inputs, &mut gram)?;
+            device.execute(Op::Gram { x: &inputs }, &mut gram)?;
         }
         let mut statistics = Vec::new();
         for &kind in needed {
@@ -102,7 +102,7 @@ impl Layer {
                 }
                 Statistic::ColumnNorms => {
                     let mut squares = device.zeros(DType::F32, 1, cols)?;
-                    device.diagonal(&gram, &mut squares)?;
+                    device.execute(Op::Diagonal { x: &gram }, &mut squares)?;
                     let norms = device.to_f32(&squares)?.into_iter().map(f32::sqrt).collect();
                     device.from_f32(1, cols, norms)?
                 }

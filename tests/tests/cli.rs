@@ -149,7 +149,7 @@ fn sparsity_and_patterns_are_inspected() {
 #[test]
 fn a_library_is_described() {
     let info = json(host().args(["plugins", "libwanda.so", "--json"]));
-    assert_eq!(info["interface"], "1.0");
+    assert_eq!(info["interface"], "0.2");
     assert_eq!(info["methods"][0]["name"], "wanda");
     assert_eq!(info["methods"][0]["options"][0]["name"], "use_variant");
     assert_eq!(info["methods"][0]["options"][0]["default"], false);
@@ -222,7 +222,7 @@ fn bad_input_gets_one_clear_message() {
         file.into_os_string().into_string().unwrap()
     };
     let cases: [(Vec<String>, &str); 11] = [
-        (vec!["--sparsity".into(), "1.0".into()], "outside [0, 1)"),
+        (vec!["--sparsity".into(), "0.2".into()], "outside [0, 1)"),
         (vec!["--sparsity".into(), "4:4".into()], "0 < N < M"),
         (vec!["--sparsity".into(), "2:7".into()], "columns, which do not divide"),
         (vec!["--option".into(), "speed=11".into()], "unknown option `speed`"),

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use espalier_host::device::{
-    AttentionShape, Axis, Binary, DType, Device, DeviceError, LinearLayer, Onto, Reduction, Selection, Span,
-    Tensor, Unary, cpu::Cpu,
+    AttentionShape, Axis, Binary, DType, Device, DeviceError, LinearLayer, Onto, Op, OperandError, Reduction,
+    Selection, Span, Tensor, Unary, cpu::Cpu,
 };
 use espalier_tests::{
     random::Random,
@@ -74,7 +74,9 @@ fn the_norm_takes_weights_of_every_type() {
         let (bytes, w) = in_type(dtype, &w);
         let weight = device.upload(dtype, 1, cols, bytes.into()).unwrap();
         let mut y = device.zeros(DType::F32, rows, cols).unwrap();
-        device.rms_norm(&f32s(device, rows, cols, &x), &weight, 1e-5, &mut y).unwrap();
+        device
+            .execute(Op::RmsNorm { x: &f32s(device, rows, cols, &x), weight: &weight, eps: 1e-5 }, &mut y)
+            .unwrap();
         let expected: Vec<f64> = (0..rows * cols)
             .map(|i| {
                 let row = &x[i / cols * cols..][..cols];
@@ -95,7 +97,7 @@ fn convert_covers_every_pair_of_types() {
         let tensor = device.upload(from, 7, 9, bytes.into()).unwrap();
         for to in FLOATS {
             let mut out = device.zeros(to, 7, 9).unwrap();
-            device.convert(&tensor, &mut out).unwrap();
+            device.execute(Op::Convert { x: &tensor }, &mut out).unwrap();
             assert_eq!(device.read(&out).unwrap(), in_type(to, &values).0, "{from} to {to}");
         }
     }
@@ -111,19 +113,32 @@ fn attention_and_rope_run_on_tensors() {
     let (q, v) = (random.normal(3 * 24), random.normal(4 * 12));
     let mut out = device.zeros(DType::F32, 3, 24).unwrap();
     let (q, v_tensor) = (f32s(device, 3, 24, &q), f32s(device, 4, 12, &v));
-    device.attention(&q, &v_tensor, &v_tensor, &shape, &[span], &mut out).unwrap();
+    device
+        .execute(Op::Attention { q: &q, k: &v_tensor, v: &v_tensor, shape, spans: vec![span] }, &mut out)
+        .unwrap();
     let expected: Vec<f64> =
         (0..3 * 24).map(|i| f64::from(v[(1 + i / 24) * 12 + i % 24 / 12 * 6 + i % 6])).collect();
     assert_close(&device.to_f32(&out).unwrap(), &expected, 1e-6, "attention");
-    let twice = device.attention(&q, &v_tensor, &v_tensor, &shape, &[span, span], &mut out);
-    assert!(matches!(twice, Err(DeviceError::Invalid { operation: "attention", .. })));
+    let twice = device.execute(
+        Op::Attention { q: &q, k: &v_tensor, v: &v_tensor, shape, spans: vec![span, span] },
+        &mut out,
+    );
+    assert!(matches!(twice, Err(DeviceError::Operand { operation: "attention", .. })));
 
     // A quarter turn swaps the halves of a head.
     let table = f32s(device, 2, 4, &[1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
     let mut x = f32s(device, 2, 4, &[1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
-    device.rope(&mut x, 4, &table, &device.from_u32(&[0, 1]).unwrap()).unwrap();
+    device
+        .execute(
+            Op::Rope { table: &table, positions: &device.from_u32(&[0, 1]).unwrap(), head_dim: 4 },
+            &mut x,
+        )
+        .unwrap();
     assert_eq!(device.to_f32(&x).unwrap(), [1.0, 2.0, 3.0, 4.0, -3.0, -4.0, 1.0, 2.0]);
-    let beyond = device.rope(&mut x, 4, &table, &device.from_u32(&[0, 2]).unwrap());
+    let beyond = device.execute(
+        Op::Rope { table: &table, positions: &device.from_u32(&[0, 2]).unwrap(), head_dim: 4 },
+        &mut x,
+    );
     assert!(matches!(beyond, Err(DeviceError::Invalid { operation: "rope", .. })));
 }
 
@@ -132,9 +147,14 @@ fn losses_and_gates_run_on_tensors() {
     let device: &dyn Device = &Cpu::new();
     let logits = f32s(device, 2, 3, &[0.0, 0.0, 0.0, 1000.0, 0.0, -1000.0]);
     let mut loss = device.zeros(DType::F32, 2, 1).unwrap();
-    device.cross_entropy(&logits, &device.from_u32(&[2, 0]).unwrap(), &mut loss).unwrap();
+    device
+        .execute(Op::CrossEntropy { logits: &logits, targets: &device.from_u32(&[2, 0]).unwrap() }, &mut loss)
+        .unwrap();
     assert_close(&device.to_f32(&loss).unwrap(), &[3f64.ln(), 0.0], 1e-6, "cross_entropy");
-    let outside = device.cross_entropy(&logits, &device.from_u32(&[2, 3]).unwrap(), &mut loss);
+    let outside = device.execute(
+        Op::CrossEntropy { logits: &logits, targets: &device.from_u32(&[2, 3]).unwrap() },
+        &mut loss,
+    );
     assert!(matches!(outside, Err(DeviceError::Invalid { operation: "cross_entropy", .. })));
 
     // Gates in the first column, what they gate in the second.
@@ -155,19 +175,26 @@ fn pruning_operations_agree_with_the_reference() {
     let b: Vec<f32> = random.normal(rows * cols).iter().map(|x| x.abs() + 0.1).collect();
     let tensor = f32s(device, rows, cols, &x);
     let mut out = device.zeros(DType::F32, rows, cols).unwrap();
-    device.map(Unary::Sqrt, &tensor, 2.0, -1.0, &mut out).unwrap();
+    device.execute(Op::Map { x: &tensor, f: Unary::Sqrt, scale: 2.0, shift: -1.0 }, &mut out).unwrap();
     let expected = reference::map(Unary::Sqrt, &x, 2.0, -1.0);
     assert_close(&device.to_f32(&out).unwrap(), &expected, 1e-6, "map");
     for (b_rows, b_cols) in [(rows, cols), (1, cols), (rows, 1), (1, 1)] {
         let b = &b[..b_rows * b_cols];
         let b_tensor = f32s(device, b_rows, b_cols, b);
-        device.zip(Unary::Abs, &tensor, Binary::Divide, 0.5, &b_tensor, &mut out).unwrap();
+        device
+            .execute(
+                Op::Zip { a: &tensor, b: &b_tensor, f: Unary::Abs, op: Binary::Divide, alpha: 0.5 },
+                &mut out,
+            )
+            .unwrap();
         let expected = reference::zip(Unary::Abs, &x, cols, Binary::Divide, 0.5, b, (b_rows, b_cols));
         assert_close(&device.to_f32(&out).unwrap(), &expected, 1e-6, "zip");
     }
     for (axis, shape) in [(Axis::EachRow, (rows, 1)), (Axis::EachColumn, (1, cols))] {
         let mut out = device.zeros(DType::F32, shape.0, shape.1).unwrap();
-        device.reduce(Reduction::SumSquares, axis, &tensor, true, &mut out).unwrap();
+        device
+            .execute(Op::Reduce { x: &tensor, f: Reduction::SumSquares, axis, accumulate: true }, &mut out)
+            .unwrap();
         let expected = reference::reduce(Reduction::SumSquares, axis, &x, cols, None);
         assert_close(&device.to_f32(&out).unwrap(), &expected, 1e-6, "reduce");
     }
@@ -182,11 +209,11 @@ fn pruning_operations_agree_with_the_reference() {
         Selection::RowMass { share: 0.3 },
     ] {
         let mut mask = device.zeros(DType::U32, rows, cols.div_ceil(32)).unwrap();
-        device.select((&scores_tensor).into(), selection, &mut mask).unwrap();
+        device.execute(Op::Select { scores: (&scores_tensor).into(), selection }, &mut mask).unwrap();
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&device.read(&mask).unwrap());
         assert_eq!(words, reference::select(&scores, cols, selection), "{selection:?}");
         let mut pruned = f32s(device, rows, cols, &x);
-        device.zero_where(&mask, &mut pruned).unwrap();
+        device.execute(Op::ZeroWhere { mask: &mask }, &mut pruned).unwrap();
         for (i, pruned) in device.to_f32(&pruned).unwrap().iter().enumerate() {
             let set = (words[i / cols * cols.div_ceil(32) + i % cols / 32] >> (i % cols % 32)) & 1 == 1;
             assert_eq!(pruned.to_bits(), if set { 0 } else { x[i].to_bits() });
@@ -200,7 +227,7 @@ fn shared_bytes_are_copied_before_they_are_written_to() {
     let bytes = Bytes::from_owner([1.0f32, 2.0, 3.0].map(f32::to_le_bytes).concat());
     let mut x = device.upload(DType::F32, 1, 3, bytes.clone()).unwrap();
     let mask = device.upload(DType::U32, 1, 1, Bytes::from_owner(2u32.to_le_bytes())).unwrap();
-    device.zero_where(&mask, &mut x).unwrap();
+    device.execute(Op::ZeroWhere { mask: &mask }, &mut x).unwrap();
     assert_eq!(device.to_f32(&x).unwrap(), [1.0, 0.0, 3.0]);
     assert_eq!(bytes[4..8], 2f32.to_le_bytes());
 }
@@ -227,10 +254,10 @@ fn rows_are_copied_in_every_type() {
         let (bytes, _) = in_type(dtype, &Random::new(6).normal(6 * 3));
         let x = device.upload(dtype, 6, 3, bytes.clone().into()).unwrap();
         let mut out = device.zeros(dtype, 2, 3).unwrap();
-        device.copy_rows(&x, 3, &mut out).unwrap();
+        device.execute(Op::CopyRows { x: &x, start: 3 }, &mut out).unwrap();
         let row = 3 * dtype.size();
         assert_eq!(device.read(&out).unwrap(), bytes[3 * row..5 * row]);
-        assert!(device.copy_rows(&x, 5, &mut out).is_err());
+        assert!(device.execute(Op::CopyRows { x: &x, start: 5 }, &mut out).is_err());
     }
 }
 
@@ -241,8 +268,14 @@ fn operands_that_do_not_fit_are_named() {
     let (x, w) = (zeros(DType::F32, 2, 3), zeros(DType::F32, 4, 5));
     let error = device.linear(&x, &w, None, false, &mut zeros(DType::F32, 2, 4)).unwrap_err();
     assert_eq!(error.to_string(), "linear: a tensor of shape [4, 3] is needed, but this one is [4, 5]");
-    let error = device.map(Unary::Abs, &zeros(DType::BF16, 2, 3), 1.0, 0.0, &mut zeros(DType::F32, 2, 3));
-    assert!(matches!(error, Err(DeviceError::Type { operation: "map", found: DType::BF16, .. })));
+    let error = device.execute(
+        Op::Map { x: &zeros(DType::BF16, 2, 3), f: Unary::Abs, scale: 1.0, shift: 0.0 },
+        &mut zeros(DType::F32, 2, 3),
+    );
+    assert!(matches!(
+        error,
+        Err(DeviceError::Operand { operation: "map", reason: OperandError::Type { found: DType::BF16, .. } })
+    ));
     let mut mask = zeros(DType::U32, 2, 1);
     for selection in [
         Selection::EachRow { count: 4 },
@@ -251,7 +284,7 @@ fn operands_that_do_not_fit_are_named() {
         Selection::Groups { n: 0, m: 0 },
         Selection::RowMass { share: f32::NAN },
     ] {
-        let error = device.select((&x).into(), selection, &mut mask);
+        let error = device.execute(Op::Select { scores: (&x).into(), selection }, &mut mask);
         assert!(matches!(error, Err(DeviceError::Invalid { operation: "select", .. })), "{selection:?}");
     }
     let error = device.upload(DType::F32, 2, 3, Bytes::from_static(&[0; 23])).unwrap_err();

@@ -1,7 +1,7 @@
 //! The kernels of statistics and pruning on a GPU, against their CPU twins and plain references: odd
 //! shapes, ties, tensors of several panels, outputs and guard words that hold NaN before.
 
-use espalier_host::device::{Axis, Binary, DType, Device, Reduction, Selection, Tensor, Unary, cpu::Cpu};
+use espalier_host::device::{Axis, Binary, DType, Device, Op, Reduction, Selection, Tensor, Unary, cpu::Cpu};
 use espalier_tests::{
     gpu::TestGpu,
     random::Random,
@@ -29,13 +29,14 @@ fn twin_mask(scores: &[f32], rows: usize, cols: usize, selection: Selection) -> 
     let cpu: &dyn Device = &Cpu::new();
     let mut mask = cpu.zeros(DType::U32, rows, cols.div_ceil(32)).expect("memory");
     let scores = cpu.from_f32(rows, cols, scores.to_vec()).expect("memory");
-    cpu.select((&scores).into(), selection, &mut mask).expect("it runs");
+    cpu.execute(Op::Select { scores: (&scores).into(), selection }, &mut mask).expect("it runs");
     words(cpu, &mask)
 }
 
 fn gpu_mask(gpu: &TestGpu, scores: &[f32], rows: usize, cols: usize, selection: Selection) -> Vec<u32> {
     let mut mask = unwritten_mask(gpu, rows, cols);
-    gpu.select((&gpu.f32(rows, cols, scores)).into(), selection, &mut mask).expect("it runs");
+    gpu.execute(Op::Select { scores: (&gpu.f32(rows, cols, scores)).into(), selection }, &mut mask)
+        .expect("it runs");
     assert!(gpu.guards_intact(&mask).expect("they are read"), "a kernel wrote past the mask");
     words(&**gpu, &mask)
 }
@@ -49,7 +50,8 @@ fn map_of_every_function() {
             for f in [Unary::Identity, Unary::Abs, Unary::Square, Unary::Sqrt, Unary::Reciprocal] {
                 for (scale, shift) in [(1.0, 0.0), (-2.5, 0.75)] {
                     let mut out = gpu.unwritten(rows, cols);
-                    gpu.map(f, &gpu.f32(rows, cols, &x), scale, shift, &mut out).expect("it runs");
+                    gpu.execute(Op::Map { x: &gpu.f32(rows, cols, &x), f, scale, shift }, &mut out)
+                        .expect("it runs");
                     let expected = reference::map(f, &x, scale, shift);
                     let what = format!("{f:?} of {rows}x{cols}");
                     assert_close(&gpu.output(&out), &expected, 2e-6, &what);
@@ -64,7 +66,8 @@ fn a_plain_map_changes_no_bit() {
     let gpu = TestGpu::open(None);
     let x = [-0.0, 0.0, f32::MIN_POSITIVE, -1.5, f32::MAX, f32::INFINITY];
     let mut out = gpu.unwritten(1, 6);
-    gpu.map(Unary::Identity, &gpu.f32(1, 6, &x), 1.0, 0.0, &mut out).expect("it runs");
+    gpu.execute(Op::Map { x: &gpu.f32(1, 6, &x), f: Unary::Identity, scale: 1.0, shift: 0.0 }, &mut out)
+        .expect("it runs");
     assert!(gpu.output(&out).iter().zip(x).all(|(out, x)| out.to_bits() == x.to_bits()));
 }
 
@@ -86,7 +89,11 @@ fn zip_of_every_function_and_repetition() {
                 let b = &b[..b_rows * b_cols];
                 let mut out = gpu.unwritten(rows, cols);
                 let b_tensor = gpu.f32(b_rows, b_cols, b);
-                gpu.zip(f, &gpu.f32(rows, cols, &a), op, 0.5, &b_tensor, &mut out).expect("it runs");
+                gpu.execute(
+                    Op::Zip { a: &gpu.f32(rows, cols, &a), b: &b_tensor, f, op, alpha: 0.5 },
+                    &mut out,
+                )
+                .expect("it runs");
                 let expected = reference::zip(f, &a, cols, op, 0.5, b, (b_rows, b_cols));
                 let what = format!("{f:?} {op:?} [{b_rows}, {b_cols}] of {rows}x{cols}");
                 assert_close(&gpu.output(&out), &expected, 2e-6, &what);
@@ -115,7 +122,11 @@ fn reductions_along_both_axes() {
                             true => gpu.f32(out_rows, out_cols, &start),
                             false => gpu.unwritten(out_rows, out_cols),
                         };
-                        gpu.reduce(f, axis, &gpu.f32(rows, cols, &x), accumulate, &mut out).expect("it runs");
+                        gpu.execute(
+                            Op::Reduce { x: &gpu.f32(rows, cols, &x), f, axis, accumulate },
+                            &mut out,
+                        )
+                        .expect("it runs");
                         let expected = reference::reduce(f, axis, &x, cols, accumulate.then_some(&start[..]));
                         // Plain sums cancel, so their error is relative to the sum of magnitudes.
                         let tolerance = if f == Reduction::Sum { 2e-5 } else { 1e-6 };
@@ -136,7 +147,11 @@ fn the_maximum_shows_nan() {
         x[at] = f32::NAN;
         for (axis, rows, cols) in [(Axis::EachRow, 1, 1300), (Axis::EachColumn, 1300, 1)] {
             let mut out = gpu.f32(1, 1, &[0.0]);
-            gpu.reduce(Reduction::MaxAbs, axis, &gpu.f32(rows, cols, &x), false, &mut out).expect("it runs");
+            gpu.execute(
+                Op::Reduce { x: &gpu.f32(rows, cols, &x), f: Reduction::MaxAbs, axis, accumulate: false },
+                &mut out,
+            )
+            .expect("it runs");
             assert!(gpu.output(&out)[0].is_nan(), "{axis:?}, NaN at {at}");
         }
     }
@@ -149,7 +164,8 @@ fn reductions_give_the_same_bytes_again() {
     for (axis, rows, cols) in [(Axis::EachRow, 3000, 1), (Axis::EachColumn, 1, 50)] {
         let run = || {
             let mut out = gpu.unwritten(rows, cols);
-            gpu.reduce(Reduction::SumSquares, axis, &x, false, &mut out).expect("it runs");
+            gpu.execute(Op::Reduce { x: &x, f: Reduction::SumSquares, axis, accumulate: false }, &mut out)
+                .expect("it runs");
             gpu.output(&out)
         };
         assert!(run() == run());
@@ -275,7 +291,7 @@ fn zero_where_writes_positive_zeros() {
             let bytes = bytemuck::cast_slice(&mask).to_vec();
             let mask_tensor = gpu.upload(DType::U32, rows, words, bytes.into()).expect("it is uploaded");
             let mut pruned = gpu.f32(rows, cols, &x);
-            gpu.zero_where(&mask_tensor, &mut pruned).expect("it runs");
+            gpu.execute(Op::ZeroWhere { mask: &mask_tensor }, &mut pruned).expect("it runs");
             for (i, pruned) in gpu.output(&pruned).iter().enumerate() {
                 let set = (mask[i / cols * words + i % cols / 32] >> (i % cols % 32)) & 1 == 1;
                 assert_eq!(pruned.to_bits(), if set { 0 } else { x[i].to_bits() }, "{i} of {rows}x{cols}");

@@ -1,7 +1,7 @@
 //! Memory budgets: what lives where changes nothing about the result.
 
 use espalier_host::{
-    device::Device,
+    device::{Device, Op},
     model::{HiddenStates, Llama, ModelError, Placement},
 };
 use espalier_tests::{cpu, gpu, host, path, said};
@@ -19,7 +19,7 @@ fn states(device: Arc<dyn Device>, placement: &Placement) -> Vec<Vec<u8>> {
     // Work on copies leaves no trace.
     let copies = hidden.visit_copies(&model, |_, states| {
         let zeros = model.device.zeros(states.dtype(), states.rows(), states.cols())?;
-        model.device.copy_rows(&zeros, 0, states)?;
+        model.device.execute(Op::CopyRows { x: &zeros, start: 0 }, states)?;
         Ok::<_, ModelError>(())
     });
     copies.unwrap();

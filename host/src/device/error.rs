@@ -1,7 +1,7 @@
 //! What can go wrong on a device.
 
-use super::DType;
 use crate::interrupt::Interrupted;
+use espalier_ops::OperandError;
 
 /// The result of device operations.
 pub type Result<T, E = DeviceError> = std::result::Result<T, E>;
@@ -22,26 +22,17 @@ pub enum DeviceError {
         #[source]
         source: Box<wgpu::RequestDeviceError>,
     },
-    /// An operand of the wrong shape.
-    #[error("{operation}: a tensor of shape {expected} is needed, but this one is {found}")]
-    Shape {
+    /// Operands that do not fit an operation.
+    #[error("{operation}: {reason}")]
+    Operand {
         /// The operation.
         operation: &'static str,
-        /// What it needs.
-        expected: String,
-        /// What it got.
-        found: String,
+        /// The operand, and what fits.
+        reason: OperandError,
     },
-    /// An operand of the wrong element type.
-    #[error("{operation}: a tensor of {expected} is needed, but this one is {found}")]
-    Type {
-        /// The operation.
-        operation: &'static str,
-        /// What it needs.
-        expected: String,
-        /// What it got.
-        found: DType,
-    },
+    /// A tensor of another kind of device.
+    #[error("a tensor of another device was given to this one")]
+    OtherDevice,
     /// Something an operation cannot do.
     #[error("{operation}: {message}")]
     Invalid {
@@ -103,11 +94,18 @@ pub enum DeviceError {
     Interrupted(#[from] Interrupted),
 }
 
+impl DeviceError {
+    /// Adds the operation to what is wrong with its operands.
+    pub(super) fn operand(operation: &'static str) -> impl Fn(OperandError) -> Self {
+        move |reason| Self::Operand { operation, reason }
+    }
+}
+
 impl From<DeviceError> for espalier_sdk::Error {
     fn from(error: DeviceError) -> Self {
         use espalier_sdk::Code;
         let code = match &error {
-            DeviceError::Shape { .. } | DeviceError::Type { .. } | DeviceError::Invalid { .. } => {
+            DeviceError::Operand { .. } | DeviceError::OtherDevice | DeviceError::Invalid { .. } => {
                 Code::InvalidInput
             }
             DeviceError::NotPositiveDefinite { .. } => Code::Numeric,

@@ -1,6 +1,6 @@
 //! What operations are given that is more than a tensor.
 
-use super::{Binary, Tensor, Unary};
+use super::Tensor;
 use std::ops::Range;
 
 /// What linear layers read: rows as they are, or normalised on the way.
@@ -12,7 +12,7 @@ pub struct Input<'a> {
     pub norm: Option<Norm<'a>>,
 }
 
-/// [`Device::rms_norm`](super::Device::rms_norm), to be computed where its result is read.
+/// [`Op::RmsNorm`](super::Op::RmsNorm), to be computed where its result is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Norm<'a> {
     /// `[1, cols]` in any floating-point type
@@ -56,47 +56,28 @@ pub enum Onto<'a> {
     },
 }
 
-/// Scores `f(a)` or `f(a) ∘ by`, computed as they are ranked: by is `[1, cols]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Scores<'a> {
-    /// What is done to each element.
-    pub f: Unary,
-    /// The matrix.
-    pub a: &'a Tensor,
-    /// What it is combined with.
-    pub by: Option<(Binary, &'a Tensor)>,
-}
+/// Scores of a tensor.
+pub type Scores<'a> = espalier_ops::Scores<&'a Tensor>;
 
-impl<'a> From<&'a Tensor> for Scores<'a> {
-    fn from(scores: &'a Tensor) -> Self {
-        Self { f: Unary::Identity, a: scores, by: None }
-    }
-}
-
-/// A rectangle of a matrix, or its transpose, as an operand.
-#[derive(Debug, Clone)]
-pub struct Operand<'a> {
-    /// The matrix.
-    pub tensor: &'a Tensor,
-    /// The rectangle's rows.
-    pub rows: Range<usize>,
-    /// The rectangle's columns.
-    pub cols: Range<usize>,
-    /// Whether its transpose is the operand.
-    pub transposed: bool,
-}
+/// A rectangle of a tensor, or its transpose, as an operand.
+pub type Operand<'a> = espalier_ops::Block<&'a Tensor>;
 
 impl Tensor {
     /// All of it, as an operand.
     pub fn all(&self) -> Operand<'_> {
-        Operand { tensor: self, rows: 0..self.rows(), cols: 0..self.cols(), transposed: false }
+        Operand::whole(self)
     }
-}
 
-impl Operand<'_> {
-    /// The operand's rows and columns, after transposing.
-    pub fn shape(&self) -> (usize, usize) {
-        if self.transposed { (self.cols.len(), self.rows.len()) } else { (self.rows.len(), self.cols.len()) }
+    /// These rows and columns, as an operand.
+    pub fn block(&self, rows: Range<usize>, cols: Range<usize>) -> Operand<'_> {
+        Operand {
+            tensor: self,
+            row: rows.start,
+            col: cols.start,
+            rows: rows.len(),
+            cols: cols.len(),
+            transposed: false,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! A matrix on a device.
 
-use super::{DType, DeviceError, Result, cpu, gpu};
+use super::{DType, DeviceError, Result};
+use espalier_ops::Matrix;
+use std::{any::Any, fmt::Debug};
 
 /// A row-major matrix on a device, freed when dropped.
 #[derive(Debug)]
@@ -8,22 +10,16 @@ pub struct Tensor {
     dtype: DType,
     rows: usize,
     cols: usize,
-    storage: Storage,
+    storage: Box<dyn Storage>,
 }
 
-/// Where a tensor's elements are.
-#[derive(Debug)]
-pub enum Storage {
-    /// In host memory.
-    Cpu(cpu::Memory),
-    /// In one GPU buffer for every panel of rows.
-    Gpu(gpu::Panels),
-}
+/// A device's own form of a tensor's elements.
+pub trait Storage: Any + Debug + Send + Sync {}
 
 impl Tensor {
     /// A tensor over storage that a device made for it.
-    pub fn new(dtype: DType, rows: usize, cols: usize, storage: Storage) -> Self {
-        Self { dtype, rows, cols, storage }
+    pub fn new(dtype: DType, rows: usize, cols: usize, storage: impl Storage) -> Self {
+        Self { dtype, rows, cols, storage: Box::new(storage) }
     }
 
     /// The element type.
@@ -51,40 +47,35 @@ impl Tensor {
         self.elements() * self.dtype.size()
     }
 
-    /// Where the elements are.
-    pub fn storage(&self) -> &Storage {
-        &self.storage
-    }
-
-    /// Where the elements are, to write to.
-    pub fn storage_mut(&mut self) -> &mut Storage {
-        &mut self.storage
-    }
-
-    /// Checks the shape of an operand.
+    /// The elements, in the form of the device that asks.
     ///
     /// # Errors
-    /// Another shape.
-    pub fn expect_shape(&self, operation: &'static str, rows: usize, cols: usize) -> Result<()> {
-        if (self.rows, self.cols) == (rows, cols) {
-            return Ok(());
-        }
-        Err(DeviceError::Shape {
-            operation,
-            expected: format!("[{rows}, {cols}]"),
-            found: format!("[{}, {}]", self.rows, self.cols),
-        })
+    /// The tensor belongs to another kind of device.
+    pub fn storage<S: Storage>(&self) -> Result<&S> {
+        let storage: &dyn Any = &*self.storage;
+        storage.downcast_ref().ok_or(DeviceError::OtherDevice)
     }
 
-    /// Checks the element type of an operand.
+    /// The elements to write to, in the form of the device that asks.
     ///
     /// # Errors
-    /// Another type.
-    pub fn expect_dtype(&self, operation: &'static str, allowed: &[DType]) -> Result<()> {
-        if allowed.contains(&self.dtype) {
-            return Ok(());
-        }
-        let allowed: Vec<_> = allowed.iter().map(DType::to_string).collect();
-        Err(DeviceError::Type { operation, expected: allowed.join(" or "), found: self.dtype })
+    /// The tensor belongs to another kind of device.
+    pub fn storage_mut<S: Storage>(&mut self) -> Result<&mut S> {
+        let storage: &mut dyn Any = &mut *self.storage;
+        storage.downcast_mut().ok_or(DeviceError::OtherDevice)
+    }
+}
+
+impl Matrix for Tensor {
+    fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{EvaluateError, Result, TaskItems};
 use crate::{
-    device::{DType, Tensor},
+    device::{DType, Op, Tensor},
     interrupt,
     model::{self, BATCH_TOKENS, Head, HiddenStates, Llama, ModelError, Placement},
 };
@@ -50,7 +50,7 @@ impl DenseReference {
         each(model, &hidden, &sequences, |sequence, hidden, start| {
             let rows = sequence.ids.len() - sequence.from;
             let mut piece = model.device.zeros(DType::F32, rows, hidden.cols())?;
-            model.device.copy_rows(hidden, start + sequence.from - 1, &mut piece)?;
+            model.device.execute(Op::CopyRows { x: hidden, start: start + sequence.from - 1 }, &mut piece)?;
             states.push(model.device.to_f32(&piece)?);
             Ok(())
         })?;
@@ -157,16 +157,16 @@ fn likelihood(
         // A token is predicted at the position before it.
         let token = sequence.from + first;
         let mut piece = device.zeros(DType::F32, count, width)?;
-        device.copy_rows(states, start + token - 1, &mut piece)?;
+        device.execute(Op::CopyRows { x: states, start: start + token - 1 }, &mut piece)?;
         let logits = model.logits(head, &piece)?;
         let targets = device.from_u32(&sequence.ids[token..token + count])?;
         let mut out = device.zeros(DType::F32, count, 1)?;
-        device.cross_entropy(&logits, &targets, &mut out)?;
+        device.execute(Op::CrossEntropy { logits: &logits, targets: &targets }, &mut out)?;
         found.loss += sum(&out)?;
         if let Some(dense) = dense {
             let dense = dense[first * width..(first + count) * width].to_vec();
             let dense = model.logits(head, &device.from_f32(count, width, dense)?)?;
-            device.js_divergence(&dense, &logits, &mut out)?;
+            device.execute(Op::JsDivergence { a: &dense, b: &logits }, &mut out)?;
             found.divergence += sum(&out)?;
         }
     }

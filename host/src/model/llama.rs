@@ -8,7 +8,7 @@ use super::{
     generate::CachedBlock,
     layout::{self, LayerInput, Projection},
 };
-use crate::device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Onto, Tensor};
+use crate::device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Onto, Op, Tensor};
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 /// A model whose weights stay in its checkpoint until they are needed.
@@ -97,7 +97,7 @@ impl Llama {
             return Ok(raw);
         }
         let mut hidden = self.device.zeros(DType::F32, batch.tokens.len(), width).map_err(on_device)?;
-        self.device.convert(&raw, &mut hidden).map_err(on_device)?;
+        self.device.execute(Op::Convert { x: &raw }, &mut hidden).map_err(on_device)?;
         Ok(hidden)
     }
 
@@ -188,18 +188,33 @@ impl Llama {
         let [mut q, mut k, v] =
             self.apply(block, [Projection::Query, Projection::Key, Projection::Value], input)?;
         drop(written);
-        device.rope(&mut q, config.head_dim, &batch.rope, &batch.positions)?;
-        device.rope(&mut k, config.head_dim, &batch.rope, &batch.positions)?;
+        device.execute(
+            Op::Rope { table: &batch.rope, positions: &batch.positions, head_dim: config.head_dim },
+            &mut q,
+        )?;
+        device.execute(
+            Op::Rope { table: &batch.rope, positions: &batch.positions, head_dim: config.head_dim },
+            &mut k,
+        )?;
         let mut attended = device.zeros(DType::F32, tokens, config.query_size())?;
         let (keys, values) = match cache {
             None => (&k, &v),
             Some(CachedBlock { keys, values, places }) => {
-                device.scatter_rows(&k, places, keys)?;
-                device.scatter_rows(&v, places, values)?;
+                device.execute(Op::ScatterRows { x: &k, places }, keys)?;
+                device.execute(Op::ScatterRows { x: &v, places }, values)?;
                 (&*keys, &*values)
             }
         };
-        device.attention(&q, keys, values, &self.attention_shape(), &batch.spans, &mut attended)?;
+        device.execute(
+            Op::Attention {
+                q: &q,
+                k: keys,
+                v: values,
+                shape: self.attention_shape(),
+                spans: batch.spans.to_vec(),
+            },
+            &mut attended,
+        )?;
         drop((q, k, v));
         if stops_at(LayerInput::AttentionOutput, &attended)? {
             return Ok(());
@@ -275,7 +290,7 @@ impl Llama {
         let eps = self.config.rms_norm_eps as f32;
         let Some(written) = written else { return Ok(Input { x, norm: Some(Norm { weight, eps }) }) };
         let normed = written.insert(self.device.zeros(DType::F32, x.rows(), x.cols())?);
-        self.device.rms_norm(x, weight, eps, normed)?;
+        self.device.execute(Op::RmsNorm { x, weight, eps }, normed)?;
         Ok(Input::from(&*normed))
     }
 

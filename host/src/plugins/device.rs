@@ -1,16 +1,15 @@
 //! The host's device, as plugins use it: tensors by number.
 
 use super::twins::Twins;
-use crate::device::{
-    Axis, Binary, Binding, DType, Device, DeviceError, DeviceKind, Operand, Reduction, Scores, Selection,
-    Tensor, Unary, Within,
+use crate::{
+    device::{Binding, DType, Device, DeviceKind, Tensor},
+    interrupt,
 };
-use crate::interrupt;
 use bytes::Bytes;
 use espalier_sdk::{
     Access, Buffer, Code, Error, Result,
     abi::TensorHandle,
-    service::{Block, DeviceService, KernelCall, ScoreIds, TensorId},
+    service::{DeviceService, KernelCall, Op, Packed, TensorId},
 };
 use std::{
     collections::HashMap,
@@ -128,34 +127,6 @@ impl DeviceTensors {
             None => Error::invalid(format!("tensor {id} is used by another operation at the same time")),
         }
     }
-
-    /// Runs an operation that reads `inputs` and writes `output`.
-    fn run<const N: usize>(
-        &self,
-        inputs: [TensorId; N],
-        output: TensorId,
-        operation: impl FnOnce(&dyn Device, [&Tensor; N], &mut Tensor) -> crate::device::Result<()>,
-    ) -> Result<()> {
-        self.admit()?;
-        if inputs.contains(&output) {
-            return Err(Error::invalid(format!("tensor {output} is both an input and the output")));
-        }
-        let mut entries = Vec::with_capacity(N);
-        for id in inputs {
-            entries.push(self.get(id)?);
-        }
-        let written = self.get(output)?;
-        if written.lent {
-            return Err(Error::invalid(format!("tensor {output} is lent by the host for reading")));
-        }
-        let mut guards = Vec::with_capacity(N);
-        for (id, entry) in inputs.into_iter().zip(&entries) {
-            guards.push(self.reading(id, entry)?);
-        }
-        let mut output = self.writing(output, &written)?;
-        operation(&*self.device, std::array::from_fn(|at| &*guards[at]), &mut output)?;
-        Ok(())
-    }
 }
 
 fn unknown(id: TensorId) -> Error {
@@ -195,90 +166,22 @@ impl DeviceService for DeviceTensors {
         }
     }
 
-    fn map(&self, f: Unary, x: TensorId, scale: f32, shift: f32, out: TensorId) -> Result<()> {
-        self.run([x], out, |device, [x], out| device.map(f, x, scale, shift, out))
-    }
-
-    fn zip(&self, f: Unary, a: TensorId, op: Binary, alpha: f32, b: TensorId, out: TensorId) -> Result<()> {
-        self.run([a, b], out, |device, [a, b], out| device.zip(f, a, op, alpha, b, out))
-    }
-
-    fn reduce(&self, f: Reduction, axis: Axis, x: TensorId, accumulate: bool, out: TensorId) -> Result<()> {
-        self.run([x], out, |device, [x], out| device.reduce(f, axis, x, accumulate, out))
-    }
-
-    fn select(&self, scores: ScoreIds, selection: Selection, mask: TensorId) -> Result<()> {
-        self.run(score_tensors(scores), mask, |device, [a, by], mask| {
-            device.select(of_tensors(scores, a, by), selection, mask)
-        })
-    }
-
-    fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
-        self.run([mask], x, |device, [mask], x| device.zero_where(mask, x))
-    }
-
-    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()> {
-        if c.transposed {
-            return Err(Error::invalid("the result of a product is never transposed"));
+    fn execute(&self, op: Op<TensorId>, out: TensorId) -> Result<()> {
+        self.admit()?;
+        let Packed { name, tensors, numbers } = op.pack();
+        if tensors.contains(&out) {
+            return Err(Error::invalid(format!("tensor {out} is both an input and the output")));
         }
-        self.run([a.tensor, b.tensor], c.tensor, |device, [x, y], out| {
-            let (a, b) = (operand(x, a), operand(y, b));
-            let shape = (a.shape().0, b.shape().1);
-            if shape != (c.rows, c.cols) {
-                return Err(misfit("matmul", (c.rows, c.cols), shape));
-            }
-            device.matmul(alpha, a, b, beta, out, (c.row, c.col))
-        })
-    }
-
-    fn copy(&self, from: Block, to: Block) -> Result<()> {
-        self.run([from.tensor], to.tensor, |device, [x], out| {
-            if (from.rows, from.cols) != (to.rows, to.cols) {
-                return Err(misfit("copy", (to.rows, to.cols), (from.rows, from.cols)));
-            }
-            device.copy(operand(x, from), out, (to.row, to.col))
-        })
-    }
-
-    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()> {
-        self.run([x], out, |device, [x], out| device.transpose(x, out))
-    }
-
-    fn reverse(&self, x: TensorId) -> Result<()> {
-        self.run([], x, |device, [], x| device.reverse(x))
-    }
-
-    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()> {
-        self.run([x], out, |device, [x], out| device.diagonal(x, out))
-    }
-
-    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()> {
-        self.run([d], x, |device, [d], x| device.add_diagonal(d, x))
-    }
-
-    fn cholesky(&self, x: TensorId) -> Result<()> {
-        self.run([], x, |device, [], x| device.cholesky(x))
-    }
-
-    fn triangular_inverse(&self, l: TensorId) -> Result<()> {
-        self.run([], l, |device, [], l| device.triangular_inverse(l))
-    }
-
-    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {
-        self.run([l], b, |device, [l], b| device.triangular_solve(l, transposed, b))
-    }
-
-    fn kth_smallest(&self, scores: ScoreIds, within: Within, k: usize, out: TensorId) -> Result<()> {
-        self.run(score_tensors(scores), out, |device, [a, by], out| {
-            device.kth_smallest(of_tensors(scores, a, by), within, k, out)
-        })
-    }
-
-    fn at_most(&self, scores: ScoreIds, thresholds: TensorId, mask: TensorId) -> Result<()> {
-        let [a, by] = score_tensors(scores);
-        self.run([a, by, thresholds], mask, |device, [a, by, thresholds], mask| {
-            device.at_most(of_tensors(scores, a, by), thresholds, mask)
-        })
+        let entries = tensors.iter().map(|&id| self.get(id)).collect::<Result<Vec<_>>>()?;
+        let written = self.get(out)?;
+        if written.lent {
+            return Err(Error::invalid(format!("tensor {out} is lent by the host for reading")));
+        }
+        let guards = tensors.iter().zip(&entries).map(|(&id, entry)| self.reading(id, entry));
+        let guards = guards.collect::<Result<Vec<_>>>()?;
+        let tensors: Vec<&Tensor> = guards.iter().map(|guard| &**guard).collect();
+        let op = Op::unpack(name, &tensors, &numbers)?;
+        Ok(self.device.execute(op, &mut *self.writing(out, &written)?)?)
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
@@ -340,29 +243,6 @@ enum Guard<'a> {
     Write(RwLockWriteGuard<'a, Tensor>),
 }
 
-/// The tensors of scores; where they are not combined with a row, the matrix stands for it.
-fn score_tensors(scores: ScoreIds) -> [TensorId; 2] {
-    [scores.a, scores.by.map_or(scores.a, |(_, by)| by)]
-}
-
-fn of_tensors<'a>(scores: ScoreIds, a: &'a Tensor, by: &'a Tensor) -> Scores<'a> {
-    Scores { f: scores.f, a, by: scores.by.map(|(op, _)| (op, by)) }
-}
-
-fn operand(tensor: &Tensor, block: Block) -> Operand<'_> {
-    Operand {
-        tensor,
-        rows: block.row..block.row.saturating_add(block.rows),
-        cols: block.col..block.col.saturating_add(block.cols),
-        transposed: block.transposed,
-    }
-}
-
-fn misfit(operation: &'static str, expected: (usize, usize), found: (usize, usize)) -> DeviceError {
-    let shape = |(rows, cols)| format!("[{rows}, {cols}]");
-    DeviceError::Shape { operation, expected: shape(expected), found: shape(found) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,23 +268,24 @@ mod tests {
         let asks: [&dyn Fn() -> Result<()>; 4] = [
             &|| tensors.read(x).map(|_| ()),
             &|| tensors.create(DType::F32, 1, 1).map(|_| ()),
-            &|| tensors.reverse(x),
+            &|| tensors.execute(Op::Reverse {}, x),
             // From a thread of its own, which the twin waits for.
-            &|| thread::scope(|scope| scope.spawn(|| tensors.reverse(x)).join().unwrap()),
+            &|| thread::scope(|scope| scope.spawn(|| tensors.execute(Op::Reverse {}, x)).join().unwrap()),
         ];
         for ask in asks {
             let error = run(&tensors, x, ask).unwrap_err();
             assert!(error.to_string().contains("the CPU twin of kernel odd called the device"), "{error}");
         }
         run(&tensors, x, &|| Ok(())).unwrap();
-        tensors.reverse(x).unwrap();
+        tensors.execute(Op::Reverse {}, x).unwrap();
     }
 
     #[test]
     fn another_thread_may_use_other_tensors_meanwhile() {
         let tensors = tensors();
         let (x, y) = (tensors.create(DType::F32, 1, 4).unwrap(), tensors.create(DType::F32, 2, 2).unwrap());
-        let other = || thread::scope(|scope| scope.spawn(|| tensors.reverse(y)).join().unwrap());
+        let other =
+            || thread::scope(|scope| scope.spawn(|| tensors.execute(Op::Reverse {}, y)).join().unwrap());
         run(&tensors, x, &other).unwrap();
     }
 

@@ -113,7 +113,11 @@ fn check_interface(path: &Path) -> Result<(u16, u16), PluginError> {
     let host = INTERFACE_VERSION;
     // Never unloaded: what it hands out points into it.
     std::mem::forget(library);
-    if plugin.0 != host.0 || plugin.1 > host.1 {
+    let compatible = match host {
+        (0, _) => plugin == host,
+        (major, minor) => plugin.0 == major && plugin.1 <= minor,
+    };
+    if !compatible {
         return Err(PluginError::Interface { path: path.to_owned(), plugin, host });
     }
     Ok(plugin)

@@ -2,16 +2,17 @@
 
 use super::{Job, Plan, PruneError, Result, statistics::Measured, weights};
 use crate::{
-    device::{DType, Tensor},
+    device::{DType, Op, Tensor},
     interrupt,
     model::{
         Linear, Llama,
         layout::{LayerInput, Projection},
     },
     plugins::DeviceTensors,
-    profile::{self, Kind, Work},
+    profile::{self, Kind},
     text,
 };
+use espalier_ops::Work;
 use espalier_sdk::{Sparsity, abi::LoadedPruned};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -75,7 +76,7 @@ pub(super) fn prune(
     let returned = |message| PruneError::Returned { layer: name.clone(), message };
 
     let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
-    device.convert(&linear.weight, &mut weight).map_err(on_device)?;
+    device.execute(Op::Convert { x: &linear.weight }, &mut weight).map_err(on_device)?;
     let measured = measured.get(&at.projection.input());
     let called = call_method(&job.plan, tensors, (&name, at), weight, measured);
     if called.is_err() {
@@ -94,7 +95,7 @@ pub(super) fn prune(
 
     // The next block sees what is written: the weight in the checkpoint's own type.
     let mut rounded = device.zeros(dtype, rows, cols).map_err(on_device)?;
-    device.convert(&pruned, &mut rounded).map_err(on_device)?;
+    device.execute(Op::Convert { x: &pruned }, &mut rounded).map_err(on_device)?;
     drop(pruned);
     let mut bytes = device.read(&rounded).map_err(on_device)?;
     let zeros = weights::clean(dtype, &mut bytes, cols).map_err(returned)?;

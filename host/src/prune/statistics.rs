@@ -2,7 +2,7 @@
 
 use super::{PruneError, Result};
 use crate::{
-    device::{Axis, Binary, DType, Device, DeviceError, Reduction, Tensor, Unary},
+    device::{Axis, Binary, DType, Device, DeviceError, Op, Reduction, Tensor, Unary},
     model::{
         Batch, Block, HiddenStates, Llama, Observer,
         layout::{LayerInput, Projection},
@@ -121,13 +121,16 @@ impl<'a> Gatherer<'a> {
             self.sums.insert(input, Sums { tokens: 0, squares, others });
         }
         let Some(sums) = self.sums.get_mut(&input) else { return Ok(()) };
-        device.reduce(Reduction::SumSquares, Axis::EachColumn, x, true, &mut sums.squares)?;
+        device.execute(
+            Op::Reduce { x, f: Reduction::SumSquares, axis: Axis::EachColumn, accumulate: true },
+            &mut sums.squares,
+        )?;
         for (kind, sum) in &mut sums.others {
             match kind {
                 Statistic::ColumnNorms => {}
-                Statistic::Gram => device.gram(x, sum)?,
+                Statistic::Gram => device.execute(Op::Gram { x }, sum)?,
                 Statistic::MeanVariance => add_moments(device, x, sums.tokens, sum)?,
-                Statistic::Inputs => device.copy(x.all(), sum, (sums.tokens, 0))?,
+                Statistic::Inputs => device.execute(Op::Copy { from: x.all(), to: (sums.tokens, 0) }, sum)?,
                 kind => {
                     let message = format!("this host cannot measure {kind:?}");
                     return Err(DeviceError::Invalid { operation: "statistics", message });
@@ -168,7 +171,10 @@ impl<'a> Gatherer<'a> {
             }
             if self.needed.contains(&Statistic::ColumnNorms) {
                 let mut norms = device.zeros(DType::F32, 1, squares.len())?;
-                device.map(Unary::Sqrt, &sums.squares, 1.0, 0.0, &mut norms)?;
+                device.execute(
+                    Op::Map { x: &sums.squares, f: Unary::Sqrt, scale: 1.0, shift: 0.0 },
+                    &mut norms,
+                )?;
                 statistics.push((Statistic::ColumnNorms, norms));
             }
             let zero_features = squares.iter().filter(|&&square| square == 0.0).count();
@@ -190,14 +196,21 @@ fn add_moments(
 ) -> Result<(), DeviceError> {
     let (cols, count) = (x.cols(), x.rows() as f64);
     let mut mean = device.zeros(DType::F32, 1, cols)?;
-    device.reduce(Reduction::Sum, Axis::EachColumn, x, false, &mut mean)?;
+    device
+        .execute(Op::Reduce { x, f: Reduction::Sum, axis: Axis::EachColumn, accumulate: false }, &mut mean)?;
     let means: Vec<f32> =
         device.to_f32(&mean)?.into_iter().map(|sum| (f64::from(sum) / count) as f32).collect();
     let mean = device.from_f32(1, cols, means.clone())?;
     let mut centred = device.zeros(DType::F32, x.rows(), cols)?;
-    device.zip(Unary::Identity, x, Binary::Subtract, 1.0, &mean, &mut centred)?;
+    device.execute(
+        Op::Zip { a: x, b: &mean, f: Unary::Identity, op: Binary::Subtract, alpha: 1.0 },
+        &mut centred,
+    )?;
     let mut squares = device.zeros(DType::F32, 1, cols)?;
-    device.reduce(Reduction::SumSquares, Axis::EachColumn, &centred, false, &mut squares)?;
+    device.execute(
+        Op::Reduce { x: &centred, f: Reduction::SumSquares, axis: Axis::EachColumn, accumulate: false },
+        &mut squares,
+    )?;
     let squares = device.to_f32(&squares)?;
     let mut total = device.to_f32(moments)?;
     let before = before as f64;

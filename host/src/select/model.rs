@@ -1,7 +1,7 @@
 //! What a selector may ask of the model, computed on the run's device.
 
 use crate::{
-    device::{DType, DeviceError, Tensor},
+    device::{DType, DeviceError, Op, Tensor},
     interrupt,
     model::{BATCH_TOKENS, Batch, Generation, Head, HiddenStates, Llama, ModelError, Placement, Sampling},
 };
@@ -182,12 +182,12 @@ fn likelihoods(
     for from in (0..length - 1).step_by(rows) {
         let count = rows.min(length - 1 - from);
         let mut piece = device.zeros(DType::F32, count, states.cols())?;
-        device.copy_rows(states, start + from, &mut piece)?;
+        device.execute(Op::CopyRows { x: states, start: start + from }, &mut piece)?;
         let logits = model.logits(head, &piece)?;
         let next = start + from + 1;
         let targets = device.from_u32(&batch.tokens[next..next + count])?;
         let mut loss = device.zeros(DType::F32, count, 1)?;
-        device.cross_entropy(&logits, &targets, &mut loss)?;
+        device.execute(Op::CrossEntropy { logits: &logits, targets: &targets }, &mut loss)?;
         found.extend(device.to_f32(&loss)?.into_iter().map(|loss| -loss));
     }
     Ok(found)

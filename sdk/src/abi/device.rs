@@ -3,13 +3,12 @@
 use super::{
     AbiResult, guard,
     kernel::{KernelAbi, pack_kernel, unpack_kernel},
-    types::{
-        AXIS, BINARY, BlockAbi, REDUCTION, ScoresAbi, SelectionAbi, UNARY, WITHIN, dtype_from, from_code,
-    },
+    plain,
+    types::{OpAbi, dtype_from},
 };
 use crate::{
-    Axis, Binary, DType, DeviceKind, Error, Reduction, Result, Selection, Unary, Within,
-    service::{Block, DeviceService, KernelCall, ScoreIds, TensorId},
+    DType, DeviceKind, Result,
+    service::{DeviceService, KernelCall, Op, Packed, TensorId},
 };
 use abi_stable::{
     sabi_trait,
@@ -18,8 +17,8 @@ use abi_stable::{
 };
 use std::sync::Arc;
 
-/// The operations of [`DeviceService`] with a stable layout. New ones come after the last, each with a
-/// default that answers "unsupported".
+/// [`DeviceService`] with a stable layout. A new operation of a device changes nothing here: operations cross as their
+/// names, tensors and numbers, and a host that does not know one answers that it is not supported.
 #[sabi_trait]
 pub trait DeviceAbi: Send + Sync {
     fn name(&self) -> RString;
@@ -28,22 +27,7 @@ pub trait DeviceAbi: Send + Sync {
     fn upload(&self, dtype: u32, rows: u64, cols: u64, bytes: RSlice<'_, u8>) -> AbiResult<u64>;
     fn read(&self, tensor: u64) -> AbiResult<RVec<u8>>;
     fn free(&self, tensor: u64);
-    fn map(&self, f: u32, x: u64, scale: f32, shift: f32, out: u64) -> AbiResult<()>;
-    fn zip(&self, f: u32, a: u64, op: u32, alpha: f32, b: u64, out: u64) -> AbiResult<()>;
-    fn reduce(&self, f: u32, axis: u32, x: u64, accumulate: bool, out: u64) -> AbiResult<()>;
-    fn select(&self, scores: ScoresAbi, selection: SelectionAbi, mask: u64) -> AbiResult<()>;
-    fn zero_where(&self, mask: u64, x: u64) -> AbiResult<()>;
-    fn matmul(&self, alpha: f32, a: BlockAbi, b: BlockAbi, beta: f32, c: BlockAbi) -> AbiResult<()>;
-    fn copy(&self, from: BlockAbi, to: BlockAbi) -> AbiResult<()>;
-    fn transpose(&self, x: u64, out: u64) -> AbiResult<()>;
-    fn diagonal(&self, x: u64, out: u64) -> AbiResult<()>;
-    fn add_diagonal(&self, d: u64, x: u64) -> AbiResult<()>;
-    fn reverse(&self, x: u64) -> AbiResult<()>;
-    fn cholesky(&self, x: u64) -> AbiResult<()>;
-    fn triangular_inverse(&self, l: u64) -> AbiResult<()>;
-    fn triangular_solve(&self, l: u64, transposed: bool, b: u64) -> AbiResult<()>;
-    fn kth_smallest(&self, scores: ScoresAbi, within: u32, k: u64, out: u64) -> AbiResult<()>;
-    fn at_most(&self, scores: ScoresAbi, thresholds: u64, mask: u64) -> AbiResult<()>;
+    fn execute(&self, op: OpAbi<'_>, out: u64) -> AbiResult<()>;
     #[sabi(last_prefix_field)]
     fn run(
         &self,
@@ -99,68 +83,8 @@ impl DeviceAbi for HostSide {
         });
     }
 
-    fn map(&self, f: u32, x: u64, scale: f32, shift: f32, out: u64) -> AbiResult<()> {
-        guard(|| self.0.map(from_code(f, &UNARY)?, x, scale, shift, out))
-    }
-
-    fn zip(&self, f: u32, a: u64, op: u32, alpha: f32, b: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.zip(from_code(f, &UNARY)?, a, from_code(op, &BINARY)?, alpha, b, out))
-    }
-
-    fn reduce(&self, f: u32, axis: u32, x: u64, accumulate: bool, out: u64) -> AbiResult<()> {
-        guard(|| self.0.reduce(from_code(f, &REDUCTION)?, from_code(axis, &AXIS)?, x, accumulate, out))
-    }
-
-    fn select(&self, scores: ScoresAbi, selection: SelectionAbi, mask: u64) -> AbiResult<()> {
-        guard(|| self.0.select(scores.try_into()?, selection.try_into()?, mask))
-    }
-
-    fn zero_where(&self, mask: u64, x: u64) -> AbiResult<()> {
-        guard(|| self.0.zero_where(mask, x))
-    }
-
-    fn matmul(&self, alpha: f32, a: BlockAbi, b: BlockAbi, beta: f32, c: BlockAbi) -> AbiResult<()> {
-        guard(|| self.0.matmul(alpha, a.into(), b.into(), beta, c.into()))
-    }
-
-    fn copy(&self, from: BlockAbi, to: BlockAbi) -> AbiResult<()> {
-        guard(|| self.0.copy(from.into(), to.into()))
-    }
-
-    fn transpose(&self, x: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.transpose(x, out))
-    }
-
-    fn diagonal(&self, x: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.diagonal(x, out))
-    }
-
-    fn add_diagonal(&self, d: u64, x: u64) -> AbiResult<()> {
-        guard(|| self.0.add_diagonal(d, x))
-    }
-
-    fn reverse(&self, x: u64) -> AbiResult<()> {
-        guard(|| self.0.reverse(x))
-    }
-
-    fn cholesky(&self, x: u64) -> AbiResult<()> {
-        guard(|| self.0.cholesky(x))
-    }
-
-    fn triangular_inverse(&self, l: u64) -> AbiResult<()> {
-        guard(|| self.0.triangular_inverse(l))
-    }
-
-    fn triangular_solve(&self, l: u64, transposed: bool, b: u64) -> AbiResult<()> {
-        guard(|| self.0.triangular_solve(l, transposed, b))
-    }
-
-    fn kth_smallest(&self, scores: ScoresAbi, within: u32, k: u64, out: u64) -> AbiResult<()> {
-        guard(|| self.0.kth_smallest(scores.try_into()?, from_code(within, &WITHIN)?, k as usize, out))
-    }
-
-    fn at_most(&self, scores: ScoresAbi, thresholds: u64, mask: u64) -> AbiResult<()> {
-        guard(|| self.0.at_most(scores.try_into()?, thresholds, mask))
+    fn execute(&self, op: OpAbi<'_>, out: u64) -> AbiResult<()> {
+        guard(|| self.0.execute(op.unpack()?, out))
     }
 
     fn run(
@@ -206,68 +130,14 @@ impl DeviceService for PluginSide {
         self.0.free(tensor);
     }
 
-    fn map(&self, f: Unary, x: TensorId, scale: f32, shift: f32, out: TensorId) -> Result<()> {
-        plain(self.0.map(f as u32, x, scale, shift, out))
-    }
-
-    fn zip(&self, f: Unary, a: TensorId, op: Binary, alpha: f32, b: TensorId, out: TensorId) -> Result<()> {
-        plain(self.0.zip(f as u32, a, op as u32, alpha, b, out))
-    }
-
-    fn reduce(&self, f: Reduction, axis: Axis, x: TensorId, accumulate: bool, out: TensorId) -> Result<()> {
-        plain(self.0.reduce(f as u32, axis as u32, x, accumulate, out))
-    }
-
-    fn select(&self, scores: ScoreIds, selection: Selection, mask: TensorId) -> Result<()> {
-        plain(self.0.select(scores.into(), selection.into(), mask))
-    }
-
-    fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
-        plain(self.0.zero_where(mask, x))
-    }
-
-    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()> {
-        plain(self.0.matmul(alpha, a.into(), b.into(), beta, c.into()))
-    }
-
-    fn copy(&self, from: Block, to: Block) -> Result<()> {
-        plain(self.0.copy(from.into(), to.into()))
-    }
-
-    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()> {
-        plain(self.0.transpose(x, out))
-    }
-
-    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()> {
-        plain(self.0.diagonal(x, out))
-    }
-
-    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()> {
-        plain(self.0.add_diagonal(d, x))
-    }
-
-    fn reverse(&self, x: TensorId) -> Result<()> {
-        plain(self.0.reverse(x))
-    }
-
-    fn cholesky(&self, x: TensorId) -> Result<()> {
-        plain(self.0.cholesky(x))
-    }
-
-    fn triangular_inverse(&self, l: TensorId) -> Result<()> {
-        plain(self.0.triangular_inverse(l))
-    }
-
-    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {
-        plain(self.0.triangular_solve(l, transposed, b))
-    }
-
-    fn kth_smallest(&self, scores: ScoreIds, within: Within, k: usize, out: TensorId) -> Result<()> {
-        plain(self.0.kth_smallest(scores.into(), within as u32, k as u64, out))
-    }
-
-    fn at_most(&self, scores: ScoreIds, thresholds: TensorId, mask: TensorId) -> Result<()> {
-        plain(self.0.at_most(scores.into(), thresholds, mask))
+    fn execute(&self, op: Op<TensorId>, out: TensorId) -> Result<()> {
+        let Packed { name, tensors, numbers } = op.pack();
+        let op = OpAbi {
+            name: name.into(),
+            tensors: tensors.as_slice().into(),
+            numbers: numbers.as_slice().into(),
+        };
+        plain(self.0.execute(op, out))
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
@@ -275,7 +145,64 @@ impl DeviceService for PluginSide {
     }
 }
 
-/// A result from over the border.
-pub(super) fn plain<T>(result: AbiResult<T>) -> Result<T> {
-    result.into_result().map_err(Error::from)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, Error};
+    use std::sync::Mutex;
+
+    /// A device that notes what it is asked to compute.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<(Op<TensorId>, TensorId)>>);
+
+    impl DeviceService for Notes {
+        fn name(&self) -> String {
+            "notes".to_owned()
+        }
+
+        fn kind(&self) -> DeviceKind {
+            DeviceKind::Cpu
+        }
+
+        fn create(&self, _: DType, _: usize, _: usize) -> Result<TensorId> {
+            Ok(1)
+        }
+
+        fn upload(&self, _: DType, _: usize, _: usize, _: &[u8]) -> Result<TensorId> {
+            Ok(1)
+        }
+
+        fn read(&self, _: TensorId) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+
+        fn free(&self, _: TensorId) {}
+
+        fn execute(&self, op: Op<TensorId>, out: TensorId) -> Result<()> {
+            self.0.lock().unwrap().push((op, out));
+            Ok(())
+        }
+
+        fn run(&self, _: &KernelCall, _: &[TensorId], _: &[u8], _: u32) -> Result<()> {
+            Err(Error::invalid("it runs no kernels"))
+        }
+    }
+
+    #[test]
+    fn operations_cross_as_they_are() {
+        let notes = Arc::new(Notes::default());
+        let device = unpack(pack(notes.clone()));
+        let op = Op::KthSmallest { scores: 5.into(), within: crate::Within::EachRow, k: 7 };
+        device.execute(op.clone(), 9).unwrap();
+        assert_eq!(*notes.0.lock().unwrap(), [(op, 9)]);
+    }
+
+    #[test]
+    fn an_operation_that_this_version_lacks_is_named() {
+        let device = pack(Arc::new(Notes::default()));
+        let op = OpAbi { name: "softmax".into(), tensors: [1u64].as_slice().into(), numbers: RSlice::EMPTY };
+        let error = plain(device.execute(op, 2)).unwrap_err();
+        assert_eq!(error.code, Code::Unsupported);
+        assert_eq!(error.message, "the operation `softmax` is not supported");
+    }
 }

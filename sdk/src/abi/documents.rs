@@ -1,6 +1,6 @@
 //! Documents at the border.
 
-use super::{AbiResult, device::plain, guard};
+use super::{AbiResult, guard, plain};
 use crate::{Document, Result, Source, service::DocumentService};
 use abi_stable::{
     StableAbi, sabi_trait,

@@ -1,6 +1,6 @@
 //! A plugin's own kernels at the border.
 
-use super::{AbiResult, device::plain, guard};
+use super::{AbiResult, guard, plain};
 use crate::{Access, Buffer, Error, Result, service::KernelCall};
 use abi_stable::{
     StableAbi,

@@ -1,11 +1,10 @@
 //! A plugin library as a whole.
 
 use super::{
-    AbiResult, LoadedMethod, LoadedSelector,
-    device::plain,
-    guard,
+    AbiResult, LoadedMethod, LoadedSelector, guard,
     json::{from_json, to_json},
     method::{MethodBox, pack_method},
+    plain,
     selector::{SelectorBox, pack_selector},
 };
 use crate::{LibraryInfo, Options, Registry, Result};

@@ -2,9 +2,9 @@
 
 use super::{
     AbiResult,
-    device::{self, DeviceBox, plain},
+    device::{self, DeviceBox},
     error::{MAX_TEXTS, bounded},
-    guard,
+    guard, plain,
     types::{OptionF64, TensorAbi, dtype_from},
 };
 use crate::{

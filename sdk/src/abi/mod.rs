@@ -49,6 +49,11 @@ pub const fn interface_version(word: u32) -> (u16, u16) {
 
 type AbiResult<T> = RResult<T, ErrorAbi>;
 
+/// A result from over the border.
+fn plain<T>(result: AbiResult<T>) -> crate::Result<T> {
+    result.into_result().map_err(crate::Error::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

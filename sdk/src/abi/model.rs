@@ -1,6 +1,6 @@
 //! The model at the border.
 
-use super::{AbiResult, device::plain, guard};
+use super::{AbiResult, guard, plain};
 use crate::{ModelInfo, Result, SamplingOptions, service::ModelService};
 use abi_stable::{
     StableAbi, sabi_trait,

@@ -2,11 +2,11 @@
 
 use super::{
     AbiResult,
-    device::plain,
     documents::{self, DocumentsBox},
     guard,
     json::{from_json, to_json},
     model::{self, ModelBox},
+    plain,
     windows::{self, WindowsBox},
 };
 use crate::{

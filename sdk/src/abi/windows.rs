@@ -1,6 +1,6 @@
 //! Where windows are cut, at the border.
 
-use super::{AbiResult, device::plain, guard, types::OptionF64};
+use super::{AbiResult, guard, plain, types::OptionF64};
 use crate::{Result, service::WindowService};
 use abi_stable::{
     sabi_trait,

@@ -1,5 +1,5 @@
 use crate::{Under, on_every_device};
-use espalier_host::device::{DType, DeviceError, Tensor};
+use espalier_host::device::{DType, DeviceError, Op, Tensor};
 use espalier_tests::random::Random;
 
 /// Blocks on the diagonal are 64 × 64 on a GPU, so panels are at least as large.
@@ -64,7 +64,7 @@ fn factor(under: &Under, x: &[f32], side: usize) -> Tensor {
         x[row * side + row + 1..(row + 1) * side].fill(f32::NAN);
     }
     let mut l = under.f32(side, side, &x);
-    under.device().cholesky(&mut l).expect("it is positive definite");
+    under.device().execute(Op::Cholesky {}, &mut l).expect("it is positive definite");
     l
 }
 
@@ -83,7 +83,7 @@ fn the_inverse_of_a_long_chain_is_its_closed_form() {
             }
         }
         let mut out = under.f32(side, side, &l);
-        under.device().triangular_inverse(&mut out).expect("it runs");
+        under.device().execute(Op::TriangularInverse {}, &mut out).expect("it runs");
         let found = under.output(&out);
         for col in 0..side {
             let mut expected = 1.0;
@@ -113,7 +113,7 @@ fn factors_and_their_inverses_are_those_of_double_precision() {
             let what = format!("{}: {side}", under.what);
             let found = under.output(&l);
             assert!(error(&found, &expected) < 1e-5, "{what}: factor, {}", error(&found, &expected));
-            under.device().triangular_inverse(&mut l).expect("it runs");
+            under.device().execute(Op::TriangularInverse {}, &mut l).expect("it runs");
             let expected = inverse(&expected, side);
             let inverse = under.output(&l);
             assert!(error(&inverse, &expected) < 1e-4, "{what}: inverse, {}", error(&inverse, &expected));
@@ -140,7 +140,7 @@ fn systems_are_solved_from_both_ends() {
                 let mut x = under.f32(side, cols, &b);
                 under
                     .device()
-                    .triangular_solve(&under.f32(side, side, &l), transposed, &mut x)
+                    .execute(Op::TriangularSolve { l: &under.f32(side, side, &l), transposed }, &mut x)
                     .expect("it runs");
                 let x = under.output(&x);
                 for (at, b) in b.iter().enumerate() {
@@ -162,7 +162,7 @@ fn the_pivot_that_fails_is_named() {
             let mut x = positive(&mut random, side, 0.1);
             for value in [-1.0, f32::NAN] {
                 x[bad * side + bad] = value;
-                match under.device().cholesky(&mut under.f32(side, side, &x)) {
+                match under.device().execute(Op::Cholesky {}, &mut under.f32(side, side, &x)) {
                     Err(DeviceError::NotPositiveDefinite { pivot, value }) => {
                         assert_eq!(pivot, bad, "{}: {side}", under.what);
                         assert!(value.is_nan() || value < 0.0, "{}: {value}", under.what);
@@ -178,10 +178,10 @@ fn the_pivot_that_fails_is_named() {
 fn inverse_factor(under: &Under, h: &[f32], side: usize) -> Vec<f32> {
     let device = under.device();
     let mut x = under.f32(side, side, h);
-    device.reverse(&mut x).expect("it runs");
-    device.cholesky(&mut x).expect("it is positive definite");
-    device.triangular_inverse(&mut x).expect("it runs");
-    device.reverse(&mut x).expect("it runs");
+    device.execute(Op::Reverse {}, &mut x).expect("it runs");
+    device.execute(Op::Cholesky {}, &mut x).expect("it is positive definite");
+    device.execute(Op::TriangularInverse {}, &mut x).expect("it runs");
+    device.execute(Op::Reverse {}, &mut x).expect("it runs");
     under.output(&x)
 }
 
@@ -211,7 +211,7 @@ fn the_inverses_factor_survives_ill_conditioned_matrices() {
                 x.iter_mut().enumerate().for_each(|(at, x)| *x *= scales[at % side]);
             }
             let mut gram = under.device().zeros(DType::F32, side, side).expect("memory");
-            under.device().gram(&under.f32(tokens, side, &x), &mut gram).expect("it runs");
+            under.device().execute(Op::Gram { x: &under.f32(tokens, side, &x) }, &mut gram).expect("it runs");
             let mut h = under.output(&gram);
             let mean = h.iter().step_by(side + 1).map(|x| f64::from(*x)).sum::<f64>() / side as f64;
             h.iter_mut().step_by(side + 1).for_each(|x| *x += (damping * mean) as f32);

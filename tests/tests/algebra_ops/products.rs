@@ -1,5 +1,5 @@
 use crate::on_every_device;
-use espalier_host::device::{DType, Operand};
+use espalier_host::device::{DType, Op, Operand};
 use espalier_tests::random::Random;
 
 #[test]
@@ -29,8 +29,10 @@ fn rectangles_multiply() {
                 let b_tensor = under.f32(b_shape.0, b_shape.1, &b);
                 let operand = |tensor, (rows, cols), transposed| Operand {
                     tensor,
-                    rows: from.0..from.0 + rows,
-                    cols: from.1..from.1 + cols,
+                    row: from.0,
+                    col: from.1,
+                    rows,
+                    cols,
                     transposed,
                 };
                 for (alpha, beta) in [(1.0, 0.0), (-0.5, 2.0)] {
@@ -40,7 +42,10 @@ fn rectangles_multiply() {
                     };
                     let left = operand(&a_tensor, a_size, ta);
                     let right = operand(&b_tensor, b_size, tb);
-                    under.device().matmul(alpha, left, right, beta, &mut c, from).expect("it runs");
+                    under
+                        .device()
+                        .execute(Op::Matmul { a: left, b: right, alpha, beta, to: from }, &mut c)
+                        .expect("it runs");
                     for (at, &found) in under.output(&c).iter().enumerate() {
                         let (row, col) = (at / c_shape.1, at % c_shape.1);
                         let inside =
@@ -81,7 +86,7 @@ fn gram_matrices_add_up_and_are_symmetric() {
             let tensor = under.f32(tokens, cols, &x);
             let mut gram = under.device().zeros(DType::F32, cols, cols).expect("memory");
             for _ in 0..2 {
-                under.device().gram(&tensor, &mut gram).expect("it runs");
+                under.device().execute(Op::Gram { x: &tensor }, &mut gram).expect("it runs");
             }
             let found = under.output(&gram);
             for i in 0..cols {
@@ -104,10 +109,24 @@ fn operands_that_do_not_fit_are_refused() {
         let device = under.device();
         let (a, b) = (under.f32(2, 3, &[1.0; 6]), under.f32(2, 3, &[1.0; 6]));
         let mut c = under.unwritten(DType::F32, 2, 2);
-        assert!(device.matmul(1.0, a.all(), b.all(), 0.0, &mut c, (0, 0)).is_err(), "inner sizes differ");
-        let right = Operand { transposed: true, ..b.all() };
-        assert!(device.matmul(1.0, a.all(), right.clone(), 0.0, &mut c, (1, 0)).is_err(), "beyond c");
-        assert!(device.matmul(1.0, a.all(), right, 0.0, &mut c, (0, 0)).is_ok());
-        assert!(device.gram(&a, &mut c).is_err());
+        assert!(
+            device
+                .execute(Op::Matmul { a: a.all(), b: b.all(), alpha: 1.0, beta: 0.0, to: (0, 0) }, &mut c)
+                .is_err(),
+            "inner sizes differ"
+        );
+        let right = b.all().t();
+        assert!(
+            device
+                .execute(Op::Matmul { a: a.all(), b: right, alpha: 1.0, beta: 0.0, to: (1, 0) }, &mut c)
+                .is_err(),
+            "beyond c"
+        );
+        assert!(
+            device
+                .execute(Op::Matmul { a: a.all(), b: right, alpha: 1.0, beta: 0.0, to: (0, 0) }, &mut c)
+                .is_ok()
+        );
+        assert!(device.execute(Op::Gram { x: &a }, &mut c).is_err());
     });
 }

@@ -1,5 +1,5 @@
 use crate::on_every_device;
-use espalier_host::device::{Binary, DType, Scores, Selection, Tensor, Unary, Within};
+use espalier_host::device::{Binary, DType, Op, Scores, Selection, Tensor, Unary, Within};
 use espalier_tests::{random::Random, reference};
 
 const SHAPES: [(usize, usize); 7] = [(1, 1), (3, 17), (31, 64), (65, 200), (600, 33), (9, 1000), (1100, 5)];
@@ -18,7 +18,10 @@ fn the_value_at_a_place_is_that_of_a_sort() {
                     let mut out = under.unwritten(DType::F32, 1, 1);
                     under
                         .device()
-                        .kth_smallest((&tensor).into(), Within::Whole, k, &mut out)
+                        .execute(
+                            Op::KthSmallest { scores: (&tensor).into(), within: Within::Whole, k },
+                            &mut out,
+                        )
                         .expect("it runs");
                     assert_eq!(under.output(&out), [sorted[k]], "{}: {k} of {rows}x{cols}", under.what);
                 }
@@ -26,7 +29,10 @@ fn the_value_at_a_place_is_that_of_a_sort() {
                     let mut out = under.unwritten(DType::F32, rows, 1);
                     under
                         .device()
-                        .kth_smallest((&tensor).into(), Within::EachRow, k, &mut out)
+                        .execute(
+                            Op::KthSmallest { scores: (&tensor).into(), within: Within::EachRow, k },
+                            &mut out,
+                        )
                         .expect("it runs");
                     for (row, found) in scores.chunks(cols).zip(under.output(&out)) {
                         let mut sorted = row.to_vec();
@@ -52,7 +58,10 @@ fn the_smallest_of_a_whole_matrix_ties_to_the_first() {
                 let selection = Selection::Whole { count };
                 under
                     .device()
-                    .select((&under.f32(rows, cols, &scores)).into(), selection, &mut mask)
+                    .execute(
+                        Op::Select { scores: (&under.f32(rows, cols, &scores)).into(), selection },
+                        &mut mask,
+                    )
                     .expect("it runs");
                 let mut expected = vec![0u32; rows * words];
                 for at in &order[..count] {
@@ -78,7 +87,10 @@ fn masks_of_thresholds_have_equals_and_no_nan() {
                 let words = cols.div_ceil(32);
                 let mut mask = under.unwritten(DType::U32, rows, words);
                 let limits_tensor = under.f32(limits.len(), 1, limits);
-                under.device().at_most((&tensor).into(), &limits_tensor, &mut mask).expect("it runs");
+                under
+                    .device()
+                    .execute(Op::AtMost { scores: (&tensor).into(), thresholds: &limits_tensor }, &mut mask)
+                    .expect("it runs");
                 let mut expected = vec![0u32; rows * words];
                 for (at, score) in scores.iter().enumerate() {
                     let limit = if limits.len() == 1 { limits[0] } else { limits[at / cols] };
@@ -111,8 +123,8 @@ fn scores_are_computed_as_they_are_ranked() {
                 let device = under.device();
                 let mut written = under.unwritten(DType::F32, rows, cols);
                 match op {
-                    None => device.map(f, &a, 1.0, 0.0, &mut written),
-                    Some(op) => device.zip(f, &a, op, 1.0, &row, &mut written),
+                    None => device.execute(Op::Map { x: &a, f, scale: 1.0, shift: 0.0 }, &mut written),
+                    Some(op) => device.execute(Op::Zip { a: &a, b: &row, f, op, alpha: 1.0 }, &mut written),
                 }
                 .expect("it runs");
                 let computed = Scores { f, a: &a, by: op.map(|op| (op, &row)) };
@@ -134,15 +146,21 @@ fn scores_are_computed_as_they_are_ranked() {
                     selections.push(Selection::Groups { n: 2, m: 4 });
                 }
                 for selection in selections {
-                    masks(&|scores, mask| device.select(scores, selection, mask).expect("it runs"));
+                    masks(&|scores, mask| {
+                        device.execute(Op::Select { scores, selection }, mask).expect("it runs")
+                    });
                 }
                 let limit = under.f32(1, 1, &[4.5]);
-                masks(&|scores, mask| device.at_most(scores, &limit, mask).expect("it runs"));
+                masks(&|scores, mask| {
+                    device.execute(Op::AtMost { scores, thresholds: &limit }, mask).expect("it runs")
+                });
                 let within = [Within::EachRow, Within::Whole][number % 2];
                 let [one, other] = [computed, (&written).into()].map(|scores| {
                     let found = if within == Within::EachRow { rows } else { 1 };
                     let mut out = under.unwritten(DType::F32, found, 1);
-                    device.kth_smallest(scores, within, cols / 2, &mut out).expect("it runs");
+                    device
+                        .execute(Op::KthSmallest { scores, within, k: cols / 2 }, &mut out)
+                        .expect("it runs");
                     under.output(&out)
                 });
                 assert_eq!(one, other, "{what}");
@@ -157,7 +175,9 @@ fn a_row_that_does_not_fit_scores_is_named() {
         let (a, row) = (under.f32(3, 5, &[1.0; 15]), under.f32(1, 4, &[1.0; 4]));
         let mut mask = under.unwritten(DType::U32, 3, 1);
         let scores = Scores { f: Unary::Abs, a: &a, by: Some((Binary::Multiply, &row)) };
-        let error = under.device().select(scores, Selection::EachRow { count: 1 }, &mut mask);
+        let error = under
+            .device()
+            .execute(Op::Select { scores, selection: Selection::EachRow { count: 1 } }, &mut mask);
         let message = "select: a tensor of shape [1, 5] is needed, but this one is [1, 4]";
         assert_eq!(error.expect_err("4 is not 5").to_string(), message);
     });

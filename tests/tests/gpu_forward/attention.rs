@@ -1,5 +1,5 @@
 use crate::close;
-use espalier_host::device::{AttentionShape, Device, Span};
+use espalier_host::device::{AttentionShape, Device, Op, Span};
 use espalier_tests::gpu::{TestGpu, noise};
 
 /// Attention in f64, row by row; rows of no span are NaN.
@@ -49,7 +49,11 @@ fn check(
     let mut out = gpu.unwritten(rows, heads * head_dim);
     let (q_tensor, k_tensor) = (gpu.f32(rows, heads * head_dim, &q), gpu.f32(keys, kv_heads * head_dim, &k));
     let v_tensor = gpu.f32(keys, kv_heads * head_dim, &v);
-    gpu.attention(&q_tensor, &k_tensor, &v_tensor, &shape, spans, &mut out).expect("it runs");
+    gpu.execute(
+        Op::Attention { q: &q_tensor, k: &k_tensor, v: &v_tensor, shape, spans: spans.to_vec() },
+        &mut out,
+    )
+    .expect("it runs");
     let want = reference(&q, &k, &v, &shape, spans);
     for (i, (got, want)) in gpu.output(&out).into_iter().zip(want).enumerate() {
         if want.is_nan() {
@@ -138,7 +142,8 @@ fn hidden_keys_do_no_harm_and_bad_ones_are_not_hidden() {
     k[4 * 20 + 1] = f32::NAN;
     let mut out = gpu.unwritten(40, 4);
     let [q, k, v] = [q, k, v].map(|x| gpu.f32(40, 4, &x));
-    gpu.attention(&q, &k, &v, &shape, &spans, &mut out).expect("it runs");
+    gpu.execute(Op::Attention { q: &q, k: &k, v: &v, shape, spans: spans.to_vec() }, &mut out)
+        .expect("it runs");
     for (row, values) in gpu.output(&out).chunks(4).enumerate() {
         let sees = (20..24).contains(&row);
         assert!(values.iter().all(|x| x.is_nan() == sees), "row {row}: {values:?}");
@@ -152,6 +157,7 @@ fn scores_far_apart_do_not_overflow() {
     let keys = [-1e10, 1e10, 0.0, 1e10];
     let (q, k, v) = (gpu.f32(4, 1, &[1.0; 4]), gpu.f32(4, 1, &keys), gpu.f32(4, 1, &[1.0, 2.0, 3.0, 4.0]));
     let mut out = gpu.unwritten(4, 1);
-    gpu.attention(&q, &k, &v, &shape, &whole(&[4]), &mut out).expect("it runs");
+    gpu.execute(Op::Attention { q: &q, k: &k, v: &v, shape, spans: whole(&[4]).to_vec() }, &mut out)
+        .expect("it runs");
     assert_eq!(gpu.output(&out), [1.0, 2.0, 2.0, 3.0]);
 }

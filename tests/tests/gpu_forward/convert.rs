@@ -1,4 +1,4 @@
-use espalier_host::device::{DType, Device, Tensor};
+use espalier_host::device::{DType, Device, Op, Tensor};
 use espalier_tests::gpu::{TestGpu, narrow, noise};
 use half::{bf16, f16};
 
@@ -29,7 +29,7 @@ fn rounding_is_exact() {
     let x = gpu.f32(1, numbers.len(), &numbers);
     for dtype in [DType::F16, DType::BF16] {
         let mut out = upload(&gpu, dtype, 1, numbers.len(), &vec![0xff; numbers.len() * 2]);
-        gpu.convert(&x, &mut out).expect("it runs");
+        gpu.execute(Op::Convert { x: &x }, &mut out).expect("it runs");
         let got: Vec<u16> = bytemuck::pod_collect_to_vec(&gpu.read(&out).expect("it is read"));
         for (number, got) in numbers.iter().zip(got) {
             let want = match dtype {
@@ -48,7 +48,7 @@ fn widening_is_exact() {
     for dtype in [DType::F16, DType::BF16] {
         let x = upload(&gpu, dtype, 1, halves.len(), bytemuck::cast_slice(&halves));
         let mut out = gpu.unwritten(1, halves.len());
-        gpu.convert(&x, &mut out).expect("it runs");
+        gpu.execute(Op::Convert { x: &x }, &mut out).expect("it runs");
         for (&bits, got) in halves.iter().zip(gpu.output(&out)) {
             let want = match dtype {
                 DType::F16 => f16::from_bits(bits).to_f32_const(),
@@ -69,7 +69,7 @@ fn odd_shapes_between_all_types() {
                 let (x, held) = gpu.floats(from, rows, cols, &noise(1, rows * cols));
                 let (want, _) = narrow(to, &held);
                 let mut out = upload(&gpu, to, rows, cols, &vec![0xff; want.len()]);
-                gpu.convert(&x, &mut out).expect("it runs");
+                gpu.execute(Op::Convert { x: &x }, &mut out).expect("it runs");
                 assert!(gpu.guards_intact(&out).expect("they are read"));
                 assert_eq!(gpu.read(&out).expect("it is read"), want, "{rows}x{cols} {from} to {to}");
             }
@@ -90,7 +90,7 @@ fn rows_are_copied_from_anywhere() {
                 let x = upload(&gpu, dtype, rows, cols, &content);
                 let row_bytes = cols * dtype.size();
                 let mut out = upload(&gpu, dtype, count, cols, &vec![0xff; count * row_bytes]);
-                gpu.copy_rows(&x, start, &mut out).expect("it runs");
+                gpu.execute(Op::CopyRows { x: &x, start }, &mut out).expect("it runs");
                 assert!(gpu.guards_intact(&out).expect("they are read"));
                 let want = &content[start * row_bytes..(start + count) * row_bytes];
                 assert_eq!(gpu.read(&out).expect("it is read"), want, "{rows}x{cols} {dtype} from {start}");

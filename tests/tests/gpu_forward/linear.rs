@@ -1,5 +1,5 @@
 use crate::close;
-use espalier_host::device::{Compute, DType, Device, Input, LinearLayer, Norm, Onto, Tensor};
+use espalier_host::device::{Compute, DType, Device, Input, LinearLayer, Norm, Onto, Op, Tensor};
 use espalier_shaders::{Floats, linear};
 use espalier_tests::gpu::{TestGpu, noise};
 use std::collections::BTreeSet;
@@ -243,7 +243,8 @@ fn norms_and_gates_are_part_of_a_product() {
             let (gate, _) = gpu.floats(DType::BF16, outs, ins, &noise(4, outs * ins));
             let (bias, _) = gpu.floats(DType::F32, 1, outs, &noise(5, outs));
             let mut normed = gpu.unwritten(tokens, ins);
-            gpu.rms_norm(&x, &norm_weight, 1e-5, &mut normed).expect("it runs");
+            gpu.execute(Op::RmsNorm { x: &x, weight: &norm_weight, eps: 1e-5 }, &mut normed)
+                .expect("it runs");
             let alone = |weight, bias| {
                 let mut y = gpu.unwritten(tokens, outs);
                 gpu.linear(&normed, weight, bias, false, &mut y).expect("it runs");

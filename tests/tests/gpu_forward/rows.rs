@@ -1,5 +1,5 @@
 use crate::{PANEL_LIMITS, close};
-use espalier_host::device::{DType, Device};
+use espalier_host::device::{DType, Device, Op};
 use espalier_tests::gpu::{TestGpu, noise};
 
 #[test]
@@ -11,7 +11,8 @@ fn rms_norm_of_odd_rows() {
                 let x = noise(1, rows * cols);
                 let (weight, w) = gpu.floats(dtype, 1, cols, &noise(2, cols));
                 let mut y = gpu.unwritten(rows, cols);
-                gpu.rms_norm(&gpu.f32(rows, cols, &x), &weight, 1e-5, &mut y).expect("it runs");
+                gpu.execute(Op::RmsNorm { x: &gpu.f32(rows, cols, &x), weight: &weight, eps: 1e-5 }, &mut y)
+                    .expect("it runs");
                 let got = gpu.output(&y);
                 for (r, row) in x.chunks(cols).enumerate() {
                     let squares: f64 = row.iter().map(|&x| f64::from(x).powi(2)).sum();
@@ -37,7 +38,11 @@ fn cross_entropy_of_odd_vocabularies() {
             let targets: Vec<u32> = (0..rows).map(|row| (row * 7 % vocab) as u32).collect();
             let targets_tensor = (&*gpu as &dyn Device).from_u32(&targets).expect("it is uploaded");
             let mut loss = gpu.unwritten(rows, 1);
-            gpu.cross_entropy(&gpu.f32(rows, vocab, &logits), &targets_tensor, &mut loss).expect("it runs");
+            gpu.execute(
+                Op::CrossEntropy { logits: &gpu.f32(rows, vocab, &logits), targets: &targets_tensor },
+                &mut loss,
+            )
+            .expect("it runs");
             for (row, got) in gpu.output(&loss).into_iter().enumerate() {
                 let logits = &logits[row * vocab..(row + 1) * vocab];
                 let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -56,7 +61,8 @@ fn cross_entropy_of_a_large_vocabulary() {
     let logits = noise(1, rows * vocab);
     let targets = (&*gpu as &dyn Device).from_u32(&[0, 77_777, 128_255]).expect("it is uploaded");
     let mut loss = gpu.unwritten(rows, 1);
-    gpu.cross_entropy(&gpu.f32(rows, vocab, &logits), &targets, &mut loss).expect("it runs");
+    gpu.execute(Op::CrossEntropy { logits: &gpu.f32(rows, vocab, &logits), targets: &targets }, &mut loss)
+        .expect("it runs");
     for (row, (got, target)) in gpu.output(&loss).into_iter().zip([0, 77_777, 128_255]).enumerate() {
         let logits = &logits[row * vocab..(row + 1) * vocab];
         let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
@@ -70,7 +76,11 @@ fn cross_entropy_of_extreme_logits() {
     let logits = [[1e30, -1e30, 0.0], [f32::NEG_INFINITY, 0.0, 0.0], [f32::NAN, 0.0, 0.0], [0.0, 0.0, 0.0]];
     let targets = (&*gpu as &dyn Device).from_u32(&[0, 1, 1, 3]).expect("it is uploaded");
     let mut loss = gpu.unwritten(4, 1);
-    gpu.cross_entropy(&gpu.f32(4, 3, logits.as_flattened()), &targets, &mut loss).expect("it runs");
+    gpu.execute(
+        Op::CrossEntropy { logits: &gpu.f32(4, 3, logits.as_flattened()), targets: &targets },
+        &mut loss,
+    )
+    .expect("it runs");
     let got = gpu.output(&loss);
     assert_eq!(got[0], 0.0);
     close(got[1], 2.0_f64.ln(), 1e-6, || "two equal logits".to_owned());
@@ -99,7 +109,8 @@ fn rope_turns_pairs() {
             let mut x_tensor = gpu.f32(tokens, heads * head_dim, &x);
             let positions_tensor = (&*gpu as &dyn Device).from_u32(&positions).expect("it is uploaded");
             let table = gpu.f32(50, head_dim, &table);
-            gpu.rope(&mut x_tensor, head_dim, &table, &positions_tensor).expect("it runs");
+            gpu.execute(Op::Rope { table: &table, positions: &positions_tensor, head_dim }, &mut x_tensor)
+                .expect("it runs");
             for (at, got) in gpu.output(&x_tensor).into_iter().enumerate() {
                 let (token, column, half) = (at / (heads * head_dim), at % head_dim, head_dim / 2);
                 let (sin, cos) = angle(positions[token] as usize, column % half).sin_cos();
@@ -124,8 +135,11 @@ fn js_divergence_of_odd_vocabularies() {
                 let b: Vec<f32> =
                     a.iter().zip(noise(2, a.len())).map(|(a, noise)| a + scale * noise).collect();
                 let mut out = gpu.unwritten(rows, 1);
-                gpu.js_divergence(&gpu.f32(rows, vocab, &a), &gpu.f32(rows, vocab, &b), &mut out)
-                    .expect("it runs");
+                gpu.execute(
+                    Op::JsDivergence { a: &gpu.f32(rows, vocab, &a), b: &gpu.f32(rows, vocab, &b) },
+                    &mut out,
+                )
+                .expect("it runs");
                 for (r, got) in gpu.output(&out).into_iter().enumerate() {
                     let row = r * vocab..(r + 1) * vocab;
                     let want = js_divergence(&a[row.clone()], &b[row]);
@@ -152,7 +166,7 @@ fn js_divergence_at_its_ends() {
     let a = gpu.f32(3, 2, &[0.0, -1000.0, 3.0, 3.0, f32::NAN, 0.0]);
     let b = gpu.f32(3, 2, &[-1000.0, 0.0, 3.0, 3.0, 0.0, 0.0]);
     let mut out = gpu.unwritten(3, 1);
-    gpu.js_divergence(&a, &b, &mut out).expect("it runs");
+    gpu.execute(Op::JsDivergence { a: &a, b: &b }, &mut out).expect("it runs");
     let got = gpu.output(&out);
     close(got[0], 2.0_f64.ln(), 1e-6, || "nothing in common".to_owned());
     assert_eq!(got[1], 0.0);
@@ -173,7 +187,8 @@ fn rows_are_scattered() {
             }
             let mut out = gpu.f32(places, cols, &vec![-1.0; places * cols]);
             let to = (&*gpu as &dyn Device).from_u32(&to).expect("it is uploaded");
-            gpu.scatter_rows(&gpu.f32(rows, cols, &x), &to, &mut out).expect("it runs");
+            gpu.execute(Op::ScatterRows { x: &gpu.f32(rows, cols, &x), places: &to }, &mut out)
+                .expect("it runs");
             assert_eq!(gpu.output(&out), expected, "{rows}x{cols} to {places}");
         }
     }

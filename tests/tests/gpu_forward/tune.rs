@@ -1,6 +1,6 @@
 use crate::close;
 use espalier_host::device::{
-    Compute, DType, Device, Operand,
+    Compute, DType, Device, Op, Operand,
     gpu::tune::{CANDIDATES, Tune, Tuning, Variant},
 };
 use espalier_shaders::{Kernel, linear};
@@ -185,16 +185,16 @@ fn rectangles(gpu: &TestGpu) -> Vec<Vec<f32>> {
         });
         let [a, b] = [0, 1].map(|i| {
             let (rows, cols) = stored[i];
-            Operand { tensor: &matrices[i], rows: 3..3 + rows, cols: 1..1 + cols, transposed: transposed[i] }
+            Operand { transposed: transposed[i], ..matrices[i].block(3..3 + rows, 1..1 + cols) }
         });
         let mut c = gpu.f32(m + 2, n + 5, &noise(3, (m + 2) * (n + 5)));
-        gpu.matmul(0.5, a, b, -2.0, &mut c, (2, 4)).expect("it runs");
+        gpu.execute(Op::Matmul { a, b, alpha: 0.5, beta: -2.0, to: (2, 4) }, &mut c).expect("it runs");
         gpu.output(&c)
     });
     let side = 152;
     let x = gpu.f32(k, side, &noise(4, k * side));
     let mut gram = gpu.zeros(DType::F32, side, side).expect("there is room");
-    gpu.gram(&x, &mut gram).expect("it runs");
+    gpu.execute(Op::Gram { x: &x }, &mut gram).expect("it runs");
     results.into_iter().chain([gpu.output(&gram)]).collect()
 }
 

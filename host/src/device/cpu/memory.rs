@@ -159,68 +159,66 @@ fn allocate(bytes: usize, meter: &Meter) -> Result<Words> {
     Ok(words)
 }
 
+impl Storage for Memory {}
+
 /// The memory of a tensor of this device.
-pub(super) fn memory<'a>(operation: &'static str, x: &'a Tensor) -> Result<&'a Memory> {
-    match x.storage() {
-        Storage::Cpu(memory) => Ok(memory),
-        Storage::Gpu(_) => Err(elsewhere(operation)),
-    }
+pub(super) fn memory(x: &Tensor) -> Result<&Memory> {
+    x.storage()
 }
 
-pub(super) fn memory_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<&'a mut Memory> {
-    match x.storage_mut() {
-        Storage::Cpu(memory) => Ok(memory),
-        Storage::Gpu(_) => Err(elsewhere(operation)),
-    }
+/// The bytes of a tensor's elements.
+pub(super) fn bytes(x: &Tensor) -> Result<&[u8]> {
+    Ok(memory(x)?.as_bytes())
 }
 
-fn elsewhere(operation: &'static str) -> DeviceError {
-    DeviceError::Invalid { operation, message: "the tensor is on another device".to_owned() }
+/// The bytes of a tensor's elements, to write to.
+pub(super) fn bytes_mut(x: &mut Tensor) -> Result<&mut [u8]> {
+    x.storage_mut::<Memory>()?.as_bytes_mut()
 }
 
 /// The elements of a floating-point tensor.
-pub(super) fn floats<'a>(operation: &'static str, x: &'a Tensor) -> Result<Floats<'a>> {
-    let bytes = memory(operation, x)?.as_bytes();
+pub(super) fn floats(x: &Tensor) -> Result<Floats<'_>> {
+    let bytes = bytes(x)?;
     match x.dtype() {
         DType::F32 => Ok(Floats::F32(bytemuck::cast_slice(bytes))),
         DType::F16 => Ok(Floats::F16(bytemuck::cast_slice(bytes))),
         DType::BF16 => Ok(Floats::BF16(bytemuck::cast_slice(bytes))),
-        found @ DType::U32 => {
-            Err(DeviceError::Type { operation, expected: "floating-point numbers".to_owned(), found })
-        }
+        DType::U32 => Err(not_floats()),
     }
 }
 
 /// The elements of a floating-point tensor, to write to.
-pub(super) fn floats_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<FloatsMut<'a>> {
+pub(super) fn floats_mut(x: &mut Tensor) -> Result<FloatsMut<'_>> {
     let dtype = x.dtype();
-    let bytes = memory_mut(operation, x)?.as_bytes_mut()?;
+    let bytes = bytes_mut(x)?;
     match dtype {
         DType::F32 => Ok(FloatsMut::F32(bytemuck::cast_slice_mut(bytes))),
         DType::F16 => Ok(FloatsMut::F16(bytemuck::cast_slice_mut(bytes))),
         DType::BF16 => Ok(FloatsMut::BF16(bytemuck::cast_slice_mut(bytes))),
-        found @ DType::U32 => {
-            Err(DeviceError::Type { operation, expected: "floating-point numbers".to_owned(), found })
-        }
+        DType::U32 => Err(not_floats()),
     }
 }
 
-/// The elements of an f32 tensor; the type is the caller's to check.
-pub(super) fn f32s<'a>(operation: &'static str, x: &'a Tensor) -> Result<&'a [f32]> {
-    Ok(bytemuck::cast_slice(memory(operation, x)?.as_bytes()))
+fn not_floats() -> DeviceError {
+    DeviceError::Unsupported("words are read as floating-point numbers".to_owned())
 }
 
-/// The elements of an f32 tensor, to write to; the type is the caller's to check.
-pub(super) fn f32s_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<&'a mut [f32]> {
-    Ok(bytemuck::cast_slice_mut(memory_mut(operation, x)?.as_bytes_mut()?))
+/// The elements of an f32 tensor; the operation's check has seen its type.
+pub(super) fn f32s(x: &Tensor) -> Result<&[f32]> {
+    Ok(bytemuck::cast_slice(bytes(x)?))
 }
 
-/// The elements of a u32 tensor; the type is the caller's to check.
-pub(super) fn u32s<'a>(operation: &'static str, x: &'a Tensor) -> Result<&'a [u32]> {
-    Ok(bytemuck::cast_slice(memory(operation, x)?.as_bytes()))
+/// The elements of an f32 tensor, to write to.
+pub(super) fn f32s_mut(x: &mut Tensor) -> Result<&mut [f32]> {
+    Ok(bytemuck::cast_slice_mut(bytes_mut(x)?))
 }
 
-/// The elements of a u32 tensor, to write to; the type is the caller's to check.
-pub(super) fn u32s_mut<'a>(operation: &'static str, x: &'a mut Tensor) -> Result<&'a mut [u32]> {
-    Ok(bytemuck::cast_slice_mut(memory_mut(operation, x)?.as_bytes_mut()?))
+/// The elements of a u32 tensor.
+pub(super) fn u32s(x: &Tensor) -> Result<&[u32]> {
+    Ok(bytemuck::cast_slice(bytes(x)?))
+}
+
+/// The elements of a u32 tensor, to write to.
+pub(super) fn u32s_mut(x: &mut Tensor) -> Result<&mut [u32]> {
+    Ok(bytemuck::cast_slice_mut(bytes_mut(x)?))
 }

@@ -1,10 +1,10 @@
 //! The native device: the CPU twins of the kernels over host memory, on all cores.
 
-mod algebra;
-mod forward;
+mod compute;
+mod linears;
 mod memory;
+mod plugin;
 mod processor;
-mod pruning;
 
 pub use memory::Memory;
 
@@ -13,10 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, Input, KernelCall,
-    LinearLayer, Operand, Reduction, Result, Scores, Selection, Span, Storage, Tensor, Unary, Within, check,
+    Binding, Compute, DType, Device, DeviceInfo, Input, KernelCall, LinearLayer, Op, Result, Tensor, check,
 };
-use memory::{Meter, memory, memory_mut};
+use memory::{Meter, memory};
 
 /// The processors of this machine. Its tensors share the bytes they were made of, so that a mapped
 /// checkpoint is never copied as a whole.
@@ -52,17 +51,17 @@ impl Device for Cpu {
     fn zeros(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
         let bytes = check::tensor_bytes("zeros", dtype, rows, cols, None)?;
         let memory = Memory::zeros(bytes, &self.meter)?;
-        Ok(Tensor::new(dtype, rows, cols, Storage::Cpu(memory)))
+        Ok(Tensor::new(dtype, rows, cols, memory))
     }
 
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor> {
         check::tensor_bytes("upload", dtype, rows, cols, Some(bytes.len()))?;
         let memory = Memory::upload(dtype, bytes, &self.meter)?;
-        Ok(Tensor::new(dtype, rows, cols, Storage::Cpu(memory)))
+        Ok(Tensor::new(dtype, rows, cols, memory))
     }
 
     fn read(&self, x: &Tensor) -> Result<Vec<u8>> {
-        Ok(memory("read", x)?.as_bytes().to_vec())
+        Ok(memory(x)?.as_bytes().to_vec())
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -78,131 +77,15 @@ impl Device for Cpu {
         self.meter.set_budget(bytes);
     }
 
-    fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        forward::convert(x, out)
+    fn compute(&self, op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
+        compute::compute(op, out)
     }
 
-    fn copy_rows(&self, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
-        check::copy_rows(x, start, out)?;
-        let start = start * x.cols() * x.dtype().size();
-        let out = memory_mut("copy_rows", out)?.as_bytes_mut()?;
-        out.copy_from_slice(&memory("copy_rows", x)?.as_bytes()[start..start + out.len()]);
-        Ok(())
-    }
-
-    fn scatter_rows(&self, x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()> {
-        forward::scatter_rows(x, places, out)
-    }
-
-    fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()> {
-        forward::linears(input, self.info.compute, layers)
-    }
-
-    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
-        forward::rms_norm(x, weight, eps, y)
-    }
-
-    fn rope(&self, x: &mut Tensor, head_dim: usize, table: &Tensor, positions: &Tensor) -> Result<()> {
-        forward::rope(x, head_dim, table, positions)
-    }
-
-    fn attention(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        shape: &AttentionShape,
-        spans: &[Span],
-        out: &mut Tensor,
-    ) -> Result<()> {
-        forward::attention(q, k, v, shape, spans, out)
-    }
-
-    fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
-        forward::cross_entropy(logits, targets, loss)
-    }
-
-    fn js_divergence(&self, a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()> {
-        forward::js_divergence(a, b, out)
-    }
-
-    fn map(&self, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
-        pruning::map(f, x, scale, shift, out)
-    }
-
-    fn zip(&self, f: Unary, a: &Tensor, op: Binary, alpha: f32, b: &Tensor, out: &mut Tensor) -> Result<()> {
-        pruning::zip(f, a, op, alpha, b, out)
-    }
-
-    fn reduce(&self, f: Reduction, axis: Axis, x: &Tensor, accumulate: bool, out: &mut Tensor) -> Result<()> {
-        pruning::reduce(f, axis, x, accumulate, out)
-    }
-
-    fn select(&self, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
-        pruning::select(scores, selection, mask)
-    }
-
-    fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
-        pruning::zero_where(mask, x)
-    }
-
-    fn kth_smallest(&self, scores: Scores, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
-        algebra::kth_smallest(scores, within, k, out)
-    }
-
-    fn at_most(&self, scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
-        algebra::at_most(scores, thresholds, mask)
-    }
-
-    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
-        algebra::gram(x, gram)
-    }
-
-    fn matmul(
-        &self,
-        alpha: f32,
-        a: Operand,
-        b: Operand,
-        beta: f32,
-        c: &mut Tensor,
-        to: (usize, usize),
-    ) -> Result<()> {
-        algebra::matmul(alpha, &a, &b, beta, c, to)
-    }
-
-    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
-        algebra::copy(&from, out, to)
-    }
-
-    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        algebra::transpose(x, out)
-    }
-
-    fn reverse(&self, x: &mut Tensor) -> Result<()> {
-        algebra::reverse(x)
-    }
-
-    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        algebra::diagonal(x, out)
-    }
-
-    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
-        algebra::add_diagonal(d, x)
-    }
-
-    fn cholesky(&self, x: &mut Tensor) -> Result<()> {
-        algebra::cholesky(x)
-    }
-
-    fn triangular_inverse(&self, l: &mut Tensor) -> Result<()> {
-        algebra::triangular_inverse(l)
-    }
-
-    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
-        algebra::triangular_solve(l, transposed, b)
+    fn compute_linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()> {
+        linears::linears(input, self.info.compute, layers)
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &mut [Binding], params: &[u8], _: u32) -> Result<()> {
-        algebra::run(kernel, bindings, params)
+        plugin::run(kernel, bindings, params)
     }
 }

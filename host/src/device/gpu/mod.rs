@@ -25,8 +25,8 @@ pub use panels::{Panels, Part, Segment, panels, segments};
 pub use watchdog::was_abandoned;
 
 use super::{
-    AttentionShape, Axis, Binary, Binding, Compute, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall,
-    LinearLayer, Operand, Reduction, Result, Scores, Selection, Span, Tensor, Unary, Within,
+    Binding, Compute, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall, LinearLayer, Op, Result,
+    Tensor,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Gpu {
     /// # Errors
     /// The device failed.
     pub fn guards_intact(&self, tensor: &Tensor) -> Result<bool> {
-        self.context.guards_intact(panels("guards", tensor)?)
+        self.context.guards_intact(panels(tensor)?)
     }
 
     /// For each class of products met so far the kernel and tile that was picked, by name.
@@ -124,7 +124,7 @@ impl Device for Gpu {
     }
 
     fn read(&self, x: &Tensor) -> Result<Vec<u8>> {
-        self.context.fetch(panels("read", x)?)
+        self.context.fetch(panels(x)?)
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -169,124 +169,49 @@ impl Device for Gpu {
         }
     }
 
-    fn convert(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::memory::convert(&self.context, x, out)
+    fn compute(&self, op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
+        let (context, tuner) = (&self.context, &self.tuner);
+        match op {
+            Op::Convert { x } => ops::memory::convert(context, x, out),
+            Op::CopyRows { x, start } => ops::memory::copy_rows(context, x, start, out),
+            Op::ScatterRows { x, places } => ops::rows::scatter_rows(context, x, places, out),
+            Op::Copy { from, to } => ops::rectangle::carry(context, from, out, to, false),
+            Op::RmsNorm { x, weight, eps } => ops::rows::rms_norm(context, x, weight, eps, out),
+            Op::Rope { table, positions, head_dim } => {
+                ops::rope::rope(context, out, head_dim, table, positions)
+            }
+            Op::Attention { q, k, v, shape, spans } => {
+                ops::attention::attention(context, &self.tiles, q, k, v, &shape, &spans, out)
+            }
+            Op::CrossEntropy { logits, targets } => ops::rows::cross_entropy(context, logits, targets, out),
+            Op::JsDivergence { a, b } => ops::rows::js_divergence(context, a, b, out),
+            Op::Map { x, f, scale, shift } => ops::elementwise::map(context, f, x, scale, shift, out),
+            Op::Zip { a, b, f, op, alpha } => ops::elementwise::zip(context, f, a, op, alpha, b, out),
+            Op::Reduce { x, f, axis, accumulate } => {
+                ops::reduce::reduce(context, f, axis, x, accumulate, out)
+            }
+            Op::Select { scores, selection } => ops::select::select(context, scores, selection, out),
+            Op::ZeroWhere { mask } => ops::select::zero_where(context, mask, out),
+            Op::KthSmallest { scores, within, k } => ops::rank::kth_smallest(context, scores, within, k, out),
+            Op::AtMost { scores, thresholds } => ops::rank::at_most(context, scores, thresholds, out),
+            Op::Gram { x } => ops::matmul::gram(context, tuner, x, out),
+            Op::Matmul { a, b, alpha, beta, to } => {
+                ops::matmul::Product::new(alpha, a, b, beta, out, to).run(context, tuner)
+            }
+            Op::Transpose { x } => ops::rectangle::transpose(context, x, out),
+            Op::Reverse {} => ops::rectangle::reverse(context, out),
+            Op::Diagonal { x } => ops::rectangle::diagonal(context, x, out),
+            Op::AddDiagonal { d } => ops::rectangle::add_diagonal(context, d, out),
+            Op::Cholesky {} => ops::factor::cholesky(context, tuner, out),
+            Op::TriangularInverse {} => ops::factor::triangular_inverse(context, tuner, out),
+            Op::TriangularSolve { l, transposed } => {
+                ops::factor::triangular_solve(context, tuner, l, transposed, out)
+            }
+        }
     }
 
-    fn copy_rows(&self, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
-        ops::memory::copy_rows(&self.context, x, start, out)
-    }
-
-    fn scatter_rows(&self, x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::rows::scatter_rows(&self.context, x, places, out)
-    }
-
-    fn linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()> {
+    fn compute_linears(&self, input: Input, layers: &mut [LinearLayer]) -> Result<()> {
         ops::linear::linears(&self.context, &self.tuner, input, self.info.compute, layers)
-    }
-
-    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
-        ops::rows::rms_norm(&self.context, x, weight, eps, y)
-    }
-
-    fn rope(&self, x: &mut Tensor, head_dim: usize, table: &Tensor, positions: &Tensor) -> Result<()> {
-        ops::rope::rope(&self.context, x, head_dim, table, positions)
-    }
-
-    fn attention(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        shape: &AttentionShape,
-        spans: &[Span],
-        out: &mut Tensor,
-    ) -> Result<()> {
-        ops::attention::attention(&self.context, &self.tiles, q, k, v, shape, spans, out)
-    }
-
-    fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
-        ops::rows::cross_entropy(&self.context, logits, targets, loss)
-    }
-
-    fn js_divergence(&self, a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::rows::js_divergence(&self.context, a, b, out)
-    }
-
-    fn map(&self, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
-        ops::elementwise::map(&self.context, f, x, scale, shift, out)
-    }
-
-    fn zip(&self, f: Unary, a: &Tensor, op: Binary, alpha: f32, b: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::elementwise::zip(&self.context, f, a, op, alpha, b, out)
-    }
-
-    fn reduce(&self, f: Reduction, axis: Axis, x: &Tensor, accumulate: bool, out: &mut Tensor) -> Result<()> {
-        ops::reduce::reduce(&self.context, f, axis, x, accumulate, out)
-    }
-
-    fn select(&self, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
-        ops::select::select(&self.context, scores, selection, mask)
-    }
-
-    fn zero_where(&self, mask: &Tensor, x: &mut Tensor) -> Result<()> {
-        ops::select::zero_where(&self.context, mask, x)
-    }
-
-    fn kth_smallest(&self, scores: Scores, within: Within, k: usize, out: &mut Tensor) -> Result<()> {
-        ops::rank::kth_smallest(&self.context, scores, within, k, out)
-    }
-
-    fn at_most(&self, scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
-        ops::rank::at_most(&self.context, scores, thresholds, mask)
-    }
-
-    fn gram(&self, x: &Tensor, gram: &mut Tensor) -> Result<()> {
-        ops::matmul::gram(&self.context, &self.tuner, x, gram)
-    }
-
-    fn matmul(
-        &self,
-        alpha: f32,
-        a: Operand,
-        b: Operand,
-        beta: f32,
-        c: &mut Tensor,
-        to: (usize, usize),
-    ) -> Result<()> {
-        ops::matmul::matmul(&self.context, &self.tuner, alpha, a, b, beta, c, to)
-    }
-
-    fn copy(&self, from: Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
-        ops::rectangle::copy(&self.context, &from, out, to)
-    }
-
-    fn transpose(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::rectangle::transpose(&self.context, x, out)
-    }
-
-    fn reverse(&self, x: &mut Tensor) -> Result<()> {
-        ops::rectangle::reverse(&self.context, x)
-    }
-
-    fn diagonal(&self, x: &Tensor, out: &mut Tensor) -> Result<()> {
-        ops::rectangle::diagonal(&self.context, x, out)
-    }
-
-    fn add_diagonal(&self, d: &Tensor, x: &mut Tensor) -> Result<()> {
-        ops::rectangle::add_diagonal(&self.context, d, x)
-    }
-
-    fn cholesky(&self, x: &mut Tensor) -> Result<()> {
-        ops::factor::cholesky(&self.context, &self.tuner, x)
-    }
-
-    fn triangular_inverse(&self, l: &mut Tensor) -> Result<()> {
-        ops::factor::triangular_inverse(&self.context, &self.tuner, l)
-    }
-
-    fn triangular_solve(&self, l: &Tensor, transposed: bool, b: &mut Tensor) -> Result<()> {
-        ops::factor::triangular_solve(&self.context, &self.tuner, l, transposed, b)
     }
 
     fn run(

@@ -138,18 +138,14 @@ fn bound_bytes(bytes: usize, guard_bytes: u64) -> u64 {
     bytes.next_multiple_of(16) as u64 + guard_bytes
 }
 
+impl Storage for Panels {}
+
 /// The panels of a tensor.
 ///
 /// # Errors
-/// The tensor is in host memory.
-pub fn panels<'a>(operation: &'static str, tensor: &'a Tensor) -> Result<&'a Panels> {
-    match tensor.storage() {
-        Storage::Gpu(panels) => Ok(panels),
-        Storage::Cpu(_) => Err(DeviceError::Invalid {
-            operation,
-            message: "the tensor is in host memory, not on this device".to_owned(),
-        }),
-    }
+/// The tensor belongs to another device.
+pub fn panels(tensor: &Tensor) -> Result<&Panels> {
+    tensor.storage()
 }
 
 /// A range of rows for which every operand is within one of its panels.

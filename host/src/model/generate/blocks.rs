@@ -2,7 +2,7 @@
 
 use super::{cache::Cache, step::Step};
 use crate::{
-    device::DType,
+    device::{DType, Op},
     model::{Block, Head, Llama, Result},
 };
 
@@ -71,7 +71,7 @@ impl Blocks {
         let streamed = self.resident.len()..model.config.num_hidden_layers;
         model.each_block(streamed, false, |index, block| run(index, block))?;
         let mut newest = model.device.zeros(DType::F32, step.sequences, hidden.cols())?;
-        model.device.copy_rows(&hidden, 0, &mut newest)?;
+        model.device.execute(Op::CopyRows { x: &hidden, start: 0 }, &mut newest)?;
         Ok(model.device.to_f32(&model.logits(head, &newest)?)?)
     }
 }

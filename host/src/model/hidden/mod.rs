@@ -6,7 +6,7 @@ pub use spill::SpillError;
 
 use super::{Batch, Block, Llama, ModelError, Result};
 use crate::{
-    device::{DType, Tensor},
+    device::{DType, Op, Tensor},
     interrupt,
 };
 use bytes::Bytes;
@@ -212,7 +212,7 @@ impl State {
         let (tokens, width) = (batch.tokens.len(), model.config.hidden_size);
         if let Self::Device(hidden) = self {
             let mut copy = device.zeros(DType::F32, tokens, width)?;
-            device.copy_rows(hidden, 0, &mut copy)?;
+            device.execute(Op::CopyRows { x: hidden, start: 0 }, &mut copy)?;
             return Ok(copy);
         }
         Ok(device.upload(DType::F32, tokens, width, self.bytes(model, batch)?)?)

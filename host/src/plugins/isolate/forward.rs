@@ -5,9 +5,8 @@ use super::{
     message::{FromChild, Request, Run, ToChild},
 };
 use espalier_sdk::{
-    Access, Axis, Binary, Buffer, Code, DType, DeviceKind, Error, Reduction, Result, Selection, Unary,
-    Within,
-    service::{Block, DeviceService, KernelCall, ScoreIds, TensorId},
+    Access, Buffer, Code, DType, DeviceKind, Error, Result,
+    service::{DeviceService, KernelCall, Op, Packed, TensorId},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,10 +33,6 @@ impl Forward {
             (ToChild::Reply(reply), payload) => Ok((reply?, payload)),
             (other, _) => Err(unexpected(&other)),
         }
-    }
-
-    fn done(&self, request: Request) -> Result<()> {
-        self.ask(request, &[]).map(|_| ())
     }
 }
 
@@ -70,68 +65,9 @@ impl DeviceService for Forward {
         self.channel().send(&FromChild::Free(tensor), &[]).unwrap_or_else(|broken| gone(broken));
     }
 
-    fn map(&self, f: Unary, x: TensorId, scale: f32, shift: f32, out: TensorId) -> Result<()> {
-        self.done(Request::Map { f, x, scale, shift, out })
-    }
-
-    fn zip(&self, f: Unary, a: TensorId, op: Binary, alpha: f32, b: TensorId, out: TensorId) -> Result<()> {
-        self.done(Request::Zip { f, a, op, alpha, b, out })
-    }
-
-    fn reduce(&self, f: Reduction, axis: Axis, x: TensorId, accumulate: bool, out: TensorId) -> Result<()> {
-        self.done(Request::Reduce { f, axis, x, accumulate, out })
-    }
-
-    fn select(&self, scores: ScoreIds, selection: Selection, mask: TensorId) -> Result<()> {
-        self.done(Request::Select { scores, selection, mask })
-    }
-
-    fn zero_where(&self, mask: TensorId, x: TensorId) -> Result<()> {
-        self.done(Request::ZeroWhere { mask, x })
-    }
-
-    fn matmul(&self, alpha: f32, a: Block, b: Block, beta: f32, c: Block) -> Result<()> {
-        self.done(Request::Matmul { alpha, a, b, beta, c })
-    }
-
-    fn copy(&self, from: Block, to: Block) -> Result<()> {
-        self.done(Request::Copy { from, to })
-    }
-
-    fn transpose(&self, x: TensorId, out: TensorId) -> Result<()> {
-        self.done(Request::Transpose { x, out })
-    }
-
-    fn diagonal(&self, x: TensorId, out: TensorId) -> Result<()> {
-        self.done(Request::Diagonal { x, out })
-    }
-
-    fn add_diagonal(&self, d: TensorId, x: TensorId) -> Result<()> {
-        self.done(Request::AddDiagonal { d, x })
-    }
-
-    fn reverse(&self, x: TensorId) -> Result<()> {
-        self.done(Request::Reverse(x))
-    }
-
-    fn cholesky(&self, x: TensorId) -> Result<()> {
-        self.done(Request::Cholesky(x))
-    }
-
-    fn triangular_inverse(&self, l: TensorId) -> Result<()> {
-        self.done(Request::TriangularInverse(l))
-    }
-
-    fn triangular_solve(&self, l: TensorId, transposed: bool, b: TensorId) -> Result<()> {
-        self.done(Request::TriangularSolve { l, transposed, b })
-    }
-
-    fn kth_smallest(&self, scores: ScoreIds, within: Within, k: usize, out: TensorId) -> Result<()> {
-        self.done(Request::KthSmallest { scores, within, k, out })
-    }
-
-    fn at_most(&self, scores: ScoreIds, thresholds: TensorId, mask: TensorId) -> Result<()> {
-        self.done(Request::AtMost { scores, thresholds, mask })
+    fn execute(&self, op: Op<TensorId>, out: TensorId) -> Result<()> {
+        let Packed { name, tensors, numbers } = op.pack();
+        self.ask(Request::Execute { name: name.to_owned(), tensors, numbers, out }, &[]).map(drop)
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {

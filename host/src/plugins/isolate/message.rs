@@ -1,10 +1,9 @@
 //! What the two sides say to each other. Bytes of tensors travel beside a message, as its frame's payload.
 
 use espalier_sdk::{
-    Access, Axis, Binary, DType, DeviceKind, Order, Reduction, Result, Selection, Sparsity, Statistic, Unary,
-    Within,
+    Access, DType, DeviceKind, Order, Result, Sparsity, Statistic,
     abi::{LoadedPruned, TensorHandle},
-    service::{Block, ScoreIds, TensorId},
+    service::TensorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,78 +73,12 @@ pub(super) enum Request {
         cols: usize,
     },
     Read(TensorId),
-    Map {
-        f: Unary,
-        x: TensorId,
-        scale: f32,
-        shift: f32,
+    /// An operation, [packed](espalier_sdk::service::Packed).
+    Execute {
+        name: String,
+        tensors: Vec<TensorId>,
+        numbers: Vec<u64>,
         out: TensorId,
-    },
-    Zip {
-        f: Unary,
-        a: TensorId,
-        op: Binary,
-        alpha: f32,
-        b: TensorId,
-        out: TensorId,
-    },
-    Reduce {
-        f: Reduction,
-        axis: Axis,
-        x: TensorId,
-        accumulate: bool,
-        out: TensorId,
-    },
-    Select {
-        scores: ScoreIds,
-        selection: Selection,
-        mask: TensorId,
-    },
-    ZeroWhere {
-        mask: TensorId,
-        x: TensorId,
-    },
-    Matmul {
-        alpha: f32,
-        a: Block,
-        b: Block,
-        beta: f32,
-        c: Block,
-    },
-    Copy {
-        from: Block,
-        to: Block,
-    },
-    Transpose {
-        x: TensorId,
-        out: TensorId,
-    },
-    Reverse(TensorId),
-    Diagonal {
-        x: TensorId,
-        out: TensorId,
-    },
-    AddDiagonal {
-        d: TensorId,
-        x: TensorId,
-    },
-    Cholesky(TensorId),
-    TriangularInverse(TensorId),
-    TriangularSolve {
-        l: TensorId,
-        transposed: bool,
-        b: TensorId,
-    },
-    KthSmallest {
-        scores: ScoreIds,
-        within: Within,
-        k: usize,
-        out: TensorId,
-    },
-    AtMost {
-        scores: ScoreIds,
-        thresholds: TensorId,
-        mask: TensorId,
     },
     Run(Run),
 }
@@ -161,19 +94,4 @@ pub(super) struct Run {
     pub(super) bindings: Vec<TensorId>,
     pub(super) params: Vec<u8>,
     pub(super) workgroups: u32,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_that_are_none_survive() {
-        let request = Request::Map { f: Unary::Abs, x: 1, scale: f32::NAN, shift: f32::INFINITY, out: 2 };
-        let bytes = postcard::to_stdvec(&FromChild::Ask(request)).unwrap();
-        let back: FromChild = postcard::from_bytes(&bytes).unwrap();
-        assert!(
-            matches!(back, FromChild::Ask(Request::Map { scale, shift, .. }) if scale.is_nan() && shift == f32::INFINITY)
-        );
-    }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use espalier_sdk::{
     Buffer, Code, Error, Result,
-    service::{DeviceService, KernelCall, TensorId},
+    service::{DeviceService, KernelCall, Op, TensorId},
 };
 
 /// Does what was asked, and sends the reply.
@@ -33,22 +33,9 @@ fn answer(
         Request::Create { dtype, rows, cols } => return device.create(dtype, rows, cols),
         Request::Upload { dtype, rows, cols } => return device.upload(dtype, rows, cols, payload),
         Request::Read(tensor) => *bytes = device.read(tensor)?,
-        Request::Map { f, x, scale, shift, out } => device.map(f, x, scale, shift, out)?,
-        Request::Zip { f, a, op, alpha, b, out } => device.zip(f, a, op, alpha, b, out)?,
-        Request::Reduce { f, axis, x, accumulate, out } => device.reduce(f, axis, x, accumulate, out)?,
-        Request::Select { scores, selection, mask } => device.select(scores, selection, mask)?,
-        Request::ZeroWhere { mask, x } => device.zero_where(mask, x)?,
-        Request::Matmul { alpha, a, b, beta, c } => device.matmul(alpha, a, b, beta, c)?,
-        Request::Copy { from, to } => device.copy(from, to)?,
-        Request::Transpose { x, out } => device.transpose(x, out)?,
-        Request::Reverse(x) => device.reverse(x)?,
-        Request::Diagonal { x, out } => device.diagonal(x, out)?,
-        Request::AddDiagonal { d, x } => device.add_diagonal(d, x)?,
-        Request::Cholesky(x) => device.cholesky(x)?,
-        Request::TriangularInverse(l) => device.triangular_inverse(l)?,
-        Request::TriangularSolve { l, transposed, b } => device.triangular_solve(l, transposed, b)?,
-        Request::KthSmallest { scores, within, k, out } => device.kth_smallest(scores, within, k, out)?,
-        Request::AtMost { scores, thresholds, mask } => device.at_most(scores, thresholds, mask)?,
+        Request::Execute { name, tensors, numbers, out } => {
+            device.execute(Op::unpack(&name, &tensors, &numbers)?, out)?;
+        }
         Request::Run(run) => launch(channel, device, &run)?,
     }
     Ok(0)

@@ -2,5 +2,6 @@
 
 #[unsafe(no_mangle)]
 extern "C" fn espalier_plugin_interface() -> u32 {
-    1 << 16
+    // 0.2
+    2
 }

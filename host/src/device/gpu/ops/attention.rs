@@ -2,7 +2,7 @@
 
 use super::{memory, size};
 use crate::device::{
-    AttentionShape, DType, DeviceError, Result, Span, Tensor, check,
+    AttentionShape, DType, DeviceError, Result, Span, Tensor,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::attention::{KERNEL, MAX_HEAD_DIM, Params, QUERIES_PER_TILE, Tile};
@@ -33,7 +33,7 @@ impl TileCache {
 
 const TILE_WORDS: usize = size_of::<Tile>() / size_of::<u32>();
 
-/// As [`Device::attention`](crate::device::Device::attention).
+/// [`Op::Attention`](crate::device::Op::Attention).
 pub fn attention(
     context: &Context,
     cache: &TileCache,
@@ -44,7 +44,6 @@ pub fn attention(
     spans: &[Span],
     out: &mut Tensor,
 ) -> Result<()> {
-    check::attention(q, k, v, shape, spans, out)?;
     let (heads, head_dim) = (shape.heads, shape.head_dim);
     if head_dim > MAX_HEAD_DIM {
         return Err(DeviceError::Invalid {
@@ -61,11 +60,11 @@ pub fn attention(
     let state = memory::uninitialised(context, DType::F32, q.rows(), 2 * heads)?;
     let constants =
         [("HEAD_DIM", head_dim as f64), ("ALIGNED", f64::from(u8::from(head_dim.is_multiple_of(4))))];
-    let tile_panels = panels(NAME, &tiles)?;
-    let queries = [(panels(NAME, q)?, 0), (panels(NAME, out)?, 0), (panels(NAME, &state)?, 0)];
+    let tile_panels = panels(&tiles)?;
+    let queries = [(panels(q)?, 0), (panels(out)?, 0), (panels(&state)?, 0)];
     for queries in segments(q.rows(), queries) {
         let [q_part, out_part, state_part] = &queries.parts;
-        for keys in segments(k.rows(), [(panels(NAME, k)?, 0), (panels(NAME, v)?, 0)]) {
+        for keys in segments(k.rows(), [(panels(k)?, 0), (panels(v)?, 0)]) {
             let [k_part, v_part] = &keys.parts;
             for panel in 0..tile_panels.count() {
                 let count = tile_panels.panel_rows(panel).len();

@@ -2,21 +2,19 @@
 
 use super::size;
 use crate::device::{
-    Binary, Result, Tensor, Unary,
-    check::{self, Repeat},
+    Binary, DeviceError, Repeat, Result, Tensor, Unary,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::{map as map_kernel, zip as zip_kernel};
 
-/// As [`Device::map`](crate::device::Device::map).
+/// [`Op::Map`](crate::device::Op::Map).
 ///
 /// # Errors
 /// Operands that do not fit, or a failing device; so for every operation here.
 pub fn map(context: &Context, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "map";
-    check::map(x, out)?;
     // Tensors of one shape and type are cut alike.
-    let (x, out) = (panels(NAME, x)?, panels(NAME, out)?);
+    let (x, out) = (panels(x)?, panels(out)?);
     let plain = scale == 1.0 && shift == 0.0;
     for panel in 0..x.count() {
         let count = x.panel_bytes(panel) / size_of::<f32>();
@@ -32,7 +30,7 @@ pub fn map(context: &Context, f: Unary, x: &Tensor, scale: f32, shift: f32, out:
     Ok(())
 }
 
-/// As [`Device::zip`](crate::device::Device::zip).
+/// [`Op::Zip`](crate::device::Op::Zip).
 pub fn zip(
     context: &Context,
     f: Unary,
@@ -43,14 +41,14 @@ pub fn zip(
     out: &mut Tensor,
 ) -> Result<()> {
     const NAME: &str = "zip";
-    let repeat = check::zip(a, b, out)?;
+    let repeat = Repeat::of(b, (a.rows(), a.cols())).map_err(DeviceError::operand(NAME))?;
     if out.elements() == 0 {
         return Ok(());
     }
     let constants =
         [("F", f64::from(f as u32)), ("OP", f64::from(op as u32)), ("REPEAT", f64::from(repeat as u32))];
-    let (cols, b) = (a.cols(), panels(NAME, b)?);
-    for segment in segments(a.rows(), [(panels(NAME, a)?, 0), (panels(NAME, out)?, 0)]) {
+    let (cols, b) = (a.cols(), panels(b)?);
+    for segment in segments(a.rows(), [(panels(a)?, 0), (panels(out)?, 0)]) {
         let [a_part, out_part] = &segment.parts;
         let mut start = 0;
         // Where b has rows of its own, it may be cut elsewhere than a and out.

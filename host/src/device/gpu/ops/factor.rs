@@ -5,7 +5,7 @@ use super::{
     memory, rectangle, size,
 };
 use crate::device::{
-    DType, DeviceError, Operand, Result, Tensor, check,
+    DType, DeviceError, Operand, Result, Tensor,
     gpu::{Context, Dispatch, panels, tune::Tuner},
 };
 use espalier_shaders::triangle::{KERNEL, Params, SIDE};
@@ -14,19 +14,13 @@ use std::ops::Range;
 /// Columns of an inverse that are joined at a time: enough to fill a GPU, and little memory beside a large matrix.
 const STRIP: usize = 512;
 
-/// A rectangle as an operand.
-fn part(tensor: &Tensor, rows: Range<usize>, cols: Range<usize>, transposed: bool) -> Operand<'_> {
-    Operand { tensor, rows, cols, transposed }
-}
-
-/// As [`Device::cholesky`](crate::device::Device::cholesky). Right-looking: a block of columns is factored
+/// [`Op::Cholesky`](crate::device::Op::Cholesky). Right-looking: a block of columns is factored
 /// and then taken out of everything to its right.
 ///
 /// # Errors
 /// A pivot that is not positive, operands that do not fit, or a failing device.
 pub(in crate::device::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut Tensor) -> Result<()> {
     const NAME: &str = "cholesky";
-    check::square(NAME, x)?;
     let side = x.cols();
     if side == 0 {
         return Ok(());
@@ -39,9 +33,9 @@ pub(in crate::device::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut
     let inverse = memory::uninitialised(context, DType::F32, SIDE, SIDE)?;
     let columns = memory::uninitialised(context, DType::F32, side, SIDE)?;
     let lower = Shape { lower: true, ..Shape::default() };
-    for block in blocks(NAME, x)? {
+    for block in blocks(x)? {
         let (width, below) = (block.len(), block.end..side);
-        let place = panels(NAME, x)?.part(block.start);
+        let place = panels(x)?.part(block.start);
         let params = Params {
             rows: size(NAME, width)?,
             start: size(NAME, place.row * side + block.start)?,
@@ -52,11 +46,7 @@ pub(in crate::device::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut
         context.dispatch(&Dispatch {
             kernel: &KERNEL,
             constants: &[("INVERT", 0.0)],
-            bindings: &[
-                place.binding,
-                panels(NAME, &inverse)?.only(NAME)?,
-                panels(NAME, &status)?.only(NAME)?,
-            ],
+            bindings: &[place.binding, panels(&inverse)?.only(NAME)?, panels(&status)?.only(NAME)?],
             params: bytemuck::bytes_of(&params),
             workgroups: 1,
         })?;
@@ -64,17 +54,16 @@ pub(in crate::device::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut
             break;
         }
         // L₂₁ = x₂₁ · L₁₁⁻ᵀ, apart and back; then x₂₂ −= L₂₁ · L₂₁ᵀ.
-        let old = part(x, below.clone(), block.clone(), false);
-        let inverse = part(&inverse, 0..width, 0..width, true);
+        let old = x.block(below.clone(), block.clone());
+        let inverse = inverse.block(0..width, 0..width).t();
         Product::new(1.0, old, inverse, 0.0, &columns, (below.start, 0)).run(context, tuner)?;
-        let new = part(&columns, below.clone(), 0..width, false);
-        rectangle::carry(context, &new, x, (below.start, block.start), false)?;
-        let transposed = Operand { transposed: true, ..new.clone() };
-        Product::new(-1.0, new.clone(), transposed, 1.0, x, (below.start, below.start))
+        let new = columns.block(below.clone(), 0..width);
+        rectangle::carry(context, new, x, (below.start, block.start), false)?;
+        Product::new(-1.0, new, new.t(), 1.0, x, (below.start, below.start))
             .shaped(lower)
             .run(context, tuner)?;
     }
-    let status: Vec<u32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(NAME, &status)?)?);
+    let status: Vec<u32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(&status)?)?);
     match status[..] {
         [0, ..] => Ok(()),
         [_, pivot, value, ..] => {
@@ -85,7 +74,7 @@ pub(in crate::device::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut
     }
 }
 
-/// As [`Device::triangular_inverse`](crate::device::Device::triangular_inverse). The blocks on the diagonal
+/// [`Op::TriangularInverse`](crate::device::Op::TriangularInverse). The blocks on the diagonal
 /// first, all at once; then by halves, from small to large: of `[[A, 0], [B, C]]` with A and C inverted
 /// already, the rest is `−C⁻¹ · B · A⁻¹`.
 ///
@@ -97,7 +86,6 @@ pub(in crate::device::gpu) fn triangular_inverse(
     l: &mut Tensor,
 ) -> Result<()> {
     const NAME: &str = "triangular_inverse";
-    check::square(NAME, l)?;
     let side = l.cols();
     if side == 0 {
         return Ok(());
@@ -105,7 +93,7 @@ pub(in crate::device::gpu) fn triangular_inverse(
     // Joining takes the factor as well as what is inverted of it.
     let out = memory::uninitialised(context, DType::F32, side, side)?;
     rectangle::copy_lower(context, l, &out)?;
-    let matrix = panels(NAME, &out)?;
+    let matrix = panels(&out)?;
     for panel in 0..matrix.count() {
         let rows = matrix.panel_rows(panel);
         let params = Params {
@@ -117,7 +105,7 @@ pub(in crate::device::gpu) fn triangular_inverse(
         };
         invert(context, NAME, matrix.binding(panel), &params)?;
     }
-    let blocks = blocks(NAME, &out)?;
+    let blocks = blocks(&out)?;
     let middle = blocks[blocks.len() / 2].start;
     let half = middle.max(side - middle);
     let scratch = [
@@ -144,24 +132,23 @@ fn join(
     join(context, tuner, l, out, lower, scratch)?;
     let (cols, rows) = (first.start..lower[0].start, lower[0].start..last.end);
     let [right, all] = scratch;
-    let b = part(l, rows.clone(), cols.clone(), false);
-    let c_inverse = part(out, rows.clone(), rows.clone(), false);
+    let b = l.block(rows.clone(), cols.clone());
+    let c_inverse = out.block(rows.clone(), rows.clone());
     for start in cols.clone().step_by(STRIP) {
         let strip = start..(start + STRIP).min(cols.end);
-        let corner = |tensor| part(tensor, 0..rows.len(), 0..strip.len(), false);
+        let (right_part, all_part) =
+            (right.block(0..rows.len(), 0..strip.len()), all.block(0..rows.len(), 0..strip.len()));
         let b_lower = Shape { b_lower: true, ..Shape::default() };
-        let a_inverse = part(out, cols.clone(), strip.clone(), false);
-        Product::new(1.0, b.clone(), a_inverse, 0.0, right, (0, 0)).shaped(b_lower).run(context, tuner)?;
+        let a_inverse = out.block(cols.clone(), strip.clone());
+        Product::new(1.0, b, a_inverse, 0.0, right, (0, 0)).shaped(b_lower).run(context, tuner)?;
         let a_lower = Shape { a_lower: true, ..Shape::default() };
-        Product::new(-1.0, c_inverse.clone(), corner(right), 0.0, all, (0, 0))
-            .shaped(a_lower)
-            .run(context, tuner)?;
-        rectangle::carry(context, &corner(all), out, (rows.start, start), false)?;
+        Product::new(-1.0, c_inverse, right_part, 0.0, all, (0, 0)).shaped(a_lower).run(context, tuner)?;
+        rectangle::carry(context, all_part, out, (rows.start, start), false)?;
     }
     Ok(())
 }
 
-/// As [`Device::triangular_solve`](crate::device::Device::triangular_solve). Block by block, from the top or,
+/// [`Op::TriangularSolve`](crate::device::Op::TriangularSolve). Block by block, from the top or,
 /// for the transpose, from the bottom: what is solved is taken out of the rest at once.
 pub(in crate::device::gpu) fn triangular_solve(
     context: &Context,
@@ -171,7 +158,6 @@ pub(in crate::device::gpu) fn triangular_solve(
     b: &mut Tensor,
 ) -> Result<()> {
     const NAME: &str = "triangular_solve";
-    check::triangular_solve(l, b)?;
     let (side, cols) = (l.cols(), b.cols());
     let block = memory::uninitialised(context, DType::F32, SIDE, SIDE)?;
     let solved = memory::uninitialised(context, DType::F32, SIDE, cols)?;
@@ -189,18 +175,18 @@ pub(in crate::device::gpu) fn triangular_solve(
             step: 0,
             first: size(NAME, start)?,
         };
-        rectangle::carry(context, &part(l, rows.clone(), rows.clone(), false), &block, (0, 0), false)?;
-        invert(context, NAME, panels(NAME, &block)?.only(NAME)?, &params)?;
-        let inverse = part(&block, 0..width, 0..width, transposed);
-        let old = part(b, rows.clone(), 0..cols, false);
+        rectangle::carry(context, l.block(rows.clone(), rows.clone()), &block, (0, 0), false)?;
+        invert(context, NAME, panels(&block)?.only(NAME)?, &params)?;
+        let inverse = Operand { transposed, ..block.block(0..width, 0..width) };
+        let old = b.block(rows.clone(), 0..cols);
         Product::new(1.0, inverse, old, 0.0, &solved, (0, 0)).run(context, tuner)?;
-        let new = part(&solved, 0..width, 0..cols, false);
-        rectangle::carry(context, &new, b, (start, 0), false)?;
+        let new = solved.block(0..width, 0..cols);
+        rectangle::carry(context, new, b, (start, 0), false)?;
         let (factors, rest) = match transposed {
-            true => (part(l, rows.clone(), 0..start, true), 0),
-            false => (part(l, rows.end..side, rows.clone(), false), rows.end),
+            true => (l.block(rows.clone(), 0..start).t(), 0),
+            false => (l.block(rows.end..side, rows.clone()), rows.end),
         };
-        Product::new(-1.0, factors, new.clone(), 1.0, b, (rest, 0)).run(context, tuner)?;
+        Product::new(-1.0, factors, new, 1.0, b, (rest, 0)).run(context, tuner)?;
     }
     Ok(())
 }
@@ -218,15 +204,15 @@ fn invert(
     context.dispatch(&Dispatch {
         kernel: &KERNEL,
         constants: &[("INVERT", 1.0)],
-        bindings: &[matrix, panels(name, &inverse)?.only(name)?, panels(name, &status)?.only(name)?],
+        bindings: &[matrix, panels(&inverse)?.only(name)?, panels(&status)?.only(name)?],
         params: bytemuck::bytes_of(params),
         workgroups: (params.rows as usize).div_ceil(SIDE) as u64,
     })
 }
 
 /// The blocks on a square matrix's diagonal: of [`SIDE`] rows, but none reaches into two panels.
-fn blocks(name: &'static str, x: &Tensor) -> Result<Vec<Range<usize>>> {
-    let matrix = panels(name, x)?;
+fn blocks(x: &Tensor) -> Result<Vec<Range<usize>>> {
+    let matrix = panels(x)?;
     let of_panel = |panel| {
         let rows: Range<usize> = matrix.panel_rows(panel);
         let end = rows.end;

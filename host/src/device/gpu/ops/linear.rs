@@ -2,7 +2,7 @@
 
 use super::{compute_constant, dtype_constant, memory, rows::rms_norm, size};
 use crate::device::{
-    Compute, DType, Input, LinearLayer, Onto, Result, Tensor, check,
+    Compute, DType, Input, LinearLayer, Onto, Result, Tensor,
     gpu::{
         Context, Dispatch, panels, segments,
         tune::{Class, Tuner, Variant},
@@ -24,7 +24,6 @@ pub(in crate::device::gpu) fn linears(
     compute: Compute,
     layers: &mut [LinearLayer],
 ) -> Result<()> {
-    check::linears(&input, layers)?;
     let (tokens, ins) = (input.x.rows(), input.x.cols());
     let mut normed = None;
     if let Some(norm) = input.norm {
@@ -69,10 +68,10 @@ pub fn run(
     let (tokens, ins, outs) = (x.rows(), x.cols(), w.rows());
     let mut flags = mode.flag();
     // Without a bias its binding takes w, which is not read there.
-    let mut bias_binding = panels(NAME, w)?.binding(0);
+    let mut bias_binding = panels(w)?.binding(0);
     if let Some(bias) = bias {
         flags |= ADD_BIAS | (dtype_constant(bias.dtype()) as u32) << BIAS_DTYPE_SHIFT;
-        bias_binding = panels(NAME, bias)?.only(NAME)?;
+        bias_binding = panels(bias)?.only(NAME)?;
     }
     let [tile_tokens, tile_outs] = variant.tile.map(|size| size as usize);
     let [first, second, third] = variant.constants.map(|(name, value)| (name, f64::from(value)));
@@ -84,9 +83,9 @@ pub fn run(
         second,
         third,
     ];
-    for rows in segments(tokens, [(panels(NAME, x)?, 0), (panels(NAME, y)?, 0)]) {
+    for rows in segments(tokens, [(panels(x)?, 0), (panels(y)?, 0)]) {
         let [x_part, y_part] = &rows.parts;
-        for columns in segments(outs, [(panels(NAME, w)?, 0)]) {
+        for columns in segments(outs, [(panels(w)?, 0)]) {
             let [w_part] = &columns.parts;
             let params = Params {
                 tokens: size(NAME, rows.rows.len())?,

@@ -2,7 +2,7 @@
 
 use super::{memory, rectangle, size};
 use crate::device::{
-    DType, Operand, Result, Tensor, check,
+    DType, Operand, Result, Tensor,
     gpu::{
         Context, Dispatch, Panels, panels,
         tune::{Class, Tuner, Variant},
@@ -25,7 +25,7 @@ pub struct Shape {
 }
 
 /// `c = alpha · a · b + beta · c`, on the rectangle of c that starts at `to`. Operands that fit.
-#[derive(Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Product<'a> {
     /// What is known to be 0 or not wanted.
     shape: Shape,
@@ -43,35 +43,15 @@ pub struct Product<'a> {
     to: (usize, usize),
 }
 
-/// As [`Device::matmul`](crate::device::Device::matmul).
-///
-/// # Errors
-/// Operands that do not fit, or a failing device; so for every operation here.
-pub(in crate::device::gpu) fn matmul(
-    context: &Context,
-    tuner: &Tuner,
-    alpha: f32,
-    a: Operand,
-    b: Operand,
-    beta: f32,
-    c: &mut Tensor,
-    to: (usize, usize),
-) -> Result<()> {
-    check::matmul(&a, &b, c, to)?;
-    Product::new(alpha, a, b, beta, c, to).run(context, tuner)
-}
-
-/// As [`Device::gram`](crate::device::Device::gram).
+/// [`Op::Gram`](crate::device::Op::Gram).
 pub(in crate::device::gpu) fn gram(
     context: &Context,
     tuner: &Tuner,
     x: &Tensor,
     gram: &mut Tensor,
 ) -> Result<()> {
-    check::gram(x, gram)?;
-    let transposed = Operand { transposed: true, ..x.all() };
     let shape = Shape { lower: true, ..Shape::default() };
-    Product::new(1.0, transposed, x.all(), 1.0, gram, (0, 0)).shaped(shape).run(context, tuner)?;
+    Product::new(1.0, x.all().t(), x.all(), 1.0, gram, (0, 0)).shaped(shape).run(context, tuner)?;
     rectangle::mirror(context, gram)
 }
 
@@ -97,11 +77,11 @@ impl<'a> Product<'a> {
     ///
     /// # Errors
     /// As [`Product::run_by`].
-    pub(super) fn run(&self, context: &Context, tuner: &Tuner) -> Result<()> {
+    pub(in crate::device::gpu) fn run(&self, context: &Context, tuner: &Tuner) -> Result<()> {
         if self.a.shape().0 == 0 || self.b.shape().1 == 0 {
             return Ok(());
         }
-        self.run_by(context, &tuner.variant(context, Class::matmul(&self.a, &self.b)))
+        self.run_by(context, &tuner.variant(context, Class::matmul(self.a, self.b)))
     }
 
     /// Computes it by this variant, in as many runs as there are panels. What is added up in several runs is added in the
@@ -110,27 +90,27 @@ impl<'a> Product<'a> {
     /// # Errors
     /// The kernel does not compile, or the device failed.
     pub fn run_by(&self, context: &Context, variant: &Variant) -> Result<()> {
-        let (a, b) = (&self.a, &self.b);
+        let (a, b) = (self.a, self.b);
         let ((m, k), n) = (a.shape(), b.shape().1);
         if k == 0 {
             // The kernel then reads neither operand, but something has to be bound.
             let nothing = memory::uninitialised(context, DType::F32, 1, 4)?;
-            let a = Operand { rows: 0..m, cols: 0..0, ..nothing.all() };
-            let b = Operand { rows: 0..0, cols: 0..n, ..nothing.all() };
-            let (nothing, none) = (panels(NAME, &nothing)?, 0..0);
+            let a = Operand { rows: m, cols: 0, ..nothing.all() };
+            let b = Operand { rows: 0, cols: n, ..nothing.all() };
+            let (nothing, none) = (panels(&nothing)?, 0..0);
             let (columns, depths) = (cuts(n, &[]), std::slice::from_ref(&none));
-            let product = Product { a, b, ..self.clone() };
+            let product = Product { a, b, ..*self };
             return product.runs(context, variant, [nothing; 2], &columns, depths);
         }
-        let (a_panels, b_panels) = (panels(NAME, a.tensor)?, panels(NAME, b.tensor)?);
+        let (a_panels, b_panels) = (panels(a.tensor)?, panels(b.tensor)?);
         let columns = match b.transposed {
-            true => cuts(n, &[(b_panels, b.rows.start)]),
+            true => cuts(n, &[(b_panels, b.row)]),
             false => cuts(n, &[]),
         };
         let depths = match (a.transposed, b.transposed) {
-            (true, true) => cuts(k, &[(a_panels, a.rows.start)]),
-            (true, false) => cuts(k, &[(a_panels, a.rows.start), (b_panels, b.rows.start)]),
-            (false, false) => cuts(k, &[(b_panels, b.rows.start)]),
+            (true, true) => cuts(k, &[(a_panels, a.row)]),
+            (true, false) => cuts(k, &[(a_panels, a.row), (b_panels, b.row)]),
+            (false, false) => cuts(k, &[(b_panels, b.row)]),
             (false, true) => cuts(k, &[]),
         };
         self.runs(context, variant, [a_panels, b_panels], &columns, &depths)
@@ -145,23 +125,23 @@ impl<'a> Product<'a> {
         columns: &[Range<usize>],
         depths: &[Range<usize>],
     ) -> Result<()> {
-        let &Self { shape, alpha, ref a, ref b, beta, c, to } = self;
-        let (m, c_panels) = (a.shape().0, panels(NAME, c)?);
-        let rows = match a.transposed || a.cols.is_empty() {
+        let &Self { shape, alpha, a, b, beta, c, to } = self;
+        let (m, c_panels) = (a.shape().0, panels(c)?);
+        let rows = match a.transposed || a.cols == 0 {
             true => cuts(m, &[(c_panels, to.0)]),
-            false => cuts(m, &[(c_panels, to.0), (a_panels, a.rows.start)]),
+            false => cuts(m, &[(c_panels, to.0), (a_panels, a.row)]),
         };
         for i in rows {
             for j in columns {
                 for (run, k) in depths.iter().enumerate() {
                     // The first row and column of an operand in this run.
                     let a_at = match a.transposed {
-                        true => (a.rows.start + k.start, a.cols.start + i.start),
-                        false => (a.rows.start + i.start, a.cols.start + k.start),
+                        true => (a.row + k.start, a.col + i.start),
+                        false => (a.row + i.start, a.col + k.start),
                     };
                     let b_at = match b.transposed {
-                        true => (b.rows.start + j.start, b.cols.start + k.start),
-                        false => (b.rows.start + k.start, b.cols.start + j.start),
+                        true => (b.row + j.start, b.col + k.start),
+                        false => (b.row + k.start, b.col + j.start),
                     };
                     let c_at = (to.0 + i.start, to.1 + j.start);
                     let nothing = k.is_empty();
@@ -186,7 +166,7 @@ impl<'a> Product<'a> {
                         b_diagonal: b_at.1 as i32 - b_at.0 as i32,
                         c_diagonal: c_at.0 as i32 - c_at.1 as i32,
                     };
-                    let aligned = |start: usize, operand: &Operand| {
+                    let aligned = |start: usize, operand: Operand| {
                         start.is_multiple_of(4) && operand.tensor.cols().is_multiple_of(4)
                     };
                     let [tile_rows, tile_cols] = variant.tile.map(|side| side as usize);

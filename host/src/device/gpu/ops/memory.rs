@@ -2,7 +2,7 @@
 
 use super::{dtype_constant, size};
 use crate::device::{
-    DType, Result, Storage, Tensor, check,
+    DType, Result, Tensor, check,
     gpu::{Context, Dispatch, Panels, Segment, panels, segments},
 };
 use espalier_shaders::convert::{KERNEL, Params, WORDS_PER_WORKGROUP};
@@ -19,13 +19,13 @@ pub fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Resul
             }
         })?;
     }
-    Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
+    Ok(Tensor::new(dtype, rows, cols, panels))
 }
 
 /// A tensor whose content is undefined, for an operation that writes before it reads.
 pub fn uninitialised(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
     let panels = Panels::allocate(context, dtype, rows, cols)?;
-    Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
+    Ok(Tensor::new(dtype, rows, cols, panels))
 }
 
 /// Fills a tensor with zeros.
@@ -33,7 +33,7 @@ pub fn uninitialised(context: &Context, dtype: DType, rows: usize, cols: usize) 
 /// # Errors
 /// The device failed.
 pub fn clear(context: &Context, x: &mut Tensor) -> Result<()> {
-    let panels = panels("clear", x)?;
+    let panels = panels(x)?;
     context.encode("clear", |encoder| {
         for panel in 0..panels.count() {
             let words = panels.panel_bytes(panel).next_multiple_of(4) as u64;
@@ -47,31 +47,29 @@ pub fn upload(context: &Context, dtype: DType, rows: usize, cols: usize, bytes: 
     check::tensor_bytes("upload", dtype, rows, cols, Some(bytes.len()))?;
     let panels = Panels::allocate(context, dtype, rows, cols)?;
     context.write(&panels, bytes)?;
-    Ok(Tensor::new(dtype, rows, cols, Storage::Gpu(panels)))
+    Ok(Tensor::new(dtype, rows, cols, panels))
 }
 
-/// As [`Device::convert`](crate::device::Device::convert).
+/// [`Op::Convert`](crate::device::Op::Convert).
 pub fn convert(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "convert";
-    check::convert(x, out)?;
     if x.elements() == 0 {
         return Ok(());
     }
-    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, out)?, 0)]) {
+    for segment in segments(x.rows(), [(panels(x)?, 0), (panels(out)?, 0)]) {
         convert_segment(context, NAME, x, &segment, out)?;
     }
     Ok(())
 }
 
-/// As [`Device::copy_rows`](crate::device::Device::copy_rows).
+/// [`Op::CopyRows`](crate::device::Op::CopyRows).
 pub fn copy_rows(context: &Context, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "copy_rows";
-    check::copy_rows(x, start, out)?;
     if out.elements() == 0 {
         return Ok(());
     }
     let row_bytes = x.cols() * x.dtype().size();
-    for segment in segments(out.rows(), [(panels(NAME, x)?, start), (panels(NAME, out)?, 0)]) {
+    for segment in segments(out.rows(), [(panels(x)?, start), (panels(out)?, 0)]) {
         let [from, to] = &segment.parts;
         let bytes = segment.rows.len() * row_bytes;
         let (source, target) = (from.row * row_bytes, to.row * row_bytes);

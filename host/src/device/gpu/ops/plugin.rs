@@ -34,15 +34,10 @@ impl PluginKernels {
         checked.map_err(|panic| refused(panic.to_string()))?.map_err(refused)?;
         let number = kernels.len();
         Ok(kernels.entry(key).or_insert_with(|| {
-            let access = |access: &espalier_sdk::Access| match access {
-                espalier_sdk::Access::Read => Access::Read,
-                espalier_sdk::Access::Write => Access::Write,
-            };
-            let bindings: Vec<_> = call.bindings.iter().map(access).collect();
             Box::leak(Box::new(Kernel {
                 name: format!("{} (plugin kernel {number})", call.name).leak(),
                 wgsl: call.wgsl.to_owned().leak(),
-                bindings: bindings.leak(),
+                bindings: call.bindings.to_vec().leak(),
                 params: params as u32,
             }))
         }))
@@ -63,7 +58,7 @@ pub fn run(
     workgroups: u32,
 ) -> Result<()> {
     let invalid = |message| DeviceError::Invalid { operation: "run", message };
-    let declared = call.bindings.iter().map(|&access| access == espalier_sdk::Access::Write);
+    let declared = call.bindings.iter().map(|&access| access == Access::Write);
     if !declared.eq(bindings.iter().map(|binding| matches!(binding, Binding::Write(_)))) {
         let given = bindings.len();
         return Err(invalid(format!(
@@ -85,7 +80,7 @@ pub fn run(
             Binding::Read(tensor) => *tensor,
             Binding::Write(tensor) => tensor,
         };
-        let panels = panels("run", tensor)?;
+        let panels = panels(tensor)?;
         if panels.count() != 1 {
             return Err(DeviceError::Unsupported(format!(
                 "the kernel {} is given a tensor of {} bytes, more than this device binds at once",

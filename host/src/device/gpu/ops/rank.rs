@@ -2,7 +2,7 @@
 
 use super::{memory, scores::Ranked, size};
 use crate::device::{
-    DType, Result, Scores, Tensor, Within, check,
+    DType, Result, Scores, Tensor, Within,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::{
@@ -11,7 +11,7 @@ use espalier_shaders::{
     select_whole,
 };
 
-/// As [`Device::kth_smallest`](crate::device::Device::kth_smallest).
+/// [`Op::KthSmallest`](crate::device::Op::KthSmallest).
 ///
 /// # Errors
 /// Operands that do not fit, or a failing device; so for every operation here.
@@ -23,7 +23,6 @@ pub fn kth_smallest(
     out: &mut Tensor,
 ) -> Result<()> {
     const NAME: &str = "kth_smallest";
-    check::kth_smallest(&scores, within, k, out)?;
     let (rows, cols) = (scores.a.rows(), scores.a.cols());
     if rows * cols == 0 {
         return Ok(());
@@ -32,7 +31,7 @@ pub fn kth_smallest(
     if within == Within::Whole {
         return search(context, &ranked, cols, k, out).map(drop);
     }
-    for segment in segments(rows, [(ranked.a, 0), (panels(NAME, out)?, 0)]) {
+    for segment in segments(rows, [(ranked.a, 0), (panels(out)?, 0)]) {
         let [scores_part, out_part] = &segment.parts;
         let params = kth_in_rows::Params {
             rows: size(NAME, segment.rows.len())?,
@@ -56,7 +55,7 @@ pub fn kth_smallest(
 fn search(context: &Context, ranked: &Ranked, cols: usize, place: usize, out: &Tensor) -> Result<Tensor> {
     const NAME: &str = "kth_smallest";
     let state = memory::zeros(context, DType::U32, 1, STATE_WORDS)?;
-    let (words, value) = (panels(NAME, &state)?.only(NAME)?, panels(NAME, out)?.only(NAME)?);
+    let (words, value) = (panels(&state)?.only(NAME)?, panels(out)?.only(NAME)?);
     let (matrix, cols, place) = (ranked.a, size(NAME, cols)?, size(NAME, place)?);
     for shift in [24, 16, 8, 0] {
         for panel in 0..matrix.count() {
@@ -94,8 +93,8 @@ pub(super) fn select_smallest(
     let greatest = memory::uninitialised(context, DType::F32, 1, 1)?;
     let state = search(context, ranked, cols, count - 1, &greatest)?;
     let ties = memory::uninitialised(context, DType::U32, all_rows, 1)?;
-    let (ties_panels, mask_panels) = (panels(NAME, &ties)?, panels(NAME, mask)?);
-    let state = panels(NAME, &state)?.only(NAME)?;
+    let (ties_panels, mask_panels) = (panels(&ties)?, panels(mask)?);
+    let state = panels(&state)?.only(NAME)?;
     let cols = size(NAME, cols)?;
     for phase in [0, 1, 2] {
         if phase == 1 {
@@ -147,10 +146,9 @@ pub(super) fn select_smallest(
     Ok(())
 }
 
-/// As [`Device::at_most`](crate::device::Device::at_most).
+/// [`Op::AtMost`](crate::device::Op::AtMost).
 pub fn at_most(context: &Context, scores: Scores, thresholds: &Tensor, mask: &mut Tensor) -> Result<()> {
     const NAME: &str = "at_most";
-    check::at_most(&scores, thresholds, mask)?;
     let (rows, cols) = (scores.a.rows(), scores.a.cols());
     if rows * cols == 0 {
         return Ok(());
@@ -158,7 +156,7 @@ pub fn at_most(context: &Context, scores: Scores, thresholds: &Tensor, mask: &mu
     let ranked = Ranked::new(NAME, &scores)?;
     let each_row = thresholds.rows() == rows;
     let words = cols.div_ceil(32);
-    let (mask_panels, limits) = (panels(NAME, mask)?, panels(NAME, thresholds)?);
+    let (mask_panels, limits) = (panels(mask)?, panels(thresholds)?);
     // One threshold for all is asked for by every row: its panel then cuts nothing.
     let third = if each_row { limits } else { ranked.a };
     for segment in segments(rows, [(ranked.a, 0), (mask_panels, 0), (third, 0)]) {

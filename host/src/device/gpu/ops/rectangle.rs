@@ -2,7 +2,7 @@
 
 use super::{memory, size};
 use crate::device::{
-    DType, DeviceError, Operand, Result, Tensor, check,
+    DType, DeviceError, Operand, Result, Tensor,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::{
@@ -10,25 +10,16 @@ use espalier_shaders::{
     transpose::{self as transpose_kernel, SIDE_OF_TILE},
 };
 
-/// As [`Device::copy`](crate::device::Device::copy).
-///
-/// # Errors
-/// Operands that do not fit, or a failing device; so for every operation here.
-pub fn copy(context: &Context, from: &Operand, out: &mut Tensor, to: (usize, usize)) -> Result<()> {
-    check::copy(from, out, to)?;
-    carry(context, from, out, to, false)
-}
-
 /// Copies a square matrix with zeros for what is above its diagonal.
 pub fn copy_lower(context: &Context, x: &Tensor, out: &Tensor) -> Result<()> {
-    carry(context, &x.all(), out, (0, 0), true)
+    carry(context, x.all(), out, (0, 0), true)
 }
 
-/// Copies a rectangle that fits. With `lower`, what is right of the rectangle's diagonal becomes 0.
-pub fn carry(context: &Context, from: &Operand, out: &Tensor, to: (usize, usize), lower: bool) -> Result<()> {
+/// Copies a rectangle. With `lower`, what is right of the rectangle's diagonal becomes 0.
+pub fn carry(context: &Context, from: Operand, out: &Tensor, to: (usize, usize), lower: bool) -> Result<()> {
     const NAME: &str = "copy";
     let (x, per_word) = (from.tensor, 4 / out.dtype().size());
-    if from.rows.is_empty() || from.cols.is_empty() {
+    if from.rows == 0 || from.cols == 0 {
         return Ok(());
     }
     let words = |count: usize| match count.is_multiple_of(per_word) {
@@ -38,10 +29,10 @@ pub fn carry(context: &Context, from: &Operand, out: &Tensor, to: (usize, usize)
             x.dtype()
         ))),
     };
-    let (width, x_stride, out_stride) = (words(from.cols.len())?, words(x.cols())?, words(out.cols())?);
-    let (x_col, out_col) = (words(from.cols.start)?, words(to.1)?);
-    let operands = [(panels(NAME, x)?, from.rows.start), (panels(NAME, out)?, to.0)];
-    for segment in segments(from.rows.len(), operands) {
+    let (width, x_stride, out_stride) = (words(from.cols)?, words(x.cols())?, words(out.cols())?);
+    let (x_col, out_col) = (words(from.col)?, words(to.1)?);
+    let operands = [(panels(x)?, from.row), (panels(out)?, to.0)];
+    for segment in segments(from.rows, operands) {
         let [x_part, out_part] = &segment.parts;
         let (rows, cols) = (segment.rows.len(), width as usize);
         let params = copy_block::Params {
@@ -64,9 +55,8 @@ pub fn carry(context: &Context, from: &Operand, out: &Tensor, to: (usize, usize)
     Ok(())
 }
 
-/// As [`Device::transpose`](crate::device::Device::transpose).
-pub fn transpose(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
-    check::transpose(x, out)?;
+/// [`Op::Transpose`](crate::device::Op::Transpose)
+pub fn transpose(context: &Context, x: &Tensor, out: &Tensor) -> Result<()> {
     turn(context, x, out, false)
 }
 
@@ -80,7 +70,7 @@ fn turn(context: &Context, x: &Tensor, out: &Tensor, mirror: bool) -> Result<()>
     if x.elements() == 0 {
         return Ok(());
     }
-    let (from, to) = (panels(NAME, x)?, panels(NAME, out)?);
+    let (from, to) = (panels(x)?, panels(out)?);
     // A matrix's own panel is bound once; something else then takes the other place.
     let nothing = memory::uninitialised(context, DType::F32, 1, 4)?;
     for source in 0..from.count() {
@@ -100,7 +90,7 @@ fn turn(context: &Context, x: &Tensor, out: &Tensor, mirror: bool) -> Result<()>
                 x_row: 0,
                 out_row: 0,
             };
-            let source = if in_place { panels(NAME, &nothing)?.binding(0) } else { from.binding(source) };
+            let source = if in_place { panels(&nothing)?.binding(0) } else { from.binding(source) };
             let tiles = rows.len().div_ceil(SIDE_OF_TILE) * cols.len().div_ceil(SIDE_OF_TILE);
             context.dispatch(&Dispatch {
                 kernel: &transpose_kernel::KERNEL,
@@ -117,15 +107,14 @@ fn turn(context: &Context, x: &Tensor, out: &Tensor, mirror: bool) -> Result<()>
     Ok(())
 }
 
-/// As [`Device::reverse`](crate::device::Device::reverse), into memory of its own.
+/// [`Op::Reverse`](crate::device::Op::Reverse), into memory of its own.
 pub fn reverse(context: &Context, x: &mut Tensor) -> Result<()> {
     const NAME: &str = "reverse";
-    x.expect_dtype(NAME, &[DType::F32])?;
     if x.elements() == 0 {
         return Ok(());
     }
     let out = memory::uninitialised(context, DType::F32, x.rows(), x.cols())?;
-    let (from, to) = (panels(NAME, x)?, panels(NAME, &out)?);
+    let (from, to) = (panels(x)?, panels(&out)?);
     let mut row = 0;
     while row < x.rows() {
         let (source, sink) = (from.part(x.rows() - 1 - row), to.part(row));
@@ -149,13 +138,13 @@ pub fn reverse(context: &Context, x: &mut Tensor) -> Result<()> {
     Ok(())
 }
 
-/// As [`Device::diagonal`](crate::device::Device::diagonal).
-pub fn diagonal(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+/// [`Op::Diagonal`](crate::device::Op::Diagonal)
+pub fn diagonal(context: &Context, x: &Tensor, out: &Tensor) -> Result<()> {
     along_diagonal(context, "diagonal", x, out, false)
 }
 
-/// As [`Device::add_diagonal`](crate::device::Device::add_diagonal).
-pub fn add_diagonal(context: &Context, d: &Tensor, x: &mut Tensor) -> Result<()> {
+/// [`Op::AddDiagonal`](crate::device::Op::AddDiagonal)
+pub fn add_diagonal(context: &Context, d: &Tensor, x: &Tensor) -> Result<()> {
     along_diagonal(context, "add_diagonal", x, d, true)
 }
 
@@ -166,12 +155,11 @@ fn along_diagonal(
     diagonal: &Tensor,
     add: bool,
 ) -> Result<()> {
-    check::diagonal(name, matrix, diagonal)?;
     if matrix.elements() == 0 {
         return Ok(());
     }
-    let line = panels(name, diagonal)?.only(name)?;
-    for segment in segments(matrix.rows(), [(panels(name, matrix)?, 0)]) {
+    let line = panels(diagonal)?.only(name)?;
+    for segment in segments(matrix.rows(), [(panels(matrix)?, 0)]) {
         let [part] = &segment.parts;
         let params = diagonal_kernel::Params {
             rows: size(name, segment.rows.len())?,

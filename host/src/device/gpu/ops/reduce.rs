@@ -2,7 +2,7 @@
 
 use super::{memory, size};
 use crate::device::{
-    Axis, DType, Reduction, Result, Tensor, check,
+    Axis, DType, Reduction, Result, Tensor,
     gpu::{Context, Dispatch, Panels, panels, segments},
 };
 use espalier_shaders::{
@@ -12,7 +12,7 @@ use espalier_shaders::{
 
 const NAME: &str = "reduce";
 
-/// As [`Device::reduce`](crate::device::Device::reduce).
+/// [`Op::Reduce`](crate::device::Op::Reduce).
 ///
 /// # Errors
 /// Operands that do not fit, or a failing device.
@@ -24,7 +24,6 @@ pub fn reduce(
     accumulate: bool,
     out: &mut Tensor,
 ) -> Result<()> {
-    check::reduce(axis, x, out)?;
     if out.elements() == 0 || (x.elements() == 0 && accumulate) {
         return Ok(());
     }
@@ -42,7 +41,7 @@ fn constants(f: Reduction, accumulate: bool) -> [(&'static str, f64); 2] {
 }
 
 fn rows(context: &Context, f: Reduction, x: &Tensor, accumulate: bool, out: &Tensor) -> Result<()> {
-    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, out)?, 0)]) {
+    for segment in segments(x.rows(), [(panels(x)?, 0), (panels(out)?, 0)]) {
         let [x_part, out_part] = &segment.parts;
         let params = reduce_rows::Params {
             rows: size(NAME, segment.rows.len())?,
@@ -63,19 +62,19 @@ fn rows(context: &Context, f: Reduction, x: &Tensor, accumulate: bool, out: &Ten
 
 fn columns(context: &Context, f: Reduction, x: &Tensor, accumulate: bool, out: &Tensor) -> Result<()> {
     let cols = x.cols();
-    let source = panels(NAME, x)?;
+    let source = panels(x)?;
     let panel_blocks = |panel| source.panel_rows(panel).len().div_ceil(BLOCK_ROWS);
     if (0..source.count()).all(|panel| panel_blocks(panel) == 1) {
         // Few rows in every panel: one panel after the other adds to the result.
         for panel in 0..source.count() {
             let rows = source.panel_rows(panel).len();
-            blocks(context, f, cols, source, panel, 0..rows, accumulate || panel > 0, panels(NAME, out)?, 0)?;
+            blocks(context, f, cols, source, panel, 0..rows, accumulate || panel > 0, panels(out)?, 0)?;
         }
         return Ok(());
     }
     // A row of results for every block, which are reduced in their turn.
     let results = memory::zeros(context, DType::F32, (0..source.count()).map(panel_blocks).sum(), cols)?;
-    let targets = panels(NAME, &results)?;
+    let targets = panels(&results)?;
     let mut done = 0;
     for panel in 0..source.count() {
         let rows = source.panel_rows(panel).len();

@@ -2,12 +2,12 @@
 
 use super::size;
 use crate::device::{
-    Result, Tensor, check,
+    Result, Tensor,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::rope::{KERNEL, PER_WORKGROUP, Params};
 
-/// As [`Device::rope`](crate::device::Device::rope).
+/// [`Op::Rope`](crate::device::Op::Rope).
 pub fn rope(
     context: &Context,
     x: &mut Tensor,
@@ -16,13 +16,12 @@ pub fn rope(
     positions: &Tensor,
 ) -> Result<()> {
     const NAME: &str = "rope";
-    check::rope(x, head_dim, table, positions)?;
     if x.elements() == 0 {
         return Ok(());
     }
     let heads = x.cols() / head_dim;
-    let table_panels = panels(NAME, table)?;
-    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, positions)?, 0)]) {
+    let table_panels = panels(table)?;
+    for segment in segments(x.rows(), [(panels(x)?, 0), (panels(positions)?, 0)]) {
         let [x_part, positions_part] = &segment.parts;
         // A row is turned by the panel that has its position, and left alone by the others.
         for panel in 0..table_panels.count() {

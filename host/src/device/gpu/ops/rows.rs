@@ -2,20 +2,19 @@
 
 use super::{dtype_constant, size};
 use crate::device::{
-    Result, Tensor, check,
+    Result, Tensor,
     gpu::{Context, Dispatch, panels, segments},
 };
 use espalier_shaders::{cross_entropy, js_divergence, rms_norm, scatter_rows};
 
-/// As [`Device::rms_norm`](crate::device::Device::rms_norm).
+/// [`Op::RmsNorm`](crate::device::Op::RmsNorm).
 pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
     const NAME: &str = "rms_norm";
-    check::rms_norm(x, weight, y)?;
     if x.elements() == 0 {
         return Ok(());
     }
-    let weight_binding = panels(NAME, weight)?.only(NAME)?;
-    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, y)?, 0)]) {
+    let weight_binding = panels(weight)?.only(NAME)?;
+    for segment in segments(x.rows(), [(panels(x)?, 0), (panels(y)?, 0)]) {
         let [x_part, y_part] = &segment.parts;
         let params = rms_norm::Params {
             rows: size(NAME, segment.rows.len())?,
@@ -35,14 +34,13 @@ pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mu
     Ok(())
 }
 
-/// As [`Device::cross_entropy`](crate::device::Device::cross_entropy).
+/// [`Op::CrossEntropy`](crate::device::Op::CrossEntropy).
 pub fn cross_entropy(context: &Context, logits: &Tensor, targets: &Tensor, loss: &mut Tensor) -> Result<()> {
     const NAME: &str = "cross_entropy";
-    check::cross_entropy(logits, targets, loss)?;
     if logits.elements() == 0 {
         return Ok(());
     }
-    let operands = [(panels(NAME, logits)?, 0), (panels(NAME, targets)?, 0), (panels(NAME, loss)?, 0)];
+    let operands = [(panels(logits)?, 0), (panels(targets)?, 0), (panels(loss)?, 0)];
     for segment in segments(logits.rows(), operands) {
         let [logits_part, targets_part, loss_part] = &segment.parts;
         let params = cross_entropy::Params {
@@ -64,14 +62,13 @@ pub fn cross_entropy(context: &Context, logits: &Tensor, targets: &Tensor, loss:
     Ok(())
 }
 
-/// As [`Device::js_divergence`](crate::device::Device::js_divergence).
+/// [`Op::JsDivergence`](crate::device::Op::JsDivergence).
 pub fn js_divergence(context: &Context, a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "js_divergence";
-    check::js_divergence(a, b, out)?;
     if a.elements() == 0 {
         return Ok(());
     }
-    let operands = [(panels(NAME, a)?, 0), (panels(NAME, b)?, 0), (panels(NAME, out)?, 0)];
+    let operands = [(panels(a)?, 0), (panels(b)?, 0), (panels(out)?, 0)];
     for segment in segments(a.rows(), operands) {
         let [a_part, b_part, out_part] = &segment.parts;
         let params = js_divergence::Params {
@@ -93,15 +90,14 @@ pub fn js_divergence(context: &Context, a: &Tensor, b: &Tensor, out: &mut Tensor
     Ok(())
 }
 
-/// As [`Device::scatter_rows`](crate::device::Device::scatter_rows). A place that there is not is passed over.
+/// [`Op::ScatterRows`](crate::device::Op::ScatterRows). A place that there is not is passed over.
 pub fn scatter_rows(context: &Context, x: &Tensor, places: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "scatter_rows";
-    check::scatter_rows(x, places, out)?;
     if x.elements() == 0 {
         return Ok(());
     }
-    let out_panels = panels(NAME, out)?;
-    for segment in segments(x.rows(), [(panels(NAME, x)?, 0), (panels(NAME, places)?, 0)]) {
+    let out_panels = panels(out)?;
+    for segment in segments(x.rows(), [(panels(x)?, 0), (panels(places)?, 0)]) {
         let [x_part, places_part] = &segment.parts;
         // A row is carried by the run that has its place bound.
         for panel in 0..out_panels.count() {

@@ -21,10 +21,10 @@ impl<'a> Ranked<'a> {
     /// # Errors
     /// A tensor is in host memory, or a row is not in one panel.
     pub(super) fn new(operation: &'static str, scores: &Scores<'a>) -> Result<Self> {
-        let a = panels(operation, scores.a)?;
+        let a = panels(scores.a)?;
         let by = match scores.by {
             None => a.binding(0),
-            Some((_, by)) => panels(operation, by)?.only(operation)?,
+            Some((_, by)) => panels(by)?.only(operation)?,
         };
         let op = scores.by.map_or(0, |(op, _)| op as u32);
         let constants = [

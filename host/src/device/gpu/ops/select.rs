@@ -2,18 +2,17 @@
 
 use super::{memory, rank, scores::Ranked, size};
 use crate::device::{
-    Result, Scores, Selection, Tensor, check,
+    Result, Scores, Selection, Tensor,
     gpu::{Context, Dispatch, Segment, panels, segments},
 };
 use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as zero_where_kernel};
 
-/// As [`Device::select`](crate::device::Device::select).
+/// [`Op::Select`](crate::device::Op::Select).
 ///
 /// # Errors
 /// Operands that do not fit, or a failing device; so for every operation here.
 pub fn select(context: &Context, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
     const NAME: &str = "select";
-    check::select(&scores, selection, mask)?;
     let (rows, cols) = (scores.a.rows(), scores.a.cols());
     if rows * cols == 0 {
         return Ok(());
@@ -25,7 +24,7 @@ pub fn select(context: &Context, scores: Scores, selection: Selection, mask: &mu
             _ => rank::select_smallest(context, &ranked, (rows, cols), count, mask),
         };
     }
-    for segment in segments(rows, [(ranked.a, 0), (panels(NAME, mask)?, 0)]) {
+    for segment in segments(rows, [(ranked.a, 0), (panels(mask)?, 0)]) {
         select_segment(context, &ranked, cols, selection, &segment)?;
     }
     Ok(())
@@ -79,15 +78,14 @@ fn select_segment(
     }
 }
 
-/// As [`Device::zero_where`](crate::device::Device::zero_where).
+/// [`Op::ZeroWhere`](crate::device::Op::ZeroWhere).
 pub fn zero_where(context: &Context, mask: &Tensor, x: &mut Tensor) -> Result<()> {
     const NAME: &str = "zero_where";
-    check::zero_where(mask, x)?;
     if x.elements() == 0 {
         return Ok(());
     }
     let cols = x.cols();
-    for segment in segments(x.rows(), [(panels(NAME, mask)?, 0), (panels(NAME, x)?, 0)]) {
+    for segment in segments(x.rows(), [(panels(mask)?, 0), (panels(x)?, 0)]) {
         let [mask_part, x_part] = &segment.parts;
         let count = segment.rows.len() * cols;
         let params = zero_where_kernel::Params {

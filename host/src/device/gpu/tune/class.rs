@@ -44,8 +44,8 @@ pub(in super::super) struct Layout {
 }
 
 impl Layout {
-    pub(in super::super) fn of(operand: &Operand) -> Self {
-        let aligned = operand.cols.start.is_multiple_of(4) && operand.tensor.cols().is_multiple_of(4);
+    pub(in super::super) fn of(operand: Operand) -> Self {
+        let aligned = operand.col.is_multiple_of(4) && operand.tensor.cols().is_multiple_of(4);
         Self { transposed: operand.transposed, aligned }
     }
 }
@@ -79,7 +79,7 @@ impl Class {
     }
 
     /// The class of a product of rectangles.
-    pub(in super::super) fn matmul(a: &Operand, b: &Operand) -> Self {
+    pub(in super::super) fn matmul(a: Operand, b: Operand) -> Self {
         let ((rows, inner), cols) = (a.shape(), b.shape().1);
         Self::of(Kind::Matmul { a: Layout::of(a), b: Layout::of(b) }, rows, inner, cols)
     }

@@ -68,7 +68,7 @@ impl Operands {
         let before = noise(DType::F32, rows * cols);
         let mut y = memory::upload(context, DType::F32, rows, cols, &before)?;
         self.multiply(context, variant, true, &mut y)?;
-        Ok(bytemuck::pod_collect_to_vec(&context.fetch(panels("tune", &y)?)?))
+        Ok(bytemuck::pod_collect_to_vec(&context.fetch(panels(&y)?)?))
     }
 }
 
@@ -82,7 +82,7 @@ impl Layout {
     /// The operand of these rows and columns in such a matrix.
     fn operand(self, tensor: &Tensor, rows: usize, cols: usize) -> Operand<'_> {
         let (rows, cols) = if self.transposed { (cols, rows) } else { (rows, cols) };
-        Operand { tensor, rows: 0..rows, cols: 0..cols, transposed: self.transposed }
+        Operand { transposed: self.transposed, ..tensor.block(0..rows, 0..cols) }
     }
 }
 

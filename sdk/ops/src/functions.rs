@@ -1,9 +1,7 @@
-//! The vocabulary of device operations, shared by plugins, the host and its devices.
-
-use serde::{Deserialize, Serialize};
+//! The functions, reductions and selections that operations are made with. The numbers are the kernels' op codes.
 
 /// A function of one element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Unary {
     /// `x`
@@ -18,8 +16,22 @@ pub enum Unary {
     Reciprocal = 4,
 }
 
+impl Unary {
+    /// The function's value.
+    #[inline(always)]
+    pub fn of(self, x: f32) -> f32 {
+        match self {
+            Self::Identity => x,
+            Self::Abs => x.abs(),
+            Self::Square => x * x,
+            Self::Sqrt => x.sqrt(),
+            Self::Reciprocal => 1.0 / x,
+        }
+    }
+}
+
 /// A function of two elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Binary {
     /// `a + b`
@@ -32,8 +44,46 @@ pub enum Binary {
     Divide = 3,
 }
 
+impl Binary {
+    /// The function's value.
+    #[inline(always)]
+    pub fn of(self, a: f32, b: f32) -> f32 {
+        match self {
+            Self::Add => a + b,
+            Self::Subtract => a - b,
+            Self::Multiply => a * b,
+            Self::Divide => a / b,
+        }
+    }
+}
+
+/// How the second operand of an element-wise function is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Repeat {
+    /// It has the shape of the first one.
+    Nowhere = 0,
+    /// It is one row, repeated for every row.
+    Row = 1,
+    /// It is one column, repeated for every column.
+    Column = 2,
+    /// It is one number.
+    Number = 3,
+}
+
+/// How a kernel uses a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[repr(u32)]
+pub enum Access {
+    /// It reads it: `var<storage, read>`.
+    Read = 0,
+    /// It writes it, and may read it: `var<storage, read_write>`.
+    Write = 1,
+}
+
 /// How elements are gathered into one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Reduction {
     /// `Σ x`
@@ -47,7 +97,7 @@ pub enum Reduction {
 }
 
 /// Along what a reduction gathers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Axis {
     /// Over the elements of each row: one number a row, `[rows, 1]`.
@@ -57,7 +107,7 @@ pub enum Axis {
 }
 
 /// What a rank is counted within.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Within {
     /// Each row for itself.
@@ -69,7 +119,7 @@ pub enum Within {
 /// Which elements of a matrix of scores, none negative, are the smallest.
 ///
 /// Ties go to the lower column (and, over the whole matrix, to the lower row first).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Selection {
     /// In every row, the `count` smallest.
     EachRow {

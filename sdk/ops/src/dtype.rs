@@ -1,13 +1,11 @@
 //! Element types of tensors.
 
-use serde::{Deserialize, Serialize};
-
 /// The element type of a tensor on a device.
 ///
 /// Weights travel in their checkpoint's type; statistics, scores and updates are [`DType::F32`];
 /// masks are words of [`DType::U32`], one bit an element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum DType {
     /// IEEE 754 single precision.
     F32,
@@ -28,8 +26,8 @@ impl DType {
         }
     }
 
-    /// The stable number of this type at the plugin border.
-    pub(crate) const fn code(self) -> u32 {
+    /// The stable number of this type at the FFI boundary.
+    pub const fn code(self) -> u32 {
         match self {
             Self::F32 => 0,
             Self::F16 => 1,
@@ -38,8 +36,8 @@ impl DType {
         }
     }
 
-    /// The type with this number at the plugin border.
-    pub(crate) const fn from_code(code: u32) -> Option<Self> {
+    /// The type with this number at the FFI boundary.
+    pub const fn from_code(code: u32) -> Option<Self> {
         match code {
             0 => Some(Self::F32),
             1 => Some(Self::F16),
