@@ -1,26 +1,17 @@
-//! Espalier's host as a library: everything the binary `host` does, so that tests and tools can call it.
+//! Espalier's host as a library: the command line, and the crates that it is made of.
 //!
-//! Imports point one way: `cli → study → prune, evaluate, select → plugins, calibration → model → device → shaders`.
-//! `files`, `guard`, `interrupt`, `output` and `text` stand below all of them and import nothing of the crate but each
-//! other.
+//! Dependencies point one way: `host → study → prune, evaluate, select → plugins, data → model → device → shaders`, and
+//! `base` below all of them.
 
-pub mod calibration;
-mod cause;
 pub mod cli;
-pub mod device;
-pub mod evaluate;
-pub mod files;
-pub mod guard;
-mod hash;
-pub mod inspect;
-pub mod interrupt;
-pub mod memory;
-pub mod model;
-pub mod output;
-pub mod plugins;
-pub mod profile;
-pub mod prune;
-pub mod select;
-pub mod study;
-pub mod text;
-pub mod verify;
+
+pub use espalier_base::{files, guard, interrupt, memory, output, profile, text};
+pub use espalier_data as data;
+pub use espalier_device as device;
+pub use espalier_evaluate as evaluate;
+pub use espalier_model as model;
+pub use espalier_plugins as plugins;
+pub use espalier_prune as prune;
+pub use espalier_prune::{inspect, verify};
+pub use espalier_select as select;
+pub use espalier_study as study;

@@ -44,7 +44,7 @@ fn the_host_names_no_method() {
         assert!(plugins().contains(method), "plugins/{method} is gone: this test looks for the wrong names");
     }
     let mut files = Vec::new();
-    for folder in ["../host/src", "../sdk/src"] {
+    for folder in ["../host", "../sdk"] {
         sources(&path(folder), &mut files);
     }
     assert!(files.len() > 80, "{} sources found", files.len());
@@ -70,24 +70,81 @@ fn the_sdk_knows_neither_host_nor_gpu() {
     }
 }
 
+/// The crates from the bottom to the top, with their folders: each depends on crates before it only.
+const CRATES: [(&str, &str); 13] = [
+    ("espalier-ops", "sdk/ops"),
+    ("espalier-sdk", "sdk"),
+    ("espalier-shaders", "shaders"),
+    ("espalier-base", "host/base"),
+    ("espalier-device", "host/device"),
+    ("espalier-model", "host/model"),
+    ("espalier-data", "host/data"),
+    ("espalier-plugins", "host/plugins"),
+    ("espalier-select", "host/select"),
+    ("espalier-prune", "host/prune"),
+    ("espalier-evaluate", "host/evaluate"),
+    ("espalier-study", "host/study"),
+    ("espalier-host", "host"),
+];
+
+/// The dependencies that a manifest names, those of its tests included.
+fn dependencies(folder: &str) -> Vec<String> {
+    let manifest = fs::read_to_string(path("..").join(folder).join("Cargo.toml")).unwrap();
+    let sections = manifest.split("\n[").filter(|section| {
+        section.lines().next().is_some_and(|header| header.trim_end_matches(']').ends_with("dependencies"))
+    });
+    let name = |line: &str| line.split(['.', ' ', '=']).next().map(str::to_owned);
+    sections.flat_map(|section| section.lines().skip(1).filter_map(name)).collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    for (place, (name, folder)) in CRATES.iter().enumerate() {
+        for dependency in dependencies(folder) {
+            let Some(number) = CRATES.iter().position(|(name, _)| *name == dependency) else { continue };
+            assert!(number < place, "{name} depends on {dependency}, which is above it");
+        }
+    }
+    let known = fs::read_dir(path("../host")).unwrap().filter_map(|entry| {
+        let folder = entry.unwrap();
+        folder.path().join("Cargo.toml").is_file().then(|| format!("host/{}", folder.file_name().display()))
+    });
+    for folder in known {
+        assert!(CRATES.iter().any(|(_, place)| *place == folder), "{folder} is missing in this test");
+    }
+}
+
+#[test]
+fn only_devices_know_wgpu() {
+    for (name, folder) in CRATES {
+        let asked = dependencies(folder).iter().any(|name| name == "wgpu");
+        assert_eq!(asked, name == "espalier-device", "{name}");
+    }
+}
+
+#[test]
+fn operations_depend_on_nothing() {
+    assert_eq!(dependencies("sdk/ops"), ["serde"], "optional, for messages between processes");
+}
+
 /// Where `unsafe` may stand, and why. Everywhere else the compiler checks what memory is touched.
 const UNSAFE: [(&str, &str); 10] = [
     ("shaders/src/", "CPU twins: vector instructions, and slices that threads share in disjoint parts"),
     ("sdk/src/abi/", "what crosses the plugin border"),
     ("sdk/src/export.rs", "the symbols that a plugin exports"),
-    ("host/src/plugins/load.rs", "opening a dynamic library"),
-    ("host/src/device/gpu/adapter.rs", "asking the driver about an adapter"),
-    ("host/src/device/gpu/context.rs", "experimental features of wgpu"),
-    ("host/src/device/gpu/pipelines.rs", "kernels of our own without added bounds on loops"),
-    ("host/src/model/checkpoint/shard.rs", "memory-mapped weights"),
-    ("host/src/interrupt.rs", "ending the process at once"),
+    ("host/plugins/src/load.rs", "opening a dynamic library"),
+    ("host/device/src/gpu/adapter.rs", "asking the driver about an adapter"),
+    ("host/device/src/gpu/context.rs", "experimental features of wgpu"),
+    ("host/device/src/gpu/pipelines.rs", "kernels of our own without added bounds on loops"),
+    ("host/model/src/checkpoint/shard.rs", "memory-mapped weights"),
+    ("host/base/src/interrupt.rs", "ending the process at once"),
     ("host/src/cli/mod.rs", "one environment variable, before there are threads"),
 ];
 
 #[test]
 fn unsafe_code_is_confined() {
     let mut files = Vec::new();
-    for folder in ["host/src", "sdk/src", "shaders/src", "plugins"] {
+    for folder in ["host", "sdk", "shaders/src", "plugins"] {
         sources(&path("..").join(folder), &mut files);
     }
     for file in files {

@@ -222,7 +222,7 @@ fn bad_input_gets_one_clear_message() {
         file.into_os_string().into_string().unwrap()
     };
     let cases: [(Vec<String>, &str); 11] = [
-        (vec!["--sparsity".into(), "0.2".into()], "outside [0, 1)"),
+        (vec!["--sparsity".into(), "1.0".into()], "outside [0, 1)"),
         (vec!["--sparsity".into(), "4:4".into()], "0 < N < M"),
         (vec!["--sparsity".into(), "2:7".into()], "columns, which do not divide"),
         (vec!["--option".into(), "speed=11".into()], "unknown option `speed`"),

@@ -285,7 +285,7 @@ fn operands_that_do_not_fit_are_named() {
         Selection::RowMass { share: f32::NAN },
     ] {
         let error = device.execute(Op::Select { scores: (&x).into(), selection }, &mut mask);
-        assert!(matches!(error, Err(DeviceError::Invalid { operation: "select", .. })), "{selection:?}");
+        assert!(matches!(error, Err(DeviceError::Operand { operation: "select", .. })), "{selection:?}");
     }
     let error = device.upload(DType::F32, 2, 3, Bytes::from_static(&[0; 23])).unwrap_err();
     assert_eq!(error.to_string(), "upload: a f32 tensor [2, 3] has 24 bytes, but there are 23");

@@ -1,7 +1,7 @@
 //! Arbitrary and damaged input for every reader: an error or a value, never a panic, soon.
 
 use espalier_host::{
-    calibration::{ChatTemplate, Collection, Conversation, Message, Reading, Source, Tokenizer},
+    data::{ChatTemplate, Collection, Conversation, Message, Reading, Source, Tokenizer},
     model::{Checkpoint, LlamaConfig, checkpoint::Header},
     prune::{Size, Targets},
     study::StudyFile,

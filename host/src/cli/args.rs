@@ -1,21 +1,19 @@
 //! Flags, as typed. Nothing below `cli` sees them.
 
-use crate::{
-    calibration::{Fields, Prompt, Reading, Source},
-    device::{
-        Compute,
-        choose::{DeviceChoice, DeviceRequest},
-        gpu::Backend,
-    },
-    evaluate::Metric,
-    model::layout::Projection,
-    plugins::{Isolate, Policy},
-    prune::{BlockRanges, Size},
-    select::{self, Budget, WindowMode},
-    study::Shard,
-};
 use clap::{Parser, Subcommand};
+use espalier_data::{Fields, Prompt, Reading, Source};
+use espalier_device::{
+    Compute,
+    choose::{DeviceChoice, DeviceRequest},
+    gpu::Backend,
+};
+use espalier_evaluate::Metric;
+use espalier_model::layout::Projection;
+use espalier_plugins::{Isolate, Policy};
+use espalier_prune::{BlockRanges, Size};
 use espalier_sdk::Sparsity;
+use espalier_select::{Budget, WindowMode};
+use espalier_study::Shard;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -267,10 +265,10 @@ impl Calibration {
     }
 
     /// What is asked for; `options` are those of the selector.
-    pub(super) fn request(&self, options: BTreeMap<String, String>) -> select::Request {
+    pub(super) fn request(&self, options: BTreeMap<String, String>) -> espalier_select::Request {
         let samples = self.samples.map(|samples| Budget::Samples(samples as usize));
         let tokens = self.tokens.map(|tokens| Budget::Tokens(tokens as usize));
-        select::Request {
+        espalier_select::Request {
             sources: self.sources.clone(),
             reading: Reading {
                 fields: self.fields.clone(),

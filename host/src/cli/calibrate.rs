@@ -1,12 +1,10 @@
 //! Calibration windows under a progress bar, and what they look like.
 
 use super::{CliError, args, print, progress};
-use crate::{
-    calibration::Tokenizer,
-    plugins::Library,
-    select::{self, Request, Selection, Step, Target},
-    text,
-};
+use espalier_base::text;
+use espalier_data::Tokenizer;
+use espalier_plugins::Library;
+use espalier_select::{Request, Selection, Step, Target};
 use indicatif::ProgressBar;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +16,7 @@ pub(super) fn select(
     verbosity: args::Verbosity,
 ) -> Result<Selection, CliError> {
     let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
-    let selection = select::select(request, libraries, target, &|step| {
+    let selection = espalier_select::select(request, libraries, target, &|step| {
         let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         match (step, &*bar) {
             (Step::Begin(total), _) => *bar = Some(progress::bar("selecting", total, verbosity.quiet)),
@@ -35,7 +33,7 @@ pub(super) fn show(selection: &Selection, count: Option<usize>, target: Target) 
     let Some(count) = count else { return Ok(()) };
     let tokenizer = Tokenizer::open(target.folder, target.config.vocab_size)?;
     for (at, window) in selection.windows.iter().take(count).enumerate() {
-        let place = |piece: &select::Piece| {
+        let place = |piece: &espalier_select::Piece| {
             let path = selection.record.sources[piece.source].path.display();
             format!("{path}, document {} from token {}", piece.document, piece.offset)
         };

@@ -1,11 +1,9 @@
 //! `host clean`: unfinished outputs, listed and removed.
 
 use super::{CliError, args, print, print_json, table};
-use crate::{
-    model::writer::{Unfinished, WriteError, remove_unfinished, unfinished},
-    prune::{Size, finished_blocks},
-    study::report::duration,
-};
+use espalier_model::writer::{Unfinished, WriteError, remove_unfinished, unfinished};
+use espalier_prune::{Size, finished_blocks};
+use espalier_study::report::duration;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

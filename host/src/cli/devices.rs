@@ -1,7 +1,7 @@
 //! `host devices`.
 
 use super::{CliError, args, print, print_json, table};
-use crate::device::{
+use espalier_device::{
     Compute, Device as _, DeviceInfo,
     choose::auto_choice,
     cpu::Cpu,

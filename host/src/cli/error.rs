@@ -1,21 +1,18 @@
 //! What ends a command.
 
-use crate::{
-    calibration::CalibrationError,
-    device::DeviceError,
-    evaluate::EvaluateError,
-    interrupt,
-    model::{
-        ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError,
-        writer::WriteError,
-    },
-    output::OutputError,
-    plugins::PluginError,
-    prune::{PruneError, TargetsError},
-    select::SelectError,
-    study::StudyError,
-    verify::VerifyError,
+use espalier_base::interrupt;
+use espalier_base::output::OutputError;
+use espalier_data::CalibrationError;
+use espalier_device::DeviceError;
+use espalier_evaluate::EvaluateError;
+use espalier_model::{
+    ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError, writer::WriteError,
 };
+use espalier_plugins::PluginError;
+use espalier_prune::verify::VerifyError;
+use espalier_prune::{PruneError, TargetsError};
+use espalier_select::SelectError;
+use espalier_study::StudyError;
 
 /// What ends a command.
 #[derive(Debug, thiserror::Error)]

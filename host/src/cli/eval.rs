@@ -1,16 +1,14 @@
 //! `host eval`.
 
 use super::{CliError, args, print, print_json, progress, table};
-use crate::{
-    calibration::{Collection, Reading, Renderer, Source, Tokenizer, evaluation_windows},
-    device::{Device, choose},
-    evaluate::{
-        DenseReference, Metric, Perplexity, Task, TaskItems, TaskResult, perplexity, run as run_task,
-        write_predictions,
-    },
-    model::{BATCH_TOKENS, Llama, resolve},
-    output, select,
+use espalier_base::output;
+use espalier_data::{Collection, Reading, Renderer, Source, Tokenizer, evaluation_windows};
+use espalier_device::{Device, choose};
+use espalier_evaluate::{
+    DenseReference, Metric, Perplexity, Task, TaskItems, TaskResult, perplexity, run as run_task,
+    write_predictions,
 };
+use espalier_model::{BATCH_TOKENS, Llama, resolve};
 use serde::Serialize;
 use std::{path::Path, sync::Arc};
 
@@ -33,7 +31,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
     let device = choose::open(&command.device.request())?;
     tracing::info!("on {}", device.info());
     let model = Llama::open(&folder, Arc::clone(&device))?;
-    let seqlen = select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config);
+    let seqlen = espalier_select::seqlen(command.seqlen.map(|seqlen| seqlen as usize), &model.config);
     let windows = match &command.perplexity {
         Some(path) => windows(path, &reading(command), &folder, &model, seqlen)?,
         None => Vec::new(),

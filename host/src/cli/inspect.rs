@@ -1,10 +1,8 @@
 //! `host inspect`.
 
 use super::{CliError, args, print, print_json, table};
-use crate::{
-    inspect::{Inspection, inspect},
-    model::{Checkpoint, LlamaConfig, resolve},
-};
+use espalier_model::{Checkpoint, LlamaConfig, resolve};
+use espalier_prune::inspect::{Inspection, inspect};
 
 pub(super) fn run(command: &args::Inspect) -> Result<(), CliError> {
     let folder = resolve(&command.model)?;

@@ -16,10 +16,12 @@ mod table;
 mod trust;
 mod verify;
 
-use crate::{cause::causes, model::checkpoint, text};
 use args::{Args, Command, Verbosity};
 use clap::Parser;
 use error::CliError;
+use espalier_base::cause::causes;
+use espalier_base::text;
+use espalier_model::checkpoint;
 use std::io::{IsTerminal, Write};
 
 /// Runs the command line of this process, and gives its exit code.
@@ -27,7 +29,7 @@ pub fn main() -> u8 {
     quiet_drivers();
     let args = Args::parse_from(args::with_default_command(std::env::args_os()));
     listen(args.verbosity);
-    let result = crate::interrupt::listen().map_err(CliError::from).and_then(|()| run(&args));
+    let result = espalier_base::interrupt::listen().map_err(CliError::from).and_then(|()| run(&args));
     match result {
         Ok(()) => 0,
         Err(error) => {
@@ -100,7 +102,8 @@ fn listen(verbosity: Verbosity) {
     };
     // Graphics drivers' troubles come back as errors; their chatter about the search is noise.
     let mut filter = EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).parse_lossy("");
-    let own = format!("espalier_host={level}");
+    // Targets are matched by their beginning: all crates of the host.
+    let own = format!("espalier={level}");
     if let Ok(directive) = own.parse() {
         filter = filter.add_directive(directive);
     }

@@ -1,13 +1,11 @@
 //! `host plugins`: what is found, and what a library offers.
 
 use super::{CliError, args, print, print_json, trust};
+use espalier_base::cause::causes;
+use espalier_base::interrupt;
 #[cfg(unix)]
-use crate::plugins::isolate;
-use crate::{
-    cause::causes,
-    interrupt,
-    plugins::{Library, TrustList, available, describe, find},
-};
+use espalier_plugins::isolate;
+use espalier_plugins::{Library, TrustList, available, describe, find};
 use espalier_sdk::{LibraryInfo, OptionSpec};
 use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};
@@ -87,7 +85,12 @@ fn list(json: bool) -> Result<(), CliError> {
         text += "\n\nnot usable:";
         for Unusable { path, reason } in &unusable {
             let path = path.display().to_string();
-            let _ = write!(text, "\n  {}\n    {}", crate::text::line(&path), crate::text::line(reason));
+            let _ = write!(
+                text,
+                "\n  {}\n    {}",
+                espalier_base::text::line(&path),
+                espalier_base::text::line(reason)
+            );
         }
     }
     print(&text)
@@ -117,7 +120,7 @@ fn describe_options(text: &mut String, options: &[OptionSpec]) {
     }
 }
 
-/// The child of a host: see [`crate::plugins`].
+/// The child of a host: see [`espalier_plugins`].
 pub(super) fn process(command: &args::PluginProcess) -> Result<(), CliError> {
     #[cfg(unix)]
     return isolate::child_main(&command.library, &command.sha256).map_err(CliError::PluginProcess);

@@ -1,22 +1,20 @@
 //! `host prune`.
 
 use super::{CliError, args, calibrate, clean, note, print, print_json, progress, table};
-use crate::{
-    device::{Profiled, choose},
-    files::{self, Limit},
-    model::{
-        Llama, resolve,
-        writer::{MANIFEST, WriteError, tidy},
-    },
-    output,
-    plugins::{Library, find, load, set_policy},
-    profile::{self, Clock, Trace},
-    prune::{
-        Event, Fingerprint, IfUnfinished, Manifest, MemoryBudget, Method, Output, Run, Settings, Targets,
-        finished,
-    },
-    select::{self, CalibrationRecord, Selection},
+use espalier_base::files::{self, Limit};
+use espalier_base::output;
+use espalier_base::profile::{self, Clock, Trace};
+use espalier_device::{Profiled, choose};
+use espalier_model::{
+    Llama, resolve,
+    writer::{MANIFEST, WriteError, tidy},
 };
+use espalier_plugins::{Library, find, load, set_policy};
+use espalier_prune::{
+    Event, Fingerprint, IfUnfinished, Manifest, MemoryBudget, Method, Output, Run, Settings, Targets,
+    finished,
+};
+use espalier_select::{CalibrationRecord, Selection};
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(), CliError> {
@@ -72,7 +70,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
         (true, true) => {
             let request = command.calibration.request(options.selector);
             let device = || Ok(Arc::clone(&model.device));
-            let target = select::Target { folder: &folder, config: &model.config, device: &device };
+            let target = espalier_select::Target { folder: &folder, config: &model.config, device: &device };
             let selection = calibrate::select(&request, &libraries, target, verbosity)?;
             calibrate::show(&selection, command.calibration.show_samples, target)?;
             Some(selection)

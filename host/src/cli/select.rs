@@ -1,14 +1,12 @@
 //! `host select`.
 
 use super::{CliError, args, calibrate, print, print_json, table};
-use crate::{
-    calibration::Tokenizer,
-    device::choose,
-    model::{LlamaConfig, resolve},
-    output,
-    plugins::{find, load, set_policy},
-    select::{self, CalibrationRecord, Overlap, Row, Summary, Target, read_rows, write_rows},
-};
+use espalier_base::output;
+use espalier_data::Tokenizer;
+use espalier_device::choose;
+use espalier_model::{LlamaConfig, resolve};
+use espalier_plugins::{find, load, set_policy};
+use espalier_select::{CalibrationRecord, Overlap, Row, Summary, Target, read_rows, write_rows};
 use serde::Serialize;
 use std::path::Path;
 
@@ -39,7 +37,7 @@ pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<
 
     let selection = calibrate::select(&request, &libraries, target, verbosity)?;
     let tokenizer = Tokenizer::open(&folder, config.vocab_size)?;
-    let rows = select::rows(&selection.windows, &selection.record, &tokenizer)?;
+    let rows = espalier_select::rows(&selection.windows, &selection.record, &tokenizer)?;
     write_rows(&command.out, &rows, command.overwrite)?;
     let report = Report {
         out: &command.out,

@@ -5,16 +5,14 @@ use super::{
     args::{self, ListFormat},
     print, print_json, progress, table,
 };
-use crate::{
-    device::{Compute, choose},
-    plugins::set_policy,
-    prune::Size,
-    study::{
-        Change, Choice, Estimate, Event, Outcome, Plan, State, Study, StudyFile, Verdict, diff, gather,
-        report::{Cell as ReportCell, CellState, duration},
-        run as run_cells, write_results,
-    },
-    text::shell_quote,
+use espalier_base::text::shell_quote;
+use espalier_device::{Compute, choose};
+use espalier_plugins::set_policy;
+use espalier_prune::Size;
+use espalier_study::{
+    Change, Choice, Estimate, Event, Outcome, Plan, State, Study, StudyFile, Verdict, diff, gather,
+    report::{Cell as ReportCell, CellState, duration},
+    run as run_cells, write_results,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! Plain tables for people.
 
-use crate::text;
+use espalier_base::text;
 
 /// Rows under a header, columns aligned: the first to the left, the others to the right.
 pub(super) fn render(header: &[&str], rows: &[Vec<String>]) -> String {

@@ -1,7 +1,7 @@
 //! `host plugins trust`, `untrust` and `trusted`.
 
 use super::{CliError, args::PluginsAction, print, print_json, table};
-use crate::plugins::{TrustList, find};
+use espalier_plugins::{TrustList, find};
 use std::path::Path;
 
 pub(super) fn run(action: &PluginsAction) -> Result<(), CliError> {

@@ -1,10 +1,8 @@
 //! `host verify`.
 
 use super::{CliError, args, print, print_json, table};
-use crate::{
-    device::choose,
-    verify::{Outcome, verify},
-};
+use espalier_device::choose;
+use espalier_prune::verify::{Outcome, verify};
 
 pub(super) fn run(command: &args::Verify) -> Result<(), CliError> {
     let device = || choose::open(&command.device.request());
@@ -13,7 +11,7 @@ pub(super) fn run(command: &args::Verify) -> Result<(), CliError> {
     if command.json {
         print_json(&serde_json::json!({ "failed": failed, "checks": checks }))?;
     } else {
-        let row = |check: &crate::verify::Check| {
+        let row = |check: &espalier_prune::verify::Check| {
             let outcome = match check.outcome {
                 Outcome::Ok => "ok",
                 Outcome::Failed => "FAILED",

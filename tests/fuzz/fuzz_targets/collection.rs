@@ -1,7 +1,7 @@
 //! Calibration data: the first byte says in which format the rest is.
 #![no_main]
 
-use espalier_host::calibration::{Collection, Reading, Source};
+use espalier_host::data::{Collection, Reading, Source};
 use libfuzzer_sys::fuzz_target;
 
 const NAMES: [&str; 7] = ["a.jsonl", "a.json", "a.txt", "a.jsonl.gz", "a.json.zst", "a.parquet", "a.txt.gz"];

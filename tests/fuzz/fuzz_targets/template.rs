@@ -1,7 +1,7 @@
 //! Chat templates, rendered.
 #![no_main]
 
-use espalier_host::calibration::{ChatTemplate, Conversation, Message};
+use espalier_host::data::{ChatTemplate, Conversation, Message};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|source: &str| {

@@ -2,7 +2,7 @@
 //! is found here.
 #![no_main]
 
-use espalier_host::calibration::Tokenizer;
+use espalier_host::data::Tokenizer;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

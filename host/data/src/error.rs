@@ -1,0 +1,353 @@
+//! What can be wrong with calibration data.
+
+use super::feed::{LONGEST_ROW, LONGEST_TEXT};
+use espalier_base::cause::causes;
+use espalier_base::interrupt::Interrupted;
+use espalier_model::config::ConfigError;
+use std::path::PathBuf;
+
+/// What can be wrong with calibration data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrationError {
+    /// A file that does not open or does not read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file in a format that is not read.
+    #[error("{}: .{format} is not read; give .txt, .json, .jsonl or .parquet, or one of them as .gz or .zst", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The end of its name.
+        format: String,
+    },
+    /// A packed file that is damaged, or is not what its name says.
+    #[error("{} cannot be unpacked: it is damaged or cut off, or not what its name says", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file that is sound, and packed in a way that is not supported.
+    #[error("{} is packed in a way that is not supported: {what}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What is not supported.
+        what: String,
+    },
+    /// What is in a packed file cannot be written.
+    #[error(
+        "what is in {} cannot be unpacked into {}: make room there, or set TMPDIR",
+        path.display(),
+        folder.display()
+    )]
+    Unpack {
+        /// The packed file.
+        path: PathBuf,
+        /// The folder of temporary files.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Reading was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// A file without a single row, or of nothing but blanks.
+    #[error("{} is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Bytes that are no UTF-8.
+    #[error("{}, line {line}: it is not valid UTF-8", path.display())]
+    Utf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Where in the row.
+        source: std::str::Utf8Error,
+    },
+    /// A row that is no JSON.
+    #[error("{}, line {line}: it is not valid JSON: {problem}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A row of another shape than those of the collection.
+    #[error("{}, line {line}: expected {expected}, but found {found}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line the row begins on, from 1.
+        line: u64,
+        /// What a row should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A row in which there is nothing.
+    #[error("{}, line {line}: expected {expected}, but found {found}", path.display())]
+    Blank {
+        /// The file.
+        path: PathBuf,
+        /// The line the row begins on, from 1.
+        line: u64,
+        /// What a row should be.
+        expected: String,
+        /// What is empty.
+        found: String,
+    },
+    /// More rows that cannot be used than are passed over.
+    #[error(
+        "{}: {bad} of {rows} rows cannot be used, where one in a hundred may be left out; the first: {source}",
+        path.display()
+    )]
+    BadRows {
+        /// The file.
+        path: PathBuf,
+        /// How many cannot be used.
+        bad: u64,
+        /// How many there are, as far as was read.
+        rows: u64,
+        /// What is wrong with the first.
+        #[source]
+        source: Box<CalibrationError>,
+    },
+    /// A document that is too long to be held.
+    #[error(
+        "{}{} is a document of {} MiB, but {} MiB is the most: divide it into several rows of JSON, or several files",
+        path.display(),
+        line.map_or_else(String::new, |line| format!(", line {line},")),
+        bytes.map_or_else(|| "more".to_owned(), |bytes| (bytes >> 20).to_string()),
+        (if line.is_some() { LONGEST_ROW } else { LONGEST_TEXT }) >> 20
+    )]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// The line it begins on, from 1, in a file of rows.
+        line: Option<u64>,
+        /// Its length, where it is known.
+        bytes: Option<u64>,
+    },
+    /// No data at all.
+    #[error("there is no file of data")]
+    NoSources,
+    /// A folder without data.
+    #[error("{} holds no file that ends in .{ends}", path.display())]
+    NoFiles {
+        /// The folder.
+        path: PathBuf,
+        /// What names of data end in.
+        ends: String,
+    },
+    /// A folder of files that do not belong together.
+    #[error(
+        "{}: {} and {} hold rows of different shapes; give them as two sources",
+        path.display(), first.display(), other.display()
+    )]
+    Mixed {
+        /// The folder.
+        path: PathBuf,
+        /// Its first file.
+        first: PathBuf,
+        /// A file of another shape.
+        other: PathBuf,
+    },
+    /// A source of which nothing is left.
+    #[error("{}: all of it shares text with what is excluded", path.display())]
+    AllExcluded {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A weight that is no share.
+    #[error("{} has the weight {weight}; a weight is a number from 0", path.display())]
+    Weight {
+        /// The source.
+        path: PathBuf,
+        /// Its weight.
+        weight: f64,
+    },
+    /// Weights of nothing.
+    #[error("the weights of all sources are 0: nothing would be drawn")]
+    Weights,
+    /// Fields that are named wrongly.
+    #[error("the fields `{text}` are not understood: {problem}")]
+    Fields {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A prompt without a name.
+    #[error("the prompt is empty; write raw, alpaca, chat or the path of a template file")]
+    Prompt,
+    /// Text where tokens are needed.
+    #[error("{place} is text, where `input_ids` are needed")]
+    NoWindow {
+        /// The record.
+        place: String,
+    },
+    /// A record that is not there.
+    #[error("there is no record {index}, only {records}")]
+    NoRecord {
+        /// What was asked for.
+        index: usize,
+        /// How many there are.
+        records: usize,
+    },
+    /// Tokens where text is needed.
+    #[error("{place} is {found}, where text is needed")]
+    NoText {
+        /// The record.
+        place: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Something else where an instruction is needed.
+    #[error("{place} is {found}, which Alpaca's templates have no place for; choose another --prompt")]
+    NoInstruction {
+        /// The record.
+        place: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A template file that does not read.
+    #[error("the template {} cannot be read; a prompt is raw, alpaca, chat or a template file", path.display())]
+    TemplateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Text that is no template.
+    #[error("{} is no template", path.display())]
+    Template {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: minijinja::Error,
+    },
+    /// A record that a template refuses or fails on.
+    #[error("{place} cannot be put into the template of {}", path.display())]
+    Render {
+        /// The record.
+        place: String,
+        /// The file the template is from.
+        path: PathBuf,
+        /// Why.
+        source: minijinja::Error,
+    },
+    /// A model that does not say how to converse with it.
+    #[error("{} has no chat template, which conversations need; choose another --prompt", path.display())]
+    NoChatTemplate {
+        /// The model folder.
+        path: PathBuf,
+    },
+    /// A file that is not what it was when its rows were found.
+    #[error("{} changed while it was being read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Text to tokenise, and no tokenizer.
+    #[error("{} holds no tokenizer.json, which text needs; {hint}", path.display())]
+    NoTokenizer {
+        /// The model folder.
+        path: PathBuf,
+        /// What to do.
+        hint: String,
+    },
+    /// A tokenizer that does not load.
+    #[error("{} is not usable", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A configuration that is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A text that does not tokenise.
+    #[error("{place} cannot be tokenised")]
+    Encode {
+        /// The document.
+        place: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A token that the model does not know.
+    #[error(
+        "{place} has the token {token}, but the model's vocabulary ends at {}: they do not belong together",
+        vocab_size.saturating_sub(1)
+    )]
+    Token {
+        /// The document, window or text.
+        place: String,
+        /// The token.
+        token: u32,
+        /// The size of the model's vocabulary.
+        vocab_size: usize,
+    },
+    /// A ready window that does not fit.
+    #[error("{place} has {length} tokens, but {limit} is the most here: raise --seqlen or cut it")]
+    TooLong {
+        /// The window.
+        place: String,
+        /// Its tokens.
+        length: usize,
+        /// The most there may be.
+        limit: usize,
+    },
+    /// Fewer rows than were asked for.
+    #[error("{} has {rows} windows, but --samples asks for {samples}", path.display())]
+    TooFew {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        rows: usize,
+        /// What was asked for.
+        samples: usize,
+    },
+    /// Too little text to evaluate on.
+    #[error("{} has {tokens} tokens; at least 2 are needed to predict one from another", path.display())]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// Its tokens.
+        tokens: usize,
+    },
+}
+
+impl CalibrationError {
+    /// Whether it is the fault of one record, which can be left out.
+    pub(super) fn is_of_record(&self) -> bool {
+        matches!(
+            self,
+            Self::Render { .. } | Self::Encode { .. } | Self::Token { .. } | Self::NoInstruction { .. }
+        )
+    }
+
+    /// The error with all its causes, in one line.
+    pub(super) fn whole(&self) -> String {
+        causes(self).join(": ")
+    }
+}
+
+impl From<CalibrationError> for espalier_sdk::Error {
+    fn from(error: CalibrationError) -> Self {
+        Self::invalid(error.whole())
+    }
+}

@@ -1,0 +1,33 @@
+//! A Hugging Face model folder: reading it, writing it, and the LLaMA forward pass.
+
+mod batch;
+pub mod checkpoint;
+pub mod config;
+mod config_error;
+mod error;
+#[cfg(test)]
+mod fixture;
+pub mod generate;
+pub mod hidden;
+pub mod json;
+pub mod layout;
+mod llama;
+pub mod resolve;
+pub mod rope;
+mod walk;
+pub mod writer;
+
+pub use batch::{BATCH_TOKENS, Batch};
+pub use checkpoint::Checkpoint;
+pub use config::LlamaConfig;
+pub use error::{ModelError, Result};
+pub use generate::{Generated, Generation, Sampling};
+pub use hidden::{HiddenStates, Placement};
+pub use llama::{Block, Head, Linear, Llama, Observer};
+pub use resolve::resolve;
+pub use writer::CheckpointWriter;
+
+/// Whether a file's first bytes say that Git LFS left a pointer where the content should be.
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}

@@ -1,0 +1,133 @@
+//! A shard that is being filled.
+
+use super::WriteError;
+use crate::checkpoint::Shard;
+use espalier_base::interrupt;
+use espalier_base::profile;
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+/// Bytes are written in pieces of this many, so that Ctrl-C is noticed in between.
+pub(super) const PIECE: usize = 64 << 20;
+
+/// A shard that is being filled.
+pub(super) struct OpenShard {
+    path: PathBuf,
+    file: File,
+    /// How much longer its header is than the source's, which shifts every tensor.
+    shift: i64,
+    /// Whether it was written to since it was last brought to the disk.
+    dirty: bool,
+}
+
+impl OpenShard {
+    /// Creates a shard's file with its header. The header is the source's, with the note `format: pt`, which
+    /// `transformers` and llama.cpp's converter ask for.
+    pub(super) fn create(source: &Shard, folder: &Path) -> Result<Self, WriteError> {
+        let path = folder.join(&source.file);
+        let failed = |source| WriteError::Write { path: path.clone(), source };
+        let preamble = preamble(source)?;
+        let shift = preamble.len() as i64 - source.preamble().len() as i64;
+        let mut file = File::create_new(&path).map_err(failed)?;
+        file.write_all(&preamble).map_err(failed)?;
+        file.set_len(source.file_bytes().saturating_add_signed(shift as isize) as u64).map_err(failed)?;
+        Ok(Self { path, file, shift, dirty: true })
+    }
+
+    /// Opens a shard that an earlier run began.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is not the file that [`create`](Self::create) makes of this source.
+    pub(super) fn reopen(source: &Shard, folder: &Path) -> Result<Self, WriteError> {
+        let path = folder.join(&source.file);
+        let failed = |source| WriteError::Write { path: path.clone(), source };
+        let preamble = preamble(source)?;
+        let shift = preamble.len() as i64 - source.preamble().len() as i64;
+        let mut file = File::options().read(true).write(true).open(&path).map_err(failed)?;
+        let mut found = vec![0; preamble.len()];
+        let length = source.file_bytes().saturating_add_signed(shift as isize) as u64;
+        let same = file.metadata().map_err(failed)?.len() == length
+            && file.read_exact(&mut found).is_ok()
+            && found == preamble;
+        if !same {
+            return Err(failed(io::Error::other("it is not the file that the unfinished run began")));
+        }
+        Ok(Self { path, file, shift, dirty: false })
+    }
+
+    /// One that no byte can be written to.
+    #[cfg(test)]
+    pub(super) fn read_only(source: &Shard, folder: &Path) -> Self {
+        let path = folder.join(&source.file);
+        let file = File::open(&path).unwrap();
+        Self { path, file, shift: 0, dirty: false }
+    }
+
+    /// Writes bytes at the place that they have in the source.
+    pub(super) fn write_at(&mut self, start: usize, bytes: &[u8]) -> Result<(), WriteError> {
+        let _span = profile::disk("write shard", bytes.len());
+        let failed = |source| WriteError::Write { path: self.path.clone(), source };
+        let start = (start as u64).saturating_add_signed(self.shift);
+        self.file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        for piece in bytes.chunks(PIECE) {
+            interrupt::check()?;
+            self.file.write_all(piece).map_err(failed)?;
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Brings what was written to the disk.
+    pub(super) fn sync(&mut self) -> Result<(), WriteError> {
+        if self.dirty {
+            let _span = profile::disk("sync shard", 0);
+            self.file.sync_data().map_err(|source| WriteError::Write { path: self.path.clone(), source })?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// Reads bytes of a shard that is being written, by the place that they have in the source.
+pub(super) fn read_back(source: &Shard, folder: &Path, range: Range<usize>) -> Result<Vec<u8>, WriteError> {
+    let path = folder.join(&source.file);
+    let unreadable = |source| WriteError::Read { path: path.clone(), source };
+    let shift = preamble(source)?.len() as i64 - source.preamble().len() as i64;
+    let mut file = File::open(&path).map_err(unreadable)?;
+    let mut bytes = vec![0; range.len()];
+    let start = (range.start as u64).saturating_add_signed(shift);
+    file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// What stands before the tensors in the output: the source's header, noted as [`OpenShard::create`] says.
+fn preamble(source: &Shard) -> Result<Vec<u8>, WriteError> {
+    let noted = source.header.metadata.get("format").is_some_and(|format| format == "pt");
+    if noted { Ok(source.preamble().to_vec()) } else { with_format(source) }
+}
+
+/// A shard's header with the note `format: pt` added, padded as the format asks.
+fn with_format(source: &Shard) -> Result<Vec<u8>, WriteError> {
+    let mut metadata = source.header.metadata.clone();
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    let start = source.header.data_start;
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
+    for entry in &source.header.tensors {
+        let offsets = [entry.range.start - start, entry.range.end - start];
+        let described = serde_json::json!({
+            "dtype": entry.dtype, "shape": entry.shape, "data_offsets": offsets,
+        });
+        header.insert(entry.name.clone(), described);
+    }
+    let mut json = serde_json::to_vec(&header)
+        .map_err(|e| WriteError::Write { path: source.path.clone(), source: std::io::Error::other(e) })?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut preamble = (json.len() as u64).to_le_bytes().to_vec();
+    preamble.extend(json);
+    Ok(preamble)
+}

@@ -1,0 +1,120 @@
+//! The child's side: opens the library, and does what the host asks of it.
+
+use super::{
+    channel::Channel,
+    forward::{Forward, gone},
+    message::{FromChild, Outcome, ToChild},
+};
+use crate::{Library, load::load_here};
+use espalier_base::cause::causes;
+use espalier_sdk::{
+    Code, Error, Result,
+    abi::{LoadedMethod, TensorHandle},
+};
+use rustix::process::{Signal, getpid, getppid, kill_process};
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// Runs the child of a host that is at the other end of standard input.
+///
+/// # Errors
+/// Standard input is no socket, or its place cannot be taken.
+pub fn main(library: &Path, sha256: &str) -> io::Result<()> {
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.peer_addr()?;
+    // Plugins that read from standard input find nothing there.
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    end_with_the_host()?;
+    let channel = Arc::new(Mutex::new(Channel::new(stream)));
+    let send = |message: &FromChild| {
+        let channel = channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.send(message, &[]).unwrap_or_else(|broken| gone(broken));
+    };
+    let library = match open(library, sha256) {
+        Ok((library, outcome)) => {
+            send(&FromChild::Done(Ok(outcome)));
+            library
+        }
+        Err(error) => {
+            send(&FromChild::Done(Err(error)));
+            return Ok(());
+        }
+    };
+    let mut method: Option<LoadedMethod> = None;
+    loop {
+        let received = channel.lock().unwrap_or_else(PoisonError::into_inner).receive();
+        let done = match received {
+            Ok((ToChild::Method { name, options }, _)) => make(&library, &name, &options, &mut method),
+            Ok((ToChild::Prune(layer), _)) => {
+                let device =
+                    Arc::new(Forward { channel: Arc::clone(&channel), device: layer.device.clone() });
+                prune(method.as_ref(), &layer, device)
+            }
+            // The host is done.
+            _ => break,
+        };
+        send(&FromChild::Done(done));
+    }
+    if let Some(Err(error)) = method.map(LoadedMethod::close) {
+        tracing::warn!("{}: the method failed at its end: {error}", library.path().display());
+    }
+    Ok(())
+}
+
+/// A host that was killed cannot end its child, and a plugin in an endless loop does not look: a thread does.
+fn end_with_the_host() -> io::Result<()> {
+    let host = getppid();
+    let watch = move || {
+        while getppid() == host {
+            thread::sleep(Duration::from_millis(500));
+        }
+        // Nothing can be done about a process that cannot end itself.
+        let _ = kill_process(getpid(), Signal::KILL);
+    };
+    thread::Builder::new().name("watch".to_owned()).spawn(watch).map(|_| ())
+}
+
+fn open(path: &Path, sha256: &str) -> Result<(Library, Outcome)> {
+    let library = load_here(path).map_err(|error| Error::invalid(causes(&error).join(": ")))?;
+    if library.sha256() != sha256 {
+        let path = path.display();
+        return Err(Error::invalid(format!("{path} was replaced while it was opened; try again")));
+    }
+    let info = serde_json::to_string(library.info()).map_err(|error| Error::invalid(error.to_string()))?;
+    let outcome = Outcome::Library { interface: library.interface(), info };
+    Ok((library, outcome))
+}
+
+fn make(library: &Library, name: &str, options: &str, slot: &mut Option<LoadedMethod>) -> Result<Outcome> {
+    let options = serde_json::from_str(options).map_err(|error| Error::invalid(error.to_string()))?;
+    let made = library.make_here(name, &options)?;
+    let order = made.order()?;
+    *slot = Some(made);
+    Ok(Outcome::Method(order))
+}
+
+fn prune(
+    method: Option<&LoadedMethod>,
+    layer: &super::message::Prune,
+    device: Arc<Forward>,
+) -> Result<Outcome> {
+    let Some(method) = method else { return Err(Error::new(Code::Other, "there is no method")) };
+    let statistics: &[(_, TensorHandle)] = &layer.statistics;
+    let pruned = method.prune(
+        &layer.name,
+        layer.block,
+        layer.weight,
+        layer.tokens,
+        statistics,
+        layer.target,
+        device,
+    )?;
+    Ok(Outcome::Pruned(pruned))
+}

@@ -1,0 +1,187 @@
+//! The child, as the host sees it.
+
+use super::{
+    COMMAND,
+    channel::{Broken, Channel},
+    message::{FromChild, Outcome, ToChild},
+    serve::serve,
+};
+use espalier_sdk::{Code, Error, LibraryInfo, Result, service::DeviceService};
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            net::UnixStream,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a child may take to end by itself.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A child with an open library. It ends with the value.
+pub(crate) struct Process {
+    child: Child,
+    channel: Channel,
+    library: PathBuf,
+}
+
+impl Process {
+    /// Starts a child and has it open a library, which must have this hash.
+    ///
+    /// # Errors
+    /// The child does not start, or the library does not open in it.
+    pub(crate) fn open(
+        library: &Path,
+        sha256: &str,
+        patience: Duration,
+    ) -> Result<(Self, (u16, u16), LibraryInfo)> {
+        let mut process = Self::start(library, sha256, patience).map_err(|error| {
+            Error::new(Code::Other, format!("a plugin process cannot be started: {error}"))
+        })?;
+        match process.wait(None)? {
+            Outcome::Library { interface, info } => {
+                let info = serde_json::from_str(&info).map_err(|error| {
+                    let library = library.display();
+                    Error::invalid(format!("{library} describes itself in a way that does not fit: {error}"))
+                })?;
+                Ok((process, interface, info))
+            }
+            other => Err(process.unexpected(&other)),
+        }
+    }
+
+    fn start(library: &Path, sha256: &str, patience: Duration) -> io::Result<Self> {
+        let library = std::path::absolute(library)?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = Command::new(std::env::current_exe()?)
+            .arg(COMMAND)
+            .arg(&library)
+            .arg(sha256)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            // What a plugin prints must not end up in the run's result.
+            .stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?))
+            // Ctrl-C in a terminal is for the host, which ends the child itself.
+            .process_group(0)
+            .spawn()?;
+        let process = Self { child, channel: Channel::patient(ours, patience)?, library };
+        tracing::debug!("{}: plugin process {}", process.library.display(), process.child.id());
+        Ok(process)
+    }
+
+    /// Asks for something and waits for it; meanwhile the device does what the plugin asks of it.
+    ///
+    /// # Errors
+    /// What the plugin reports, or what became of the process: see [`Process::is_alive`].
+    pub(super) fn call(&mut self, call: &ToChild, device: Option<&dyn DeviceService>) -> Result<Outcome> {
+        if let Err(broken) = self.channel.send(call, &[]) {
+            return Err(self.ended(&broken));
+        }
+        self.wait(device)
+    }
+
+    fn wait(&mut self, device: Option<&dyn DeviceService>) -> Result<Outcome> {
+        self.converse(device).unwrap_or_else(|broken| Err(self.ended(&broken)))
+    }
+
+    fn converse(&self, device: Option<&dyn DeviceService>) -> Result<Result<Outcome>, Broken> {
+        loop {
+            match (self.channel.receive()?, device) {
+                ((FromChild::Done(outcome), _), _) => return Ok(outcome),
+                ((FromChild::Ask(request), payload), Some(device)) => {
+                    serve(&self.channel, device, request, &payload)?;
+                }
+                ((FromChild::Free(tensor), _), Some(device)) => device.free(tensor),
+                // A tensor that outlived its call was freed with the call.
+                ((FromChild::Free(_), _), None) => {}
+                ((other, _), _) => return Err(Broken::Garbled(format!("{other:?} out of turn"))),
+            }
+        }
+    }
+
+    pub(super) fn unexpected(&self, outcome: &Outcome) -> Error {
+        let library = self.library.display();
+        Error::new(
+            Code::Other,
+            format!("the plugin process of {library} answers with something else: {outcome:?}"),
+        )
+    }
+
+    /// Whether it can be asked again.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Why nothing more comes from the process, which is ended if it is not.
+    fn ended(&mut self, broken: &Broken) -> Error {
+        let what = match broken {
+            Broken::Closed => match self.farewell() {
+                Some(status) => how(status),
+                None => "closed its connection and was stopped".to_owned(),
+            },
+            Broken::Silent(patience) => format!(
+                "gave no sign of life for {} s and was stopped; --plugin-timeout sets how long it may compute",
+                patience.as_secs()
+            ),
+            Broken::Interrupted => "was stopped: the run was interrupted".to_owned(),
+            Broken::Garbled(message) => {
+                let message: String = message.chars().take(200).collect();
+                format!("sent something that is no message and was stopped ({message})")
+            }
+        };
+        // Both fail only for a process that is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        Error::new(Code::Other, format!("the plugin process of {} {what}", self.library.display()))
+    }
+
+    /// Waits a moment for the child to end by itself.
+    fn farewell(&mut self) -> Option<ExitStatus> {
+        let since = Instant::now();
+        while since.elapsed() < FAREWELL {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.channel.close();
+        if self.farewell().is_none() {
+            // Both fail only for a process that is gone.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// How a process ended.
+fn how(status: ExitStatus) -> String {
+    let Some(signal) = status.signal() else {
+        return match status.code() {
+            Some(code) => format!("ended itself with exit code {code}"),
+            None => "ended".to_owned(),
+        };
+    };
+    let name = match signal {
+        4 => "SIGILL: an illegal instruction",
+        6 => "SIGABRT: it aborted, or overflowed its stack",
+        7 | 10 => "SIGBUS: memory that cannot be reached",
+        8 => "SIGFPE: arithmetic",
+        9 => "SIGKILL: it was killed, perhaps for want of memory",
+        11 => "SIGSEGV: memory that it may not touch",
+        15 => "SIGTERM: it was asked to end",
+        _ => "a signal",
+    };
+    format!("crashed with signal {signal} ({name})")
+}

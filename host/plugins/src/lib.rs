@@ -1,0 +1,23 @@
+//! Plugin libraries: where they are looked for, whether they are what they say, and what they offer.
+
+mod device;
+mod error;
+mod find;
+#[cfg(unix)]
+pub mod isolate;
+mod load;
+mod method;
+mod policy;
+mod record;
+mod safety;
+mod trust;
+mod twins;
+
+pub use device::{DeviceTensors, Shared};
+pub use error::PluginError;
+pub use find::{available, find};
+pub use load::{Library, describe, load};
+pub use method::PluginMethod;
+pub use policy::{Isolate, Policy, set_policy};
+pub use record::PluginRecord;
+pub use trust::{TrustList, Trusted};

@@ -1,0 +1,233 @@
+//! Opening a library, and making its methods and selectors.
+
+#[cfg(unix)]
+use super::isolate::{Apart, Process};
+use super::{Isolate, PluginError, PluginMethod, TrustList, policy::policy, safety};
+use espalier_base::files;
+use espalier_base::hash::Hashed;
+use espalier_sdk::{
+    INTERFACE_VERSION, LibraryInfo, MethodInfo, OptionSpec, Options, SelectorInfo,
+    abi::{self, LoadedLibrary, LoadedMethod, LoadedSelector},
+};
+use serde_json::{Map, Value};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// An opened plugin library.
+pub struct Library {
+    path: PathBuf,
+    interface: (u16, u16),
+    sha256: String,
+    info: LibraryInfo,
+    code: Code,
+}
+
+/// Where a library's code is.
+enum Code {
+    /// In this process.
+    Here(LoadedLibrary),
+    /// In a process of its own, which the first method takes.
+    #[cfg(unix)]
+    Apart(Mutex<Option<Process>>),
+}
+
+/// Opens a library after asking it for its interface version.
+///
+/// # Errors
+/// The file cannot be read, or is no library, no plugin, or one of another interface.
+pub fn load(path: &Path) -> Result<Library, PluginError> {
+    let policy = policy();
+    safety::check(path)?;
+    let shipped = safety::is_shipped(path);
+    if policy.trusted_only && !shipped {
+        let sha256 = digest(path)?;
+        if !TrustList::open()?.has(&sha256) {
+            return Err(PluginError::Untrusted { path: path.to_owned(), sha256 });
+        }
+    }
+    let apart = match policy.isolate {
+        Isolate::Always if cfg!(not(unix)) => return Err(PluginError::NoIsolation),
+        Isolate::Always => true,
+        Isolate::Auto => cfg!(unix) && !shipped,
+        Isolate::Never => false,
+    };
+    let library = if apart { load_apart(path, policy.patience)? } else { load_here(path)? };
+    let place = if apart { "methods run in a process of their own" } else { "in this process" };
+    tracing::info!("{}: {place}, SHA-256 {}", path.display(), library.sha256);
+    Ok(library)
+}
+
+/// Opens a library in a process of its own if that can be, to say what it offers.
+///
+/// # Errors
+/// As [`load`].
+pub fn describe(path: &Path) -> Result<Library, PluginError> {
+    safety::check(path)?;
+    if cfg!(unix) { load_apart(path, DESCRIBE) } else { load_here(path) }
+}
+
+/// How long a library may take to say what it offers.
+const DESCRIBE: Duration = Duration::from_secs(20);
+
+pub(super) fn load_here(path: &Path) -> Result<Library, PluginError> {
+    let sha256 = digest(path)?;
+    let interface = check_interface(path)?;
+    let loaded = abi::open(path)?;
+    let info = loaded.info().clone();
+    Ok(Library { path: path.to_owned(), interface, sha256, info, code: Code::Here(loaded) })
+}
+
+#[cfg(unix)]
+fn load_apart(path: &Path, patience: Duration) -> Result<Library, PluginError> {
+    let sha256 = digest(path)?;
+    let (process, interface, info) = Process::open(path, &sha256, patience).map_err(PluginError::Apart)?;
+    let code = Code::Apart(Mutex::new(Some(process)));
+    Ok(Library { path: path.to_owned(), interface, sha256, info, code })
+}
+
+#[cfg(not(unix))]
+fn load_apart(_: &Path, _: Duration) -> Result<Library, PluginError> {
+    Err(PluginError::NoIsolation)
+}
+
+/// The SHA-256 of a library's file.
+pub(super) fn digest(path: &Path) -> Result<String, PluginError> {
+    let hash = files::open(path).and_then(|file| Hashed::new(file).finish());
+    hash.map_err(|source| PluginError::Unreadable { path: path.to_owned(), source })
+}
+
+/// The safe question: one C symbol that answers with a number. A library that is no plugin, or one of
+/// another version, gets a clear sentence here instead of a dump of layouts later.
+fn check_interface(path: &Path) -> Result<(u16, u16), PluginError> {
+    // SAFETY: opening a library runs its initialisers, which is what `--plugin` asks for.
+    let library = unsafe { libloading::Library::new(path) }
+        .map_err(|source| PluginError::NotALibrary { path: path.to_owned(), source })?;
+    let symbol = abi::INTERFACE_SYMBOL;
+    // SAFETY: the symbol's type is fixed for all interface versions.
+    let answer = unsafe { library.get::<extern "C" fn() -> u32>(symbol) }
+        .map_err(|source| PluginError::NotAPlugin { path: path.to_owned(), symbol, source })?;
+    let plugin = abi::interface_version(answer());
+    let host = INTERFACE_VERSION;
+    // Never unloaded: what it hands out points into it.
+    std::mem::forget(library);
+    let compatible = match host {
+        (0, _) => plugin == host,
+        (major, minor) => plugin.0 == major && plugin.1 <= minor,
+    };
+    if !compatible {
+        return Err(PluginError::Interface { path: path.to_owned(), plugin, host });
+    }
+    Ok(plugin)
+}
+
+impl Library {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The interface version it was built for, as (major, minor).
+    pub fn interface(&self) -> (u16, u16) {
+        self.interface
+    }
+
+    /// The SHA-256 of the file, in hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// What the library says of itself.
+    pub fn info(&self) -> &LibraryInfo {
+        &self.info
+    }
+
+    /// Whether it came with this binary: it is in the binary's folder.
+    pub fn is_shipped(&self) -> bool {
+        safety::is_shipped(&self.path)
+    }
+
+    /// Whether methods run in a process of their own.
+    pub fn is_isolated(&self) -> bool {
+        !matches!(self.code, Code::Here(_))
+    }
+
+    /// Makes a method of a library that is open in this process.
+    #[cfg(unix)]
+    pub(super) fn make_here(&self, name: &str, options: &Options) -> espalier_sdk::Result<LoadedMethod> {
+        match &self.code {
+            Code::Here(loaded) => loaded.method(name, options),
+            Code::Apart(_) => Err(espalier_sdk::Error::invalid("the library is open elsewhere")),
+        }
+    }
+
+    /// Makes one of its methods; `given` are options as typed, `KEY` to `VALUE`.
+    ///
+    /// # Errors
+    /// It has none of this name, or refuses an option.
+    pub fn method(
+        &self,
+        name: &str,
+        given: &BTreeMap<String, String>,
+    ) -> Result<(PluginMethod, MethodInfo, Options), PluginError> {
+        let info = self.info().methods.iter().find(|info| info.name == name);
+        let info = info.ok_or_else(|| self.not_offered("method", name))?;
+        let refused = |source| PluginError::Options { what: format!("method {name}"), source };
+        let options = resolve(&info.options, given).map_err(refused)?;
+        let method = match &self.code {
+            Code::Here(loaded) => loaded.method(name, &options).map(PluginMethod::here),
+            #[cfg(unix)]
+            Code::Apart(process) => {
+                let process = process.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let patience = policy().patience;
+                Apart::new(&self.path, &self.sha256, patience, process, name, &options)
+                    .map(PluginMethod::apart)
+            }
+        };
+        Ok((method.map_err(refused)?, info.clone(), options))
+    }
+
+    /// Makes one of its selectors; `given` as for [`Library::method`].
+    ///
+    /// # Errors
+    /// As [`Library::method`]; a selector runs in this process in any case.
+    pub fn selector(
+        &self,
+        name: &str,
+        given: &BTreeMap<String, String>,
+    ) -> Result<(LoadedSelector, SelectorInfo, Options), PluginError> {
+        let info = self.info().selectors.iter().find(|info| info.name == name);
+        let info = info.ok_or_else(|| self.not_offered("selector", name))?;
+        let refused = |source| PluginError::Options { what: format!("selector {name}"), source };
+        let options = resolve(&info.options, given).map_err(refused)?;
+        let selector = match &self.code {
+            Code::Here(loaded) => loaded.selector(name, &options),
+            // Only methods run in a process of their own.
+            #[cfg(unix)]
+            Code::Apart(_) => abi::open(&self.path)?.selector(name, &options),
+        };
+        let selector = selector.map_err(refused)?;
+        Ok((selector, info.clone(), options))
+    }
+
+    fn not_offered(&self, what: &str, name: &str) -> PluginError {
+        PluginError::NotOffered(format!("{} offers no {what} named `{name}`", self.path.display()))
+    }
+}
+
+/// Types what was typed, by the option's declaration. A name that is not declared is kept as text, so
+/// that [`Options::resolve`] refuses it with the names that are.
+fn resolve(specs: &[OptionSpec], given: &BTreeMap<String, String>) -> espalier_sdk::Result<Options> {
+    let mut values = Map::new();
+    for (name, text) in given {
+        let value = match specs.iter().find(|spec| &spec.name == name) {
+            Some(spec) => spec.kind.parse(text).map_err(|error| error.context(format!("option `{name}`")))?,
+            None => Value::from(text.as_str()),
+        };
+        values.insert(name.clone(), value);
+    }
+    Options::resolve(specs, &values)
+}

@@ -1,0 +1,300 @@
+//! Pruning, block by block.
+//!
+//! ```text
+//! for each block:
+//!     load its weights, while the block before is worked on if both fit
+//!     run all windows through it, dense     → statistics of each linear layer's input
+//!     for each linear layer: method.prune(weight, statistics, target) → written to the output
+//!     the block is durable, and listed in the journal
+//!     run all windows through it, pruned    → hidden states for the next block
+//! ```
+//!
+//! A run that ended early continues behind the last block of its journal: see `journal` and `resume`.
+//!
+//! A method may ask for statistics to be taken again within a block, before each group of layers that
+//! share an input ([`Order::TrueSequential`]). Without propagation there is one dense pass, which any number of
+//! ways to prune can share: see `dense`.
+
+mod card;
+mod dense;
+mod error;
+pub mod inspect;
+mod journal;
+mod layer;
+mod manifest;
+mod memory;
+mod method;
+mod origin;
+mod resume;
+mod run;
+mod statistics;
+mod targets;
+pub mod verify;
+pub(crate) mod weights;
+
+pub use card::model_card;
+pub use error::{PruneError, Result};
+pub use journal::{Fingerprint, Progress, finished, finished_blocks};
+pub use layer::LayerReport;
+pub use manifest::{Manifest, MemoryRecord};
+pub use memory::{BudgetBy, MemoryBudget, MemoryPlan, ParseSizeError, Size};
+pub use method::Method;
+pub use origin::Origin;
+pub use run::{IfUnfinished, Output, Run, Settings};
+pub use targets::{BlockRanges, LayerRule, ParseLayerRuleError, Targets, TargetsError};
+
+use espalier_base::profile;
+use espalier_model::{
+    CheckpointWriter, HiddenStates, Llama, LlamaConfig,
+    layout::{LayerInput, Projection},
+};
+use espalier_plugins::{DeviceTensors, PluginMethod};
+use espalier_sdk::{MethodInfo, Order, Sparsity, Statistic};
+use layer::Place;
+use resume::Keeper;
+use statistics::Gatherer;
+use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
+
+/// A way to prune a model, and where the result goes.
+pub struct Job<'a, 'w> {
+    /// What to do.
+    pub plan: Plan<'a>,
+    /// Where to write it.
+    pub output: &'w mut CheckpointWriter<'a>,
+    /// How far it is.
+    pub progress: &'w mut Progress,
+}
+
+impl Job<'_, '_> {
+    /// Makes a finished block durable.
+    fn finish_block(&mut self, index: usize) -> Result<()> {
+        let line = self.progress.finish_block(index)?;
+        Ok(self.output.mark(line)?)
+    }
+}
+
+/// What to do to a model.
+pub struct Plan<'a> {
+    /// The method.
+    pub method: &'a PluginMethod,
+    /// What it says of itself; above all the statistics it needs.
+    pub info: &'a MethodInfo,
+    /// When it wants statistics to be taken.
+    pub order: Order,
+    /// Which layers are pruned, and how much of each.
+    pub targets: &'a Targets,
+    /// Whether a block's statistics are taken behind predecessors that are already pruned.
+    pub propagate: bool,
+}
+
+/// What happens during a run, for progress bars and logs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// What the run is about to keep where; again, where it starts over with smaller batches.
+    Planned(&'a MemoryPlan),
+    /// This many tokens have gone through a block once.
+    Tokens(usize),
+    /// So many blocks were finished by an earlier run, or before a fault, and are not pruned again.
+    Continued {
+        /// These blocks.
+        blocks: usize,
+        /// The model's blocks.
+        of: usize,
+    },
+    /// A layer is done.
+    Layer(&'a LayerReport),
+}
+
+impl Event<'_> {
+    /// A layer's own work counts as much as some tokens, so that a bar moves while layers are pruned.
+    const LAYER: usize = 512;
+
+    /// How much work was done, of [`Run::expected_work`].
+    pub fn work(&self) -> usize {
+        match self {
+            Self::Planned(_) | Self::Continued { .. } => 0,
+            Self::Tokens(tokens) => *tokens,
+            Self::Layer(_) => Self::LAYER,
+        }
+    }
+}
+
+/// Prunes a model with calibration windows, in one way or, without propagation, in several. A method that needs
+/// no statistics needs no windows.
+///
+/// # Errors
+/// See [`PruneError`]; the layer is named.
+pub fn prune(
+    model: &Llama,
+    jobs: &mut [Job],
+    memory: &MemoryPlan,
+    windows: &[&[u32]],
+    keep_hidden: bool,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<()> {
+    for job in &*jobs {
+        check(&model.config, job.plan.targets)?;
+    }
+    let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
+    let measures = jobs.iter().any(|job| !job.plan.info.statistics.is_empty());
+    let windows = if measures { windows } else { &[] };
+    let of = model.config.num_hidden_layers;
+    // Nothing after the last pruned block matters.
+    let end = jobs.iter().map(|job| job.plan.end(of)).max().unwrap_or(0);
+    let start = jobs.iter().map(|job| job.progress.blocks).min().unwrap_or(0);
+    if start > 0 {
+        on_event(Event::Continued { blocks: start, of });
+    }
+    if start >= end {
+        return Ok(());
+    }
+    if !windows.is_empty() {
+        weights::check_embedding(model)?;
+    }
+    let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+    let hidden = resume::hidden_states(model, jobs, start, memory, windows, progress)?;
+    let pass = Pass {
+        blocks: start..end,
+        ahead: memory.loads_ahead,
+        tensors: &tensors,
+        keeper: Keeper::new(keep_hidden, memory.hidden_bytes, jobs),
+    };
+    match jobs {
+        [job] if job.plan.propagate => propagate(model, job, hidden, pass, on_event),
+        jobs => dense::prune(model, jobs, hidden, pass, on_event),
+    }
+}
+
+/// A way through the blocks that are still to be pruned.
+struct Pass<'a> {
+    blocks: Range<usize>,
+    /// Whether the next block is loaded while one is worked on.
+    ahead: bool,
+    tensors: &'a Arc<DeviceTensors>,
+    keeper: Keeper,
+}
+
+/// Every block is measured and run behind predecessors that are already pruned.
+fn propagate(
+    model: &Llama,
+    job: &mut Job,
+    mut hidden: HiddenStates,
+    mut pass: Pass,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let end = pass.blocks.end;
+    model.each_block(pass.blocks, pass.ahead, |index, block| {
+        weights::check_block(model, index)?;
+        for stage in job.plan.stages(index) {
+            let needed = &job.plan.info.statistics;
+            let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
+            let passing = profile::stage(|| format!("measure block {index}"));
+            let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+            let measured = statistics::measure(model, (index, block), &hidden, gatherer, progress);
+            let mut measured = measured.map_err(|error| error.in_block(index))?;
+            drop(passing);
+            for (place, &(projection, sparsity)) in stage.layers.iter().enumerate() {
+                let at = Place { block: index, projection, sparsity };
+                let linear = block.linear_mut(projection);
+                let weight = layer::prune(model, job, pass.tensors, at, linear, &measured)?;
+                linear.weight = weight;
+                // On the CPU the old one was the file itself, mapped.
+                model.checkpoint.release(&projection.weight(index));
+                statistics::keep_for(&mut measured, &stage.layers[place + 1..]);
+                job.progress.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
+            }
+        }
+        job.finish_block(index)?;
+        if index + 1 < end {
+            let advancing = profile::stage(|| format!("advance through block {index}"));
+            let advanced = hidden.advance(model, block, |tokens| on_event(Event::Tokens(tokens)));
+            advanced.map_err(|error| PruneError::from(error).in_block(index))?;
+            drop(advancing);
+            pass.keeper.keep(model, slice::from_mut(job), &hidden, index + 1)?;
+        }
+        Ok(())
+    })
+}
+
+/// Layers whose statistics are taken together.
+struct Stage {
+    inputs: Vec<LayerInput>,
+    layers: Vec<(Projection, Sparsity)>,
+}
+
+impl Plan<'_> {
+    /// Which layers of a block are pruned, and how much of each.
+    fn layers(&self, block: usize) -> Vec<(Projection, Sparsity)> {
+        let wanted = |projection| Some((projection, self.targets.of(block, projection)?));
+        Projection::ALL.into_iter().filter_map(wanted).collect()
+    }
+
+    /// Behind the last of these blocks in which something is pruned.
+    fn end(&self, blocks: usize) -> usize {
+        (0..blocks).rev().find(|&block| !self.layers(block).is_empty()).map_or(0, |last| last + 1)
+    }
+
+    /// What is measured and pruned of a block, in order, where it is measured behind pruned predecessors.
+    fn stages(&self, block: usize) -> Vec<Stage> {
+        let layers = self.layers(block);
+        if layers.is_empty() {
+            return Vec::new();
+        }
+        let mut by_input: BTreeMap<LayerInput, Vec<_>> = BTreeMap::new();
+        for layer in &layers {
+            by_input.entry(layer.0.input()).or_default().push(*layer);
+        }
+        match self.order {
+            Order::TrueSequential => {
+                by_input.into_iter().map(|(input, layers)| Stage { inputs: vec![input], layers }).collect()
+            }
+            _ => vec![Stage { inputs: by_input.into_keys().collect(), layers }],
+        }
+    }
+}
+
+/// Every statistic that one of these plans needs.
+fn needed<'a>(plans: impl IntoIterator<Item = &'a Plan<'a>>) -> Vec<Statistic> {
+    let mut needed = Vec::new();
+    for statistic in plans.into_iter().flat_map(|plan| &plan.info.statistics) {
+        if !needed.contains(statistic) {
+            needed.push(*statistic);
+        }
+    }
+    needed
+}
+
+/// How much work plans that run together will be, for a progress bar.
+fn expected_work(plans: &[Plan], blocks: usize, windows: &[&[u32]]) -> usize {
+    let layers: usize = plans.iter().flat_map(|plan| (0..blocks).map(|block| plan.layers(block).len())).sum();
+    let tokens: usize = windows.iter().map(|window| window.len()).sum();
+    let passes = match plans {
+        plans if plans.iter().all(|plan| plan.info.statistics.is_empty()) => 0,
+        [plan] if plan.propagate => {
+            let end = plan.end(blocks);
+            (0..end).map(|block| plan.stages(block).len()).sum::<usize>() + end.saturating_sub(1)
+        }
+        plans => plans.iter().map(|plan| plan.end(blocks)).max().unwrap_or(0),
+    };
+    passes * tokens + layers * Event::LAYER
+}
+
+/// Refuses targets that do not fit the model, before anything runs.
+///
+/// # Errors
+/// A block that it does not have, or a pattern that does not divide a layer's columns.
+pub fn check(config: &LlamaConfig, targets: &Targets) -> Result<()> {
+    targets.check(config.num_hidden_layers)?;
+    for block in 0..config.num_hidden_layers {
+        for projection in Projection::ALL {
+            let Some(sparsity @ Sparsity::Pattern { m, .. }) = targets.of(block, projection) else {
+                continue;
+            };
+            let (_, cols) = projection.shape(config);
+            if !cols.is_multiple_of(m) {
+                return Err(PruneError::Pattern { layer: projection.weight(block), cols, sparsity });
+            }
+        }
+    }
+    Ok(())
+}

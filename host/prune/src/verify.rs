@@ -1,0 +1,316 @@
+//! Checking a pruned model against its manifest, and against the model that it was made of.
+
+use crate::weights;
+use espalier_base::files::{self, Limit};
+use espalier_base::hash::Hashed;
+use espalier_base::interrupt::{self, Interrupted};
+use espalier_device::Device;
+use espalier_model::{
+    Checkpoint, Llama, LlamaConfig, ModelError, resolve,
+    writer::{FileRecord, MANIFEST},
+};
+use espalier_sdk::Sparsity;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+/// Tokens that the model is run on: enough to pass through every layer.
+const TOKENS: usize = 16;
+
+/// Why a folder cannot be verified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The manifest cannot be read.
+    #[error("{} cannot be read, so this is not an output that can be verified", .path.display())]
+    Read {
+        /// The manifest.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The manifest is damaged.
+    #[error("{} is damaged, so nothing can be compared with it", .path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The run was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// What became of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It holds.
+    Ok,
+    /// It does not.
+    Failed,
+    /// It could not be done.
+    NotDone,
+}
+
+/// A check.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub check: &'static str,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How much was checked, or what is wrong.
+    pub detail: String,
+}
+
+impl Check {
+    /// A check of several things, of which these are wrong.
+    fn of(check: &'static str, count: usize, what: &str, faults: &[String]) -> Self {
+        match faults {
+            [] => Self { check, outcome: Outcome::Ok, detail: format!("{count} {what}") },
+            [first, rest @ ..] => {
+                let more =
+                    if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+                Self { check, outcome: Outcome::Failed, detail: format!("{first}{more}") }
+            }
+        }
+    }
+
+    fn not_done(check: &'static str, why: impl ToString) -> Self {
+        Self { check, outcome: Outcome::NotDone, detail: why.to_string() }
+    }
+
+    fn failed(check: &'static str, why: &dyn std::error::Error) -> Self {
+        Self { check, outcome: Outcome::Failed, detail: espalier_base::cause::causes(why).join(": ") }
+    }
+}
+
+/// The part of a manifest that can be checked.
+#[derive(Deserialize)]
+struct Manifest {
+    model: String,
+    layers: Vec<Layer>,
+    #[serde(default)]
+    files: BTreeMap<String, FileRecord>,
+}
+
+#[derive(Deserialize)]
+struct Layer {
+    name: String,
+    target: Sparsity,
+    zeros: usize,
+}
+
+/// Checks a pruned model: its files by their hashes, the zeros and the sparsity of every pruned layer, that all other
+/// tensors are those of the model it was made of, and that weights and logits are finite. `source` names that model; the
+/// manifest does where it is absent.
+///
+/// # Errors
+/// There is no manifest that could be compared with.
+pub fn verify(
+    folder: &Path,
+    source: Option<&str>,
+    device: impl FnOnce() -> espalier_device::Result<Arc<dyn Device>>,
+) -> Result<Vec<Check>, VerifyError> {
+    let path = folder.join(MANIFEST);
+    let bytes = files::read(&path, Limit::RECORD)
+        .map_err(|source| VerifyError::Read { path: path.clone(), source })?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|source| VerifyError::Manifest { path, source })?;
+    let mut checks = vec![hashes(folder, &manifest)?];
+    let opened = LlamaConfig::read(folder).map_err(ModelError::from).and_then(|config| {
+        let checkpoint = Checkpoint::open(folder)?;
+        checkpoint.validate(&config)?;
+        Ok(checkpoint)
+    });
+    match opened {
+        Err(error) => checks.push(Check::failed("model", &error)),
+        Ok(checkpoint) => {
+            checks.push(layers(&checkpoint, &manifest)?);
+            checks.push(finite(&checkpoint)?);
+            checks.push(untouched(&checkpoint, &manifest, source)?);
+            checks.push(logits(folder, device));
+        }
+    }
+    interrupt::check()?;
+    Ok(checks)
+}
+
+/// Every file that the manifest lists is there with its hash.
+fn hashes(folder: &Path, manifest: &Manifest) -> Result<Check, VerifyError> {
+    const NAME: &str = "files";
+    if manifest.files.is_empty() {
+        return Ok(Check::not_done(NAME, "the manifest was written by a version that lists no files"));
+    }
+    let fault = |(name, record): (&String, &FileRecord)| {
+        if interrupt::check().is_err() {
+            return None;
+        }
+        // A manifest from outside must not have other files read.
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Some(format!("{name} is not the name of a file in the folder"));
+        }
+        let path = folder.join(name);
+        let read = files::open(&path).and_then(|file| {
+            let bytes = file.metadata()?.len();
+            if bytes == record.bytes {
+                Ok((bytes, Hashed::new(file).finish()?))
+            } else {
+                Ok((bytes, String::new()))
+            }
+        });
+        match read {
+            Err(error) => Some(format!("{name} cannot be read: {error}")),
+            Ok((bytes, _)) if bytes != record.bytes => {
+                Some(format!("{name} has {bytes} bytes instead of {}", record.bytes))
+            }
+            Ok((_, sha256)) if sha256 != record.sha256 => Some(format!("{name} is not as it was written")),
+            Ok(_) => None,
+        }
+    };
+    let faults: Vec<_> = manifest.files.par_iter().filter_map(fault).collect();
+    interrupt::check()?;
+    let others = unlisted(folder, manifest);
+    let what = match others.as_slice() {
+        [] => "files have their hashes".to_owned(),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            format!("files have their hashes; {first}{more} came later and is not in the manifest")
+        }
+    };
+    Ok(Check::of(NAME, manifest.files.len(), &what, &faults))
+}
+
+/// Files in a folder that its manifest does not list.
+fn unlisted(folder: &Path, manifest: &Manifest) -> Vec<String> {
+    let found = files::walk(folder, &|_| true).unwrap_or_default();
+    let names = found
+        .iter()
+        .filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_string_lossy().replace('\\', "/")));
+    names.filter(|name| name != MANIFEST && !manifest.files.contains_key(name)).collect()
+}
+
+/// Every pruned layer has the zeros that the manifest counts, and meets its target.
+fn layers(checkpoint: &Checkpoint, manifest: &Manifest) -> Result<Check, VerifyError> {
+    let mut faults = Vec::new();
+    for Layer { name, target, zeros } in &manifest.layers {
+        interrupt::check()?;
+        let view = match checkpoint.tensor(name) {
+            Ok(view) if view.shape.len() == 2 => view,
+            Ok(_) => {
+                faults.push(format!("{name} is not a matrix"));
+                continue;
+            }
+            Err(error) => {
+                faults.push(error.to_string());
+                continue;
+            }
+        };
+        let found = weights::zeros(&view);
+        let shape = (view.shape[0], view.shape[1]);
+        if found != *zeros {
+            faults.push(format!("{name} has {found} zeros, but the manifest counts {zeros}"));
+        } else if let Err(why) = weights::compare(*target, view.dtype, &view.bytes, shape, found, || found) {
+            faults.push(format!("{name}: {why}"));
+        }
+        checkpoint.release(name);
+    }
+    Ok(Check::of(
+        "sparsity",
+        manifest.layers.len(),
+        "pruned layers have their zeros and meet their targets",
+        &faults,
+    ))
+}
+
+/// No weight is NaN or infinite.
+fn finite(checkpoint: &Checkpoint) -> Result<Check, VerifyError> {
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for name in checkpoint.names() {
+        interrupt::check()?;
+        // Tensors of other types are not weights.
+        let Ok(view) = checkpoint.tensor(name) else { continue };
+        count += 1;
+        if let Some((row, col, value)) = weights::not_finite(&view) {
+            faults.push(format!("{name} has a value that is {value}, at row {row}, column {col}"));
+        }
+        checkpoint.release(name);
+    }
+    Ok(Check::of("weights", count, "tensors are finite", &faults))
+}
+
+/// Tensors that were not pruned are those of the source, to the bit.
+fn untouched(
+    checkpoint: &Checkpoint,
+    manifest: &Manifest,
+    source: Option<&str>,
+) -> Result<Check, VerifyError> {
+    const NAME: &str = "untouched";
+    let named = source.unwrap_or(&manifest.model);
+    let original =
+        match resolve(named).map_err(ModelError::from).and_then(|folder| Ok(Checkpoint::open(&folder)?)) {
+            Ok(original) => original,
+            Err(error) if source.is_some() => return Ok(Check::failed(NAME, &error)),
+            Err(_) => {
+                return Ok(Check::not_done(
+                    NAME,
+                    format!("the source {named} is not there: name it with --model"),
+                ));
+            }
+        };
+    let pruned: BTreeSet<&str> = manifest.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let mut faults = Vec::new();
+    let mut count = 0;
+    let names: BTreeSet<&str> = checkpoint.names().chain(original.names()).collect();
+    for name in names.into_iter().filter(|name| !pruned.contains(name)) {
+        interrupt::check()?;
+        count += 1;
+        match (checkpoint.raw(name), original.raw(name)) {
+            (Ok(Some(found)), Ok(Some(expected))) if found == expected => {}
+            (Ok(Some(_)), Ok(Some(_))) => faults.push(format!("{name} differs from the source")),
+            (Ok(None), _) => faults.push(format!("{name} of the source is missing")),
+            (_, Ok(None)) => faults.push(format!("{name} is not in the source")),
+            (Err(error), _) | (_, Err(error)) => faults.push(error.to_string()),
+        }
+        checkpoint.release(name);
+        original.release(name);
+    }
+    Ok(Check::of(NAME, count, "tensors that were not pruned are those of the source", &faults))
+}
+
+/// The model's logits are finite.
+fn logits(folder: &Path, device: impl FnOnce() -> espalier_device::Result<Arc<dyn Device>>) -> Check {
+    const NAME: &str = "logits";
+    let device = match device() {
+        Ok(device) => device,
+        // That says nothing of the model.
+        Err(error) => return Check::not_done(NAME, espalier_base::cause::causes(&error).join(": ")),
+    };
+    let run = || -> Result<bool, ModelError> {
+        let model = Llama::open(folder, device)?;
+        let tokens: Vec<u32> = (0..TOKENS.min(model.config.vocab_size)).map(|token| token as u32).collect();
+        let batch = model.batch(&[&tokens])?;
+        let mut hidden = model.embed(&batch)?;
+        model.each_block(0..model.config.num_hidden_layers, false, |_, block| {
+            interrupt::check()?;
+            model.forward_block(block, &batch, &mut hidden, None)?;
+            Ok::<_, ModelError>(())
+        })?;
+        let logits = model.logits(&model.load_head()?, &hidden)?;
+        Ok(model.device.to_f32(&logits)?.iter().all(|logit| logit.is_finite()))
+    };
+    match run() {
+        Ok(true) => Check::of(NAME, TOKENS, "tokens give finite logits", &[]),
+        Ok(false) => Check::of(NAME, 0, "", &["some logits are NaN or infinite".to_owned()]),
+        Err(error) => Check::failed(NAME, &error),
+    }
+}

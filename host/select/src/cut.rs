@@ -1,0 +1,324 @@
+//! Cutting windows of what a selector offers.
+
+use super::{Budget, Offered, Piece, SelectError, Window, WindowMode};
+use espalier_base::interrupt;
+use espalier_sdk::{
+    Error, Result, Rng,
+    service::{DocumentService, WindowService},
+};
+use std::collections::HashSet;
+
+/// Keeps the draws of crops apart from a selector's own, which begin with the same seed.
+const CROPS: u64 = 0x6372_6f70;
+
+/// Offers in a row that may come to nothing, beside twice the number of documents: a selector may go through
+/// all documents in vain, but not for ever.
+const IDLE: usize = 1024;
+
+/// What windows are to be.
+pub(super) struct Cut {
+    /// Tokens in a window, at most.
+    pub(super) seqlen: usize,
+    /// When there are enough.
+    pub(super) budget: Budget,
+    /// The seed of the crops.
+    pub(super) seed: u64,
+    /// The token that joins packed documents.
+    pub(super) eos: Option<u32>,
+    /// Tokens the model knows.
+    pub(super) vocab_size: usize,
+    /// How a selector's own text is taken: packed, or a window each.
+    pub(super) own: WindowMode,
+}
+
+/// Cuts windows until there are enough.
+pub(super) struct Cutter<'a> {
+    documents: &'a Offered<'a>,
+    cut: Cut,
+    rng: Rng,
+    windows: Vec<Window>,
+    /// Tokens in all windows.
+    tokens: usize,
+    /// The window that is being packed.
+    packing: Packing,
+    /// The documents that are not taken again.
+    taken: HashSet<usize>,
+    idle: usize,
+    /// Documents refused because they are too short to crop.
+    short: HashSet<usize>,
+    /// Tokens that were packed.
+    packed: usize,
+    /// The first error that a selector was told of; it cannot be kept from the user.
+    failed: Option<Error>,
+}
+
+/// A window that is not full yet.
+#[derive(Default)]
+struct Packing {
+    input_ids: Vec<u32>,
+    pieces: Vec<Piece>,
+    score: Mean,
+}
+
+/// The mean of the scores of a window's documents.
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, score: Option<f64>) {
+        if let Some(score) = score {
+            self.sum += score;
+            self.count += 1;
+        }
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+impl<'a> Cutter<'a> {
+    pub(super) fn new(documents: &'a Offered<'a>, cut: Cut) -> Self {
+        let rng = Rng::new(cut.seed ^ CROPS);
+        Self {
+            documents,
+            cut,
+            rng,
+            windows: Vec::new(),
+            tokens: 0,
+            packing: Packing::default(),
+            taken: HashSet::new(),
+            idle: 0,
+            short: HashSet::new(),
+            packed: 0,
+            failed: None,
+        }
+    }
+
+    /// The windows, in the order they were cut in.
+    ///
+    /// # Errors
+    /// What went wrong on the way.
+    pub(super) fn finish(self) -> Result<Vec<Window>> {
+        self.failed.map_or(Ok(self.windows), Err)
+    }
+
+    /// What is missing, once a selector has no more to offer, and what to do about it.
+    pub(super) fn shortage(&self, selector: &str, wanted: Option<WindowMode>) -> Option<SelectError> {
+        if !self.wanted() {
+            return None;
+        }
+        let (seqlen, documents) = (self.cut.seqlen, self.documents.len());
+        let found = match self.cut.budget {
+            Budget::Samples(_) => Budget::Samples(self.windows.len()),
+            Budget::Tokens(_) => Budget::Tokens(self.tokens),
+        };
+        let mut why = Vec::new();
+        if !self.short.is_empty() {
+            let (short, pack) = (self.short.len(), wanted == Some(WindowMode::Crop));
+            let pack = if pack { " (--windows pack would join them)" } else { "" };
+            why.push(format!(
+                "{short} of {documents} documents are shorter than a window of {seqlen} tokens{pack}"
+            ));
+        }
+        if self.packed > 0 {
+            let needed = self.cut.budget.samples(seqlen) * seqlen;
+            let packed = self.packed;
+            why.push(format!(
+                "what it packed are {packed} tokens, and a window of {seqlen} each takes {needed}"
+            ));
+        }
+        if why.is_empty() {
+            why.push(format!("there are {documents} documents"));
+        }
+        let why = format!("{}; give more text, fewer --samples or a smaller --seqlen", why.join(", and "));
+        let (selector, wanted) = (selector.to_owned(), self.cut.budget.to_string());
+        Some(SelectError::TooFew { selector, found: found.to_string(), wanted, why })
+    }
+
+    /// A remark where few documents gave all crops because the others are too short.
+    pub(super) fn remark(&self) -> Option<String> {
+        let used: HashSet<_> = self
+            .windows
+            .iter()
+            .flat_map(|window| &window.pieces)
+            .map(|piece| (piece.source, piece.document))
+            .collect();
+        let (short, windows, seqlen) = (self.short.len(), self.windows.len(), self.cut.seqlen);
+        (short > 0 && used.len() * 2 <= windows).then(|| {
+            format!(
+                "{short} of {} documents are shorter than a window of {seqlen} tokens, and all {windows} windows are cut from \
+                 {}: give longer documents, a smaller --seqlen, or --windows pack",
+                self.documents.len(),
+                used.len()
+            )
+        })
+    }
+
+    /// Tokens that the next window may have.
+    fn room(&self) -> usize {
+        match self.cut.budget {
+            Budget::Samples(samples) if self.windows.len() >= samples => 0,
+            Budget::Samples(_) => self.cut.seqlen,
+            Budget::Tokens(tokens) => self.cut.seqlen.min(tokens.saturating_sub(self.tokens)),
+        }
+    }
+
+    fn push(&mut self, input_ids: Vec<u32>, pieces: Vec<Piece>, score: Option<f64>) {
+        self.tokens += input_ids.len();
+        self.windows.push(Window { input_ids, pieces, score });
+    }
+
+    fn take(&mut self, document: usize, score: Option<f64>, limit: usize) -> Result<usize> {
+        interrupt::check()?;
+        let Some(source) = self.documents.source_of(document) else {
+            let documents = self.documents.len();
+            return Err(Error::invalid(format!(
+                "it offered document {document}, but the collection has {documents}, from 0"
+            )));
+        };
+        if limit == 0 || !self.wanted() || self.taken.contains(&document) {
+            return Ok(0);
+        }
+        let mode = self.documents.mode(source);
+        if mode == WindowMode::Crop {
+            return self.crop(document, source, score);
+        }
+        let tokens = self.documents.tokens(document)?;
+        self.taken.insert(document);
+        if tokens.is_empty() {
+            return Ok(0);
+        }
+        let place = Some((source, document - self.documents.first(source)));
+        match mode {
+            WindowMode::Pack => Ok(self.pack(&tokens, place, score, limit)),
+            WindowMode::Crop | WindowMode::Pad => Ok(self.whole(&tokens, place, score)),
+        }
+    }
+
+    fn crop(&mut self, document: usize, source: usize, score: Option<f64>) -> Result<usize> {
+        let tokens = self.documents.tokens(document)?;
+        if tokens.is_empty() {
+            return Ok(0);
+        }
+        if tokens.len() < self.cut.seqlen {
+            self.short.insert(document);
+            return Ok(0);
+        }
+        let length = self.room();
+        let offset = self.rng.below(tokens.len() - length + 1);
+        let document = document - self.documents.first(source);
+        let piece = Piece { source, document, offset, length };
+        self.push(tokens[offset..offset + length].to_vec(), vec![piece], score);
+        Ok(1)
+    }
+
+    /// One window of a document, cut where it is too long.
+    fn whole(&mut self, tokens: &[u32], place: Option<(usize, usize)>, score: Option<f64>) -> usize {
+        let length = tokens.len().min(self.room());
+        if length == 0 {
+            return 0;
+        }
+        let piece = place.map(|(source, document)| Piece { source, document, offset: 0, length });
+        self.push(tokens[..length].to_vec(), piece.into_iter().collect(), score);
+        1
+    }
+
+    /// Packs a document behind the one before it. The end-of-text token between them counts as the last of
+    /// the first one's tokens.
+    fn pack(
+        &mut self,
+        tokens: &[u32],
+        place: Option<(usize, usize)>,
+        score: Option<f64>,
+        limit: usize,
+    ) -> usize {
+        let joint = self.cut.eos.filter(|eos| tokens.last() != Some(eos));
+        let tokens: Vec<u32> = tokens.iter().copied().chain(joint).collect();
+        let (mut offset, mut gave) = (0, 0);
+        while offset < tokens.len() && gave < limit {
+            let room = self.room();
+            if room == 0 {
+                break;
+            }
+            let length = (tokens.len() - offset).min(room - self.packing.input_ids.len());
+            self.packing.input_ids.extend_from_slice(&tokens[offset..offset + length]);
+            let piece = place.map(|(source, document)| Piece { source, document, offset, length });
+            self.packing.pieces.extend(piece);
+            self.packing.score.add(score);
+            self.packed += length;
+            offset += length;
+            if self.packing.input_ids.len() == room {
+                let Packing { input_ids, pieces, score } = std::mem::take(&mut self.packing);
+                self.push(input_ids, pieces, score.value());
+                gave += 1;
+            }
+        }
+        gave
+    }
+
+    fn take_own(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
+        interrupt::check()?;
+        if tokens.is_empty() {
+            return Err(Error::invalid("it offered a text of its own without a token"));
+        }
+        if let Some(token) = tokens.iter().find(|&&token| token as usize >= self.cut.vocab_size) {
+            let last = self.cut.vocab_size.saturating_sub(1);
+            return Err(Error::invalid(format!(
+                "it offered the token {token}, but the model's vocabulary ends at {last}"
+            )));
+        }
+        if limit == 0 || !self.wanted() {
+            return Ok(0);
+        }
+        Ok(match self.cut.own {
+            WindowMode::Pad => self.whole(tokens, None, score),
+            WindowMode::Pack | WindowMode::Crop => self.pack(tokens, None, score, limit),
+        })
+    }
+
+    /// Watches an offer: an error is kept, and offers that come to nothing are counted.
+    fn watch(&mut self, taken: Result<usize>, packed: usize) -> Result<usize> {
+        let taken = taken.and_then(|gave| {
+            self.idle = if gave > 0 || self.packed > packed { 0 } else { self.idle + 1 };
+            if self.idle <= 2 * self.documents.len() + IDLE {
+                return Ok(gave);
+            }
+            let idle = self.idle;
+            Err(Error::invalid(format!("it does not stop offering: {idle} offers in a row came to nothing")))
+        });
+        if let Err(error) = &taken {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+        taken
+    }
+}
+
+impl WindowService for Cutter<'_> {
+    fn wanted(&self) -> bool {
+        self.failed.is_none() && self.room() > 0
+    }
+
+    fn offer(&mut self, document: usize, score: Option<f64>, limit: usize) -> Result<usize> {
+        let packed = self.packed;
+        let taken = self.take(document, score, limit);
+        self.watch(taken, packed)
+    }
+
+    fn offer_tokens(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
+        let packed = self.packed;
+        let taken = self.take_own(tokens, score, limit);
+        self.watch(taken, packed)
+    }
+
+    fn separate(&mut self) {
+        self.packing = Packing::default();
+    }
+}
+
+#[cfg(test)]
+#[path = "cut_tests.rs"]
+mod tests;

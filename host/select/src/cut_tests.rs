@@ -1,0 +1,177 @@
+use super::*;
+use crate::SelectError;
+use espalier_data::{Collection, Reading, Renderer, Source, TokenizedCollection, Tokenizer};
+use proptest::prelude::*;
+use std::fmt::Write;
+
+const EOS: u32 = 5;
+
+/// Documents of tokens below [`EOS`], each its own number repeated, so that a token tells its document.
+fn collection(lengths: &[usize]) -> (TokenizedCollection, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.jsonl");
+    let mut rows = String::new();
+    for (document, &length) in lengths.iter().enumerate() {
+        let tokens = vec![document as u32 % EOS; length];
+        let _ = writeln!(rows, "{{\"input_ids\": {tokens:?}}}");
+    }
+    std::fs::write(&path, rows).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // Rows are tokens already; this says only how many tokens there are.
+    let model = r#"{"type": "WordLevel", "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5}, "unk_token": "a"}"#;
+    std::fs::write(folder.path().join("tokenizer.json"), format!("{{\"model\": {model}}}")).unwrap();
+    let collection = Collection::open(&[Source::new(&path)], &Reading::default()).unwrap();
+    let renderer = Renderer::new(None, folder.path()).unwrap();
+    let tokenizer = Tokenizer::open(folder.path(), 6).unwrap();
+    // The rows are read again when they are asked for.
+    (TokenizedCollection::new(collection, renderer, tokenizer), dir)
+}
+
+fn cut(seqlen: usize, budget: Budget, eos: Option<u32>) -> Cut {
+    Cut { seqlen, budget, seed: 7, eos, vocab_size: 6, own: WindowMode::Pack }
+}
+
+/// Every window's tokens are what its pieces say.
+fn check_pieces(windows: &[Window], lengths: &[usize], eos: Option<u32>) {
+    for window in windows {
+        let mut at = 0;
+        for piece in &window.pieces {
+            let length = lengths[piece.document];
+            for (place, &token) in (piece.offset..).zip(&window.input_ids[at..at + piece.length]) {
+                let expected = if place < length { piece.document as u32 % EOS } else { eos.unwrap() };
+                assert!(place <= length && token == expected, "{window:?}");
+            }
+            at += piece.length;
+        }
+        assert_eq!(at, window.input_ids.len(), "{window:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn windows_are_never_longer_than_they_may_be_and_every_token_has_its_piece(
+        lengths in prop::collection::vec(1usize..40, 1..12),
+        seqlen in 1usize..30,
+        mode in prop::sample::select(vec![WindowMode::Crop, WindowMode::Pack, WindowMode::Pad]),
+        budget in prop_oneof![(1usize..20).prop_map(Budget::Samples), (1usize..200).prop_map(Budget::Tokens)],
+        eos in prop::option::of(Just(EOS)),
+    ) {
+        let (collection, _dir) = collection(&lengths);
+        let offered = Offered::new(&collection, Some(mode), seqlen).unwrap();
+        let mut cutter = Cutter::new(&offered, cut(seqlen, budget, eos));
+        for document in 0..lengths.len() {
+            cutter.offer(document, Some(1.0), usize::MAX).unwrap();
+        }
+        let enough = !cutter.wanted();
+        let packing = std::mem::take(&mut cutter.packing);
+        let windows = cutter.finish().unwrap();
+        let tokens: usize = windows.iter().map(|window| window.input_ids.len()).sum();
+        let longest = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+        prop_assert!(longest <= seqlen && windows.iter().all(|window| !window.input_ids.is_empty()));
+        prop_assert!(windows.iter().all(|window| window.score == Some(1.0)));
+        check_pieces(&windows, &lengths, eos);
+        match budget {
+            Budget::Samples(samples) => prop_assert!(windows.len() <= samples && (windows.len() == samples) == enough),
+            Budget::Tokens(budget) => prop_assert!(tokens <= budget && (tokens == budget) == enough),
+        }
+        let joints = usize::from(eos.is_some());
+        match mode {
+            WindowMode::Crop => prop_assert!(enough || windows.len() == lengths.iter().filter(|&&l| l >= seqlen).count()),
+            WindowMode::Pad => prop_assert!(enough || tokens == lengths.iter().map(|&l| l.min(seqlen)).sum::<usize>()),
+            // Nothing is lost between windows: what was offered is in them or in the one that is not full.
+            WindowMode::Pack if !enough => {
+                let all: usize = lengths.iter().map(|length| length + joints).sum();
+                prop_assert_eq!(tokens + packing.input_ids.len(), all);
+                prop_assert!(windows.iter().all(|window| window.input_ids.len() == seqlen));
+            }
+            WindowMode::Pack => {}
+        }
+    }
+}
+
+#[test]
+fn packed_documents_are_joined_with_the_end_of_text() {
+    let lengths = [2, 3, 1, 4];
+    let (collection, _dir) = collection(&lengths);
+    let offered = Offered::new(&collection, Some(WindowMode::Pack), 5).unwrap();
+    let mut cutter = Cutter::new(&offered, cut(5, Budget::Samples(2), Some(EOS)));
+    let gave: Vec<_> = (0..4).map(|document| cutter.offer(document, None, usize::MAX).unwrap()).collect();
+    assert_eq!(gave, [0, 1, 0, 1]);
+    // Once packed, a document gives nothing more; and nothing is wanted any more.
+    assert_eq!(cutter.offer(0, None, usize::MAX), Ok(0));
+    let windows = cutter.finish().unwrap();
+    assert_eq!(windows[0].input_ids, [0, 0, EOS, 1, 1]);
+    assert_eq!(windows[1].input_ids, [1, EOS, 2, EOS, 3]);
+    assert_eq!(windows[1].pieces[0], Piece { source: 0, document: 1, offset: 2, length: 2 });
+}
+
+#[test]
+fn a_part_is_limited_and_packed_apart() {
+    let (collection, _dir) = collection(&[7, 7, 7]);
+    let offered = Offered::new(&collection, Some(WindowMode::Pack), 3).unwrap();
+    let mut cutter = Cutter::new(&offered, cut(3, Budget::Samples(9), None));
+    let mut windows = espalier_sdk::Windows::new(&mut cutter);
+    assert_eq!(windows.part(1).offer(0, None), Ok(1));
+    let mut part = windows.part(3);
+    assert_eq!((part.offer(1, None), part.offer(2, None), part.wanted()), (Ok(2), Ok(1), false));
+    let windows = cutter.finish().unwrap();
+    assert_eq!(windows[1].input_ids, [1, 1, 1]);
+    // The seventh token of document 1 goes on into the next window.
+    assert_eq!(windows[3].input_ids, [1, 2, 2]);
+}
+
+#[test]
+fn crops_begin_everywhere_alike() {
+    let (collection, _dir) = collection(&[10]);
+    let offered = Offered::new(&collection, Some(WindowMode::Crop), 4).unwrap();
+    let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(7000), None));
+    while cutter.wanted() {
+        cutter.offer(0, None, usize::MAX).unwrap();
+    }
+    let mut counts = [0u32; 7];
+    cutter.finish().unwrap().iter().for_each(|window| counts[window.pieces[0].offset] += 1);
+    // Chi-squared with 6 degrees of freedom: 22.46 is passed once in a thousand seeds.
+    let chi: f64 = counts.iter().map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0).sum();
+    assert!(chi < 22.46, "{counts:?} gives {chi}");
+}
+
+#[test]
+fn a_selectors_own_text_is_checked_and_packed() {
+    let (collection, _dir) = collection(&[1]);
+    let offered = Offered::new(&collection, None, 4).unwrap();
+    let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(1), Some(EOS)));
+    assert_eq!(cutter.offer_tokens(&[1, 2], Some(2.0), usize::MAX), Ok(0));
+    assert_eq!(cutter.offer_tokens(&[3, 4], Some(4.0), usize::MAX), Ok(1));
+    let expected = Window { input_ids: vec![1, 2, EOS, 3], pieces: Vec::new(), score: Some(3.0) };
+    assert_eq!(cutter.finish().unwrap(), [expected]);
+
+    let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(1), None));
+    assert!(cutter.offer_tokens(&[6], None, usize::MAX).unwrap_err().message.contains("the token 6"));
+    // What a selector was told of is not lost if it keeps it to itself.
+    assert!(!cutter.wanted() && cutter.finish().unwrap_err().message.contains("the token 6"));
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let (collection, _dir) = collection(&[3, 2]);
+    for (mode, words) in [
+        (
+            WindowMode::Crop,
+            "2 of 2 documents are shorter than a window of 4 tokens (--windows pack would join",
+        ),
+        (WindowMode::Pack, "what it packed are 5 tokens, and a window of 4 each takes 12"),
+        (WindowMode::Pad, "there are 2 documents"),
+    ] {
+        let offered = Offered::new(&collection, Some(mode), 4).unwrap();
+        let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(3), None));
+        (0..2).for_each(|document| {
+            cutter.offer(document, None, usize::MAX).unwrap();
+        });
+        let Some(error @ SelectError::TooFew { .. }) = cutter.shortage("random", Some(mode)) else {
+            panic!("{mode}: nothing is missing")
+        };
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

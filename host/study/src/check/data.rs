@@ -1,0 +1,302 @@
+//! Calibration sets and evaluations of a study file.
+
+use super::{
+    Checked, StudyModel,
+    methods::{library, options, typed},
+};
+use crate::{
+    Result, StudyError, StudyFile,
+    estimate::Extent,
+    file::{At, CalibrationSpec, EvaluationSpec, Problem, ReadingSpec},
+    report::CalibrationKind,
+};
+use espalier_data::{CalibrationError, Collection, Prompt, Reading, Shape, Source};
+use espalier_evaluate::{Metric, Task};
+use espalier_model::LlamaConfig;
+use espalier_plugins::Library;
+use espalier_select::{Budget, Chosen, Request};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// A calibration set of a study.
+pub struct StudyCalibration {
+    /// What it is called.
+    pub name: String,
+    /// What is asked for, but for the seed.
+    pub request: Request,
+    /// The libraries to look for its selector in first.
+    pub libraries: Vec<Library>,
+    /// What chooses the windows; nothing where the rows are windows already, so that seeds change nothing.
+    pub selector: Option<Chosen>,
+    /// What it holds.
+    pub kind: CalibrationKind,
+    /// Its rows.
+    pub rows: usize,
+}
+
+/// Something that a study evaluates on.
+pub struct StudyEvaluation {
+    /// What is measured on what.
+    pub task: Task,
+    /// The rows of its data.
+    pub rows: usize,
+}
+
+/// How the digest of a file or folder is had.
+type Digest<'a> = dyn FnMut(&Path) -> Result<String> + 'a;
+
+impl StudyCalibration {
+    /// All that determines it, but for the model and the seed.
+    pub(crate) fn identity(&self, digest: &mut Digest) -> Result<Value> {
+        let request = &self.request;
+        let sources = request
+            .sources
+            .iter()
+            .map(|source| Ok(json!({ "sha256": digest(&source.path)?, "weight": source.weight })));
+        Ok(json!({
+            "sources": sources.collect::<Result<Vec<_>>>()?,
+            "reading": reading_identity(&request.reading, digest)?,
+            "windows": request.windows,
+            "budget": request.budget,
+            "seqlen": request.seqlen,
+            "selector": self.selector.as_ref().map(|selector| {
+                let record = selector.record();
+                json!({
+                    "library": record.version,
+                    "sha256": record.sha256,
+                    "name": record.name,
+                    "options": record.options,
+                })
+            }),
+        }))
+    }
+
+    /// How many windows of how many tokens, about.
+    pub(crate) fn extent(&self, config: &LlamaConfig) -> (usize, usize) {
+        let seqlen = config.seqlen(self.request.seqlen);
+        let usual = if self.selector.is_some() { espalier_select::SAMPLES } else { self.rows };
+        (self.request.budget.map_or(usual, |budget| budget.samples(seqlen)), seqlen)
+    }
+
+    /// What it is, in words.
+    pub(crate) fn summary(&self) -> String {
+        let names = self.request.sources.iter().map(|source| {
+            let name = source.path.file_name().unwrap_or(source.path.as_os_str()).to_string_lossy();
+            source.weight.map_or_else(|| name.to_string(), |weight| format!("{name} (weight {weight})"))
+        });
+        let mut parts = vec![format!("{}: {} rows", names.collect::<Vec<_>>().join(", "), self.rows)];
+        parts.extend(self.request.budget.map(|budget| budget.to_string()));
+        parts.extend(self.request.seqlen.map(|seqlen| format!("of at most {seqlen} tokens")));
+        parts.extend(self.selector.as_ref().map(|selector| format!("chosen by {}", selector.record().name)));
+        parts.join(", ")
+    }
+}
+
+impl StudyEvaluation {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.task.name
+    }
+
+    /// All that determines it, but for the model.
+    pub(crate) fn identity(&self, digest: &mut Digest) -> Result<Value> {
+        let task = &self.task;
+        Ok(json!({
+            "sha256": digest(&task.source.path)?,
+            "reading": reading_identity(&task.reading, digest)?,
+            "metrics": task.metrics,
+            "limit": task.limit,
+            "max_new_tokens": task.max_new_tokens,
+            "seqlen": task.seqlen,
+            "stop": task.stop,
+        }))
+    }
+
+    /// How much there is to read and to write.
+    pub(crate) fn extent(&self) -> Result<Extent> {
+        let path = &self.task.source.path;
+        let unread = |source| StudyError::Read { path: path.clone(), source };
+        let bytes = fs::metadata(path).map_err(unread)?.len();
+        let items = self.task.limit.map_or(self.rows, |limit| limit.min(self.rows));
+        let share = items as f64 / self.rows.max(1) as f64;
+        let answers = if self.task.writes() { items } else { 0 };
+        Ok(Extent::new((bytes as f64 * share) as u64, answers, self.task.max_new_tokens))
+    }
+}
+
+/// How data is read, with the contents of files in place of their paths.
+fn reading_identity(reading: &Reading, digest: &mut Digest) -> Result<Value> {
+    let prompt = match &reading.prompt {
+        Some(Prompt::File(path)) => Some(digest(path)?),
+        prompt => prompt.as_ref().map(ToString::to_string),
+    };
+    let exclude = reading.exclude.iter().map(|path| digest(path)).collect::<Result<Vec<_>>>()?;
+    Ok(json!({ "prompt": prompt, "fields": reading.fields, "strict": reading.strict, "exclude": exclude }))
+}
+
+/// The calibration set that an entry of the file asks for.
+pub(super) fn calibration(
+    file: &StudyFile,
+    spec: &CalibrationSpec,
+    models: &[StudyModel],
+) -> Checked<StudyCalibration> {
+    let mut reading = reading(file, &spec.reading)?;
+    reading.exclude = spec.exclude.iter().map(|path| exists(file, path)).collect::<Checked<_>>()?;
+    let sources = spec.files.iter().map(|text| source(file, text)).collect::<Checked<Vec<_>>>()?;
+    let collection =
+        Collection::open(&sources, &reading).map_err(|error| unusable(&spec.files[0].span, error))?;
+    warn_beyond_context(&spec.name.value, spec.seqlen.as_ref(), models);
+    let libraries: Vec<_> = spec.plugin.iter().map(|named| library(file, named)).collect::<Checked<_>>()?;
+    let is_ready = collection.has_windows() && spec.selector.is_none() && spec.windows.is_none();
+    let selector = if is_ready { None } else { Some(selector(spec, &libraries)?) };
+    let budget = match (&spec.tokens, &spec.samples) {
+        (Some(tokens), _) if is_ready => {
+            return Err(Problem::new(&tokens.span, "windows that are ready are not cut: give `samples`"));
+        }
+        (Some(tokens), _) => Some(Budget::Tokens(tokens.value)),
+        (None, samples) => samples.as_ref().map(|samples| Budget::Samples(samples.value)),
+    };
+    let mut request = Request::new(sources);
+    request.reading = reading;
+    request.windows = spec.windows.as_ref().map(|mode| mode.value);
+    request.budget = budget;
+    request.seqlen = spec.seqlen.as_ref().map(|seqlen| seqlen.value);
+    request.selector = selector.as_ref().map(|selector| selector.record().name.clone());
+    request.options = typed(&spec.options);
+    Ok(StudyCalibration {
+        name: spec.name.value.clone(),
+        kind: kind(&collection),
+        rows: collection.len(),
+        request,
+        libraries,
+        selector,
+    })
+}
+
+/// The selector that an entry of the file asks for.
+fn selector(spec: &CalibrationSpec, libraries: &[Library]) -> Checked<Chosen> {
+    let name = spec.selector.as_ref();
+    let span = name.or(spec.plugin.as_ref()).map_or(&spec.name.span, |named| &named.span);
+    let refused = |error| Problem::because(span, "the selector is not usable", error);
+    let name = name.map(|name| name.value.as_str());
+    // Without options first, so that those it does not have are found where they stand.
+    let chosen = Chosen::find(libraries, name, &BTreeMap::new()).map_err(refused)?;
+    let info = chosen.info();
+    let options = options(&format!("the selector {}", info.name), &info.options, &spec.options)?;
+    Chosen::find(libraries, name, &options).map_err(refused)
+}
+
+/// The evaluation that an entry of the file asks for.
+pub(super) fn evaluation(
+    file: &StudyFile,
+    spec: &EvaluationSpec,
+    models: &[StudyModel],
+) -> Checked<StudyEvaluation> {
+    let reading = reading(file, &spec.reading)?;
+    let source = Source::new(exists(file, &spec.file)?);
+    let collection = Collection::open_for_evaluation(std::slice::from_ref(&source), &reading)
+        .map_err(|error| unusable(&spec.file.span, error))?;
+    let has_answers = kind(&collection) != CalibrationKind::PlainText;
+    let seqlen = spec.seqlen.as_ref().or(spec.window.as_ref().filter(|_| !has_answers));
+    warn_beyond_context(&spec.name.value, seqlen, models);
+    for metric in &spec.metrics {
+        match metric.value {
+            Metric::JsDivergence => {}
+            Metric::Perplexity if has_answers => {
+                let message = "perplexity is for running text; for answers there is answer_perplexity";
+                return Err(Problem::new(&metric.span, message));
+            }
+            of_answers if of_answers != Metric::Perplexity && !has_answers => {
+                let message =
+                    format!("{of_answers} needs answers to compare with, which running text has not");
+                return Err(Problem::new(&metric.span, message));
+            }
+            _ => {}
+        }
+    }
+    let metrics = match spec.metrics.as_slice() {
+        [] if has_answers => vec![Metric::ExactMatch, Metric::F1, Metric::Rouge1],
+        [] => vec![Metric::Perplexity],
+        given => given.iter().map(|metric| metric.value).collect(),
+    };
+    let mut task = Task::new(source, metrics);
+    task.name.clone_from(&spec.name.value);
+    task.reading = reading;
+    task.limit = spec.limit.as_ref().map(|limit| limit.value);
+    task.seqlen = seqlen.map(|seqlen| seqlen.value);
+    task.stop = spec.stop.iter().map(|stop| stop.value.clone()).collect();
+    if let Some(tokens) = &spec.max_new_tokens {
+        task.max_new_tokens = tokens.value;
+        fits_context(Some(tokens), models)?;
+    }
+    Ok(StudyEvaluation { task, rows: collection.len() })
+}
+
+fn kind(collection: &Collection) -> CalibrationKind {
+    let is_text = |shape| matches!(shape, Shape::Plain | Shape::Text | Shape::Windows);
+    let texts = collection.sources().iter().filter(|source| is_text(source.shape)).count();
+    match texts {
+        0 => CalibrationKind::Task,
+        all if all == collection.sources().len() => CalibrationKind::PlainText,
+        _ => CalibrationKind::Mixed,
+    }
+}
+
+/// Warns of sequences that are longer than a model's context.
+fn warn_beyond_context(whose: &str, length: Option<&At<usize>>, models: &[StudyModel]) {
+    for (model, length) in models.iter().flat_map(|model| length.map(|length| (model, length))) {
+        model.config.warn_of_length(length.value, &format!("{whose}, {}", model.name));
+    }
+}
+
+/// Refuses lengths that a model has no room for.
+fn fits_context(length: Option<&At<usize>>, models: &[StudyModel]) -> Checked<()> {
+    let Some(length) = length else { return Ok(()) };
+    match models.iter().find(|model| model.config.max_position_embeddings < length.value) {
+        None => Ok(()),
+        Some(model) => {
+            let context = model.config.max_position_embeddings;
+            Err(Problem::new(&length.span, format!("the context of {} is {context} tokens", model.name)))
+        }
+    }
+}
+
+fn reading(file: &StudyFile, spec: &ReadingSpec) -> Checked<Reading> {
+    let mut prompt = spec.prompt.as_ref().map(parse::<Prompt>).transpose()?;
+    if let (Some(Prompt::File(path)), Some(given)) = (&mut prompt, &spec.prompt) {
+        *path = exists(file, given)?;
+    }
+    let fields = spec.fields.as_ref().map(parse).transpose()?;
+    Ok(Reading { fields, prompt, strict: spec.strict, exclude: Vec::new() })
+}
+
+/// A file or folder with its weight, relative to the study file.
+fn source(file: &StudyFile, text: &At<String>) -> Checked<Source> {
+    let mut source: Source = parse(text)?;
+    let path = source.path.to_string_lossy().into_owned();
+    source.path = exists(file, &text.with(path))?;
+    Ok(source)
+}
+
+fn parse<T: FromStr<Err = CalibrationError>>(text: &At<String>) -> Checked<T> {
+    text.value.parse().map_err(|error| unusable(&text.span, error))
+}
+
+/// A path that is there, relative to the study file.
+fn exists(file: &StudyFile, path: &At<String>) -> Checked<PathBuf> {
+    let found = file.resolve(&path.value);
+    match fs::metadata(&found) {
+        Ok(_) => Ok(found),
+        Err(source) => Err(Problem::because(&path.span, format!("there is no {}", found.display()), source)),
+    }
+}
+
+fn unusable(span: &Range<usize>, error: CalibrationError) -> Problem {
+    Problem::because(span, "this cannot be used", error)
+}

@@ -1,0 +1,138 @@
+//! Methods and other plugins of a study file.
+
+use super::{Checked, StudyModel};
+use crate::{
+    StudyFile,
+    file::{At, MethodSpec, Problem},
+};
+use espalier_plugins::{Library, find, load};
+use espalier_prune::{LayerRule, MemoryBudget, Method, ParseLayerRuleError, PruneError, Settings, Targets};
+use espalier_sdk::{OptionSpec, Sparsity};
+use std::collections::BTreeMap;
+
+/// A pruning method of a study, with its settings.
+pub struct StudyMethod {
+    /// What it is called.
+    pub name: String,
+    /// The method.
+    pub method: Method,
+    /// How much it prunes, one cell each.
+    pub sparsities: Vec<Sparsity>,
+    /// Whether statistics are taken behind predecessors that are already pruned.
+    pub propagate: bool,
+    targets: Targets,
+}
+
+impl StudyMethod {
+    /// How a model is pruned to a sparsity.
+    pub fn settings(&self, model: &StudyModel, sparsity: Sparsity) -> Settings {
+        Settings {
+            model: model.named.clone(),
+            targets: self.targets(sparsity),
+            propagate: self.propagate,
+            memory: MemoryBudget::default(),
+        }
+    }
+
+    /// Which layers are pruned, and how much of each.
+    pub fn targets(&self, sparsity: Sparsity) -> Targets {
+        Targets { sparsity, ..self.targets.clone() }
+    }
+}
+
+/// The method that an entry of the file asks for.
+pub(super) fn method(file: &StudyFile, spec: &MethodSpec) -> Checked<StudyMethod> {
+    let library = library(file, &spec.plugin)?;
+    let methods = &library.info().methods;
+    let names: Vec<_> = methods.iter().map(|info| info.name.as_str()).collect();
+    let offers = match names.as_slice() {
+        [] => "no pruning method".to_owned(),
+        names => names.join(", "),
+    };
+    let info = match (&spec.method, methods.as_slice()) {
+        (None, [only]) => only,
+        (None, _) => {
+            let message = format!("{} offers {offers}: choose one with `method`", spec.plugin.value);
+            return Err(Problem::new(&spec.plugin.span, message));
+        }
+        (Some(wanted), methods) => {
+            methods.iter().find(|info| info.name == wanted.value).ok_or_else(|| {
+                let message =
+                    format!("{} offers no method `{}`, but {offers}", spec.plugin.value, wanted.value);
+                Problem::new(&wanted.span, message)
+            })?
+        }
+    };
+    let options = options(&format!("the method {}", info.name), &info.options, &spec.options)?;
+    let refused = |error| Problem::because(&spec.name.span, "the method is not usable", error);
+    let method = Method::find(std::slice::from_ref(&library), Some(&info.name), &options).map_err(refused)?;
+    let mut targets = Targets::everywhere(Sparsity::Ratio(0.5));
+    targets.layers = spec.layers.as_ref().map(|layers| layers.value.clone());
+    targets.skip = spec.skip.iter().map(|projection| projection.value).collect();
+    for (layer, sparsity) in &spec.layer_sparsity {
+        let rule: LayerRule = layer
+            .value
+            .parse()
+            .map_err(|error: ParseLayerRuleError| Problem::new(&layer.span, error.to_string()))?;
+        targets.per_layer.insert(rule, sparsity.value);
+    }
+    Ok(StudyMethod {
+        name: spec.name.value.clone(),
+        method,
+        sparsities: spec.sparsity.iter().map(|sparsity| sparsity.value).collect(),
+        propagate: spec.propagate,
+        targets,
+    })
+}
+
+/// A plugin library: beside the study file, or where plugins are looked for.
+pub(super) fn library(file: &StudyFile, named: &At<String>) -> Checked<Library> {
+    let refused =
+        |error| Problem::because(&named.span, format!("the plugin {} is not usable", named.value), error);
+    let beside = file.resolve(&named.value);
+    let path = if beside.is_file() { Ok(beside) } else { find(&named.value) };
+    path.and_then(|path| load(&path)).map_err(refused)
+}
+
+/// The options of a method or selector as they are typed, each known and of its kind.
+pub(super) fn options(
+    whose: &str,
+    specs: &[OptionSpec],
+    given: &[(At<String>, At<String>)],
+) -> Checked<BTreeMap<String, String>> {
+    for (key, value) in given {
+        let Some(spec) = specs.iter().find(|spec| spec.name == key.value) else {
+            let known: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            let known = if known.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", known.join(", "))
+            };
+            return Err(Problem::new(&key.span, format!("{whose} has no option `{}`; {known}", key.value)));
+        };
+        if let Err(error) = spec.kind.parse(&value.value) {
+            return Err(Problem::because(&value.span, format!("this is no value of `{}`", key.value), error));
+        }
+    }
+    Ok(typed(given))
+}
+
+/// Options as they are typed.
+pub(super) fn typed(given: &[(At<String>, At<String>)]) -> BTreeMap<String, String> {
+    given.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect()
+}
+
+/// Checks a method's targets against a model.
+pub(super) fn fits(method: &StudyMethod, spec: &MethodSpec, model: &StudyModel) -> Checked<()> {
+    for sparsity in &spec.sparsity {
+        espalier_prune::check(&model.config, &method.targets(sparsity.value)).map_err(|error| {
+            let message = format!("{} cannot prune {} so", method.name, model.name);
+            let span = match error {
+                PruneError::Targets(_) => spec.layers.as_ref().map_or(&spec.name.span, |layers| &layers.span),
+                _ => &sparsity.span,
+            };
+            Problem::because(span, message, error)
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Two folders of results beside each other: what became better, what worse, and what is missing.
+
+use super::{
+    Result, StudyError,
+    report::{Cell, CellState, Metric},
+};
+use espalier_base::files::{self, Limit};
+use serde::Serialize;
+use std::{collections::BTreeMap, io, path::Path};
+
+/// How a score of one study compares with that of another.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// The model.
+    pub model: String,
+    /// The row of the table: `dense`, or method and calibration.
+    pub label: String,
+    /// The sparsity asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<String>,
+    /// The evaluation.
+    pub evaluation: String,
+    /// The metric.
+    pub metric: String,
+    /// The mean over seeds in the first study.
+    pub before: Option<f64>,
+    /// The mean over seeds in the second.
+    pub after: Option<f64>,
+    /// What to make of it.
+    pub verdict: Verdict,
+}
+
+/// What to make of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Within the tolerance.
+    Same,
+    /// Better by more than the tolerance.
+    Better,
+    /// Worse by more than the tolerance.
+    Worse,
+    /// There in the first study only.
+    Missing,
+    /// There in the second study only.
+    New,
+}
+
+impl Change {
+    /// Whether it is for the worse.
+    pub fn is_regression(&self) -> bool {
+        matches!(self.verdict, Verdict::Worse | Verdict::Missing)
+    }
+}
+
+type Key = (String, String, Option<String>, String, String);
+
+/// Compares the scores of two folders of results, row by row of their tables, means over seeds. A score is
+/// worse if it is so by more than `tolerance` times its first value.
+///
+/// # Errors
+/// One of the folders holds no results.
+pub fn diff(before: &Path, after: &Path, tolerance: f64) -> Result<Vec<Change>> {
+    let (before, after) = (means(before)?, means(after)?);
+    let mut keys: Vec<&Key> = before.iter().map(|(key, _)| key).collect();
+    keys.extend(
+        after.iter().map(|(key, _)| key).filter(|key| !before.iter().any(|(known, _)| known == *key)),
+    );
+    let find = |scores: &[(Key, f64)], key: &Key| {
+        scores.iter().find(|(known, _)| known == key).map(|(_, score)| *score)
+    };
+    let changes = keys.into_iter().map(|key| {
+        let (old, new) = (find(&before, key), find(&after, key));
+        let (model, label, sparsity, evaluation, metric) = key.clone();
+        let verdict = verdict(&metric, old, new, tolerance);
+        Change { model, label, sparsity, evaluation, metric, before: old, after: new, verdict }
+    });
+    Ok(changes.collect())
+}
+
+fn verdict(metric: &str, before: Option<f64>, after: Option<f64>, tolerance: f64) -> Verdict {
+    let (Some(before), Some(after)) = (before, after) else {
+        return if before.is_some() { Verdict::Missing } else { Verdict::New };
+    };
+    let gain = Metric::named(metric).gain(after - before);
+    // What is no number any more is worse, whatever it was.
+    match (before.is_nan(), after.is_nan()) {
+        (false, true) => Verdict::Worse,
+        (true, false) => Verdict::Better,
+        (true, true) => Verdict::Same,
+        _ if before == after || gain.abs() <= tolerance * before.abs() => Verdict::Same,
+        _ if gain > 0.0 => Verdict::Better,
+        _ => Verdict::Worse,
+    }
+}
+
+/// The mean over seeds of every score, in the order of the results.
+fn means(folder: &Path) -> Result<Vec<(Key, f64)>> {
+    let path = folder.join("results.jsonl");
+    let text = files::read_text(&path, Limit::RECORD).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => {
+            StudyError::Request(format!("{} holds no results of a study", folder.display()))
+        }
+        _ => StudyError::Read { path: path.clone(), source },
+    })?;
+    let mut order = Vec::new();
+    let mut scores: BTreeMap<Key, Vec<f64>> = BTreeMap::new();
+    for line in text.lines() {
+        let row: Cell = serde_json::from_str(line)
+            .map_err(|source| StudyError::Malformed { path: path.clone(), source })?;
+        if row.state != CellState::Done {
+            continue;
+        }
+        for (evaluation, metrics) in &row.scores {
+            for (metric, score) in metrics {
+                let key = (
+                    row.model.clone(),
+                    row.label.clone(),
+                    row.sparsity.clone(),
+                    evaluation.clone(),
+                    metric.clone(),
+                );
+                let of_key = scores.entry(key.clone()).or_default();
+                if of_key.is_empty() {
+                    order.push(key);
+                }
+                of_key.push(score.mean);
+            }
+        }
+    }
+    let mean = |key: Key| {
+        let scores = &scores[&key];
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        (key, mean)
+    };
+    Ok(order.into_iter().map(mean).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(rows: &[(&str, u64, f64, f64)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |(label, seed, f1, perplexity): &(&str, u64, f64, f64)| {
+            let score = |mean: f64| serde_json::json!({"mean": mean, "low": mean, "high": mean, "items": 9});
+            serde_json::json!({
+                "hash": "00", "state": "done", "model": "tiny", "label": label, "seed": seed,
+                "scores": {"Alpaca": {"f1": score(*f1)}, "Text": {"perplexity": score(*perplexity)}},
+            })
+            .to_string()
+        };
+        let text = rows.iter().map(line).collect::<Vec<_>>().join("\n");
+        std::fs::write(folder.path().join("results.jsonl"), text).unwrap();
+        folder
+    }
+
+    #[test]
+    fn worse_depends_on_the_metric_and_the_tolerance() {
+        let before =
+            results(&[("dense", 0, 0.8, 10.0), ("Wanda-C4", 0, 0.4, 12.0), ("Wanda-C4", 1, 0.6, 14.0)]);
+        let after =
+            results(&[("dense", 0, 0.8, 10.0), ("Wanda-C4", 0, 0.49, 12.5), ("Wanda-C4", 1, 0.49, 14.0)]);
+        let verdicts = |tolerance: f64| {
+            let changes = diff(before.path(), after.path(), tolerance).unwrap();
+            changes.iter().map(|change| change.verdict).collect::<Vec<_>>()
+        };
+        use Verdict::{Same, Worse};
+        assert_eq!(verdicts(0.0), [Same, Same, Worse, Worse]);
+        assert_eq!(verdicts(0.03), [Same; 4]);
+        let back = diff(after.path(), before.path(), 0.0).unwrap();
+        assert!(back.iter().all(|change| !change.is_regression()));
+        assert_eq!(back[2].verdict, Verdict::Better);
+        assert_eq!((back[2].before, back[2].after), (Some(0.49), Some(0.5)));
+    }
+
+    #[test]
+    fn what_is_missing_is_a_regression() {
+        let (both, one) =
+            (results(&[("dense", 0, 0.8, 10.0), ("A", 0, 0.1, 9.0)]), results(&[("dense", 0, 0.8, 10.0)]));
+        let changes = diff(both.path(), one.path(), 0.0).unwrap();
+        assert_eq!(changes.iter().filter(|change| change.verdict == Verdict::Missing).count(), 2);
+        assert!(changes[2].is_regression());
+        let changes = diff(one.path(), both.path(), 0.0).unwrap();
+        assert!(changes.iter().all(|change| !change.is_regression()));
+        let nowhere = tempfile::tempdir().unwrap();
+        assert!(diff(nowhere.path(), both.path(), 0.0).unwrap_err().is_bad_input());
+    }
+
+    #[test]
+    fn no_number_is_worse_than_any() {
+        assert_eq!(verdict("f1", Some(0.1), Some(f64::NAN), 0.5), Verdict::Worse);
+        assert_eq!(verdict("perplexity", Some(f64::INFINITY), Some(f64::INFINITY), 0.0), Verdict::Same);
+        assert_eq!(verdict("perplexity", Some(3.0), Some(f64::INFINITY), 0.1), Verdict::Worse);
+    }
+}

@@ -1,0 +1,102 @@
+//! What stops a study.
+
+use espalier_base::cause::causes;
+use espalier_base::interrupt::Interrupted;
+use espalier_data::CalibrationError;
+use espalier_device::DeviceError;
+use espalier_evaluate::EvaluateError;
+use espalier_model::ModelError;
+use espalier_plugins::PluginError;
+use espalier_prune::PruneError;
+use espalier_select::SelectError;
+use std::{io, path::PathBuf};
+
+/// The result of everything that a study does.
+pub type Result<T, E = StudyError> = std::result::Result<T, E>;
+
+/// What stops a study.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// The study file, or what it names, is not usable.
+    #[error("{}:{line}:{column}: {message}", .path.display())]
+    File {
+        /// The study file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1, in characters.
+        column: usize,
+        /// What is wrong.
+        message: String,
+        /// Why.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The study file cannot be read.
+    #[error("{} cannot be read", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A result cannot be written.
+    #[error("{} cannot be written", .path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A result that was written before is not what it should be.
+    #[error("{} is no result of a study: remove it, and run the study again", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A request that does not fit the study.
+    #[error("{0}")]
+    Request(String),
+    /// A model cannot be read or run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A model cannot be pruned.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    /// Calibration windows cannot be chosen.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A model cannot be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Data cannot be used.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// A plugin cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The run was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl StudyError {
+    /// Whether the study was asked for what it cannot do, as opposed to having failed at it.
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Read { .. } | Self::Request(_))
+    }
+
+    /// What happened, and why, cause by cause, in one text.
+    pub fn chain(&self) -> String {
+        causes(self).join("; because: ")
+    }
+}

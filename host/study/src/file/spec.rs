@@ -1,0 +1,308 @@
+//! A study file as it is written: every value with its place, nothing looked up yet.
+
+use super::reader::{
+    At, Problem, Result, Section, count, entries, flag, integer, many, parsed, path, scalar, sparsity, text,
+    unlike,
+};
+use espalier_evaluate::Metric;
+use espalier_model::layout::Projection;
+use espalier_prune::BlockRanges;
+use espalier_sdk::Sparsity;
+use espalier_select::WindowMode;
+use std::ops::Range;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// A study file.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    pub(crate) title: Option<String>,
+    pub(crate) keep_models: bool,
+    pub(crate) seeds: Vec<At<u64>>,
+    pub(crate) models: Vec<ModelSpec>,
+    pub(crate) methods: Vec<MethodSpec>,
+    pub(crate) calibrations: Vec<CalibrationSpec>,
+    pub(crate) evaluations: Vec<EvaluationSpec>,
+}
+
+/// A model.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelSpec {
+    pub(crate) name: At<String>,
+    pub(crate) path: At<String>,
+}
+
+/// A method with its settings.
+#[derive(Debug, Clone)]
+pub(crate) struct MethodSpec {
+    pub(crate) name: At<String>,
+    /// The library; the name of the entry, in lower case, where nothing is said.
+    pub(crate) plugin: At<String>,
+    pub(crate) method: Option<At<String>>,
+    pub(crate) options: Vec<(At<String>, At<String>)>,
+    pub(crate) sparsity: Vec<At<Sparsity>>,
+    pub(crate) layers: Option<At<BlockRanges>>,
+    pub(crate) skip: Vec<At<Projection>>,
+    pub(crate) layer_sparsity: Vec<(At<String>, At<Sparsity>)>,
+    pub(crate) propagate: bool,
+}
+
+/// A calibration set with the way windows are cut from it.
+#[derive(Debug, Clone)]
+pub(crate) struct CalibrationSpec {
+    pub(crate) name: At<String>,
+    pub(crate) files: Vec<At<String>>,
+    pub(crate) reading: ReadingSpec,
+    pub(crate) exclude: Vec<At<String>>,
+    pub(crate) windows: Option<At<WindowMode>>,
+    pub(crate) plugin: Option<At<String>>,
+    pub(crate) selector: Option<At<String>>,
+    pub(crate) options: Vec<(At<String>, At<String>)>,
+    pub(crate) samples: Option<At<usize>>,
+    pub(crate) tokens: Option<At<usize>>,
+    pub(crate) seqlen: Option<At<usize>>,
+}
+
+/// Something to evaluate on.
+#[derive(Debug, Clone)]
+pub(crate) struct EvaluationSpec {
+    pub(crate) name: At<String>,
+    pub(crate) file: At<String>,
+    pub(crate) reading: ReadingSpec,
+    pub(crate) metrics: Vec<At<Metric>>,
+    pub(crate) limit: Option<At<usize>>,
+    pub(crate) max_new_tokens: Option<At<usize>>,
+    pub(crate) stop: Vec<At<String>>,
+    pub(crate) seqlen: Option<At<usize>>,
+    /// The study's `seqlen`, which counts for windows of running text.
+    pub(crate) window: Option<At<usize>>,
+}
+
+/// How rows become text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReadingSpec {
+    pub(crate) prompt: Option<At<String>>,
+    pub(crate) fields: Option<At<String>>,
+    pub(crate) strict: bool,
+}
+
+/// What holds where an entry says nothing.
+#[derive(Default)]
+struct Defaults {
+    sparsity: Vec<At<Sparsity>>,
+    samples: Option<At<usize>>,
+    seqlen: Option<At<usize>>,
+}
+
+impl Spec {
+    /// Reads a whole file.
+    pub(crate) fn parse(source: &str) -> Result<Self> {
+        let table = DeTable::parse(source)
+            .map_err(|error| Problem::new(&error.span().unwrap_or(0..0), error.message()))?;
+        let mut file = Section::new("", 0..0, table.get_ref());
+        let defaults = Defaults {
+            sparsity: file.list("sparsity", sparsity)?,
+            samples: file.get("samples", count)?,
+            seqlen: file.get("seqlen", count)?,
+        };
+        let spec = Self {
+            title: file.get("title", text)?.map(|title| title.value),
+            keep_models: file.get("keep_models", flag)?.unwrap_or(false),
+            seeds: file.list("seeds", integer)?,
+            models: file.need("models", models)?,
+            methods: named(&mut file, "methods", |name, value| method(name, value, &defaults))?,
+            calibrations: named(&mut file, "calibration", |name, value| calibration(name, value, &defaults))?,
+            evaluations: named(&mut file, "evaluations", |name, value| evaluation(name, value, &defaults))?,
+        };
+        let end = file.span().clone();
+        file.finish()?;
+        spec.complete(&end)
+    }
+
+    /// Refuses what is twice or not at all.
+    fn complete(self, place: &Range<usize>) -> Result<Self> {
+        if self.models.is_empty() {
+            return Err(Problem::new(place, "the study has no model"));
+        }
+        if self.evaluations.is_empty() {
+            return Err(Problem::new(place, "the study evaluates nothing: add an entry to [evaluations]"));
+        }
+        distinct(&self.seeds, "seed")?;
+        let names: Vec<_> = self.models.iter().map(|model| model.name.clone()).collect();
+        distinct(&names, "model name")?;
+        for method in &self.methods {
+            distinct(&method.sparsity, "sparsity")?;
+        }
+        for evaluation in &self.evaluations {
+            distinct(&evaluation.metrics, "metric")?;
+        }
+        Ok(self)
+    }
+}
+
+/// Refuses what stands there twice.
+fn distinct<T: PartialEq + ToString>(values: &[At<T>], what: &str) -> Result<()> {
+    for (place, value) in values.iter().enumerate() {
+        if values[..place].iter().any(|other| other.value == value.value) {
+            return Err(Problem::new(
+                &value.span,
+                format!("the {what} {} is given twice", value.value.to_string()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a table that may be absent.
+fn named<T>(
+    file: &mut Section,
+    key: &'static str,
+    read: impl FnMut(&At<String>, &Spanned<DeValue>) -> Result<T>,
+) -> Result<Vec<T>> {
+    file.value(key).map_or(Ok(Vec::new()), |value| entries(value, read))
+}
+
+/// One path, several, or a table from names to paths. A path's own name is the last part of it.
+fn models(value: &Spanned<DeValue>) -> Result<Vec<ModelSpec>> {
+    if value.get_ref().is_table() {
+        return entries(value, |name, value| Ok(ModelSpec { name: name.clone(), path: path(value)? }));
+    }
+    let paths = many(value, path)?;
+    let named = paths.into_iter().map(|path| {
+        let name = path.value.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(&path.value);
+        ModelSpec { name: path.with(name.to_owned()), path }
+    });
+    Ok(named.collect())
+}
+
+/// A table; a sparsity, or several, is short for one that gives nothing else.
+fn method(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> Result<MethodSpec> {
+    let mut method = MethodSpec {
+        name: name.clone(),
+        plugin: name.with(name.value.to_lowercase()),
+        method: None,
+        options: Vec::new(),
+        sparsity: Vec::new(),
+        layers: None,
+        skip: Vec::new(),
+        layer_sparsity: Vec::new(),
+        propagate: true,
+    };
+    if let Some(table) = value.get_ref().as_table() {
+        let mut section = Section::new(format!("methods.{}", name.value), name.span.clone(), table);
+        if let Some(plugin) = section.get("plugin", text)? {
+            method.plugin = plugin;
+        }
+        method.method = section.get("method", text)?;
+        method.options = options(&mut section)?;
+        method.sparsity = section.list("sparsity", sparsity)?;
+        method.layers = section.get("layers", parsed)?;
+        method.skip = section.list("skip", parsed)?;
+        if let Some(rules) = section.value("layer_sparsity") {
+            method.layer_sparsity = entries(rules, |layer, value| Ok((layer.clone(), sparsity(value)?)))?;
+        }
+        method.propagate = section.get("propagate", flag)?.unwrap_or(true);
+        section.finish()?;
+    } else {
+        method.sparsity = many(value, sparsity)?;
+    }
+    if method.sparsity.is_empty() {
+        method.sparsity.clone_from(&defaults.sparsity);
+    }
+    if method.sparsity.is_empty() {
+        method.sparsity = vec![name.with(Sparsity::Ratio(0.5))];
+    }
+    Ok(method)
+}
+
+/// A table; a path, or several, is short for one that gives nothing else.
+fn calibration(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> Result<CalibrationSpec> {
+    let mut set = CalibrationSpec {
+        name: name.clone(),
+        files: Vec::new(),
+        reading: ReadingSpec::default(),
+        exclude: Vec::new(),
+        windows: None,
+        plugin: None,
+        selector: None,
+        options: Vec::new(),
+        samples: None,
+        tokens: None,
+        seqlen: None,
+    };
+    if let Some(table) = value.get_ref().as_table() {
+        let mut section = Section::new(format!("calibration.{}", name.value), name.span.clone(), table);
+        set.files = section.list("files", path)?;
+        set.reading = reading(&mut section)?;
+        set.exclude = section.list("exclude", path)?;
+        set.windows = section.get("windows", parsed)?;
+        set.plugin = section.get("plugin", text)?;
+        set.selector = section.get("selector", text)?;
+        set.options = options(&mut section)?;
+        set.samples = section.get("samples", count)?;
+        set.tokens = section.get("tokens", count)?;
+        set.seqlen = section.get("seqlen", count)?;
+        section.finish()?;
+    } else {
+        set.files = many(value, path).map_err(|_| unlike(value, "a path, a list of paths, or a table"))?;
+    }
+    if set.files.is_empty() {
+        return Err(Problem::new(&name.span, format!("[calibration.{}] has no `files`", name.value)));
+    }
+    if let (Some(_), Some(tokens)) = (&set.samples, &set.tokens) {
+        return Err(Problem::new(&tokens.span, "`samples` and `tokens` both say how much to take: give one"));
+    }
+    if set.tokens.is_none() {
+        set.samples = set.samples.or_else(|| defaults.samples.clone());
+    }
+    set.seqlen = set.seqlen.or_else(|| defaults.seqlen.clone());
+    Ok(set)
+}
+
+/// A table; a path is short for one that gives nothing else.
+fn evaluation(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> Result<EvaluationSpec> {
+    let Some(table) = value.get_ref().as_table() else {
+        let file = path(value).map_err(|_| unlike(value, "a path or a table"))?;
+        let reading = ReadingSpec::default();
+        return Ok(EvaluationSpec {
+            name: name.clone(),
+            file,
+            reading,
+            metrics: Vec::new(),
+            limit: None,
+            max_new_tokens: None,
+            stop: Vec::new(),
+            seqlen: None,
+            window: defaults.seqlen.clone(),
+        });
+    };
+    let mut section = Section::new(format!("evaluations.{}", name.value), name.span.clone(), table);
+    let evaluation = EvaluationSpec {
+        name: name.clone(),
+        file: section.need("file", path)?,
+        reading: reading(&mut section)?,
+        metrics: section.list("metrics", parsed)?,
+        limit: section.get("limit", count)?,
+        max_new_tokens: section.get("max_new_tokens", count)?,
+        stop: section.list("stop", text)?,
+        seqlen: section.get("seqlen", count)?,
+        window: defaults.seqlen.clone(),
+    };
+    section.finish()?;
+    Ok(evaluation)
+}
+
+fn reading(section: &mut Section) -> Result<ReadingSpec> {
+    Ok(ReadingSpec {
+        prompt: section.get("prompt", text)?,
+        fields: section.get("fields", text)?,
+        strict: section.get("strict", flag)?.unwrap_or(false),
+    })
+}
+
+fn options(section: &mut Section) -> Result<Vec<(At<String>, At<String>)>> {
+    let Some(options) = section.value("options") else { return Ok(Vec::new()) };
+    entries(options, |key, value| Ok((key.clone(), scalar(value)?)))
+}

@@ -1,0 +1,243 @@
+//! What the report shows, as the study fills it in. Nothing here is computed by the page but sums over seeds.
+
+use espalier_evaluate::Mean;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+};
+
+/// Everything the page shows. The order of lists is the order on the page.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The study's title.
+    pub title: String,
+    /// Version of Espalier.
+    pub espalier: String,
+    /// The device that the cells ran on, in words.
+    pub device: Option<String>,
+    /// The study file, as it was given.
+    pub study_file: String,
+    /// The study file's text, to the letter.
+    pub study_toml: String,
+    /// The command that runs the whole study.
+    pub command: String,
+    /// Every cell of the matrix: done, failed, or not run yet.
+    pub cells: Vec<Cell>,
+    /// What the models were evaluated on.
+    pub evaluations: Vec<Evaluation>,
+    /// The calibration sets.
+    pub calibrations: Vec<Calibration>,
+    /// Every pruned variant against the dense model.
+    pub differences: Vec<Difference>,
+    /// Task calibration against plain-text calibration, a method at a time.
+    pub gains: Vec<Gain>,
+    /// One method's gain from task calibration against another's.
+    pub contrasts: Vec<Gain>,
+    /// Predictions to be read side by side; the study may keep only the first of each evaluation.
+    pub predictions: Vec<Prediction>,
+}
+
+/// One cell of the matrix: a model, dense or pruned in one way with one seed, and its scores.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cell {
+    /// Hash of all that determines the cell.
+    pub hash: String,
+    /// What became of it.
+    pub state: CellState,
+    /// Why it failed, with its causes.
+    pub error: Option<String>,
+    /// The command that runs this cell alone.
+    pub command: String,
+    /// The model's name in the study file.
+    pub model: String,
+    /// The pruning method; none for the dense model.
+    pub method: Option<String>,
+    /// The row of the table that the cell belongs to, such as `dense` or `SparseGPT-Alpaca`.
+    pub label: String,
+    /// The sparsity asked for: a share (`0.5`) or a pattern (`2:4`).
+    pub sparsity: Option<String>,
+    /// The share of weights that are zero, 0 to 1, over the layers that were pruned.
+    pub reached: Option<f64>,
+    /// The calibration set's name.
+    pub calibration: Option<String>,
+    /// The selector of calibration data.
+    pub selector: Option<String>,
+    /// The seed of the calibration draw.
+    pub seed: Option<u64>,
+    /// Wall-clock time of the cell.
+    pub seconds: Option<f64>,
+    /// What became of every pruned layer.
+    pub layers: Vec<LayerResult>,
+    /// Scores: by evaluation, then by metric.
+    pub scores: BTreeMap<String, BTreeMap<String, Mean>>,
+}
+
+/// What became of a cell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CellState {
+    /// It ran; its scores are there.
+    Done,
+    /// It ran and failed; its error is there.
+    Failed,
+    /// It has not run yet.
+    #[default]
+    Missing,
+}
+
+/// One pruned linear layer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerResult {
+    /// The transformer block, from 0.
+    pub block: usize,
+    /// The projection, such as `down_proj`.
+    pub projection: String,
+    /// The share of its weights that are zero, 0 to 1.
+    pub sparsity: f64,
+    /// The method's own reconstruction error, if it gives one.
+    pub error: Option<f64>,
+}
+
+/// What the models were evaluated on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Its name in the study file.
+    pub name: String,
+    /// Its metrics, in the order of the table's columns.
+    pub metrics: Vec<String>,
+    /// Items that were scored.
+    pub items: usize,
+}
+
+/// A calibration set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Its name in the study file.
+    pub name: String,
+    /// What it holds.
+    pub kind: CalibrationKind,
+    /// In words: files, windows, tokens.
+    pub summary: String,
+}
+
+/// What a calibration set holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibrationKind {
+    /// Running text, such as C4.
+    #[default]
+    PlainText,
+    /// Instructions, questions or chats with their answers, such as Alpaca.
+    Task,
+    /// Both.
+    Mixed,
+}
+
+impl Display for CalibrationKind {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::PlainText => "plain text",
+            Self::Task => "task",
+            Self::Mixed => "mixed",
+        })
+    }
+}
+
+/// A pruned variant against the dense model, paired over items, its seeds averaged. No difference is
+/// detected where `low ≤ 0 ≤ high`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The model's name.
+    pub model: String,
+    /// The variant's row of the table.
+    pub label: String,
+    /// The pruning method.
+    pub method: String,
+    /// The sparsity asked for.
+    pub sparsity: String,
+    /// The calibration set.
+    pub calibration: Option<String>,
+    /// The evaluation.
+    pub evaluation: String,
+    /// The metric, in whose units the numbers below are.
+    pub metric: String,
+    /// The dense model's mean.
+    pub dense: f64,
+    /// The variant's mean over its seeds.
+    pub mean: f64,
+    /// `mean − dense`.
+    pub difference: f64,
+    /// Lower end of the difference's 95% interval.
+    pub low: f64,
+    /// Upper end of the difference's 95% interval.
+    pub high: f64,
+    /// Seeds that were averaged.
+    pub seeds: usize,
+}
+
+/// What calibration on a task's data gave one method over calibration on plain text, paired over items, seeds
+/// averaged; or how much more it gave this method than another.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gain {
+    /// The model's name.
+    pub model: String,
+    /// The pruning method.
+    pub method: String,
+    /// The method whose gain is subtracted, where it is more than another's that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
+    /// The sparsity asked for.
+    pub sparsity: String,
+    /// The plain-text calibration set.
+    pub plain: String,
+    /// The task calibration set.
+    pub task: String,
+    /// The evaluation.
+    pub evaluation: String,
+    /// The metric, in whose units the numbers below are.
+    pub metric: String,
+    /// The mean with `task` minus the mean with `plain`; minus the same of `against`.
+    pub difference: f64,
+    /// Lower end of its 95% interval.
+    pub low: f64,
+    /// Upper end of its 95% interval.
+    pub high: f64,
+    /// Seeds that were averaged.
+    pub seeds: usize,
+}
+
+/// What the dense model and its pruned variants answered to one item.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The model's name.
+    pub model: String,
+    /// The evaluation.
+    pub evaluation: String,
+    /// The item's number in the evaluation, from 0.
+    pub item: usize,
+    /// What the model was given.
+    pub prompt: String,
+    /// The right answers.
+    pub references: Vec<String>,
+    /// The dense model's answer.
+    pub dense: Output,
+    /// The pruned variants' answers.
+    pub others: Vec<Output>,
+}
+
+/// One model's answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// The variant's row of the table, `dense` for the dense model.
+    pub label: String,
+    /// The sparsity asked for.
+    pub sparsity: Option<String>,
+    /// The seed.
+    pub seed: Option<u64>,
+    /// The answer.
+    pub text: String,
+    /// Its scores, by metric.
+    pub scores: BTreeMap<String, f64>,
+}

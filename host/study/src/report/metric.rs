@@ -1,0 +1,251 @@
+//! How a metric is named, scaled and read.
+
+/// A minus sign, which is as wide as a plus.
+const MINUS: char = '−';
+
+/// What a metric measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// How right the answers are.
+    Answers,
+    /// How well a text is predicted, or how far the predictions have moved.
+    Likelihood,
+}
+
+/// What the 95% interval of a difference says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All of it is on the better side of 0.
+    Better,
+    /// All of it is on the worse side.
+    Worse,
+    /// It contains 0.
+    Undecided,
+    /// One of its ends is not a number.
+    Unknown,
+}
+
+impl Outcome {
+    /// In words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Undecided => "no difference detected",
+            Self::Unknown => "not comparable",
+        }
+    }
+
+    /// As a class of the style sheet.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Undecided | Self::Unknown => "undecided",
+        }
+    }
+}
+
+/// A metric, as it is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metric<'a> {
+    /// Its name in words.
+    pub(crate) title: &'a str,
+    /// What it measures.
+    pub(crate) kind: Kind,
+    /// Whether more is better.
+    pub(crate) higher_is_better: bool,
+    /// Its unit, if any, of values and of differences.
+    unit: Option<(&'a str, &'a str)>,
+    factor: f64,
+    decimals: usize,
+}
+
+impl<'a> Metric<'a> {
+    /// The metric of a name. One that is not known is shown as it is, and more of it is taken to be better.
+    pub(crate) fn named(name: &'a str) -> Self {
+        let answers = |title| Self {
+            title,
+            kind: Kind::Answers,
+            higher_is_better: true,
+            unit: Some(("%", "percentage points")),
+            factor: 100.0,
+            decimals: 1,
+        };
+        let likelihood = |title, unit, decimals| Self {
+            title,
+            kind: Kind::Likelihood,
+            higher_is_better: false,
+            unit,
+            factor: 1.0,
+            decimals,
+        };
+        match name {
+            "exact_match" => answers("Exact match"),
+            "f1" => answers("F1"),
+            "rouge1" => answers("ROUGE-1"),
+            "rouge1_stemmed" => answers("ROUGE-1 (stemmed)"),
+            "perplexity" => likelihood("Perplexity", None, 2),
+            "answer_perplexity" => likelihood("Answer perplexity", None, 2),
+            "js_divergence" => likelihood("JS divergence", Some(("nats", "nats")), 4),
+            other => Self { unit: None, factor: 1.0, decimals: 3, ..answers(other) },
+        }
+    }
+
+    /// A value in the metric's display scale.
+    pub(crate) fn scaled(&self, value: f64) -> f64 {
+        value * self.factor
+    }
+
+    /// A value, without its unit.
+    pub(crate) fn value(&self, value: f64) -> String {
+        number(self.scaled(value), self.decimals)
+    }
+
+    /// A difference of values, with its sign.
+    pub(crate) fn signed(&self, difference: f64) -> String {
+        let text = self.value(difference);
+        let zero = !text.chars().any(|c| ('1'..='9').contains(&c));
+        match text.strip_prefix(MINUS) {
+            Some(digits) if zero => digits.to_owned(),
+            _ if zero || text.starts_with(MINUS) || difference.is_nan() => text,
+            _ => format!("+{text}"),
+        }
+    }
+
+    /// A difference with its 95% interval.
+    pub(crate) fn interval(&self, difference: f64, low: f64, high: f64) -> String {
+        format!("{} [{}, {}]", self.signed(difference), self.signed(low), self.signed(high))
+    }
+
+    /// An axis' label.
+    pub(crate) fn axis(&self) -> String {
+        self.unit.map_or_else(|| self.title.to_owned(), |(unit, _)| format!("{} ({unit})", self.title))
+    }
+
+    /// The unit of a difference, led by a space, or nothing.
+    pub(crate) fn difference_unit(&self) -> String {
+        self.unit.map_or_else(String::new, |(_, unit)| format!(" {unit}"))
+    }
+
+    /// A difference turned so that more is better.
+    pub(crate) fn gain(&self, difference: f64) -> f64 {
+        if self.higher_is_better { difference } else { -difference }
+    }
+
+    /// What an interval says of a difference.
+    pub(crate) fn outcome(&self, low: f64, high: f64) -> Outcome {
+        let (worst, best) = if self.higher_is_better { (low, high) } else { (-high, -low) };
+        match () {
+            () if worst.is_nan() || best.is_nan() => Outcome::Unknown,
+            () if worst > 0.0 => Outcome::Better,
+            () if best < 0.0 => Outcome::Worse,
+            () => Outcome::Undecided,
+        }
+    }
+
+    /// Which way is better, as a hint on an axis.
+    pub(crate) fn direction(&self) -> &'static str {
+        if self.higher_is_better { "right is better" } else { "left is better" }
+    }
+}
+
+/// A number with some decimals; three significant digits where it is large.
+pub(crate) fn number(value: f64, decimals: usize) -> String {
+    let text = if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "∞".to_owned() } else { "-∞".to_owned() }
+    } else if value.abs() >= 1e6 {
+        format!("{value:.2e}")
+    } else if value.abs() >= 1000.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.decimals$}")
+    };
+    text.replace('-', &MINUS.to_string())
+}
+
+/// A sparsity as it is read: a share in percent, a pattern as it stands.
+pub(crate) fn sparsity_title(sparsity: &str) -> String {
+    sparsity.parse::<f64>().map_or_else(
+        |_| sparsity.to_owned(),
+        |share| {
+            let percent = format!("{:.2}", share * 100.0);
+            format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+        },
+    )
+}
+
+/// The share of weights that a sparsity takes, 0 to 1: `0.5`, or 2/4 of `2:4`.
+pub(crate) fn sparsity_share(sparsity: &str) -> Option<f64> {
+    match sparsity.split_once(':') {
+        Some((pruned, group)) => {
+            let (pruned, group) = (pruned.parse::<f64>().ok()?, group.parse::<f64>().ok()?);
+            (group > 0.0).then_some(pruned / group)
+        }
+        None => sparsity.parse().ok(),
+    }
+}
+
+/// A time in words.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..120 => format!("{whole} s"),
+        120..7200 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_in_the_metrics_scale() {
+        let exact_match = Metric::named("exact_match");
+        assert_eq!(exact_match.value(0.6249), "62.5");
+        assert_eq!(exact_match.signed(-0.031), "−3.1");
+        assert_eq!(exact_match.signed(0.031), "+3.1");
+        assert_eq!(exact_match.signed(-0.0001), "0.0");
+        assert_eq!(exact_match.interval(0.01, -0.02, 0.04), "+1.0 [−2.0, +4.0]");
+        let perplexity = Metric::named("perplexity");
+        assert_eq!(perplexity.value(85_234.4), "85234");
+        assert_eq!(perplexity.value(f64::INFINITY), "∞");
+        assert_eq!(perplexity.signed(f64::NAN), "NaN");
+        assert_eq!(Metric::named("bleu").value(0.5), "0.500");
+    }
+
+    #[test]
+    fn intervals_tell_which_way() {
+        let (f1, perplexity) = (Metric::named("f1"), Metric::named("perplexity"));
+        assert_eq!(f1.outcome(0.1, 0.2), Outcome::Better);
+        assert_eq!(f1.outcome(-0.2, -0.1), Outcome::Worse);
+        assert_eq!(perplexity.outcome(-0.2, -0.1), Outcome::Better);
+        assert_eq!(perplexity.outcome(0.1, 0.2), Outcome::Worse);
+        assert_eq!(f1.outcome(0.0, 0.2), Outcome::Undecided);
+        assert_eq!(perplexity.outcome(-0.1, 0.0), Outcome::Undecided);
+        assert_eq!(f1.outcome(f64::NAN, -0.1), Outcome::Unknown);
+    }
+
+    #[test]
+    fn sparsities_are_read() {
+        assert_eq!(sparsity_title("0.5"), "50%");
+        assert_eq!(sparsity_title("0.666"), "66.6%");
+        assert_eq!(sparsity_title("2:4"), "2:4");
+        assert_eq!(sparsity_share("4:8"), Some(0.5));
+        assert_eq!(sparsity_share("0.7"), Some(0.7));
+        assert_eq!(sparsity_share("4:x"), None);
+    }
+
+    #[test]
+    fn times_are_in_words() {
+        assert_eq!(duration(3.12), "3.1 s");
+        assert_eq!(duration(61.2), "61 s");
+        assert_eq!(duration(9.97), "10 s");
+        assert_eq!(duration(125.0), "2 min 5 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+    }
+}

@@ -1,0 +1,206 @@
+//! The report in the order it is read: cells gathered into variants, seeds into means and spreads.
+
+use super::{
+    data::{Cell, CellState, Difference, Report},
+    metric::{Metric, sparsity_title},
+};
+
+/// A report with what the page's parts share.
+pub(crate) struct View<'a> {
+    pub(crate) report: &'a Report,
+    /// Models, by first appearance, as are the next three.
+    pub(crate) models: Vec<&'a str>,
+    pub(crate) methods: Vec<&'a str>,
+    pub(crate) sparsities: Vec<&'a str>,
+    /// Ways of getting calibration data: the set, and the selector where the study has several.
+    pub(crate) sets: Vec<String>,
+    pub(crate) variants: Vec<Variant<'a>>,
+}
+
+/// The cells that differ by their seed alone: one row of the table.
+pub(crate) struct Variant<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) label: &'a str,
+    pub(crate) method: Option<&'a str>,
+    pub(crate) sparsity: Option<&'a str>,
+    /// The way of getting calibration data, one of [`View::sets`].
+    pub(crate) set: Option<String>,
+    pub(crate) cells: Vec<&'a Cell>,
+}
+
+/// A variant's score over its seeds.
+pub(crate) struct Score {
+    /// The mean over seeds.
+    pub(crate) mean: f64,
+    /// Standard deviation over seeds (n − 1), where there are two.
+    pub(crate) spread: Option<f64>,
+    /// What every seed gave.
+    pub(crate) seeds: Vec<(Option<u64>, f64)>,
+}
+
+/// One column of the table: an evaluation and one of its metrics.
+#[derive(Clone, Copy)]
+pub(crate) struct Column<'a> {
+    pub(crate) evaluation: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) metric: Metric<'a>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(report: &'a Report) -> Self {
+        let cells = &report.cells;
+        let several_selectors = distinct(cells.iter().filter_map(|cell| cell.selector.as_deref())).len() > 1;
+        let mut variants: Vec<Variant<'a>> = Vec::new();
+        for cell in cells {
+            let sparsity = cell.sparsity.as_deref().filter(|_| cell.method.is_some());
+            let known = variants.iter_mut().find(|variant| {
+                variant.model == cell.model && variant.label == cell.label && variant.sparsity == sparsity
+            });
+            if let Some(variant) = known {
+                variant.cells.push(cell);
+                continue;
+            }
+            let calibration = cell.calibration.as_deref();
+            let set = calibration.map(|calibration| match &cell.selector {
+                Some(selector) if several_selectors => format!("{calibration} ({selector})"),
+                _ => calibration.to_owned(),
+            });
+            variants.push(Variant {
+                model: &cell.model,
+                label: &cell.label,
+                method: cell.method.as_deref(),
+                sparsity,
+                set,
+                cells: vec![cell],
+            });
+        }
+        Self {
+            report,
+            models: distinct(cells.iter().map(|cell| cell.model.as_str())),
+            methods: distinct(cells.iter().filter_map(|cell| cell.method.as_deref())),
+            sparsities: distinct(variants.iter().filter_map(|variant| variant.sparsity)),
+            sets: distinct(variants.iter().filter_map(|variant| variant.set.clone())),
+            variants,
+        }
+    }
+
+    /// Every evaluation's every metric.
+    pub(crate) fn columns(&self) -> Vec<Column<'a>> {
+        let evaluations = self.report.evaluations.iter();
+        evaluations
+            .flat_map(|evaluation| {
+                evaluation.metrics.iter().map(|name| Column {
+                    evaluation: &evaluation.name,
+                    name,
+                    metric: Metric::named(name),
+                })
+            })
+            .collect()
+    }
+
+    /// The dense model's row.
+    pub(crate) fn dense(&self, model: &str) -> Option<&Variant<'a>> {
+        self.variants.iter().find(|variant| variant.model == model && variant.method.is_none())
+    }
+
+    /// The pruned variants of a model.
+    pub(crate) fn pruned<'v>(&'v self, model: &'v str) -> impl Iterator<Item = &'v Variant<'a>> {
+        self.variants.iter().filter(move |variant| variant.model == model && variant.method.is_some())
+    }
+
+    /// The study's comparison of a variant with the dense model.
+    pub(crate) fn difference(&self, variant: &Variant<'_>, column: Column<'_>) -> Option<&'a Difference> {
+        self.report.differences.iter().find(|difference| {
+            difference.model == variant.model
+                && difference.label == variant.label
+                && Some(difference.sparsity.as_str()) == variant.sparsity
+                && difference.evaluation == column.evaluation
+                && difference.metric == column.name
+        })
+    }
+
+    /// A variant's name where all of a model's variants stand together.
+    pub(crate) fn name(&self, label: &str, sparsity: Option<&str>) -> String {
+        match sparsity {
+            Some(sparsity) if self.sparsities.len() > 1 => format!("{label} {}", sparsity_title(sparsity)),
+            _ => label.to_owned(),
+        }
+    }
+
+    /// A model's name to be put after a title, where there are several.
+    pub(crate) fn of_model(&self, model: &str) -> String {
+        if self.models.len() > 1 { format!(", {model}") } else { String::new() }
+    }
+
+    /// The classes that give a variant its colour (by method) and the symbol that gives it its shape (by
+    /// calibration).
+    pub(crate) fn look(&self, method: Option<&str>, set: Option<&str>) -> Look {
+        Look {
+            colour: method.and_then(|method| self.methods.iter().position(|known| *known == method)),
+            shape: set.and_then(|set| self.sets.iter().position(|known| known == set)),
+        }
+    }
+}
+
+impl Variant<'_> {
+    /// The score over all seeds that have one.
+    pub(crate) fn score(&self, column: Column<'_>) -> Option<Score> {
+        let seeds: Vec<_> = self
+            .cells
+            .iter()
+            .filter(|cell| cell.state == CellState::Done)
+            .filter_map(|cell| Some((cell.seed, cell.scores.get(column.evaluation)?.get(column.name)?.mean)))
+            .collect();
+        let count = seeds.len() as f64;
+        let mean = seeds.iter().map(|(_, value)| value).sum::<f64>() / count;
+        let squares: f64 = seeds.iter().map(|(_, value)| (value - mean).powi(2)).sum();
+        let spread = (seeds.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        (!seeds.is_empty()).then_some(Score { mean, spread, seeds })
+    }
+
+    /// How many of its cells are in a state.
+    pub(crate) fn count(&self, state: CellState) -> usize {
+        self.cells.iter().filter(|cell| cell.state == state).count()
+    }
+}
+
+/// Colour and shape of a variant. Both together are unique as long as a study has no more than six methods
+/// and seven sets.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    colour: Option<usize>,
+    shape: Option<usize>,
+}
+
+impl Look {
+    /// The class of its colour.
+    pub(crate) fn class(self) -> String {
+        self.colour.map_or_else(|| "c-dense".to_owned(), |index| format!("c{}", index % 6))
+    }
+
+    /// The name of its symbol.
+    pub(crate) fn symbol(self) -> String {
+        match (self.colour, self.shape) {
+            (None, _) => "shape-dense".to_owned(),
+            (_, None) => "shape-none".to_owned(),
+            (_, Some(index)) => format!("shape{}", index % 7),
+        }
+    }
+
+    /// The dashes of its line.
+    pub(crate) fn dashes(self) -> &'static str {
+        const DASHES: [&str; 5] = ["none", "6 3", "2 3", "8 3 2 3", "12 4"];
+        DASHES[self.shape.unwrap_or(0) % DASHES.len()]
+    }
+}
+
+/// The distinct values, by first appearance.
+pub(crate) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = Vec::new();
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}

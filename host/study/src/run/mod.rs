@@ -1,0 +1,333 @@
+//! Running cells: one after the other, each by one process at a time, so that any number of processes can
+//! share a folder.
+
+mod pruning;
+
+use pruning::MODEL;
+
+use super::{
+    Cell, Drawn, Plan, Result,
+    folder::{self, Folder},
+    results::{self, FAILED, Failure, PREDICTIONS, SCORES, Scores, evaluation_folder},
+    windows::{Windows, windows},
+};
+use espalier_base::interrupt;
+use espalier_data::Tokenizer;
+use espalier_device::{
+    Device,
+    choose::{self, DeviceRequest},
+};
+use espalier_evaluate::{DenseReference, Metric, TaskItems};
+use espalier_model::Llama;
+use espalier_select::Target;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+/// What happens in a study, for progress bars and logs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A cell begins.
+    Begins {
+        /// What it is, in words.
+        cell: &'a str,
+        /// Its place among those that are run, from 1.
+        place: usize,
+        /// How many are run.
+        of: usize,
+    },
+    /// A part of a cell's work begins.
+    Step {
+        /// What is done.
+        what: &'static str,
+        /// How much of it there is.
+        total: usize,
+    },
+    /// So much of the part is done.
+    Progress(usize),
+    /// A cell ends.
+    Ends {
+        /// What it is, in words.
+        cell: &'a str,
+        /// What became of it.
+        state: &'a State,
+        /// Wall time, in seconds.
+        seconds: f64,
+    },
+}
+
+/// What became of a cell in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It was done already.
+    Was,
+    /// It is done.
+    Done,
+    /// It failed, for this reason.
+    Failed(String),
+    /// Another process works on it.
+    Held,
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Cells that are done, by this run or before.
+    pub done: usize,
+    /// Cells that failed.
+    pub failed: usize,
+    /// Cells that other processes work on.
+    pub held: usize,
+    /// Whether the run was stopped before it was through.
+    pub interrupted: bool,
+}
+
+/// Runs the cells of a plan that are not done. A cell that fails is recorded, and the others go on.
+///
+/// # Errors
+/// What stops the whole study: no device, or results that cannot be written.
+pub fn run(plan: &Plan, device: &DeviceRequest, on_event: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
+    results::check_owner(plan)?;
+    let folder = Folder::create(plan.out(), plan.study().file.text())?;
+    plan.remember(&folder)?;
+    let mut runner = Runner {
+        plan,
+        folder,
+        request: device,
+        device: None,
+        windows: None,
+        prepared: BTreeMap::new(),
+        apart: BTreeSet::new(),
+        on_event,
+    };
+    let mut outcome = Outcome::default();
+    let mut left: Vec<&Cell> = plan.chosen().iter().collect();
+    // What others hold may be done, or theirs to fail, by the time that everything else is.
+    for _ in 0..2 {
+        let held = runner.pass(&left, &mut outcome)?;
+        left = held;
+        if outcome.interrupted || left.is_empty() {
+            break;
+        }
+    }
+    outcome.held = left.len();
+    Ok(outcome)
+}
+
+struct Runner<'a> {
+    plan: &'a Plan<'a>,
+    folder: Folder,
+    request: &'a DeviceRequest,
+    /// Opened when there is something to do.
+    device: Option<Arc<dyn Device>>,
+    /// The windows that were used last.
+    windows: Option<Windows>,
+    /// What runs evaluations, by model and evaluation.
+    prepared: BTreeMap<(usize, usize), Prepared>,
+    /// Hashes of cells that could not be pruned together.
+    apart: BTreeSet<String>,
+    on_event: &'a mut (dyn FnMut(Event) + Send),
+}
+
+/// What an evaluation needs beside the model, the same for all that are pruned of one.
+struct Prepared {
+    tokenizer: Tokenizer,
+    items: TaskItems,
+    dense: Option<DenseReference>,
+}
+
+impl<'a> Runner<'a> {
+    /// Runs cells, and gives back those that others hold.
+    fn pass(&mut self, cells: &[&'a Cell], outcome: &mut Outcome) -> Result<Vec<&'a Cell>> {
+        let mut held = Vec::new();
+        for (place, cell) in cells.iter().enumerate() {
+            if interrupt::check().is_err() {
+                outcome.interrupted = true;
+                break;
+            }
+            let name = self.plan.name(cell);
+            let started = Instant::now();
+            (self.on_event)(Event::Begins { cell: &name, place: place + 1, of: cells.len() });
+            let state = match self.cell(cell) {
+                // Ctrl-C comes out of wherever it was noticed; what was finished before is written.
+                Err(_) if interrupt::check().is_err() => {
+                    outcome.interrupted = true;
+                    break;
+                }
+                state => state?,
+            };
+            (self.on_event)(Event::Ends {
+                cell: &name,
+                state: &state,
+                seconds: started.elapsed().as_secs_f64(),
+            });
+            match state {
+                State::Was | State::Done => outcome.done += 1,
+                State::Failed(_) => outcome.failed += 1,
+                State::Held => held.push(*cell),
+            }
+        }
+        Ok(held)
+    }
+
+    fn cell(&mut self, cell: &Cell) -> Result<State> {
+        let done = is_done(self.plan, &self.folder, cell);
+        let Some(_lease) = self.folder.lease(&cell.hash)? else {
+            return Ok(if done { State::Was } else { State::Held });
+        };
+        let home = self.folder.cell(&cell.hash);
+        folder::make(&home)?;
+        folder::sweep(&home)?;
+        // Whoever had the lease before may have done it.
+        if is_done(self.plan, &self.folder, cell) {
+            // A process that was killed may have left its model.
+            self.drop_model(&home)?;
+            return Ok(State::Was);
+        }
+        match self.work(cell, &home) {
+            Ok(()) => {
+                folder::remove(&home.join(FAILED))?;
+                Ok(State::Done)
+            }
+            Err(error) if interrupt::check().is_err() => Err(error),
+            Err(error) => {
+                // The next cell gets a device that works.
+                if self.device.as_ref().is_some_and(|device| device.is_lost() || device.is_stuck()) {
+                    self.device = None;
+                }
+                let error = error.chain();
+                folder::write_json(&home.join(FAILED), &Failure { error: error.clone() })?;
+                Ok(State::Failed(error))
+            }
+        }
+    }
+
+    /// Does what is missing of a cell.
+    fn work(&mut self, cell: &Cell, home: &Path) -> Result<()> {
+        let study = self.plan.study();
+        let folder = match &cell.variant {
+            None => study.models[cell.model].folder.clone(),
+            Some(_) => self.pruned(cell, home)?,
+        };
+        let model = Llama::open(&folder, self.device()?)?;
+        for evaluation in 0..study.evaluations.len() {
+            if results::scores(self.plan, home, evaluation)?.is_none() {
+                self.evaluate(cell, &model, home, evaluation)?;
+            }
+        }
+        self.drop_model(home)
+    }
+
+    /// Removes a cell's pruned model, unless models are kept.
+    fn drop_model(&self, home: &Path) -> Result<()> {
+        if self.plan.study().keep_models { Ok(()) } else { folder::remove(&home.join(MODEL)) }
+    }
+
+    /// Runs one evaluation, and writes its predictions and scores.
+    fn evaluate(&mut self, cell: &Cell, model: &Llama, home: &Path, evaluation: usize) -> Result<()> {
+        let started = Instant::now();
+        self.prepare(cell.model, evaluation)?;
+        let Some(prepared) = self.prepared.get(&(cell.model, evaluation)) else { return Ok(()) };
+        let on_event = &mut *self.on_event;
+        on_event(Event::Step { what: "evaluating", total: prepared.items.work(&model.config) });
+        let progress = &mut |work| on_event(Event::Progress(work));
+        let Prepared { tokenizer, items, dense } = prepared;
+        let result = espalier_evaluate::run(model, tokenizer, items, dense.as_ref(), progress)?;
+        let home = evaluation_folder(self.plan, home, evaluation);
+        folder::make(&home)?;
+        folder::sweep(&home)?;
+        // The scores are written last: where they are, all is.
+        let metrics = result.metrics.iter().map(|(metric, mean)| (metric.to_string(), *mean));
+        let scores = Scores {
+            evaluation: result.name.clone(),
+            metrics: metrics.collect(),
+            seconds: started.elapsed().as_secs_f64(),
+            device: model.device.info().name.clone(),
+        };
+        espalier_evaluate::write_predictions(&home.join(PREDICTIONS), true, &[result])
+            .map_err(espalier_evaluate::EvaluateError::from)?;
+        folder::write_json(&home.join(SCORES), &scores)
+    }
+
+    /// Reads and tokenises an evaluation's data for a model, and runs the dense model on them where a
+    /// divergence from it is measured: once for all cells of the model.
+    fn prepare(&mut self, model: usize, evaluation: usize) -> Result<()> {
+        let key = (model, evaluation);
+        // One model is at work at a time.
+        self.prepared.retain(|(other, _), _| *other == model);
+        if self.prepared.contains_key(&key) {
+            return Ok(());
+        }
+        let study = self.plan.study();
+        let (model, task) = (&study.models[model], &study.evaluations[evaluation].task);
+        let tokenizer = Tokenizer::open(&model.folder, model.config.vocab_size)?;
+        let items = TaskItems::read(task, &model.folder, &model.config, &tokenizer)?;
+        items.warn();
+        let mut dense = None;
+        if task.measures(Metric::JsDivergence) {
+            let whole = Llama::open(&model.folder, self.device()?)?;
+            let on_event = &mut *self.on_event;
+            on_event(Event::Step { what: "dense model", total: items.reading_work(&model.config) });
+            let progress = &mut |work| on_event(Event::Progress(work));
+            dense = Some(DenseReference::new(&whole, &items, progress)?);
+        }
+        self.prepared.insert(key, Prepared { tokenizer, items, dense });
+        Ok(())
+    }
+
+    /// The windows of a draw, chosen if they are not there.
+    fn windows(&mut self, cell: &Cell, drawn: Drawn) -> Result<&Windows> {
+        let study = self.plan.study();
+        let hash = self.plan.identities().selection(cell.model, drawn);
+        let model = &study.models[cell.model];
+        let found = match self.windows.take().filter(|windows| windows.hash == hash) {
+            Some(windows) => windows,
+            None => {
+                let device = self.device()?;
+                let target = Target {
+                    folder: &model.folder,
+                    config: &model.config,
+                    device: &|| Ok(Arc::clone(&device)),
+                };
+                let set = &study.calibrations[drawn.set];
+                // A selector may ask the model from threads of its own.
+                let on_event = Mutex::new(&mut *self.on_event);
+                let progress = |step| {
+                    let mut on_event = on_event.lock().unwrap_or_else(PoisonError::into_inner);
+                    match step {
+                        espalier_select::Step::Begin(total) => {
+                            on_event(Event::Step { what: "choosing data", total })
+                        }
+                        espalier_select::Step::Advance(steps) => on_event(Event::Progress(steps)),
+                        espalier_select::Step::End => {}
+                    }
+                };
+                windows(&self.folder, hash, set, drawn, target, &progress)?
+            }
+        };
+        Ok(self.windows.insert(found))
+    }
+
+    /// The device, opened when it is first wanted.
+    fn device(&mut self) -> Result<Arc<dyn Device>> {
+        let device = match &self.device {
+            Some(device) => Arc::clone(device),
+            None => choose::open(self.request)?,
+        };
+        self.device = Some(Arc::clone(&device));
+        Ok(device)
+    }
+}
+
+/// Whether nothing is missing of a cell.
+fn is_done(plan: &Plan, folder: &Folder, cell: &Cell) -> bool {
+    let home = folder.cell(&cell.hash);
+    // What cannot be read is tried again, and then said.
+    let scored = |evaluation| matches!(results::scores(plan, &home, evaluation), Ok(Some(_)));
+    let kept = !plan.study().keep_models || cell.variant.is_none() || home.join(MODEL).exists();
+    let pruned = matches!(results::knows_pruning(cell, &home), Ok(true));
+    kept && pruned && (0..plan.study().evaluations.len()).all(scored)
+}

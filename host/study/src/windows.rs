@@ -1,0 +1,50 @@
+//! Calibration windows that cells share: chosen once for a model, a set and a seed.
+
+use super::{
+    Result, StudyCalibration,
+    folder::{self, Folder},
+    matrix::Drawn,
+};
+use espalier_data::Tokenizer;
+use espalier_select::{CalibrationRecord, Request, Step, Target};
+
+/// Chosen windows, and what a manifest says of them.
+pub(super) struct Windows {
+    /// The hash of all that determines them.
+    pub(super) hash: String,
+    /// Their tokens.
+    pub(super) input_ids: Vec<Vec<u32>>,
+    /// What they are.
+    pub(super) record: CalibrationRecord,
+}
+
+/// The windows of a calibration set for a model: those that are in the folder, or else chosen now and put there.
+pub(super) fn windows(
+    folder: &Folder,
+    hash: String,
+    set: &StudyCalibration,
+    drawn: Drawn,
+    target: Target,
+    progress: &(dyn Fn(Step) + Sync),
+) -> Result<Windows> {
+    let home = folder.selection(&hash);
+    let (rows, record) = (home.join("windows.jsonl"), home.join("record.json"));
+    let _lease = folder.wait(&hash)?;
+    // The record is written last.
+    if let Some(record) = folder::read_sound(&record)? {
+        let input_ids = espalier_select::read_rows(&rows)?.iter().map(|row| row.tokens().collect()).collect();
+        return Ok(Windows { hash, input_ids, record });
+    }
+    folder::make(&home)?;
+    folder::sweep(&home)?;
+    let request = Request { seed: drawn.seed, ..set.request.clone() };
+    let selection = espalier_select::select(&request, &set.libraries, target, progress)?;
+    if set.selector.is_some() {
+        let tokenizer = Tokenizer::open(target.folder, target.config.vocab_size)?;
+        let written = espalier_select::rows(&selection.windows, &selection.record, &tokenizer)?;
+        espalier_select::write_rows(&rows, &written, true)?;
+        folder::write_json(&record, &selection.record)?;
+    }
+    let input_ids = selection.windows.into_iter().map(|window| window.input_ids).collect();
+    Ok(Windows { hash, input_ids, record: selection.record })
+}
