@@ -2,21 +2,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Access, Kernel, Scores, parallel::with_scratch, scores::wgsl};
+use crate::{Kernel, Scores, parallel::with_scratch, wgsl};
 
 /// Bindings: a and by of [`Scores`] f32, thresholds f32, mask u32. A workgroup for every [`WORDS_PER_WORKGROUP`] words
 /// of the mask.
 ///
 /// Constants: `EACH_ROW`, whether every row has a threshold of its own.
-pub const KERNEL: Kernel = Kernel {
-    name: "at_most",
-    wgsl: wgsl!("at_most.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::at_most::KERNEL.with::<Params>();
 
 /// Words that a workgroup computes.
-pub const WORDS_PER_WORKGROUP: usize = 256;
+pub const WORDS_PER_WORKGROUP: usize = wgsl::at_most::SIZE as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -1,6 +1,8 @@
 // Sets the bits of the scores that are at most their threshold, clears all others. An invocation for every
 // word of 32 columns.
 
+//!include scores
+
 // Whether every row has a threshold of its own.
 override EACH_ROW: bool = false;
 

@@ -4,22 +4,18 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, AttentionShape, Kernel, Span,
+    AttentionShape, Kernel, Span,
     parallel::{Disjoint, with_scratch},
     product::{Operand, product},
     simd::{LANES, exp, maximum, multiversion, pairwise},
+    wgsl,
 };
 
 /// Bindings: q, k, v f32; tiles, [`Tile`]; out f32; state f32, two numbers for every query and head. A
 /// workgroup for every tile and head.
 ///
 /// Constants: `HEAD_DIM`, at most [`MAX_HEAD_DIM`]; `ALIGNED`, whether it is a multiple of 4.
-pub const KERNEL: Kernel = Kernel {
-    name: "attention",
-    wgsl: include_str!("attention.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::attention::KERNEL.with::<Params>();
 
 /// Queries of a [`Tile`].
 pub const QUERIES_PER_TILE: usize = 64;

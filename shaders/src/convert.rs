@@ -3,21 +3,16 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Floats, FloatsMut, Kernel};
+use crate::{Floats, FloatsMut, Kernel, wgsl};
 
 /// Bindings: x, out. A workgroup for every [`WORDS_PER_WORKGROUP`] words of the output.
 ///
 /// Constants: `FROM` and `TO`, 0 f32 (or any 32-bit type if both are 0), 1 f16, 2 bf16 (or any 16-bit type
 /// if both are the same).
-pub const KERNEL: Kernel = Kernel {
-    name: "convert",
-    wgsl: include_str!("convert.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::convert::KERNEL.with::<Params>();
 
 /// Words of the output that a workgroup takes.
-pub const WORDS_PER_WORKGROUP: usize = 256;
+pub const WORDS_PER_WORKGROUP: usize = wgsl::convert::SIZE as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

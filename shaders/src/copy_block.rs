@@ -3,20 +3,15 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Kernel};
+use crate::{Kernel, wgsl};
 
 /// Bindings: x, out words. A workgroup for every [`PER_WORKGROUP`] words.
 ///
 /// Constants: `LOWER`, whether words above the diagonal become 0.
-pub const KERNEL: Kernel = Kernel {
-    name: "copy_block",
-    wgsl: include_str!("copy_block.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::copy_block::KERNEL.with::<Params>();
 
 /// Words that a workgroup copies.
-pub const PER_WORKGROUP: usize = 2048;
+pub const PER_WORKGROUP: usize = (wgsl::copy_block::SIZE * wgsl::copy_block::PER_INVOCATION) as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -4,17 +4,13 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel,
+    Kernel,
     simd::{LANES, exp, maximum, multiversion, pairwise},
+    wgsl,
 };
 
 /// Bindings: logits f32, targets u32, loss f32. A workgroup for every row.
-pub const KERNEL: Kernel = Kernel {
-    name: "cross_entropy",
-    wgsl: include_str!("cross_entropy.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::cross_entropy::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

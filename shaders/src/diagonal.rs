@@ -2,20 +2,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Access, Kernel};
+use crate::{Kernel, wgsl};
 
 /// Bindings: x, out f32; or with `ADD` d, x. A workgroup for every [`PER_WORKGROUP`] rows.
 ///
 /// Constants: `ADD`, whether to add to the diagonal.
-pub const KERNEL: Kernel = Kernel {
-    name: "diagonal",
-    wgsl: include_str!("diagonal.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::diagonal::KERNEL.with::<Params>();
 
 /// Rows of a workgroup.
-pub const PER_WORKGROUP: usize = 256;
+pub const PER_WORKGROUP: usize = wgsl::diagonal::SIZE as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -4,17 +4,13 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel,
+    Kernel,
     simd::{LANES, exp, maximum, multiversion, pairwise},
+    wgsl,
 };
 
 /// Bindings: a, b f32 logits; out f32. A workgroup for every row.
-pub const KERNEL: Kernel = Kernel {
-    name: "js_divergence",
-    wgsl: include_str!("js_divergence.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::js_divergence::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -4,20 +4,15 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel, Scores,
+    Kernel, Scores,
     order::{select, value},
     parallel::with_scratch,
-    scores::wgsl,
     select_rows::keys_of,
+    wgsl,
 };
 
 /// Bindings: a and by of [`Scores`] f32, out f32 (one column). A workgroup for every row.
-pub const KERNEL: Kernel = Kernel {
-    name: "kth_in_rows",
-    wgsl: wgsl!("kth_in_rows.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::kth_in_rows::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

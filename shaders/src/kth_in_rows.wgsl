@@ -1,6 +1,8 @@
 // The value at a place of the sorted scores of every row, digit by digit of eight bits. A workgroup for
 // every row.
 
+//!include scores
+
 struct Params {
     rows: u32,
     cols: u32,

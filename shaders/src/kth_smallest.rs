@@ -4,29 +4,24 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel, Scores,
+    Kernel, Scores,
     order::{key, select, value},
     parallel::with_scratch,
-    scores::wgsl,
+    wgsl,
 };
 
 /// Bindings: a and by of [`Scores`] f32, state u32 `[1, STATE_WORDS]`, out f32 `[1, 1]`. Counting takes a
 /// workgroup for every [`PER_WORKGROUP`] scores, finding a digit takes one.
 ///
 /// Constants: `PHASE`, 0 to count and 1 to find a digit.
-pub const KERNEL: Kernel = Kernel {
-    name: "kth_smallest",
-    wgsl: wgsl!("kth_smallest.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::kth_smallest::KERNEL.with::<Params>();
 
 /// Scores that a workgroup counts.
-pub const PER_WORKGROUP: usize = 8192;
+pub const PER_WORKGROUP: usize = (wgsl::kth_smallest::SIZE * wgsl::kth_smallest::PER_INVOCATION) as usize;
 
 /// Words of the state, all 0 before the first run. Afterwards the first is the key of the score that was
 /// found, the second its place among its equals, from 0, and the fourth 0.
-pub const STATE_WORDS: usize = 260;
+pub const STATE_WORDS: usize = (wgsl::kth_smallest::COUNTS + wgsl::kth_smallest::SIZE) as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

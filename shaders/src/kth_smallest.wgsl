@@ -3,6 +3,8 @@
 // For every digit two runs: one counts, for every value of the digit, the scores that share the digits
 // found so far (a run for every panel); one finds the next digit.
 
+//!include scores
+
 // 0: count, 1: find the digit
 override PHASE: u32 = 0u;
 

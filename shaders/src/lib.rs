@@ -1,5 +1,8 @@
 //! Espalier's compute kernels. One kernel is one pair of files: `NAME.wgsl`, and `NAME.rs` with its CPU
-//! twin, which is also what the CPU device runs. What several kernels share is in `parts`.
+//! twin, which is also what the CPU device runs.
+//!
+//! What several shaders share is in `parts`; the line `//!include NAME` stands for `parts/NAME.wgsl`. They are joined when
+//! this crate is built (see `build`), and what the host has to know of a shader is then read from it.
 
 mod compute;
 mod dots;
@@ -10,6 +13,13 @@ mod parallel;
 mod product;
 mod scores;
 mod simd;
+
+/// What is read from every shader: its [`Kernel`] and its constants.
+// Not every constant of a shader is needed here.
+#[allow(dead_code)]
+mod wgsl {
+    include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+}
 
 pub mod at_most;
 pub mod attention;

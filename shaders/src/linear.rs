@@ -9,9 +9,10 @@ mod gate;
 mod portable;
 
 use crate::{
-    Access, Compute, Floats, Kernel,
+    Compute, Floats, Kernel,
     parallel::{Disjoint, with_scratch},
     rms_norm::{self, Norm},
+    wgsl,
 };
 
 /// Bindings: x f32, w (`W_DTYPE`), bias (any of the same types; ignored without [`ADD_BIAS`]), y f32.
@@ -20,19 +21,14 @@ use crate::{
 /// 4; `GX` and `GY`, powers of two, and `ROWS`, 1 or 2: a workgroup computes `4 · ROWS · GY` tokens × `8 · GX` outputs.
 /// Every output is summed by one invocation, from the first column to the last, so that the tile does not show in
 /// the result.
-pub const KERNEL: Kernel = Kernel {
-    name: "linear",
-    wgsl: concat!(include_str!("linear/operands.wgsl"), include_str!("linear.wgsl")),
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::linear::KERNEL.with::<Params>();
 
 /// Tokens that an invocation computes for each of the constant `ROWS`.
 pub const TOKENS: u32 = 4;
 /// Outputs that an invocation computes.
 pub const OUTPUTS: u32 = 8;
-/// Bytes of workgroup memory for every row of x and w in a tile: sixteen columns of it.
-pub const STAGED_BYTES: u32 = 16 * size_of::<f32>() as u32;
+/// Bytes of workgroup memory for every row of x and w in a tile: as many columns of it as are staged.
+pub const STAGED_BYTES: u32 = wgsl::linear::DEPTH * size_of::<f32>() as u32;
 
 /// In [`Params::flags`]: add the bias, whose type's number is shifted left by [`BIAS_DTYPE_SHIFT`].
 pub const ADD_BIAS: u32 = 1;

@@ -3,8 +3,8 @@
 // A workgroup of GX × GY invocations computes a tile of 4·ROWS·GY tokens × 8·GX outputs, each invocation
 // 4·ROWS × 8 of them in registers. Sixteen columns of x and w at a time are staged in workgroup memory,
 // transposed, so that with two ROWS a step of k costs four vector loads for 64 multiply-adds.
-//
-// Bindings, parameters, loads and stores are in linear/operands.wgsl, which comes before.
+
+//!include operands
 
 override GX: u32 = 16u;
 override GY: u32 = 16u;

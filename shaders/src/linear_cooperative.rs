@@ -1,7 +1,7 @@
 //! [`linear`] with operands rounded to f16, by hardware for products of small matrices (tensor cores,
 //! WMMA, simdgroup matrices).
 
-use crate::{Kernel, linear};
+use crate::{Kernel, linear, wgsl};
 
 /// As [`linear::KERNEL`], with its bindings and parameters and the CPU twin [`linear::cpu`] computing in
 /// [`F16`](crate::Compute::F16). Needs subgroups, f16, and matrices of 16 × 16 × 16 f16 with sums in f32, as NVIDIA's
@@ -15,38 +15,19 @@ use crate::{Kernel, linear};
 /// software driver (lavapipe 26.1); of the 16 × 16 one it is known that it is valid and translates. A device must
 /// compare them with the plain kernel before it uses them, and not use them where they disagree. Nothing is written
 /// where subgroups are not of the size that `SUBGROUPS` says.
-pub const KERNEL_16: Kernel = Kernel {
-    name: "linear_cooperative_16",
-    wgsl: concat!(
-        "enable f16; enable wgpu_cooperative_matrix; const SIDE = 16u; alias Left = coop_mat16x16<f16, A>; ",
-        "alias Right = coop_mat16x16<f16, B>; alias Sum = coop_mat16x16<f32, C>;\n",
-        include_str!("linear/operands.wgsl"),
-        include_str!("linear_cooperative.wgsl")
-    ),
-    bindings: linear::KERNEL.bindings,
-    params: linear::KERNEL.params,
-};
+pub const KERNEL_16: Kernel = wgsl::linear_cooperative_16::KERNEL.with::<linear::Params>();
 
 /// As [`KERNEL_16`] with matrices of 8 × 8 × 8, as Apple's GPUs have them.
-pub const KERNEL_8: Kernel = Kernel {
-    name: "linear_cooperative_8",
-    wgsl: concat!(
-        "enable f16; enable wgpu_cooperative_matrix; const SIDE = 8u; alias Left = coop_mat8x8<f16, A>; ",
-        "alias Right = coop_mat8x8<f16, B>; alias Sum = coop_mat8x8<f32, C>;\n",
-        include_str!("linear/operands.wgsl"),
-        include_str!("linear_cooperative.wgsl")
-    ),
-    ..KERNEL_16
-};
+pub const KERNEL_8: Kernel = wgsl::linear_cooperative_8::KERNEL.with::<linear::Params>();
 
 /// The tokens and outputs that a workgroup computes, with matrices of `side` × `side`.
 pub const fn tile(side: u32, subgroups: u32, rows: u32) -> [u32; 2] {
     [4 * side * rows, 2 * side * (subgroups / rows)]
 }
 
-/// Bytes that a workgroup shares: the tiles' operands in f16, 40 columns of them, and a matrix of sums for every
+/// Bytes that a workgroup shares: the tiles' operands in f16, with what keeps their rows apart, and a matrix of sums for every
 /// subgroup.
 pub const fn workgroup_memory(side: u32, subgroups: u32, rows: u32) -> u32 {
     let [tokens, outputs] = tile(side, subgroups, rows);
-    2 * 40 * (tokens + outputs) + 4 * side * side * subgroups
+    2 * wgsl::linear_cooperative_16::STRIDE * (tokens + outputs) + 4 * side * side * subgroups
 }

@@ -1,6 +1,6 @@
 //! [`linear`] for a few tokens, as in generating text: a product of a matrix with vectors.
 
-use crate::{Kernel, linear};
+use crate::{Kernel, linear, wgsl};
 
 /// As [`linear::KERNEL`], with its bindings and parameters and the CPU twin [`linear::cpu`]. Needs operations
 /// among the invocations of a subgroup, of any size from 4 to [`WORKGROUP`].
@@ -11,12 +11,7 @@ use crate::{Kernel, linear};
 ///
 /// Products are added up in another order than there, which depends on the size of subgroups and on nothing else:
 /// a device has to choose between the two kernels by the number of tokens alone.
-pub const KERNEL: Kernel = Kernel {
-    name: "linear_few",
-    wgsl: concat!(include_str!("linear/operands.wgsl"), include_str!("linear_few.wgsl")),
-    bindings: linear::KERNEL.bindings,
-    params: linear::KERNEL.params,
-};
+pub const KERNEL: Kernel = wgsl::linear_few::KERNEL.with::<linear::Params>();
 
 /// The most tokens of a product.
 pub const MOST_TOKENS: usize = 8;

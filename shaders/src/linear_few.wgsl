@@ -3,8 +3,8 @@
 // With so few tokens reading w sets the pace, so it is read once and in order. A subgroup of any size computes
 // OUTPUTS outputs of all tokens: its invocations read neighbouring columns, each adds its own ones up in
 // registers, and the subgroup adds those.
-//
-// Bindings, parameters, loads and stores are in linear/operands.wgsl, which comes before.
+
+//!include operands
 
 override GX: u32 = 128u;
 // At most 8.

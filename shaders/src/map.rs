@@ -3,20 +3,15 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Kernel, Unary, simd::multiversion};
+use crate::{Kernel, Unary, simd::multiversion, wgsl};
 
 /// Bindings: x f32, out f32; both start with their panels. A workgroup for every [`PER_WORKGROUP`] elements.
 ///
 /// Constants: `F`, the [`Unary`]'s number; `PLAIN`, whether `scale` is 1 and `shift` 0.
-pub const KERNEL: Kernel = Kernel {
-    name: "map",
-    wgsl: concat!(include_str!("parts/functions.wgsl"), include_str!("map.wgsl")),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::map::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = 2048;
+pub const PER_WORKGROUP: usize = (wgsl::map::SIZE * wgsl::map::PER_INVOCATION) as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -1,4 +1,6 @@
-// out[i] = scale · f(x[i]) + shift, with f of parts/functions.wgsl, which comes before.
+// out[i] = scale · f(x[i]) + shift.
+
+//!include functions
 
 // Whether nothing is scaled or shifted: the value then passes unchanged, -0 included.
 override PLAIN: bool = false;

@@ -4,9 +4,10 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel,
+    Kernel,
     parallel::Disjoint,
     product::{Operand, product},
+    wgsl,
 };
 
 /// Bindings: a, b, c f32. A workgroup for every tile of c.
@@ -17,12 +18,7 @@ use crate::{
 /// [`Params`]; `GX` and `GY`, powers of two: a workgroup computes `8 · GY` rows × `8 · GX` columns; `DEPTH`, a multiple
 /// of 4, how many products it stages at a time. Every element is summed by one invocation in the order of the products,
 /// so that neither shows in the result.
-pub const KERNEL: Kernel = Kernel {
-    name: "matmul",
-    wgsl: include_str!("matmul.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::matmul::KERNEL.with::<Params>();
 
 /// Rows and columns that an invocation computes.
 pub const SIDE: u32 = 8;

@@ -3,23 +3,18 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Kernel, Reduction, parallel::Disjoint, reduce_rows::greater, simd::multiversion};
+use crate::{Kernel, Reduction, parallel::Disjoint, reduce_rows::greater, simd::multiversion, wgsl};
 
 /// Bindings: x f32, out f32 with a row for every [`BLOCK_ROWS`] rows of x. A workgroup for every block of rows
 /// and [`COLUMNS`] columns.
 ///
 /// Constants: `F`, the [`Reduction`]'s number; `ACCUMULATE`, whether to add to what `out` holds.
-pub const KERNEL: Kernel = Kernel {
-    name: "reduce_columns",
-    wgsl: include_str!("reduce_columns.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::reduce_columns::KERNEL.with::<Params>();
 
 /// Rows that a workgroup gathers.
-pub const BLOCK_ROWS: usize = 512;
+pub const BLOCK_ROWS: usize = wgsl::reduce_columns::BLOCK_ROWS as usize;
 /// Columns that a workgroup gathers.
-pub const COLUMNS: usize = 64;
+pub const COLUMNS: usize = wgsl::reduce_columns::COLUMNS as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -4,19 +4,15 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel, Reduction,
+    Kernel, Reduction,
     simd::{LANES, multiversion, pairwise},
+    wgsl,
 };
 
 /// Bindings: x f32, out f32 (one column). A workgroup for every row.
 ///
 /// Constants: `F`, the [`Reduction`]'s number; `ACCUMULATE`, whether to add to what `out` holds.
-pub const KERNEL: Kernel = Kernel {
-    name: "reduce_rows",
-    wgsl: include_str!("reduce_rows.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::reduce_rows::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -3,18 +3,13 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Kernel};
+use crate::{Kernel, wgsl};
 
 /// Bindings: x, out words. A workgroup for every [`PER_WORKGROUP`] elements.
-pub const KERNEL: Kernel = Kernel {
-    name: "reverse",
-    wgsl: include_str!("reverse.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::reverse::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = 2048;
+pub const PER_WORKGROUP: usize = (wgsl::reverse::SIZE * wgsl::reverse::PER_INVOCATION) as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

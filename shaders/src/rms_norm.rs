@@ -3,17 +3,12 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Floats, Kernel, reduce_rows::sum_squares, simd::multiversion};
+use crate::{Floats, Kernel, reduce_rows::sum_squares, simd::multiversion, wgsl};
 
 /// Bindings: x f32, weight (`WEIGHT_DTYPE`), y f32. A workgroup for every row.
 ///
 /// Constants: `WEIGHT_DTYPE` 0 f32, 1 f16, 2 bf16.
-pub const KERNEL: Kernel = Kernel {
-    name: "rms_norm",
-    wgsl: include_str!("rms_norm.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::rms_norm::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

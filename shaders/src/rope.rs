@@ -3,19 +3,14 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Kernel, simd::multiversion};
+use crate::{Kernel, simd::multiversion, wgsl};
 
 /// Bindings: x f32, in place; table f32, cosines left and sines right; positions u32. A workgroup for
 /// every [`PER_WORKGROUP`] pairs of elements.
-pub const KERNEL: Kernel = Kernel {
-    name: "rope",
-    wgsl: include_str!("rope.wgsl"),
-    bindings: &[Access::Write, Access::Read, Access::Read],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::rope::KERNEL.with::<Params>();
 
 /// Pairs of elements that a workgroup takes.
-pub const PER_WORKGROUP: usize = 256;
+pub const PER_WORKGROUP: usize = wgsl::rope::SIZE as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

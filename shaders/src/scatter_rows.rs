@@ -2,18 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Access, Kernel};
+use crate::{Kernel, wgsl};
 
 /// Bindings: x f32, places u32, out f32. A workgroup for every [`PER_WORKGROUP`] elements of x.
-pub const KERNEL: Kernel = Kernel {
-    name: "scatter_rows",
-    wgsl: include_str!("scatter_rows.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::scatter_rows::KERNEL.with::<Params>();
 
 /// Elements that a workgroup takes.
-pub const PER_WORKGROUP: usize = 256;
+pub const PER_WORKGROUP: usize = wgsl::scatter_rows::SIZE as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -4,14 +4,6 @@ use crate::{Binary, Unary, map, zip};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The sources that come before a kernel's own where it ranks scores, and its own.
-macro_rules! wgsl {
-    ($own:literal) => {
-        concat!(include_str!("parts/functions.wgsl"), include_str!("parts/scores.wgsl"), include_str!($own))
-    };
-}
-pub(crate) use wgsl;
-
 /// Scores `f(a)` or `f(a) ∘ by`: a is a matrix, by has a number for every column.
 ///
 /// On a GPU the constants `F` and `OP` are the functions' numbers, `BY` says whether there is a `by`; where there is

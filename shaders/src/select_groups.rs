@@ -2,19 +2,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Access, Kernel, Scores, order::key, parallel::with_scratch, scores::wgsl, simd::multiversion};
+use crate::{Kernel, Scores, order::key, parallel::with_scratch, simd::multiversion, wgsl};
 
 /// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row and [`tile_columns`] columns.
-pub const KERNEL: Kernel = Kernel {
-    name: "select_groups",
-    wgsl: wgsl!("select_groups.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::select_groups::KERNEL.with::<Params>();
 
 /// Columns in the tile of one workgroup: whole groups of `m` columns and whole words, as many as fit.
 pub fn tile_columns(m: usize) -> usize {
-    2048 / m / 32 * 32 * m
+    wgsl::select_groups::TILE as usize / m / 32 * 32 * m
 }
 
 /// The kernel's parameters.

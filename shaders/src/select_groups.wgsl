@@ -2,6 +2,8 @@
 //
 // A workgroup owns a tile: whole groups and whole words of one row. Ties go to the lower column.
 
+//!include scores
+
 struct Params {
     rows: u32,
     cols: u32,

@@ -2,16 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Access, Kernel, Scores, parallel::with_scratch, scores::wgsl, simd::multiversion};
+use crate::{Kernel, Scores, parallel::with_scratch, simd::multiversion, wgsl};
 
 /// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row. Sums are f32: a score within
 /// rounding of the limit may fall on the other side than in the twin.
-pub const KERNEL: Kernel = Kernel {
-    name: "select_mass",
-    wgsl: wgsl!("select_mass.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::select_mass::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

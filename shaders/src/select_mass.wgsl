@@ -3,6 +3,8 @@
 //
 // Bisection: the bits of a number without a sign order as it does, so a bound is found bit by bit.
 
+//!include scores
+
 struct Params {
     rows: u32,
     cols: u32,

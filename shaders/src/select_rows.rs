@@ -3,20 +3,15 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    Access, Kernel, Scores,
+    Kernel, Scores,
     order::{key, select},
     parallel::with_scratch,
-    scores::wgsl,
     simd::multiversion,
+    wgsl,
 };
 
 /// Bindings: a and by of [`Scores`] f32, mask u32. A workgroup for every row.
-pub const KERNEL: Kernel = Kernel {
-    name: "select_rows",
-    wgsl: wgsl!("select_rows.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::select_rows::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -3,6 +3,8 @@
 // Radix selection: four digits of eight bits find the key of the greatest score that is selected; ties
 // with it then go to the lower columns.
 
+//!include scores
+
 struct Params {
     rows: u32,
     cols: u32,

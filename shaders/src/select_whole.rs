@@ -4,20 +4,14 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::{
-    Access, Kernel, Scores, kth_smallest::threshold, order::key, parallel::with_scratch, scores::wgsl,
-    select_rows::fill,
+    Kernel, Scores, kth_smallest::threshold, order::key, parallel::with_scratch, select_rows::fill, wgsl,
 };
 
 /// Bindings: a and by of [`Scores`] f32, state u32 (what [`kth_smallest`](crate::kth_smallest) left), ties u32 with a
 /// row for every row, mask u32. Counting and setting bits take a workgroup for every row, adding up takes one.
 ///
 /// Constants: `PHASE`, 0 to count the ties of rows, 1 to add them up, 2 to set bits.
-pub const KERNEL: Kernel = Kernel {
-    name: "select_whole",
-    wgsl: wgsl!("select_whole.wgsl"),
-    bindings: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::select_whole::KERNEL.with::<Params>();
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -4,6 +4,8 @@
 // Three runs: one counts the ties of every row, one adds them up over the rows above, one sets bits. The
 // first and the last take a workgroup for every row, the second a single one.
 
+//!include scores
+
 // 0: count, 1: add up, 2: set bits
 override PHASE: u32 = 0u;
 

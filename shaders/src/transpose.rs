@@ -3,21 +3,16 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Kernel, parallel::Disjoint};
+use crate::{Kernel, parallel::Disjoint, wgsl};
 
 /// Bindings: x, out words. A workgroup for every [`SIDE_OF_TILE`] rows and columns.
 ///
 /// Constants: `MIRROR`, whether only what is below the diagonal is carried over; `IN_PLACE`, whether x is in
 /// out's panel and its own binding means nothing.
-pub const KERNEL: Kernel = Kernel {
-    name: "transpose",
-    wgsl: include_str!("transpose.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::transpose::KERNEL.with::<Params>();
 
 /// Rows and columns of a workgroup's tile.
-pub const SIDE_OF_TILE: usize = 32;
+pub const SIDE_OF_TILE: usize = wgsl::transpose::SIDE as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

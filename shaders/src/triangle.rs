@@ -2,22 +2,17 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Access, Kernel};
+use crate::{Kernel, wgsl};
 
 /// Bindings: x f32, inverse f32 `[SIDE, SIDE]`, status u32 (three words: whether a pivot was not positive, its row,
 /// the bits of what was left of it). A workgroup for every block.
 ///
 /// Constants: `INVERT`, whether to invert in place instead of factoring; `inverse` and `status` are then not
 /// touched.
-pub const KERNEL: Kernel = Kernel {
-    name: "triangle",
-    wgsl: include_str!("triangle.wgsl"),
-    bindings: &[Access::Write, Access::Write, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::triangle::KERNEL.with::<Params>();
 
 /// Rows and columns of a block.
-pub const SIDE: usize = 64;
+pub const SIDE: usize = wgsl::triangle::SIDE as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -3,18 +3,13 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Kernel, simd::multiversion};
+use crate::{Kernel, simd::multiversion, wgsl};
 
 /// Bindings: mask u32, x f32. A workgroup for every [`PER_WORKGROUP`] elements.
-pub const KERNEL: Kernel = Kernel {
-    name: "zero_where",
-    wgsl: include_str!("zero_where.wgsl"),
-    bindings: &[Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::zero_where::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = 2048;
+pub const PER_WORKGROUP: usize = (wgsl::zero_where::SIZE * wgsl::zero_where::PER_INVOCATION) as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -3,20 +3,15 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Access, Binary, Kernel, Repeat, Unary, simd::multiversion};
+use crate::{Binary, Kernel, Repeat, Unary, simd::multiversion, wgsl};
 
 /// Bindings: a f32, b f32, out f32. A workgroup for every [`PER_WORKGROUP`] elements.
 ///
 /// Constants: `F`, the [`Unary`]'s number; `OP`, the [`Binary`]'s; `REPEAT`, the [`Repeat`]'s.
-pub const KERNEL: Kernel = Kernel {
-    name: "zip",
-    wgsl: concat!(include_str!("parts/functions.wgsl"), include_str!("zip.wgsl")),
-    bindings: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>() as u32,
-};
+pub const KERNEL: Kernel = wgsl::zip::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = 2048;
+pub const PER_WORKGROUP: usize = (wgsl::zip::SIZE * wgsl::zip::PER_INVOCATION) as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

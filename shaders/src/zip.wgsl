@@ -1,5 +1,6 @@
-// out[r, c] = f(a[r, c]) ∘ (alpha · b), where b is [r, c], [c], [r] or a number. The functions are in parts/functions.wgsl,
-// which comes before.
+// out[r, c] = f(a[r, c]) ∘ (alpha · b), where b is [r, c], [c], [r] or a number.
+
+//!include functions
 
 // 0: b is as large as a, 1: b is a row, 2: b is a column, 3: b is a number
 override REPEAT: u32 = 0u;

@@ -1,5 +1,4 @@
-// The functions of elements that element-wise kernels and kernels that rank scores are compiled for. A kernel's own
-// file comes after it.
+// The functions of elements that element-wise kernels and kernels that rank scores are compiled for.
 
 // 0: v, 1: |v|, 2: v², 3: √v, 4: 1 / v
 override F: u32 = 0u;

@@ -1,7 +1,8 @@
-// What every kernel that ranks scores has: the scores, computed as they are read, and their order. A kernel's own file
-// comes after it, and functions.wgsl before.
+// What every kernel that ranks scores has: the scores, computed as they are read, and their order.
 //
 // score[r, c] = f(a[r, c]), or f(a[r, c]) ∘ by[c]
+
+//!include functions
 
 // Whether there is a number for every column.
 override BY: bool = false;

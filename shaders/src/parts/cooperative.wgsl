@@ -1,13 +1,13 @@
 // y[t, n] = Σ_k x[t, k] · w[n, k]  (+ bias[n]) (+ y[t, n])  with x and w rounded to f16
 //
-// linear_cooperative.rs gives SIDE and the types Left, Right and
-// Sum of matrices of SIDE × SIDE, which a subgroup holds and multiplies together.
+// The kernel declares SIDE and the types Left, Right and Sum of matrices of SIDE × SIDE, which a subgroup holds and
+// multiplies together.
 //
 // A workgroup of SUBGROUPS subgroups, in ROWS rows, computes a tile of 4·SIDE·ROWS tokens ×
 // 2·SIDE·SUBGROUPS/ROWS outputs, each subgroup 4 × 2 matrices. 32 columns of x and w at a time are rounded and
 // staged in workgroup memory. If subgroups are of another size than SUBGROUPS makes them, nothing is written.
-//
-// Bindings, parameters, loads and stores are in linear/operands.wgsl, which comes before.
+
+//!include operands
 
 override GX: u32 = 256u;
 override SUBGROUPS: u32 = 8u;

@@ -1,5 +1,5 @@
 // What every kernel of a product with weights has: its bindings and parameters, x and w as they are loaded, widened and
-// rounded, and y as it is stored. A kernel's own file comes after it.
+// rounded, and y as it is stored.
 
 // 0: f32, 1: f16, 2: bf16
 override W_DTYPE: u32 = 0u;
