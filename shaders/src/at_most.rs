@@ -11,7 +11,7 @@ use crate::{Kernel, Scores, parallel::with_scratch, wgsl};
 pub const KERNEL: Kernel = wgsl::at_most::KERNEL.with::<Params>();
 
 /// Words that a workgroup computes.
-pub const WORDS_PER_WORKGROUP: usize = wgsl::at_most::SIZE as usize;
+pub const WORDS_PER_WORKGROUP: usize = wgsl::at_most::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

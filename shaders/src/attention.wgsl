@@ -9,6 +9,9 @@
 // the output, not yet divided by the sum of weights, and for every query and head that sum and the
 // highest score.
 
+//!include grid
+//!include slot
+
 override HEAD_DIM: u32 = 64u;
 // Whether HEAD_DIM is a multiple of 4: rows and heads then start at a whole vector.
 override ALIGNED: bool = true;
@@ -85,11 +88,11 @@ struct Place {
 }
 
 fn q_slot(depth: u32, group: u32) -> u32 {
-    return depth * 16u + (group ^ ((depth >> 2u) << 1u));
+    return slot(depth, group, 16u);
 }
 
 fn k_slot(depth: u32, group: u32) -> u32 {
-    return KEY_STAGE + depth * 8u + (group ^ ((depth >> 2u) << 1u));
+    return KEY_STAGE + slot(depth, group, 8u);
 }
 
 // Whether a row of the tile exists and is bound.
@@ -97,51 +100,46 @@ fn has_query(tile: Tile, i: u32) -> bool {
     return i < tile.queries && tile.query_row + i - p.q_first < p.q_rows;
 }
 
+const Q = 0u;
+const K = 1u;
+const V = 2u;
+
+// A vector of q, k or v.
+fn vector(operand: u32, at: u32) -> vec4<f32> {
+    switch operand {
+        case Q: { return q[at]; }
+        case K: { return k[at]; }
+        default: { return v[at]; }
+    }
+}
+
+// Four columns of a head, in a row of q, k or v in its panel, which has so many heads.
+fn load(operand: u32, row: u32, heads: u32, head: u32, column: u32) -> vec4<f32> {
+    let index = (row * heads + head) * HEAD_DIM + column;
+    if ALIGNED {
+        return vector(operand, index >> 2u);
+    }
+    var values = vec4(0.0);
+    for (var j = 0u; j < 4u && column + j < HEAD_DIM; j++) {
+        values[j] = vector(operand, (index + j) >> 2u)[(index + j) & 3u];
+    }
+    return values;
+}
+
 fn load_q(tile: Tile, i: u32, head: u32, column: u32) -> vec4<f32> {
-    var values = vec4(0.0);
     if !has_query(tile, i) || column >= HEAD_DIM {
-        return values;
+        return vec4(0.0);
     }
-    let row = p.q_row + tile.query_row + i - p.q_first;
-    let index = (row * p.heads + head) * HEAD_DIM + column;
-    if ALIGNED {
-        return q[index >> 2u];
-    }
-    for (var j = 0u; j < 4u && column + j < HEAD_DIM; j++) {
-        values[j] = q[(index + j) >> 2u][(index + j) & 3u];
-    }
-    return values;
+    return load(Q, p.q_row + tile.query_row + i - p.q_first, p.heads, head, column);
 }
 
-// Rows of keys and values are numbered as in the whole tensor; from `end` on there is none.
-fn load_k(row: u32, end: u32, kv_head: u32, column: u32) -> vec4<f32> {
-    var values = vec4(0.0);
+// Of K or V, whose rows are numbered as in the whole tensor; from `end` on there is none.
+fn load_kv(operand: u32, row: u32, end: u32, kv_head: u32, column: u32) -> vec4<f32> {
     if row >= end || column >= HEAD_DIM {
-        return values;
+        return vec4(0.0);
     }
-    let index = ((p.k_row + row - p.k_first) * (p.heads / p.group) + kv_head) * HEAD_DIM + column;
-    if ALIGNED {
-        return k[index >> 2u];
-    }
-    for (var j = 0u; j < 4u && column + j < HEAD_DIM; j++) {
-        values[j] = k[(index + j) >> 2u][(index + j) & 3u];
-    }
-    return values;
-}
-
-fn load_v(row: u32, end: u32, kv_head: u32, column: u32) -> vec4<f32> {
-    var values = vec4(0.0);
-    if row >= end || column >= HEAD_DIM {
-        return values;
-    }
-    let index = ((p.v_row + row - p.k_first) * (p.heads / p.group) + kv_head) * HEAD_DIM + column;
-    if ALIGNED {
-        return v[index >> 2u];
-    }
-    for (var j = 0u; j < 4u && column + j < HEAD_DIM; j++) {
-        values[j] = v[(index + j) >> 2u][(index + j) & 3u];
-    }
-    return values;
+    let first = select(p.v_row, p.k_row, operand == K);
+    return load(operand, first + row - p.k_first, p.heads / p.group, kv_head, column);
 }
 
 // Stages four rows by four columns, transposed.
@@ -173,10 +171,10 @@ fn scores(tile: Tile, place: Place, invocation: u32, first_key: u32, end: u32) -
             let row = first_key + group * 4u;
             stage_block(
                 k_slot(depth, group),
-                load_k(row, end, place.kv_head, column),
-                load_k(row + 1u, end, place.kv_head, column),
-                load_k(row + 2u, end, place.kv_head, column),
-                load_k(row + 3u, end, place.kv_head, column),
+                load_kv(K, row, end, place.kv_head, column),
+                load_kv(K, row + 1u, end, place.kv_head, column),
+                load_kv(K, row + 2u, end, place.kv_head, column),
+                load_kv(K, row + 3u, end, place.kv_head, column),
                 8u,
             );
         }
@@ -224,7 +222,7 @@ fn add_values(
     keep: vec4<f32>,
 ) {
     for (var j = invocation; j < KEYS * 8u; j += SIZE) {
-        stage[j] = load_v(first_key + (j >> 3u), end, place.kv_head, chunk * COLUMNS + (j & 7u) * 4u);
+        stage[j] = load_kv(V, first_key + (j >> 3u), end, place.kv_head, chunk * COLUMNS + (j & 7u) * 4u);
     }
     workgroupBarrier();
     var b = *block;
@@ -300,7 +298,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let number = workgroup.x + workgroup.y * workgroups.x;
+    let number = number_of(workgroup, workgroups);
     if number >= p.tiles * p.heads {
         return;
     }

@@ -12,7 +12,7 @@ use crate::{Floats, FloatsMut, Kernel, wgsl};
 pub const KERNEL: Kernel = wgsl::convert::KERNEL.with::<Params>();
 
 /// Words of the output that a workgroup takes.
-pub const WORDS_PER_WORKGROUP: usize = wgsl::convert::SIZE as usize;
+pub const WORDS_PER_WORKGROUP: usize = wgsl::convert::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

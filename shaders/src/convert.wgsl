@@ -1,8 +1,11 @@
 // out = x in another floating-point type, rounding to nearest even; or, for one type, a copy.
 //
-// All in integers: devices may flush subnormals and lose the payloads of NaN in floating-point
-// arithmetic. An invocation owns a whole word of the output. Halves of it that lie outside of the range
+// In integers, but where parts/widen.wgsl says why it may be otherwise: devices may flush subnormals and lose the
+// payloads of NaN in floating-point arithmetic. An invocation owns a whole word of the output. Halves of it that lie outside of the range
 // stay as they are.
+
+//!include each_element
+//!include widen
 
 // 0: f32, 1: f16, 2: bf16
 override FROM: u32 = 0u;
@@ -18,27 +21,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> out: array<u32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
-
-fn widen_f16(half: u32) -> u32 {
-    let sign = (half & 0x8000u) << 16u;
-    let magnitude = half & 0x7fffu;
-    if magnitude > 0x7c00u {
-        return sign | 0x7fc00000u | ((magnitude & 0x3ffu) << 13u);
-    }
-    if magnitude == 0x7c00u {
-        return sign | 0x7f800000u;
-    }
-    if magnitude >= 0x400u {
-        return sign | ((magnitude << 13u) + 0x38000000u);
-    }
-    if magnitude == 0u {
-        return sign;
-    }
-    // A subnormal: its first bit becomes the implied one.
-    let shift = countLeadingZeros(magnitude) - 21u;
-    return sign | (((113u - shift) << 23u) + ((magnitude << (shift + 13u)) & 0x7fffffu));
-}
+const PER_INVOCATION = 1u;
 
 fn narrow_f16(bits: u32) -> u32 {
     let sign = (bits >> 16u) & 0x8000u;
@@ -73,14 +56,21 @@ fn narrow_bf16(bits: u32) -> u32 {
     return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
 }
 
+// An element of 16 bits.
+fn load_half(index: u32) -> u32 {
+    return (x[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu;
+}
+
 // An element as f32's bits.
 fn load(index: u32) -> u32 {
     if FROM == 0u {
         return x[index];
     }
-    let half = (x[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu;
+    let half = load_half(index);
     if FROM == 1u {
-        return widen_f16(half);
+        let bits = widen_f16_bits(half).x;
+        // A NaN becomes a quiet one.
+        return select(bits, bits | 0x400000u, (bits & 0x7fffffffu) > 0x7f800000u);
     }
     return half << 16u;
 }
@@ -88,7 +78,7 @@ fn load(index: u32) -> u32 {
 // An element as the output's 16 bits.
 fn convert(index: u32) -> u32 {
     if FROM == TO {
-        return (x[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu;
+        return load_half(index);
     }
     if TO == 1u {
         return narrow_f16(load(index));
@@ -96,24 +86,21 @@ fn convert(index: u32) -> u32 {
     return narrow_bf16(load(index));
 }
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let number = (workgroup.x + workgroup.y * workgroups.x) * SIZE + invocation;
+// The words of the output that have an element of the range.
+fn elements() -> u32 {
     if TO == 0u {
-        if number < p.count {
-            out[p.out_start + number] = load(p.x_start + number);
-        }
+        return p.count;
+    }
+    return (p.out_start + p.count + 1u) / 2u - p.out_start / 2u;
+}
+
+fn each_element(number: u32) {
+    if TO == 0u {
+        out[p.out_start + number] = load(p.x_start + number);
         return;
     }
     let word = (p.out_start >> 1u) + number;
     let end = p.out_start + p.count;
-    if 2u * word >= end {
-        return;
-    }
     let has_low = 2u * word >= p.out_start;
     let has_high = 2u * word + 1u < end;
     var result = 0u;

@@ -11,7 +11,7 @@ use crate::{Kernel, wgsl};
 pub const KERNEL: Kernel = wgsl::copy_block::KERNEL.with::<Params>();
 
 /// Words that a workgroup copies.
-pub const PER_WORKGROUP: usize = (wgsl::copy_block::SIZE * wgsl::copy_block::PER_INVOCATION) as usize;
+pub const PER_WORKGROUP: usize = wgsl::copy_block::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -1,5 +1,7 @@
 // Copies a rectangle of words of one matrix onto one of another.
 
+//!include each_element
+
 // Whether words above the diagonal become 0 instead.
 override LOWER: bool = false;
 
@@ -19,24 +21,18 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> out: array<u32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
 const PER_INVOCATION = 8u;
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let count = p.rows * p.cols;
-    let first = (workgroup.x + workgroup.y * workgroups.x) * SIZE * PER_INVOCATION;
-    for (var i = first + invocation; i < min(first + SIZE * PER_INVOCATION, count); i += SIZE) {
-        let row = i / p.cols;
-        let col = i - row * p.cols;
-        var word = x[p.x_start + row * p.x_stride + col];
-        if LOWER && col > row + p.diagonal {
-            word = 0u;
-        }
-        out[p.out_start + row * p.out_stride + col] = word;
+fn elements() -> u32 {
+    return p.rows * p.cols;
+}
+
+fn each_element(i: u32) {
+    let row = i / p.cols;
+    let col = i - row * p.cols;
+    var word = x[p.x_start + row * p.x_stride + col];
+    if LOWER && col > row + p.diagonal {
+        word = 0u;
     }
+    out[p.out_start + row * p.out_stride + col] = word;
 }

@@ -10,7 +10,7 @@ use crate::{Kernel, wgsl};
 pub const KERNEL: Kernel = wgsl::diagonal::KERNEL.with::<Params>();
 
 /// Rows of a workgroup.
-pub const PER_WORKGROUP: usize = wgsl::diagonal::SIZE as usize;
+pub const PER_WORKGROUP: usize = wgsl::diagonal::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

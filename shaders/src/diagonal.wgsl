@@ -1,5 +1,7 @@
 // Takes a square matrix's diagonal out, or adds to it, for a range of its rows.
 
+//!include each_element
+
 // Whether to add: binding 0 is then the diagonal and binding 1 the matrix, otherwise the other way round.
 override ADD: bool = false;
 
@@ -15,18 +17,13 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> sink: array<f32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
+const PER_INVOCATION = 1u;
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let i = (workgroup.x + workgroup.y * workgroups.x) * SIZE + invocation;
-    if i >= p.rows {
-        return;
-    }
+fn elements() -> u32 {
+    return p.rows;
+}
+
+fn each_element(i: u32) {
     let place = (p.row + i) * p.cols + p.first + i;
     if ADD {
         sink[place] += source[p.first + i];

@@ -17,11 +17,11 @@ use crate::{
 pub const KERNEL: Kernel = wgsl::kth_smallest::KERNEL.with::<Params>();
 
 /// Scores that a workgroup counts.
-pub const PER_WORKGROUP: usize = (wgsl::kth_smallest::SIZE * wgsl::kth_smallest::PER_INVOCATION) as usize;
+pub const PER_WORKGROUP: usize = wgsl::kth_smallest::PER_WORKGROUP as usize;
 
 /// Words of the state, all 0 before the first run. Afterwards the first is the key of the score that was
 /// found, the second its place among its equals, from 0, and the fourth 0.
-pub const STATE_WORDS: usize = (wgsl::kth_smallest::COUNTS + wgsl::kth_smallest::SIZE) as usize;
+pub const STATE_WORDS: usize = wgsl::kth_smallest::STATE_WORDS as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

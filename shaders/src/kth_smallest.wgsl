@@ -3,7 +3,10 @@
 // For every digit two runs: one counts, for every value of the digit, the scores that share the digits
 // found so far (a run for every panel); one finds the next digit.
 
+//!include grid
 //!include scores
+//!include digits
+//!include scan
 
 // 0: count, 1: find the digit
 override PHASE: u32 = 0u;
@@ -26,16 +29,10 @@ struct Params {
 var<immediate> p: Params;
 
 const SIZE = 256u;
-const PER_INVOCATION = 32u;
+const PER_WORKGROUP = SIZE * 32u;
+// Where the counts are, and all words of the state.
 const COUNTS = 4u;
-var<workgroup> histogram: array<atomic<u32>, SIZE>;
-var<workgroup> sums: array<u32, SIZE>;
-
-// The bits of the number with this key.
-fn value(key: u32) -> u32 {
-    if key == 0xffffffffu { return 0x7fc00000u; }
-    return select(~key, key & 0x7fffffffu, key >= 0x80000000u);
-}
+const STATE_WORDS = COUNTS + SIZE;
 
 @compute @workgroup_size(SIZE)
 fn main(
@@ -43,21 +40,17 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let index = workgroup.x + workgroup.y * workgroups.x;
+    let index = number_of(workgroup, workgroups);
     let found = atomicLoad(&state[0]);
     if PHASE == 0u {
-        let first = index * SIZE * PER_INVOCATION;
+        let first = index * PER_WORKGROUP;
         if first >= p.count {
             return;
         }
         atomicStore(&histogram[invocation], 0u);
         workgroupBarrier();
-        let above = select(0xffffffffu << ((p.shift + 8u) & 31u), 0u, p.shift == 24u);
-        for (var i = first + invocation; i < min(first + SIZE * PER_INVOCATION, p.count); i += SIZE) {
-            let k = key(score(i, i % p.cols));
-            if (k & above) == found {
-                atomicAdd(&histogram[(k >> p.shift) & 255u], 1u);
-            }
+        for (var i = first + invocation; i < min(first + PER_WORKGROUP, p.count); i += SIZE) {
+            count_digit(key(score(i, i % p.cols)), found, p.shift);
         }
         workgroupBarrier();
         // Sums of integers do not depend on their order.
@@ -72,18 +65,7 @@ fn main(
     }
     let place = select(atomicLoad(&state[1]), p.place, p.shift == 24u);
     let here = atomicLoad(&state[COUNTS + invocation]);
-    sums[invocation] = here;
-    workgroupBarrier();
-    for (var step = 1u; step < SIZE; step <<= 1u) {
-        var sum = sums[invocation];
-        if invocation >= step {
-            sum += sums[invocation - step];
-        }
-        workgroupBarrier();
-        sums[invocation] = sum;
-        workgroupBarrier();
-    }
-    let below = sums[invocation] - here;
+    let below = scan(here, invocation) - here;
     // Nobody reads the state any more; the next digit counts from 0.
     storageBarrier();
     atomicStore(&state[COUNTS + invocation], 0u);

@@ -4,6 +4,9 @@
 // 4·ROWS × 8 of them in registers. Sixteen columns of x and w at a time are staged in workgroup memory,
 // transposed, so that with two ROWS a step of k costs four vector loads for 64 multiply-adds.
 
+//!include grid
+//!include tiles
+//!include slot
 //!include operands
 
 override GX: u32 = 16u;
@@ -13,19 +16,16 @@ override ROWS: u32 = 2u;
 
 const DEPTH = 16u;
 
-// [k][group of four rows], the group's number mixed with k: the four invocations that stage one group
-// and those that read neighbouring groups then meet different banks.
+// [k][group of four rows], see `slot`.
 var<workgroup> x_tile: array<vec4<f32>, DEPTH * ROWS * GY>;
 var<workgroup> w_tile: array<vec4<f32>, DEPTH * 2u * GX>;
 
 fn x_slot(k: u32, group: u32) -> u32 {
-    let groups = ROWS * GY;
-    return k * groups + (group ^ (((k >> 2u) << 1u) & (groups - 1u)));
+    return slot(k, group, ROWS * GY);
 }
 
 fn w_slot(k: u32, group: u32) -> u32 {
-    let groups = 2u * GX;
-    return k * groups + (group ^ (((k >> 2u) << 1u) & (groups - 1u)));
+    return slot(k, group, 2u * GX);
 }
 
 fn store4(token: u32, out: u32, values: vec4<f32>) {
@@ -47,17 +47,13 @@ fn main(
 ) {
     let tiles_x = (p.outs + 8u * GX - 1u) / (8u * GX);
     let tiles_y = (p.tokens + 4u * ROWS * GY - 1u) / (4u * ROWS * GY);
-    let tile = workgroup.x + workgroup.y * workgroups.x;
+    let tile = number_of(workgroup, workgroups);
     if tile >= tiles_x * tiles_y {
         return;
     }
-    // Bands of eight rows of tiles, walked column by column: what runs at the same time shares rows of
-    // both x and w in the caches.
-    let band = tile / (8u * tiles_x);
-    let band_rows = min(8u, tiles_y - 8u * band);
-    let in_band = tile - band * 8u * tiles_x;
-    let first_token = (band * 8u + in_band % band_rows) * 4u * ROWS * GY;
-    let first_out = (in_band / band_rows) * 8u * GX;
+    let corner = tile_place(tile, tiles_x, tiles_y);
+    let first_token = corner.x * 4u * ROWS * GY;
+    let first_out = corner.y * 8u * GX;
 
     var a0 = vec4(0.0); var a1 = vec4(0.0); var a2 = vec4(0.0); var a3 = vec4(0.0);
     var a4 = vec4(0.0); var a5 = vec4(0.0); var a6 = vec4(0.0); var a7 = vec4(0.0);

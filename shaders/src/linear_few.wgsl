@@ -4,6 +4,7 @@
 // OUTPUTS outputs of all tokens: its invocations read neighbouring columns, each adds its own ones up in
 // registers, and the subgroup adds those.
 
+//!include grid
 //!include operands
 
 override GX: u32 = 128u;
@@ -21,7 +22,7 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
     @builtin(subgroup_size) lanes: u32,
 ) {
-    let number = (workgroup.x + workgroup.y * workgroups.x) * subgroups + subgroup;
+    let number = number_of(workgroup, workgroups) * subgroups + subgroup;
     // The host does not know how many subgroups a workgroup has: each goes on with the outputs that are left.
     let step = OUTPUTS * workgroups.x * workgroups.y * subgroups;
     for (var out = OUTPUTS * number; out < p.outs; out += step) {

@@ -11,7 +11,7 @@ use crate::{Kernel, Unary, simd::multiversion, wgsl};
 pub const KERNEL: Kernel = wgsl::map::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = (wgsl::map::SIZE * wgsl::map::PER_INVOCATION) as usize;
+pub const PER_WORKGROUP: usize = wgsl::map::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -4,6 +4,10 @@
 // them in registers. DEPTH steps of k at a time are staged in workgroup memory, so that a step costs
 // four vector loads for 64 multiply-adds.
 
+//!include grid
+//!include tiles
+//!include slot
+
 // Whether the rectangle of a or b is the transpose of what is meant.
 override A_TRANSPOSED: bool = false;
 override B_TRANSPOSED: bool = false;
@@ -42,19 +46,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 var<immediate> p: Params;
 
-// [k][group of four rows of a or columns of b], the group's number mixed with k: invocations that stage
-// one group and those that read neighbouring groups then meet different banks.
+// [k][group of four rows of a or columns of b], see `slot`.
 var<workgroup> a_tile: array<vec4<f32>, DEPTH * 2u * GY>;
 var<workgroup> b_tile: array<vec4<f32>, DEPTH * 2u * GX>;
 
 fn a_slot(k: u32, group: u32) -> u32 {
-    let groups = 2u * GY;
-    return k * groups + (group ^ (((k >> 2u) << 1u) & (groups - 1u)));
+    return slot(k, group, 2u * GY);
 }
 
 fn b_slot(k: u32, group: u32) -> u32 {
-    let groups = 2u * GX;
-    return k * groups + (group ^ (((k >> 2u) << 1u) & (groups - 1u)));
+    return slot(k, group, 2u * GX);
 }
 
 // The first `left` of four numbers; beyond the rectangle are others, which are not to be met.
@@ -62,40 +63,31 @@ fn first(v: vec4<f32>, left: u32) -> vec4<f32> {
     return select(vec4(0.0), v, vec4(0u, 1u, 2u, 3u) < vec4(left));
 }
 
-// Four columns of a stored row from `at` on.
-fn load_a(line: u32, at: u32) -> vec4<f32> {
-    let lines = select(p.m, p.k, A_TRANSPOSED);
-    let width = select(p.k, p.m, A_TRANSPOSED);
-    var v = vec4(0.0);
-    if line >= lines || at >= width {
-        return v;
+// A vector of a or of b.
+fn vector(of_a: bool, at: u32) -> vec4<f32> {
+    if of_a {
+        return a[at];
     }
-    let i = p.a_start + line * p.a_stride + at;
-    if A_ALIGNED {
-        return first(a[i >> 2u], width - at);
-    }
-    v.x = a[i >> 2u][i & 3u];
-    if at + 1u < width { v.y = a[(i + 1u) >> 2u][(i + 1u) & 3u]; }
-    if at + 2u < width { v.z = a[(i + 2u) >> 2u][(i + 2u) & 3u]; }
-    if at + 3u < width { v.w = a[(i + 3u) >> 2u][(i + 3u) & 3u]; }
-    return v;
+    return b[at];
 }
 
-fn load_b(line: u32, at: u32) -> vec4<f32> {
-    let lines = select(p.k, p.n, B_TRANSPOSED);
-    let width = select(p.n, p.k, B_TRANSPOSED);
+// Four columns of a stored row of a or of b, from `at` on.
+fn load(of_a: bool, line: u32, at: u32) -> vec4<f32> {
+    let shape = select(vec2(p.k, p.n), vec2(p.m, p.k), of_a);
+    let stored = select(shape, shape.yx, select(B_TRANSPOSED, A_TRANSPOSED, of_a));
+    let width = stored.y;
     var v = vec4(0.0);
-    if line >= lines || at >= width {
+    if line >= stored.x || at >= width {
         return v;
     }
-    let i = p.b_start + line * p.b_stride + at;
-    if B_ALIGNED {
-        return first(b[i >> 2u], width - at);
+    let i = select(p.b_start, p.a_start, of_a) + line * select(p.b_stride, p.a_stride, of_a) + at;
+    if select(B_ALIGNED, A_ALIGNED, of_a) {
+        return first(vector(of_a, i >> 2u), width - at);
     }
-    v.x = b[i >> 2u][i & 3u];
-    if at + 1u < width { v.y = b[(i + 1u) >> 2u][(i + 1u) & 3u]; }
-    if at + 2u < width { v.z = b[(i + 2u) >> 2u][(i + 2u) & 3u]; }
-    if at + 3u < width { v.w = b[(i + 3u) >> 2u][(i + 3u) & 3u]; }
+    v.x = vector(of_a, i >> 2u)[i & 3u];
+    if at + 1u < width { v.y = vector(of_a, (i + 1u) >> 2u)[(i + 1u) & 3u]; }
+    if at + 2u < width { v.z = vector(of_a, (i + 2u) >> 2u)[(i + 2u) & 3u]; }
+    if at + 3u < width { v.w = vector(of_a, (i + 3u) >> 2u)[(i + 3u) & 3u]; }
     return v;
 }
 
@@ -140,17 +132,13 @@ fn main(
 ) {
     let tiles_x = (p.n + 8u * GX - 1u) / (8u * GX);
     let tiles_y = (p.m + 8u * GY - 1u) / (8u * GY);
-    let tile = workgroup.x + workgroup.y * workgroups.x;
+    let tile = number_of(workgroup, workgroups);
     if tile >= tiles_x * tiles_y {
         return;
     }
-    // Bands of eight rows of tiles, walked column by column: what runs at the same time shares rows of a
-    // and columns of b in the caches.
-    let band = tile / (8u * tiles_x);
-    let band_rows = min(8u, tiles_y - 8u * band);
-    let in_band = tile - band * 8u * tiles_x;
-    let first_row = (band * 8u + in_band % band_rows) * 8u * GY;
-    let first_col = (in_band / band_rows) * 8u * GX;
+    let corner = tile_place(tile, tiles_x, tiles_y);
+    let first_row = corner.x * 8u * GY;
+    let first_col = corner.y * 8u * GX;
     let last_row = i32(min(first_row + 8u * GY, p.m)) - 1;
     if C_LOWER && i32(first_col) > last_row + p.c_diagonal {
         return;
@@ -186,10 +174,10 @@ fn main(
                 let row = first_row + group * 4u;
                 let line = select(first_k + k, row, along_k);
                 let column = select(row, first_k + k, along_k);
-                r0 = load_a(line, column);
-                r1 = load_a(line + 1u, column);
-                r2 = load_a(line + 2u, column);
-                r3 = load_a(line + 3u, column);
+                r0 = load(true, line, column);
+                r1 = load(true, line + 1u, column);
+                r2 = load(true, line + 2u, column);
+                r3 = load(true, line + 3u, column);
             } else {
                 along_k = B_TRANSPOSED;
                 let at = place(block - a_blocks, 2u * GX, along_k);
@@ -198,10 +186,10 @@ fn main(
                 let col = first_col + group * 4u;
                 let line = select(first_k + k, col, along_k);
                 let column = select(col, first_k + k, along_k);
-                r0 = load_b(line, column);
-                r1 = load_b(line + 1u, column);
-                r2 = load_b(line + 2u, column);
-                r3 = load_b(line + 3u, column);
+                r0 = load(false, line, column);
+                r1 = load(false, line + 1u, column);
+                r2 = load(false, line + 2u, column);
+                r3 = load(false, line + 3u, column);
             }
             var t0 = r0; var t1 = r1; var t2 = r2; var t3 = r3;
             if along_k {

@@ -9,7 +9,7 @@ use crate::{Kernel, wgsl};
 pub const KERNEL: Kernel = wgsl::reverse::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = (wgsl::reverse::SIZE * wgsl::reverse::PER_INVOCATION) as usize;
+pub const PER_WORKGROUP: usize = wgsl::reverse::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -1,5 +1,7 @@
 // out[r, c] = x[rows - 1 - r, cols - 1 - c], for a range of rows.
 
+//!include each_element
+
 struct Params {
     rows: u32,
     cols: u32,
@@ -12,20 +14,14 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> out: array<u32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
 const PER_INVOCATION = 8u;
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let count = p.rows * p.cols;
+fn elements() -> u32 {
+    return p.rows * p.cols;
+}
+
+fn each_element(i: u32) {
     // One past the last element of x that is read.
     let end = (p.x_row + 1u) * p.cols;
-    let first = (workgroup.x + workgroup.y * workgroups.x) * SIZE * PER_INVOCATION;
-    for (var i = first + invocation; i < min(first + SIZE * PER_INVOCATION, count); i += SIZE) {
-        out[p.out_row * p.cols + i] = x[end - 1u - i];
-    }
+    out[p.out_row * p.cols + i] = x[end - 1u - i];
 }

@@ -1,5 +1,9 @@
 // y[r, c] = x[r, c] / √(Σ_c x[r, c]² / cols + eps) · weight[c], a workgroup for every row.
 
+//!include each_row
+//!include sum
+//!include widen
+
 // 0: f32, 1: f16, 2: bf16
 override WEIGHT_DTYPE: u32 = 0u;
 
@@ -16,43 +20,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
-var<workgroup> sums: array<f32, SIZE>;
-
-// Integer arithmetic, because unpack2x16float may flush subnormals and is not on every adapter.
-fn widen_f16(pair: u32) -> vec2<f32> {
-    let bits = vec2(pair, pair >> 16u);
-    let magnitude = bits & vec2(0x7fffu);
-    let special = magnitude >= vec2(0x7c00u);
-    let shifted = (magnitude << vec2(13u)) + select(vec2(0x38000000u), vec2(0x70000000u), special);
-    // A subnormal is the fraction of 2^-14, without its implied one.
-    let subnormal = bitcast<vec2<f32>>(shifted + vec2(0x00800000u)) - vec2(6.103515625e-05);
-    let widened = select(bitcast<vec2<u32>>(subnormal), shifted, magnitude >= vec2(0x400u));
-    return bitcast<vec2<f32>>(widened | ((bits & vec2(0x8000u)) << vec2(16u)));
-}
+alias Value = f32;
 
 fn load_weight(column: u32) -> f32 {
     if WEIGHT_DTYPE == 0u {
         return bitcast<f32>(weight[column]);
     }
-    let pair = weight[column >> 1u];
-    if WEIGHT_DTYPE == 1u {
-        let widened = widen_f16(pair);
-        return select(widened.x, widened.y, (column & 1u) == 1u);
-    }
-    return bitcast<f32>(select(pair << 16u, pair & 0xffff0000u, (column & 1u) == 1u));
+    return widen(weight[column >> 1u], column, WEIGHT_DTYPE);
 }
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let row = workgroup.x + workgroup.y * workgroups.x;
-    if row >= p.rows {
-        return;
-    }
+fn each_row(row: u32, invocation: u32) {
     let x_start = (p.x_row + row) * p.cols;
     let y_start = (p.y_row + row) * p.cols;
 
@@ -69,15 +46,7 @@ fn main(
         let v = x[x_start + column];
         sum += v * v;
     }
-    sums[invocation] = sum;
-    workgroupBarrier();
-    for (var half = SIZE / 2u; half > 0u; half >>= 1u) {
-        if invocation < half {
-            sums[invocation] += sums[invocation + half];
-        }
-        workgroupBarrier();
-    }
-    let scale = 1.0 / sqrt(sums[0] / f32(p.cols) + p.eps);
+    let scale = 1.0 / sqrt(reduce(sum, invocation) / f32(p.cols) + p.eps);
     for (var c = invocation; c < p.cols; c += SIZE) {
         y[y_start + c] = x[x_start + c] * scale * load_weight(c);
     }

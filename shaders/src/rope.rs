@@ -10,7 +10,7 @@ use crate::{Kernel, simd::multiversion, wgsl};
 pub const KERNEL: Kernel = wgsl::rope::KERNEL.with::<Params>();
 
 /// Pairs of elements that a workgroup takes.
-pub const PER_WORKGROUP: usize = wgsl::rope::SIZE as usize;
+pub const PER_WORKGROUP: usize = wgsl::rope::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -1,5 +1,7 @@
 // Turns the pair (i, i + head_dim/2) of every head by the angle of the row's position, in place.
 
+//!include each_element
+
 struct Params {
     rows: u32,
     heads: u32,
@@ -17,21 +19,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> positions: array<u32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
+const PER_INVOCATION = 1u;
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
+fn elements() -> u32 {
+    return p.rows * p.heads * (p.head_dim / 2u);
+}
+
+fn each_element(number: u32) {
     let half = p.head_dim / 2u;
     let pairs = p.heads * half;
-    let number = (workgroup.x + workgroup.y * workgroups.x) * SIZE + invocation;
     let row = number / pairs;
-    if row >= p.rows {
-        return;
-    }
     // Below the first bound row this wraps around, and is past the last one too.
     let position = positions[p.positions_row + row] - p.table_start;
     if position >= p.table_rows {

@@ -8,7 +8,7 @@ use crate::{Kernel, wgsl};
 pub const KERNEL: Kernel = wgsl::scatter_rows::KERNEL.with::<Params>();
 
 /// Elements that a workgroup takes.
-pub const PER_WORKGROUP: usize = wgsl::scatter_rows::SIZE as usize;
+pub const PER_WORKGROUP: usize = wgsl::scatter_rows::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

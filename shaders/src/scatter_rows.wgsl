@@ -1,5 +1,7 @@
 // out[places[r], c] = x[r, c], an invocation for every element of x.
 
+//!include each_element
+
 struct Params {
     rows: u32,
     cols: u32,
@@ -15,19 +17,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
+const PER_INVOCATION = 1u;
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let number = (workgroup.x + workgroup.y * workgroups.x) * SIZE + invocation;
+fn elements() -> u32 {
+    return p.rows * p.cols;
+}
+
+fn each_element(number: u32) {
     let row = number / p.cols;
-    if row >= p.rows {
-        return;
-    }
     // Below the first bound row this wraps around, and is past the last one too.
     let place = places[p.places_row + row] - p.out_start;
     if place >= p.out_rows {

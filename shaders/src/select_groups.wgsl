@@ -2,7 +2,9 @@
 //
 // A workgroup owns a tile: whole groups and whole words of one row. Ties go to the lower column.
 
-//!include scores
+//!include grid
+//!include score_rows
+//!include mask
 
 struct Params {
     rows: u32,
@@ -31,19 +33,18 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let tiles = (p.cols + p.tile - 1u) / p.tile;
-    let index = workgroup.x + workgroup.y * workgroups.x;
+    let index = number_of(workgroup, workgroups);
     if index >= tiles * p.rows {
         return;
     }
     let row = index / tiles;
     let first = (index % tiles) * p.tile;
     let columns = min(p.tile, p.cols - first);
-    let words = (columns + 31u) / 32u;
     if invocation < TILE / 32u {
         atomicStore(&bits[invocation], 0u);
     }
     for (var i = invocation; i < columns; i += SIZE) {
-        keys[i] = key(score((p.scores_row + row) * p.cols + first + i, first + i));
+        keys[i] = key(score(scores_start(row) + first + i, first + i));
     }
     workgroupBarrier();
     for (var i = invocation; i < columns; i += SIZE) {
@@ -59,8 +60,7 @@ fn main(
         }
     }
     workgroupBarrier();
-    if invocation < words {
-        let row_words = (p.cols + 31u) / 32u;
-        mask[(p.mask_row + row) * row_words + first / 32u + invocation] = atomicLoad(&bits[invocation]);
+    if invocation < (columns + 31u) / 32u {
+        mask[mask_start(row) + first / 32u + invocation] = atomicLoad(&bits[invocation]);
     }
 }

@@ -3,7 +3,10 @@
 //
 // Bisection: the bits of a number without a sign order as it does, so a bound is found bit by bit.
 
-//!include scores
+//!include each_row
+//!include score_rows
+//!include mask
+//!include sum
 
 struct Params {
     rows: u32,
@@ -17,8 +20,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> mask: array<u32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
-var<workgroup> partial: array<f32, SIZE>;
+alias Value = f32;
 
 // The sum of the row's scores whose bits are below a bound, in a fixed order: a greater bound never gives
 // a smaller sum.
@@ -28,30 +30,11 @@ fn mass(start: u32, bound: u32, invocation: u32) -> f32 {
         let bits = score(start + column, column) & 0x7fffffffu;
         sum += select(0.0, bitcast<f32>(bits), bits < bound);
     }
-    // The last result is read by all before it is written over.
-    workgroupBarrier();
-    partial[invocation] = sum;
-    workgroupBarrier();
-    for (var half = SIZE / 2u; half > 0u; half >>= 1u) {
-        if invocation < half {
-            partial[invocation] += partial[invocation + half];
-        }
-        workgroupBarrier();
-    }
-    return partial[0];
+    return reduce(sum, invocation);
 }
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let row = workgroup.x + workgroup.y * workgroups.x;
-    if row >= p.rows {
-        return;
-    }
-    let start = (p.scores_row + row) * p.cols;
+fn each_row(row: u32, invocation: u32) {
+    let start = scores_start(row);
     let limit = p.share * mass(start, 0x80000000u, invocation);
     var bound = 0u;
     for (var bit = 0x40000000u; bit > 0u; bit >>= 1u) {
@@ -63,14 +46,13 @@ fn main(
     if (bitcast<u32>(limit) & 0x7f800000u) == 0x7f800000u {
         bound = 0u;
     }
-    let words = (p.cols + 31u) / 32u;
-    for (var word = invocation; word < words; word += SIZE) {
+    for (var word = invocation; word < words(); word += SIZE) {
         var bits = 0u;
-        let columns = min(32u, p.cols - word * 32u);
+        let columns = columns_of(word);
         for (var bit = 0u; bit < columns; bit++) {
             let column = word * 32u + bit;
             bits |= u32((score(start + column, column) & 0x7fffffffu) < bound) << bit;
         }
-        mask[(p.mask_row + row) * words + word] = bits;
+        mask[mask_start(row) + word] = bits;
     }
 }

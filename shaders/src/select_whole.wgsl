@@ -4,7 +4,9 @@
 // Three runs: one counts the ties of every row, one adds them up over the rows above, one sets bits. The
 // first and the last take a workgroup for every row, the second a single one.
 
-//!include scores
+//!include grid
+//!include scan
+//!include threshold
 
 // 0: count, 1: add up, 2: set bits
 override PHASE: u32 = 0u;
@@ -28,21 +30,6 @@ var<immediate> p: Params;
 
 const SIZE = 256u;
 const SUM = 3u;
-var<workgroup> sums: array<u32, SIZE>;
-
-// Replaces every sum by the sum of those up to it.
-fn scan(invocation: u32) {
-    workgroupBarrier();
-    for (var step = 1u; step < SIZE; step <<= 1u) {
-        var sum = sums[invocation];
-        if invocation >= step {
-            sum += sums[invocation - step];
-        }
-        workgroupBarrier();
-        sums[invocation] = sum;
-        workgroupBarrier();
-    }
-}
 
 fn add_up(invocation: u32) {
     var before = state[SUM];
@@ -54,10 +41,9 @@ fn add_up(invocation: u32) {
         }
         // The last sums are read by all before they are written over.
         workgroupBarrier();
-        sums[invocation] = own;
-        scan(invocation);
+        let up_to = scan(own, invocation);
         if row < p.rows {
-            ties[p.ties_row + row] = before + sums[invocation] - own;
+            ties[p.ties_row + row] = before + up_to - own;
         }
         before += sums[SIZE - 1u];
     }
@@ -73,7 +59,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let row = workgroup.x + workgroup.y * workgroups.x;
+    let row = number_of(workgroup, workgroups);
     if PHASE == 1u {
         if row > 0u {
             return;
@@ -84,19 +70,10 @@ fn main(
     if row >= p.rows {
         return;
     }
-    let start = (p.scores_row + row) * p.cols;
-    let words = (p.cols + 31u) / 32u;
     let threshold = state[0];
-    // An invocation owns whole words, so that no two write to one.
-    let per_invocation = (words + SIZE - 1u) / SIZE;
-    let first_word = min(invocation * per_invocation, words);
-    let end_word = min(first_word + per_invocation, words);
-    var count = 0u;
-    for (var column = first_word * 32u; column < min(end_word * 32u, p.cols); column++) {
-        count += u32(key(score(start + column, column)) == threshold);
-    }
-    sums[invocation] = count;
-    scan(invocation);
+    let own = own_words(invocation);
+    let count = count_ties(row, own, threshold);
+    let up_to = scan(count, invocation);
     if PHASE == 0u {
         if invocation == 0u {
             ties[p.ties_row + row] = sums[SIZE - 1u];
@@ -104,18 +81,6 @@ fn main(
         return;
     }
     let wanted = state[1] + 1u;
-    let before = ties[p.ties_row + row] + sums[invocation] - count;
-    var left = wanted - min(before, wanted);
-    for (var word = first_word; word < end_word; word++) {
-        var bits = 0u;
-        let columns = min(32u, p.cols - word * 32u);
-        for (var bit = 0u; bit < columns; bit++) {
-            let column = word * 32u + bit;
-            let k = key(score(start + column, column));
-            let tie = k == threshold && left > 0u;
-            left -= u32(tie);
-            bits |= u32(k < threshold || tie) << bit;
-        }
-        mask[(p.mask_row + row) * words + word] = bits;
-    }
+    let before = ties[p.ties_row + row] + up_to - count;
+    mark(row, own, threshold, wanted - min(before, wanted));
 }

@@ -1,6 +1,8 @@
 // out[c, r] = x[r, c], in tiles that pass through workgroup memory. As a mirror, only what is below the
 // diagonal of a square matrix is carried over, as a rule within the same matrix.
 
+//!include grid
+
 // Whether only r > c is carried over.
 override MIRROR: bool = false;
 // Whether x is in out's own panel, and the binding of x means nothing.
@@ -37,7 +39,7 @@ fn main(
 ) {
     let across = (p.cols + SIDE - 1u) / SIDE;
     let down = (p.rows + SIDE - 1u) / SIDE;
-    let index = workgroup.x + workgroup.y * workgroups.x;
+    let index = number_of(workgroup, workgroups);
     if index >= across * down {
         return;
     }

@@ -3,6 +3,8 @@
 // As a factorisation: the lower half of a block becomes its Cholesky factor, and the factor's inverse is
 // written apart. As an inversion: a lower triangular block becomes its inverse.
 
+//!include grid
+
 // Whether to invert in place instead of factoring.
 override INVERT: bool = false;
 
@@ -91,7 +93,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let block = workgroup.x + workgroup.y * workgroups.x;
+    let block = number_of(workgroup, workgroups);
     if block * SIDE >= p.rows {
         return;
     }

@@ -9,7 +9,7 @@ use crate::{Kernel, simd::multiversion, wgsl};
 pub const KERNEL: Kernel = wgsl::zero_where::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = (wgsl::zero_where::SIZE * wgsl::zero_where::PER_INVOCATION) as usize;
+pub const PER_WORKGROUP: usize = wgsl::zero_where::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

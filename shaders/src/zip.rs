@@ -11,7 +11,7 @@ use crate::{Binary, Kernel, Repeat, Unary, simd::multiversion, wgsl};
 pub const KERNEL: Kernel = wgsl::zip::KERNEL.with::<Params>();
 
 /// Elements that a workgroup computes.
-pub const PER_WORKGROUP: usize = (wgsl::zip::SIZE * wgsl::zip::PER_INVOCATION) as usize;
+pub const PER_WORKGROUP: usize = wgsl::zip::PER_WORKGROUP as usize;
 
 /// The kernel's parameters.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

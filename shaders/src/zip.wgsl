@@ -1,5 +1,6 @@
 // out[r, c] = f(a[r, c]) ∘ (alpha · b), where b is [r, c], [c], [r] or a number.
 
+//!include each_element
 //!include functions
 
 // 0: b is as large as a, 1: b is a row, 2: b is a column, 3: b is a number
@@ -20,7 +21,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 var<immediate> p: Params;
 
-const SIZE = 256u;
 const PER_INVOCATION = 8u;
 
 fn load_b(i: u32) -> f32 {
@@ -32,15 +32,10 @@ fn load_b(i: u32) -> f32 {
     }
 }
 
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let first = (workgroup.x + workgroup.y * workgroups.x) * SIZE * PER_INVOCATION;
-    // `first` is past the last element in the workgroups that folding added.
-    for (var i = first + invocation; i < min(first + SIZE * PER_INVOCATION, p.count); i += SIZE) {
-        out[p.out_row * p.cols + i] = op(f(a[p.a_row * p.cols + i]), p.alpha * load_b(i));
-    }
+fn elements() -> u32 {
+    return p.count;
+}
+
+fn each_element(i: u32) {
+    out[p.out_row * p.cols + i] = op(f(a[p.a_row * p.cols + i]), p.alpha * load_b(i));
 }

@@ -7,6 +7,7 @@
 // 2·SIDE·SUBGROUPS/ROWS outputs, each subgroup 4 × 2 matrices. 32 columns of x and w at a time are rounded and
 // staged in workgroup memory. If subgroups are of another size than SUBGROUPS makes them, nothing is written.
 
+//!include tiles
 //!include operands
 
 override GX: u32 = 256u;
@@ -46,17 +47,15 @@ fn main(
     let tile_outs = 2u * SIDE * across;
     let tiles_x = (p.outs + tile_outs - 1u) / tile_outs;
     let tiles_y = (p.tokens + tile_tokens - 1u) / tile_tokens;
+    // As `number_of`: naga takes what a function returns for different in every invocation, and wants no product of
+    // matrices where only some may have returned.
     let tile = workgroup.x + workgroup.y * workgroups.x;
     if tile >= tiles_x * tiles_y {
         return;
     }
-    // Bands of eight rows of tiles, walked column by column: what runs at the same time shares rows of
-    // both x and w in the caches.
-    let band = tile / (8u * tiles_x);
-    let band_rows = min(8u, tiles_y - 8u * band);
-    let in_band = tile - band * 8u * tiles_x;
-    let first_token = (band * 8u + in_band % band_rows) * tile_tokens;
-    let first_out = (in_band / band_rows) * tile_outs;
+    let corner = tile_place(tile, tiles_x, tiles_y);
+    let first_token = corner.x * tile_tokens;
+    let first_out = corner.y * tile_outs;
 
     // More subgroups than there should be stay inside the tile, and write nothing at the end.
     let subgroup = subgroup_id % SUBGROUPS;

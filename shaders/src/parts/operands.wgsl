@@ -1,6 +1,8 @@
 // What every kernel of a product with weights has: its bindings and parameters, x and w as they are loaded, widened and
 // rounded, and y as it is stored.
 
+//!include widen
+
 // 0: f32, 1: f16, 2: bf16
 override W_DTYPE: u32 = 0u;
 // What x and w are rounded to, in the same numbers.
@@ -28,22 +30,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 var<immediate> p: Params;
-
-fn widen_bf16(pair: u32) -> vec2<f32> {
-    return vec2(bitcast<f32>(pair << 16u), bitcast<f32>(pair & 0xffff0000u));
-}
-
-// Integer arithmetic, because unpack2x16float may flush subnormals and is not on every adapter.
-fn widen_f16(pair: u32) -> vec2<f32> {
-    let bits = vec2(pair, pair >> 16u);
-    let magnitude = bits & vec2(0x7fffu);
-    let special = magnitude >= vec2(0x7c00u);
-    let shifted = (magnitude << vec2(13u)) + select(vec2(0x38000000u), vec2(0x70000000u), special);
-    // A subnormal is the fraction of 2^-14, without its implied one.
-    let subnormal = bitcast<vec2<f32>>(shifted + vec2(0x00800000u)) - vec2(6.103515625e-05);
-    let widened = select(bitcast<vec2<u32>>(subnormal), shifted, magnitude >= vec2(0x400u));
-    return bitcast<vec2<f32>>(widened | ((bits & vec2(0x8000u)) << vec2(16u)));
-}
 
 // The nearest numbers of COMPUTE's type, ties to even.
 fn round_bf16(bits: vec4<u32>) -> vec4<u32> {
@@ -86,9 +72,7 @@ fn w_scalar(index: u32) -> f32 {
     if W_DTYPE == 0u {
         return bitcast<f32>(w[index >> 1u][index & 1u]);
     }
-    let pair = w[index >> 2u][(index >> 1u) & 1u];
-    let widened = select(widen_bf16(pair), widen_f16(pair), W_DTYPE == 1u);
-    return select(widened.x, widened.y, (index & 1u) == 1u);
+    return widen(w[index >> 2u][(index >> 1u) & 1u], index, W_DTYPE);
 }
 
 // Four columns of a row from k on; zero beyond the last row or column.
@@ -136,9 +120,7 @@ fn load_bias(column: u32) -> f32 {
     if dtype == 0u {
         return bitcast<f32>(bias[column]);
     }
-    let pair = bias[column >> 1u];
-    let widened = select(widen_bf16(pair), widen_f16(pair), dtype == 1u);
-    return select(widened.x, widened.y, (column & 1u) == 1u);
+    return widen(bias[column >> 1u], column, dtype);
 }
 
 // v / (1 + e^-v), of exponentials that cannot overflow.
