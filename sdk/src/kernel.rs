@@ -1,6 +1,6 @@
 //! Kernels that a plugin brings along.
 
-use crate::{Access, Result};
+use crate::{Access, Error, Result};
 
 /// A compute kernel in WGSL, with an optional twin for the CPU.
 ///
@@ -47,11 +47,14 @@ impl Buffer<'_> {
         }
     }
 
-    /// The elements of an f32 tensor, to write to; none where the kernel only reads it.
-    pub fn f32_mut(&mut self) -> &mut [f32] {
+    /// The elements of an f32 tensor, to write to.
+    ///
+    /// # Errors
+    /// The binding is [`Access::Read`].
+    pub fn f32_mut(&mut self) -> Result<&mut [f32]> {
         match self {
-            Self::Read(_) => &mut [],
-            Self::Write(words) => bytemuck::cast_slice_mut(words),
+            Self::Read(_) => Err(Error::invalid("a CPU twin writes to a binding that its kernel only reads")),
+            Self::Write(words) => Ok(bytemuck::cast_slice_mut(words)),
         }
     }
 }

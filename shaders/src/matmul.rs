@@ -85,7 +85,7 @@ impl<'a> Rectangle<'a> {
     }
 
     /// The part of the operand that starts at this row and column of it.
-    fn at(&self, row: usize, col: usize) -> Operand {
+    fn at(&self, row: usize, col: usize) -> Operand<'_> {
         let (row, col) = if self.transposed { (col, row) } else { (row, col) };
         let start = (self.from.0 + row) * self.stride + self.from.1 + col;
         let operand = Operand::rows(&self.matrix[start.min(self.matrix.len())..], self.stride);

@@ -1,24 +1,26 @@
 //! Matrix products on one thread: the building block of the parallel kernels.
 
 use gemm::Parallelism;
+use std::marker::PhantomData;
 
 /// A strided matrix to read.
 #[derive(Clone, Copy)]
-pub(crate) struct Operand {
+pub(crate) struct Operand<'a> {
     pub(crate) start: *const f32,
     pub(crate) row_stride: usize,
     pub(crate) col_stride: usize,
+    matrix: PhantomData<&'a [f32]>,
 }
 
-impl Operand {
+impl<'a> Operand<'a> {
     /// A row-major matrix whose rows are `stride` elements apart.
-    pub(crate) fn rows(x: &[f32], stride: usize) -> Self {
-        Self { start: x.as_ptr(), row_stride: stride, col_stride: 1 }
+    pub(crate) fn rows(x: &'a [f32], stride: usize) -> Self {
+        Self { start: x.as_ptr(), row_stride: stride, col_stride: 1, matrix: PhantomData }
     }
 
     /// The transpose.
     pub(crate) fn t(self) -> Self {
-        Self { start: self.start, row_stride: self.col_stride, col_stride: self.row_stride }
+        Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 }
 
@@ -30,8 +32,8 @@ impl Operand {
 pub(crate) unsafe fn product(
     (m, n, k): (usize, usize, usize),
     alpha: f32,
-    a: Operand,
-    b: Operand,
+    a: Operand<'_>,
+    b: Operand<'_>,
     beta: f32,
     c: *mut f32,
     stride: usize,

@@ -138,7 +138,7 @@ const UNSAFE: [(&str, &str); 10] = [
     ("host/device/src/gpu/pipelines.rs", "kernels of our own without added bounds on loops"),
     ("host/model/src/checkpoint/shard.rs", "memory-mapped weights"),
     ("host/base/src/interrupt.rs", "ending the process at once"),
-    ("host/src/cli/mod.rs", "one environment variable, before there are threads"),
+    ("host/src/main.rs", "one environment variable, before there are threads"),
 ];
 
 #[test]

@@ -1,6 +1,7 @@
 //! The parts of Espalier's host that all others stand on. They import nothing of the host but each other.
 
 pub mod cause;
+pub mod disk;
 pub mod files;
 pub mod guard;
 pub mod hash;

@@ -35,6 +35,15 @@ pub fn markdown(text: &str) -> String {
     escaped
 }
 
+/// `; did you mean …?`, where one of the names is near to a word; nothing where none is.
+pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    // As clap, which asks the same of flags.
+    const NEAR: f64 = 0.8;
+    let near = names.into_iter().map(|name| (strsim::jaro_winkler(word, name), name));
+    let nearest = near.filter(|(similarity, _)| *similarity > NEAR).max_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.map_or_else(String::new, |(_, name)| format!("; did you mean `{name}`?"))
+}
+
 /// A word of a command, quoted where a POSIX shell would part or expand it.
 pub fn shell_quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
@@ -102,5 +111,13 @@ mod tests {
     fn markdown_stays_a_cell() {
         assert_eq!(markdown("a|b\n<script>"), "a\\|b\\\\n&lt;script&gt;");
         assert_eq!(markdown("SparseGPT-C4 ± 0.5 (−1)"), "SparseGPT-C4 ± 0.5 (−1)");
+    }
+
+    #[test]
+    fn the_nearest_name_is_asked_for() {
+        assert_eq!(did_you_mean("wnada", ["sparsegpt", "wanda"]), "; did you mean `wanda`?");
+        assert_eq!(did_you_mean("percdmap", ["blocksize", "percdamp"]), "; did you mean `percdamp`?");
+        assert_eq!(did_you_mean("quantize", ["sparsegpt", "wanda"]), "");
+        assert_eq!(did_you_mean("wanda", []), "");
     }
 }

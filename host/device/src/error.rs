@@ -118,6 +118,8 @@ impl From<DeviceError> for espalier_sdk::Error {
             | DeviceError::Hung { .. }
             | DeviceError::Interrupted(_) => Code::Device,
         };
-        Self::new(code, error.to_string())
+        let mut causes = espalier_base::cause::causes(&error);
+        let innermost = causes.pop().unwrap_or_default();
+        causes.into_iter().rev().fold(Self::new(code, innermost), Self::context)
     }
 }

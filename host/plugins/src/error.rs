@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum PluginError {
     /// No file of this name in any of the places.
-    #[error("no plugin `{name}`: looked for {file} in {}", list(.places))]
+    #[error("no plugin `{name}`: looked for {file} in {}{hint}", list(.places))]
     NotFound {
         /// What was asked for.
         name: String,
@@ -18,6 +18,8 @@ pub enum PluginError {
         file: String,
         /// The folders looked in.
         places: Vec<PathBuf>,
+        /// A name that is near to it, as a question.
+        hint: String,
     },
     /// The file cannot be read.
     #[error("the plugin library {} cannot be read", .path.display())]

@@ -1,6 +1,7 @@
 //! Where plugin libraries are looked for.
 
 use super::PluginError;
+use espalier_base::text::did_you_mean;
 use etcetera::BaseStrategy;
 use std::{
     collections::BTreeMap,
@@ -25,12 +26,16 @@ pub fn find(name: &str) -> Result<PathBuf, PluginError> {
         }
         let places = vec![path.parent().unwrap_or(path).to_owned()];
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        return Err(PluginError::NotFound { name: name.to_owned(), file, places });
+        return Err(PluginError::NotFound { name: name.to_owned(), file, places, hint: String::new() });
     }
     let file = file_name(name);
     let places = places();
     let found = places.iter().map(|place| place.join(&file)).find(|path| path.is_file());
-    found.ok_or_else(|| PluginError::NotFound { name: name.to_owned(), file, places })
+    found.ok_or_else(|| {
+        let names = available();
+        let names = names.iter().filter_map(|path| path.file_stem()?.to_str()?.strip_prefix(DLL_PREFIX));
+        PluginError::NotFound { name: name.to_owned(), file, places, hint: did_you_mean(name, names) }
+    })
 }
 
 /// Every dynamic library in the places that plugins are looked for, by file name; the first place wins.

@@ -1,15 +1,16 @@
 //! Opening a library, and making its methods and selectors.
 
-#[cfg(unix)]
 use super::isolate::{Apart, Process};
 use super::{Isolate, PluginError, PluginMethod, TrustList, policy::policy, safety};
 use espalier_base::files;
 use espalier_base::hash::Hashed;
+#[cfg(unix)]
+use espalier_base::text::did_you_mean;
 use espalier_sdk::{
     INTERFACE_VERSION, LibraryInfo, MethodInfo, OptionSpec, Options, SelectorInfo,
     abi::{self, LoadedLibrary, LoadedMethod, LoadedSelector},
 };
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -214,18 +215,28 @@ impl Library {
     }
 
     fn not_offered(&self, what: &str, name: &str) -> PluginError {
-        PluginError::NotOffered(format!("{} offers no {what} named `{name}`", self.path.display()))
+        let info = self.info();
+        let methods = info.methods.iter().map(|info| info.name.as_str());
+        let names = methods.chain(info.selectors.iter().map(|info| info.name.as_str()));
+        let hint = did_you_mean(name, names);
+        PluginError::NotOffered(format!("{} offers no {what} named `{name}`{hint}", self.path.display()))
     }
 }
 
-/// Types what was typed, by the option's declaration. A name that is not declared is kept as text, so
-/// that [`Options::resolve`] refuses it with the names that are.
+/// Types what was typed, by the option's declaration.
 fn resolve(specs: &[OptionSpec], given: &BTreeMap<String, String>) -> espalier_sdk::Result<Options> {
     let mut values = Map::new();
     for (name, text) in given {
         let value = match specs.iter().find(|spec| &spec.name == name) {
             Some(spec) => spec.kind.parse(text).map_err(|error| error.context(format!("option `{name}`")))?,
-            None => Value::from(text.as_str()),
+            None => {
+                let known: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+                let hint = did_you_mean(name, known.iter().copied());
+                let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+                return Err(espalier_sdk::Error::invalid(format!(
+                    "unknown option `{name}` (known: {known}){hint}"
+                )));
+            }
         };
         values.insert(name.clone(), value);
     }

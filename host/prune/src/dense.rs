@@ -54,11 +54,20 @@ pub(super) fn prune(
             let layers = job.plan.layers(index);
             for (place, &(projection, sparsity)) in layers.iter().enumerate() {
                 let at = Place { block: index, projection, sparsity };
-                layer::prune(model, job, pass.tensors, at, block.linear(projection), &measured)?;
+                let (_, report) = layer::prune(
+                    model,
+                    &job.plan,
+                    job.output,
+                    pass.tensors,
+                    at,
+                    block.linear(projection),
+                    &measured,
+                )?;
                 if number == ways {
                     statistics::keep_for(&mut measured, &layers[place + 1..]);
                 }
-                job.progress.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
+                on_event(Event::Layer(&report));
+                job.progress.layers.push(report);
             }
             job.finish_block(index)?;
         }

@@ -1,12 +1,12 @@
 //! Pruning one linear layer: over the plugin border and back, checked, rounded and written.
 
-use super::{Job, Plan, PruneError, Result, statistics::Measured, weights};
+use super::{Plan, PruneError, Result, statistics::Measured, weights};
 use espalier_base::interrupt;
 use espalier_base::profile::{self, Kind};
 use espalier_base::text;
 use espalier_device::{DType, Op, Tensor};
 use espalier_model::{
-    Linear, Llama,
+    CheckpointWriter, Linear, Llama,
     layout::{LayerInput, Projection},
 };
 use espalier_ops::Work;
@@ -53,16 +53,16 @@ pub(super) struct Place {
     pub(super) sparsity: Sparsity,
 }
 
-/// Prunes one layer, writes its weight to the output and its report to the job. Gives back the weight as it was
-/// written.
+/// Prunes one layer and writes its weight to the output. Returns the weight as it was written, and its report.
 pub(super) fn prune(
     model: &Llama,
-    job: &mut Job,
+    plan: &Plan,
+    output: &mut CheckpointWriter,
     tensors: &Arc<DeviceTensors>,
     at: Place,
     linear: &Linear,
     measured: &BTreeMap<LayerInput, Measured>,
-) -> Result<Tensor> {
+) -> Result<(Tensor, LayerReport)> {
     interrupt::check()?;
     let started = Instant::now();
     let device = &*model.device;
@@ -76,7 +76,7 @@ pub(super) fn prune(
     let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
     device.execute(Op::Convert { x: &linear.weight }, &mut weight).map_err(on_device)?;
     let measured = measured.get(&at.projection.input());
-    let called = call_method(&job.plan, tensors, (&name, at), weight, measured);
+    let called = call_method(plan, tensors, (&name, at), weight, measured);
     if called.is_err() {
         // What stops a method from outside comes back as its error.
         interrupt::check()?;
@@ -101,14 +101,14 @@ pub(super) fn prune(
     let before = || model.checkpoint.tensor(&name).map_or(0, |dense| weights::zeros(&dense));
     let remark =
         weights::compare(at.sparsity, dtype, &bytes, (rows, cols), zeros, before).map_err(returned)?;
-    job.output.write(&name, bytes)?;
+    output.write(&name, bytes)?;
 
     let mut notes: Vec<_> = said.notes.iter().map(|note| text::line(note)).collect();
     notes.extend(remark);
     if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
         notes.push(format!("{} input features were 0 for every token", measured.zero_features));
     }
-    job.progress.layers.push(LayerReport {
+    let report = LayerReport {
         name,
         shape: [rows, cols],
         target: at.sparsity,
@@ -118,8 +118,8 @@ pub(super) fn prune(
         numbers: said.numbers,
         notes,
         seconds: started.elapsed().as_secs_f64(),
-    });
-    Ok(rounded)
+    };
+    Ok((rounded, report))
 }
 
 /// Lends the weight and its statistics to the method, and takes what it made.

@@ -196,12 +196,14 @@ fn propagate(
             for (place, &(projection, sparsity)) in stage.layers.iter().enumerate() {
                 let at = Place { block: index, projection, sparsity };
                 let linear = block.linear_mut(projection);
-                let weight = layer::prune(model, job, pass.tensors, at, linear, &measured)?;
+                let (weight, report) =
+                    layer::prune(model, &job.plan, job.output, pass.tensors, at, linear, &measured)?;
                 linear.weight = weight;
                 // On the CPU the old one was the file itself, mapped.
                 model.checkpoint.release(&projection.weight(index));
                 statistics::keep_for(&mut measured, &stage.layers[place + 1..]);
-                job.progress.layers.last().into_iter().for_each(|layer| on_event(Event::Layer(layer)));
+                on_event(Event::Layer(&report));
+                job.progress.layers.push(report);
             }
         }
         job.finish_block(index)?;

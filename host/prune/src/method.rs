@@ -1,6 +1,7 @@
 //! The method of a run: found in the libraries that were given.
 
 use super::{Plan, PruneError, Result, Settings};
+use espalier_base::text::did_you_mean;
 use espalier_plugins::{Library, PluginError, PluginMethod, PluginRecord};
 use espalier_sdk::{MethodInfo, Order};
 use std::collections::BTreeMap;
@@ -40,8 +41,9 @@ impl Method {
                 Some(found) => *found,
                 None => {
                     let names = names.join(", ");
+                    let hint = did_you_mean(wanted, offered.iter().map(|(_, name)| *name));
                     return not_offered(format!(
-                        "no library offers a method named `{wanted}`; there are {names}"
+                        "no library offers a method named `{wanted}`; there are {names}{hint}"
                     ));
                 }
             },

@@ -30,17 +30,17 @@ pub(super) struct Args {
     pub(super) verbosity: Verbosity,
     /// Read weights instead of mapping their files, as is done on network file systems: a file that another program
     /// shortens meanwhile is then an error and does not end the process
-    #[arg(long, global = true)]
+    #[arg(help_heading = "Device", long, global = true)]
     pub(super) no_mmap: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Verbosity {
     /// Say what is done (-vv: in detail)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(help_heading = "Logs", short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(help_heading = "Logs", short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
 }
 
@@ -120,89 +120,89 @@ impl Trust {
 #[derive(Debug, clap::Args)]
 pub(super) struct Prune {
     /// Plugin library: a name such as `wanda`, a file name, or a path; may be given more than once
-    #[arg(long, required = true, value_name = "LIB")]
+    #[arg(help_heading = "Model and method", long, required = true, value_name = "LIB")]
     pub(super) plugin: Vec<String>,
     /// Model to prune: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Model and method", long, value_name = "DIR")]
     pub(super) model: String,
     #[command(flatten)]
     pub(super) calibration: Calibration,
     /// Folder to write the pruned model to
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Output", long, value_name = "DIR")]
     pub(super) out: PathBuf,
     /// Replace an output of this program that is at --out, if it is as it was written, and the --profile file
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) overwrite: bool,
     /// Continue an unfinished run at --out; where the run is finished already, do nothing
-    #[arg(long, conflicts_with = "restart")]
+    #[arg(help_heading = "Output", long, conflicts_with = "restart")]
     pub(super) resume: bool,
     /// Forget the finished blocks of an unfinished run at --out
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) restart: bool,
     /// Do not keep hidden states on the disk between blocks: saves disk, but a continued run computes them again
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) no_keep_hidden: bool,
     /// How much to prune: a share such as 0.5, or a pattern such as 2:4
-    #[arg(long, default_value = "0.5", value_name = "SHARE|N:M")]
+    #[arg(help_heading = "Model and method", long, default_value = "0.5", value_name = "SHARE|N:M")]
     pub(super) sparsity: Sparsity,
     /// Blocks to prune, such as 0-15,20 [default: all]
-    #[arg(long, value_name = "BLOCKS")]
+    #[arg(help_heading = "Model and method", long, value_name = "BLOCKS")]
     pub(super) layers: Option<BlockRanges>,
     /// Linear layers to leave as they are, such as down_proj; may be given more than once
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(help_heading = "Model and method", long, value_name = "NAME", value_delimiter = ',')]
     pub(super) skip: Vec<Projection>,
     /// JSON file with other sparsities for blocks (3), linear layers (down_proj) or both (3.down_proj)
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Model and method", long, value_name = "FILE")]
     pub(super) layer_sparsity: Option<PathBuf>,
     /// Take all statistics in one dense pass, not behind predecessors that are already pruned
-    #[arg(long)]
+    #[arg(help_heading = "Model and method", long)]
     pub(super) no_propagate: bool,
     /// Pruning method, where the libraries offer several
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Model and method", long, value_name = "NAME")]
     pub(super) method: Option<String>,
     #[command(flatten)]
     pub(super) opening: Opening,
     /// Most memory to take on the device, such as 8G [default: 90% of what it has]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(help_heading = "Device", long, value_name = "SIZE")]
     pub(super) device_memory: Option<Size>,
     /// Most memory to take on the host; what does not fit waits in a temporary file [default: 90% of what is free]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(help_heading = "Device", long, value_name = "SIZE")]
     pub(super) host_memory: Option<Size>,
     /// Write where the time went to a file for Chrome's trace viewer, and sum it up
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub(super) profile: Option<PathBuf>,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Select {
     /// Plugin library with selectors: a name, a file name or a path; may be given more than once
-    #[arg(long, value_name = "LIB")]
+    #[arg(help_heading = "Model and method", long, value_name = "LIB")]
     pub(super) plugin: Vec<String>,
     /// Model that the windows are for: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Model and method", long, value_name = "DIR")]
     pub(super) model: String,
     #[command(flatten)]
     pub(super) calibration: Calibration,
     /// File to write the windows to, a row of JSON each
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub(super) out: PathBuf,
     /// Replace an existing file
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) overwrite: bool,
     /// Other windows to say the overlap with
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub(super) compare: Option<PathBuf>,
     #[command(flatten)]
     pub(super) trust: Trust,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) json: bool,
 }
 
@@ -289,52 +289,58 @@ impl Calibration {
 #[derive(Debug, clap::Args)]
 pub(super) struct Eval {
     /// Model to measure: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Model and method", long, value_name = "DIR")]
     pub(super) model: String,
     /// Text to measure perplexity on
-    #[arg(long, required_unless_present = "task", value_name = "FILE")]
+    #[arg(help_heading = "Evaluation", long, required_unless_present = "task", value_name = "FILE")]
     pub(super) perplexity: Option<PathBuf>,
     /// Rows with prompts and answers, or running text, to measure `--metrics` on; may be given more than once
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Evaluation", long, value_name = "FILE")]
     pub(super) task: Vec<Source>,
     /// What to measure on tasks: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
     /// running text perplexity, js_divergence
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "exact_match,f1,rouge1")]
+    #[arg(
+        help_heading = "Evaluation",
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "exact_match,f1,rouge1"
+    )]
     pub(super) metrics: Vec<Metric>,
     /// How rows become prompts: raw, alpaca, chat or a template file [default: what their shape asks for]
-    #[arg(long, value_name = "PROMPT")]
+    #[arg(help_heading = "Evaluation", long, value_name = "PROMPT")]
     pub(super) prompt: Option<Prompt>,
     /// The keys of rows that name their fields in their own way: FIELD=KEY,…, such as instruction=ask,output=reply
-    #[arg(long, value_name = "FIELD=KEY,…")]
+    #[arg(help_heading = "Evaluation", long, value_name = "FIELD=KEY,…")]
     pub(super) fields: Option<Fields>,
     /// Stop at a row that cannot be used, in place of leaving it out
-    #[arg(long)]
+    #[arg(help_heading = "Evaluation", long)]
     pub(super) strict: bool,
     /// The most tokens to write for an item
-    #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Evaluation", long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_new_tokens: u32,
     /// Text that ends a prediction, beside the model's end token; may be given more than once
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(help_heading = "Evaluation", long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) stop: Vec<String>,
     /// Only the first so many items of each task
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Evaluation", long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: Option<u32>,
     /// File to write every prediction to, with its scores
-    #[arg(long, requires = "task", value_name = "FILE.jsonl")]
+    #[arg(help_heading = "Output", long, requires = "task", value_name = "FILE.jsonl")]
     pub(super) predictions: Option<PathBuf>,
     /// Replace an existing file of predictions
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) overwrite: bool,
     /// Dense model that js_divergence compares with
-    #[arg(long, requires = "task", value_name = "DIR")]
+    #[arg(help_heading = "Evaluation", long, requires = "task", value_name = "DIR")]
     pub(super) dense: Option<String>,
     /// Tokens in a window [default: 2048, at most the model's context]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(help_heading = "Evaluation", long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(super) seqlen: Option<u32>,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) json: bool,
 }
 
@@ -347,26 +353,26 @@ pub(super) struct Study {
     #[arg(value_name = "STUDY.toml", required = true)]
     pub(super) file: Option<PathBuf>,
     /// Folder of results; a study that was stopped goes on in it [default: the file's name and -results]
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Output", long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
     /// List the cells with what they will cost in time, disk and memory, and run none
-    #[arg(long)]
+    #[arg(help_heading = "Cells", long)]
     pub(super) dry_run: bool,
     /// List the cells with their hashes and states, and run none
-    #[arg(long, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", conflicts_with = "dry_run")]
+    #[arg(help_heading = "Cells", long, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", conflicts_with = "dry_run")]
     pub(super) list_cells: Option<ListFormat>,
     /// Cell to run, by its hash or the beginning of it; may be given more than once [default: all]
-    #[arg(long, value_name = "HASH", conflicts_with = "shard")]
+    #[arg(help_heading = "Cells", long, value_name = "HASH", conflicts_with = "shard")]
     pub(super) cell: Vec<String>,
     /// Run every N-th cell, beginning with the I-th: 1/N to N/N are all there is
-    #[arg(long, value_name = "I/N")]
+    #[arg(help_heading = "Cells", long, value_name = "I/N")]
     pub(super) shard: Option<Shard>,
     #[command(flatten)]
     pub(super) opening: Opening,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) json: bool,
 }
 
@@ -459,12 +465,12 @@ pub(super) struct Verify {
     #[arg(value_name = "OUT")]
     pub(super) folder: PathBuf,
     /// Model that it was made of [default: what the manifest says, if it is there]
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Model and method", long, value_name = "DIR")]
     pub(super) model: Option<String>,
     #[command(flatten)]
     pub(super) device: Device,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     pub(super) json: bool,
 }
 
@@ -482,6 +488,7 @@ pub(super) struct Clean {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Device")]
 pub(super) struct Device {
     /// Where to compute; `auto` is the best GPU, or the CPU where there is none
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu")]

@@ -93,20 +93,138 @@ const INTERRUPTED: u8 = 130;
 /// The exit code of a study that goes on when it is run again (`EX_TEMPFAIL`).
 const TRY_AGAIN: u8 = 75;
 
-/// The exit code of a study or verification that cannot begin.
+/// The exit code where what was given cannot be used, as clap's for its own errors.
 const BAD_INPUT: u8 = 2;
 
+/// The exit code where something failed on the way.
+const FAILED: u8 = 1;
+
 impl CliError {
-    /// What the process ends with.
+    /// The exit code of the process.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Again(_) => TRY_AGAIN,
             // What fails after Ctrl-C fails because of it.
             Self::Study(_) if interrupt::check().is_err() => TRY_AGAIN,
             _ if interrupt::check().is_err() => INTERRUPTED,
-            Self::Study(error) if error.is_bad_input() => BAD_INPUT,
-            Self::Verify(_) => BAD_INPUT,
-            _ => 1,
+            _ if self.is_failure() => FAILED,
+            _ => BAD_INPUT,
         }
     }
+
+    /// Whether something failed on the way: a disk, a device, a plugin. Everything else is about what was given.
+    fn is_failure(&self) -> bool {
+        match self {
+            Self::Model(error) => model(error),
+            Self::Prune(error) => prune(error),
+            Self::Plugin(error) => plugin(error),
+            Self::Evaluate(error) => evaluate(error),
+            Self::Select(error) => select(error),
+            Self::Output(error) => output(error),
+            Self::Study(error) => study(error),
+            Self::Interrupted(_)
+            | Self::PluginProcess(_)
+            | Self::Again(_)
+            | Self::Failed(_)
+            | Self::Signal(_)
+            | Self::Stdout(_)
+            | Self::Json(_) => true,
+            Self::Calibration(_)
+            | Self::Targets(_)
+            | Self::NoCalibration { .. }
+            | Self::Verify(_)
+            | Self::Usage(_) => false,
+        }
+    }
+}
+
+fn model(error: &ModelError) -> bool {
+    match error {
+        ModelError::Write(error) => write(error),
+        ModelError::Device(source) | ModelError::Block { source, .. } | ModelError::Tensor { source, .. } => {
+            device(source)
+        }
+        ModelError::Spill(_)
+        | ModelError::HiddenStates { .. }
+        | ModelError::Interrupted(_)
+        | ModelError::Thread(_) => true,
+        _ => false,
+    }
+}
+
+fn device(error: &DeviceError) -> bool {
+    !matches!(error, DeviceError::NoAdapter(_))
+}
+
+fn write(error: &WriteError) -> bool {
+    !matches!(
+        error,
+        WriteError::Exists(_)
+            | WriteError::NotReplaced { .. }
+            | WriteError::NotPartial(_)
+            | WriteError::Overlaps { .. }
+            | WriteError::NoName(_)
+            | WriteError::Source(_)
+    )
+}
+
+fn prune(error: &PruneError) -> bool {
+    match error {
+        PruneError::Model(error) => model(error),
+        PruneError::Write(error) => write(error),
+        PruneError::Plugin(error) => plugin(error),
+        PruneError::Device { source, .. } => device(source),
+        PruneError::Measuring(source) => device(source),
+        PruneError::Interrupted(_)
+        | PruneError::Manifest(_)
+        | PruneError::Method { .. }
+        | PruneError::Returned { .. } => true,
+        _ => false,
+    }
+}
+
+fn plugin(error: &PluginError) -> bool {
+    match error {
+        PluginError::Output(error) => output(error),
+        PluginError::Apart(_) | PluginError::TrustList { .. } => true,
+        _ => false,
+    }
+}
+
+fn evaluate(error: &EvaluateError) -> bool {
+    match error {
+        EvaluateError::Model(error) => model(error),
+        EvaluateError::Output(error) => output(error),
+        EvaluateError::Interrupted(_) => true,
+        _ => false,
+    }
+}
+
+fn select(error: &SelectError) -> bool {
+    match error {
+        SelectError::Model(error) => model(error),
+        SelectError::Plugin(error) => plugin(error),
+        SelectError::Device(error) => device(error),
+        SelectError::Output(error) => output(error),
+        SelectError::Interrupted(_) | SelectError::Selector { .. } => true,
+        _ => false,
+    }
+}
+
+fn study(error: &StudyError) -> bool {
+    match error {
+        StudyError::Model(error) => model(error),
+        StudyError::Prune(error) => prune(error),
+        StudyError::Plugin(error) => plugin(error),
+        StudyError::Evaluate(error) => evaluate(error),
+        StudyError::Select(error) => select(error),
+        StudyError::Device(error) => device(error),
+        StudyError::Output(error) => output(error),
+        StudyError::Write { .. } | StudyError::Malformed { .. } | StudyError::Interrupted(_) => true,
+        _ => false,
+    }
+}
+
+fn output(error: &OutputError) -> bool {
+    matches!(error, OutputError::Write { .. })
 }

@@ -26,7 +26,6 @@ use std::io::{IsTerminal, Write};
 
 /// Runs the command line of this process, and gives its exit code.
 pub fn main() -> u8 {
-    quiet_drivers();
     let args = Args::parse_from(args::with_default_command(std::env::args_os()));
     listen(args.verbosity);
     let result = espalier_base::interrupt::listen().map_err(CliError::from).and_then(|()| run(&args));
@@ -36,16 +35,6 @@ pub fn main() -> u8 {
             report(&error);
             error.exit_code()
         }
-    }
-}
-
-/// Mesa's device-select layer complains on standard error where no display is attached. It orders devices for
-/// programs that take the first; this one looks at all of them.
-fn quiet_drivers() {
-    const LAYER: &str = "NODEVICE_SELECT";
-    if std::env::var_os(LAYER).is_none() {
-        // SAFETY: no other thread has been started yet.
-        unsafe { std::env::set_var(LAYER, "1") };
     }
 }
 
@@ -112,7 +101,9 @@ fn listen(verbosity: Verbosity) {
     }
     tracing_subscriber::fmt()
         .with_writer(|| Log)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
+        )
         .with_env_filter(filter)
         .without_time()
         .with_target(verbosity.verbose > 1)
@@ -122,7 +113,11 @@ fn listen(verbosity: Verbosity) {
 /// Writes a result to standard output.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(CliError::Stdout)
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough, as in `host plugins | head -1`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(CliError::Stdout),
+    }
 }
 
 /// Says something about a run on standard error, unless silence was asked for.

@@ -2,6 +2,7 @@
 
 use espalier_base::cause::causes;
 use espalier_base::interrupt::Interrupted;
+use espalier_base::output::OutputError;
 use espalier_data::CalibrationError;
 use espalier_device::DeviceError;
 use espalier_evaluate::EvaluateError;
@@ -51,6 +52,9 @@ pub enum StudyError {
         #[source]
         source: io::Error,
     },
+    /// A file of results cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// A result that was written before is not what it should be.
     #[error("{} is no result of a study: remove it, and run the study again", .path.display())]
     Malformed {
@@ -90,11 +94,6 @@ pub enum StudyError {
 }
 
 impl StudyError {
-    /// Whether the study was asked for what it cannot do, as opposed to having failed at it.
-    pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Read { .. } | Self::Request(_))
-    }
-
     /// What happened, and why, cause by cause, in one text.
     pub fn chain(&self) -> String {
         causes(self).join("; because: ")

@@ -14,11 +14,11 @@
 
 use super::{Result, StudyError};
 use espalier_base::files::{self, Limit};
-use espalier_base::interrupt;
+use espalier_base::{interrupt, output};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -174,15 +174,9 @@ fn aside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{}", name.trim_start_matches('.')))
 }
 
-/// Writes a file aside and puts it in its place when it is whole. One process at a time may write it.
+/// Writes a file: it appears whole or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let aside = aside(path);
-    let written = File::create(&aside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)
-    });
-    written.map_err(|source| StudyError::Write { path: path.to_owned(), source })
+    Ok(output::write(path, true, |out| out.write_all(bytes))?)
 }
 
 /// Writes a value as JSON, as [`write()`] does.
@@ -240,7 +234,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("precious.txt"), "keep me").unwrap();
         let error = Folder::create(root.path(), "").unwrap_err();
-        assert!(error.is_bad_input() && error.to_string().contains("no results of a study"), "{error}");
+        assert!(
+            matches!(error, StudyError::Request(_)) && error.to_string().contains("no results of a study"),
+            "{error}"
+        );
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
         // One that was stopped before it had its mark is no other's.
         let own = root.path().join("own");

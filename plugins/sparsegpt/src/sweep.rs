@@ -75,7 +75,7 @@ fn on_cpu(buffers: &mut [Buffer<'_>], params: &[u8]) -> Result<()> {
     let (factor, mask) = (factor.f32(), mask.u32());
     let cols = params.cols as usize;
     let words = cols.div_ceil(32);
-    let (columns, errors) = (columns.f32_mut(), errors.f32_mut());
+    let (columns, errors) = (columns.f32_mut()?, errors.f32_mut()?);
     columns
         .par_chunks_exact_mut(cols)
         .zip(errors.par_chunks_exact_mut(cols))

@@ -7,6 +7,7 @@ use super::{AbiResult, error::ErrorAbi};
 use crate::{Code, Error, Result};
 use abi_stable::std_types::RResult;
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe},
     sync::Once,
@@ -25,8 +26,20 @@ pub(super) fn guard<T>(call: impl FnOnce() -> Result<T>) -> AbiResult<T> {
     DEPTH.with(|depth| depth.set(depth.get() - 1));
     match result {
         Ok(result) => result.map_err(ErrorAbi::from).into(),
-        Err(_) => RResult::RErr(Error::new(Code::Panic, SAID.with(RefCell::take)).into()),
+        Err(payload) => RResult::RErr(Error::new(Code::Panic, said(&*payload)).into()),
     }
+}
+
+/// What a panic said. The hook has noted it, with its place, where the panic began on this thread; where another thread's
+/// was passed on, as thread pools do, only its message came along.
+fn said(payload: &(dyn Any + Send)) -> String {
+    let noted = SAID.with(RefCell::take);
+    if !noted.is_empty() {
+        return noted;
+    }
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let message = text.or_else(|| payload.downcast_ref::<&str>().copied());
+    format!("panicked: {} (on another thread)", message.unwrap_or("without a message"))
 }
 
 /// Makes panics inside the border quiet; those outside go on as before.

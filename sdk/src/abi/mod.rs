@@ -69,6 +69,16 @@ mod tests {
     }
 
     #[test]
+    fn panics_of_other_threads_keep_their_message() {
+        let elsewhere = || {
+            let panicked = std::thread::scope(|scope| scope.spawn(|| panic!("lost {}", 7)).join());
+            panicked.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+        };
+        let result: crate::Result<()> = guard(elsewhere).into_result().map_err(Into::into);
+        assert_eq!(result.unwrap_err().message, "panicked: lost 7 (on another thread)");
+    }
+
+    #[test]
     fn panics_become_errors() {
         let result: crate::Result<()> = guard(|| panic!("lost {}", "it")).into_result().map_err(Into::into);
         let error = result.unwrap_err();

@@ -22,7 +22,7 @@ fn main(
 fn twin(buffers: &mut [Buffer<'_>], params: &[u8]) -> Result<()> {
     let [x, y] = buffers else { return Err(Error::invalid("two bindings")) };
     let factor = f32::from_le_bytes(params[4..8].try_into().expect("four bytes"));
-    for (y, x) in y.f32_mut().iter_mut().zip(x.f32()) {
+    for (y, x) in y.f32_mut()?.iter_mut().zip(x.f32()) {
         *y += factor * x;
     }
     Ok(())

@@ -40,14 +40,6 @@ pub struct TensorView {
     pub shard: usize,
 }
 
-impl TensorView {
-    /// Rows and columns; a vector is one row.
-    pub fn rows_cols(&self) -> (usize, usize) {
-        let cols = self.shape.last().copied().unwrap_or(1);
-        (self.shape.iter().rev().skip(1).product(), cols)
-    }
-}
-
 /// The weights of a model folder.
 #[derive(Debug)]
 pub struct Checkpoint {

@@ -72,9 +72,9 @@ impl Place {
         let place = Self { partial: Some(partial), parent, target: target.to_owned(), overwrite, needed };
         place.settle()?;
         place.may_be_written()?;
-        let free = fs4::available_space(&place.parent).map_err(write_error(&place.parent))?;
+        let free = espalier_base::disk::free(&place.parent);
         let taken = disk::usage(&place.model()).0;
-        if free.saturating_add(taken) < needed {
+        if let Some(free) = free.filter(|free| free.saturating_add(taken) < needed) {
             return Err(WriteError::NoRoom { folder: place.parent.clone(), needed, free });
         }
         Ok(place)
@@ -109,7 +109,7 @@ impl Place {
 
     /// Whether the disk has room for so many bytes beside the output.
     pub fn has_room_for(&self, bytes: u64) -> bool {
-        let free = fs4::available_space(&self.parent).unwrap_or(0);
+        let free = espalier_base::disk::free(&self.parent).unwrap_or(0);
         free.saturating_add(disk::usage(&self.model()).0) >= self.needed.saturating_add(bytes)
     }
 

@@ -5,6 +5,7 @@ use crate::{
     StudyFile,
     file::{At, MethodSpec, Problem},
 };
+use espalier_base::text::did_you_mean;
 use espalier_plugins::{Library, find, load};
 use espalier_prune::{LayerRule, MemoryBudget, Method, ParseLayerRuleError, PruneError, Settings, Targets};
 use espalier_sdk::{OptionSpec, Sparsity};
@@ -57,8 +58,9 @@ pub(super) fn method(file: &StudyFile, spec: &MethodSpec) -> Checked<StudyMethod
         }
         (Some(wanted), methods) => {
             methods.iter().find(|info| info.name == wanted.value).ok_or_else(|| {
+                let hint = did_you_mean(&wanted.value, names.iter().copied());
                 let message =
-                    format!("{} offers no method `{}`, but {offers}", spec.plugin.value, wanted.value);
+                    format!("{} offers no method `{}`, but {offers}{hint}", spec.plugin.value, wanted.value);
                 Problem::new(&wanted.span, message)
             })?
         }
@@ -108,7 +110,11 @@ pub(super) fn options(
             } else {
                 format!("it has {}", known.join(", "))
             };
-            return Err(Problem::new(&key.span, format!("{whose} has no option `{}`; {known}", key.value)));
+            let hint = did_you_mean(&key.value, specs.iter().map(|spec| spec.name.as_str()));
+            return Err(Problem::new(
+                &key.span,
+                format!("{whose} has no option `{}`; {known}{hint}", key.value),
+            ));
         };
         if let Err(error) = spec.kind.parse(&value.value) {
             return Err(Problem::because(&value.span, format!("this is no value of `{}`", key.value), error));

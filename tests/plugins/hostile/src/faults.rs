@@ -48,7 +48,7 @@ method!(TwinPanics, "twin_panics", |layer, device| run(layer, device, |_, _| pan
 method!(TwinNegates, "twin_negates", |layer, device| {
     run(layer, device, |buffers, _| {
         let [from, to] = buffers else { return Err(Error::invalid("two bindings are due")) };
-        to.f32_mut().iter_mut().zip(from.f32()).for_each(|(to, from)| *to = -from);
+        to.f32_mut()?.iter_mut().zip(from.f32()).for_each(|(to, from)| *to = -from);
         Ok(())
     })
 });

@@ -110,10 +110,8 @@ impl Cache {
     fn write(&self, content: &Content) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".tuned-").tempfile_in(folder)?;
-        serde_json::to_writer_pretty(&mut file, content)?;
-        file.persist(&self.path)?;
-        Ok(())
+        let fill = |out: &mut dyn io::Write| Ok(serde_json::to_writer_pretty(out, content)?);
+        espalier_base::output::write(&self.path, true, fill).map_err(io::Error::other)
     }
 
     fn warn(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
