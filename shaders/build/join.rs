@@ -1,5 +1,5 @@
-//! Sources that include parts: the line `//!include NAME` stands for `parts/NAME.wgsl`. A part may include others. Each is
-//! joined once, where it is first included, so that it does not matter how many include it.
+//! Sources that include parts: the line `//!include NAME` stands for `parts/NAME.wgsl`. A part may include others.
+//! Each is joined once, where it is first included, so that it does not matter how many include it.
 
 use std::{
     collections::BTreeSet,

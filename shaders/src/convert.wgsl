@@ -1,8 +1,8 @@
 // out = x in another floating-point type, rounding to nearest even; or, for one type, a copy.
 //
 // In integers, but where parts/widen.wgsl says why it may be otherwise: devices may flush subnormals and lose the
-// payloads of NaN in floating-point arithmetic. An invocation owns a whole word of the output. Halves of it that lie outside of the range
-// stay as they are.
+// payloads of NaN in floating-point arithmetic. An invocation owns a whole word of the output. Halves of it that lie
+// outside of the range stay as they are.
 
 //!include each_element
 //!include widen

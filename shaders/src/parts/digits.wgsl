@@ -1,6 +1,6 @@
-// Radix selection: the key at a place of the sorted ones is found digit by digit of eight bits. For every digit, keys that
-// share the digits found so far are counted by its value; an invocation for every value then sees whether the place is
-// among its keys. Digits are named by their shift: 24, 16, 8 and 0.
+// Radix selection: the key at a place of the sorted ones is found digit by digit of eight bits. For every digit, keys
+// that share the digits found so far are counted by its value; an invocation for every value then sees whether the
+// place is among its keys. Digits are named by their shift: 24, 16, 8 and 0.
 
 var<workgroup> histogram: array<atomic<u32>, SIZE>;
 

@@ -1,5 +1,5 @@
-// An invocation for every PER_INVOCATION elements, SIZE apart. The kernel declares PER_INVOCATION; `each_element`, what is
-// done to one; and `elements`, how many there are.
+// An invocation for every PER_INVOCATION elements, SIZE apart. The kernel declares PER_INVOCATION; `each_element`,
+// what is done to one; and `elements`, how many there are.
 
 //!include grid
 

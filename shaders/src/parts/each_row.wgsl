@@ -1,5 +1,5 @@
-// A workgroup of SIZE invocations for every row. The kernel declares `each_row`, what is done to one, and the parameter
-// `rows`.
+// A workgroup of SIZE invocations for every row. The kernel declares `each_row`, what is done to one, and the
+// parameter `rows`.
 
 //!include grid
 

@@ -1,5 +1,5 @@
-// Masks: a bit for every column, 32 to a word, and whole words for every row. The kernel declares the parameters `cols` and
-// `mask_row`, the first row of the mask in its panel.
+// Masks: a bit for every column, 32 to a word, and whole words for every row. The kernel declares the parameters
+// `cols` and `mask_row`, the first row of the mask in its panel.
 
 fn words() -> u32 {
     return (p.cols + 31u) / 32u;

@@ -1,5 +1,5 @@
-// What every kernel of a product with weights has: its bindings and parameters, x and w as they are loaded, widened and
-// rounded, and y as it is stored.
+// What every kernel of a product with weights has: its bindings and parameters, x and w as they are loaded, widened
+// and rounded, and y as it is stored.
 
 //!include widen
 

@@ -1,5 +1,5 @@
-// One value of those of all invocations of a workgroup, joined two by two in an order that is always the same. The kernel
-// declares SIZE, the values' type Value, and `join`, which makes one value of two.
+// One value of those of all invocations of a workgroup, joined two by two in an order that is always the same. The
+// kernel declares SIZE, the values' type Value, and `join`, which makes one value of two.
 
 var<workgroup> partial: array<Value, SIZE>;
 

@@ -1,5 +1,5 @@
-// What the reductions of rows and of columns have: their bindings and parameters, what an element counts as, and how two
-// results become one.
+// What the reductions of rows and of columns have: their bindings and parameters, what an element counts as, and how
+// two results become one.
 
 // 0: Σ x, 1: Σ |x|, 2: Σ x², 3: max |x|
 override F: u32 = 0u;

@@ -2,8 +2,8 @@
 
 var<workgroup> sums: array<u32, SIZE>;
 
-// The sum of the values of the invocations up to this one. The last of `sums` is then the sum of all; who reads it has to
-// wait for the others before the next scan.
+// The sum of the values of the invocations up to this one. The last of `sums` is then the sum of all; who reads it
+// has to wait for the others before the next scan.
 fn scan(value: u32, invocation: u32) -> u32 {
     sums[invocation] = value;
     workgroupBarrier();

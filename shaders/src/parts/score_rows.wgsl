@@ -1,4 +1,5 @@
-// Scores by rows. The kernel declares the parameters `cols` and `scores_row`, the first row of the scores in their panel.
+// Scores by rows. The kernel declares the parameters `cols` and `scores_row`, the first row of the scores in their
+// panel.
 
 //!include scores
 

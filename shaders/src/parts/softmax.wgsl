@@ -1,5 +1,5 @@
-// What a row of logits, or one row each of several as a vector, takes to become a distribution: its highest logit, and
-// exponentials and their sum (`reduce`). The kernel declares SIZE and the type Value of a logit of every row.
+// What a row of logits, or one row each of several as a vector, takes to become a distribution: its highest logit,
+// and exponentials and their sum (`reduce`). The kernel declares SIZE and the type Value of a logit of every row.
 
 //!include sum
 

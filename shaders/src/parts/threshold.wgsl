@@ -1,5 +1,5 @@
-// The bits of the scores below the greatest that is selected, and of some of its equals: those in the lowest columns. The
-// kernel declares the binding `mask`.
+// The bits of the scores below the greatest that is selected, and of some of its equals: those in the lowest columns.
+// The kernel declares the binding `mask`.
 
 //!include score_rows
 //!include mask
