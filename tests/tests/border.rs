@@ -114,6 +114,41 @@ fn dependencies_point_one_way() {
     }
 }
 
+/// The arrows of the crates' dependencies, without those that follow from others.
+fn arrows() -> Vec<String> {
+    let known = |name: &str| CRATES.iter().any(|(known, _)| *known == name);
+    let direct = |name: &str| -> Vec<String> {
+        let (_, folder) = CRATES.iter().find(|(known, _)| *known == name).unwrap();
+        dependencies(folder).into_iter().filter(|name| known(name)).collect()
+    };
+    fn reaches(from: &str, to: &str, direct: &impl Fn(&str) -> Vec<String>) -> bool {
+        direct(from).iter().any(|next| next == to || reaches(next, to, direct))
+    }
+    let short = |name: &str| name.trim_start_matches("espalier-").to_owned();
+    let mut arrows = Vec::new();
+    for (name, _) in CRATES.iter().rev() {
+        let all = direct(name);
+        for to in &all {
+            if !all.iter().any(|other| other != to && reaches(other, to, &direct)) {
+                arrows.push(format!("    {} --> {}", short(name), short(to)));
+            }
+        }
+    }
+    arrows
+}
+
+#[test]
+fn the_picture_of_the_architecture_is_true() {
+    let page = fs::read_to_string(path("../.github/ARCHITECTURE.md")).unwrap();
+    let picture = page.split("```mermaid\ngraph TD\n").nth(1).and_then(|rest| rest.split("```").next());
+    let drawn: Vec<_> = picture.expect("a picture").lines().map(str::to_owned).collect();
+    let due = arrows();
+    assert_eq!(drawn, due, "draw these arrows:\n{}", due.join("\n"));
+    for (name, folder) in CRATES {
+        assert!(page.contains(&format!("`{folder}`")), "{name} ({folder}) is not explained");
+    }
+}
+
 #[test]
 fn only_devices_know_wgpu() {
     for (name, folder) in CRATES {

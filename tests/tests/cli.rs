@@ -221,11 +221,14 @@ fn bad_input_gets_one_clear_message() {
         std::fs::write(&file, text).unwrap();
         file.into_os_string().into_string().unwrap()
     };
-    let cases: [(Vec<String>, &str); 11] = [
+    let cases: [(Vec<String>, &str); 14] = [
         (vec!["--sparsity".into(), "1.0".into()], "outside [0, 1)"),
         (vec!["--sparsity".into(), "4:4".into()], "0 < N < M"),
         (vec!["--sparsity".into(), "2:7".into()], "columns, which do not divide"),
         (vec!["--option".into(), "speed=11".into()], "unknown option `speed`"),
+        (vec!["--option".into(), "use_varient=true".into()], "did you mean `use_variant`?"),
+        (vec!["--plugin".into(), "sparsegtp".into()], "did you mean `sparsegpt`?"),
+        (vec!["--selector".into(), "radnom".into()], "radnom"),
         (vec!["--option".into(), "use_variant=maybe".into()], "not a bool"),
         (
             vec!["--device".into(), "gpu".into(), "--adapter".into(), "no such adapter".into()],
@@ -246,19 +249,21 @@ fn bad_input_gets_one_clear_message() {
     for (flags, words) in cases {
         let folder = tempfile::tempdir().unwrap();
         let mut command = prune(&folder.path().join("pruned"));
-        refused(command.args(flags), words, folder.path());
+        assert_eq!(refused(command.args(flags), words, folder.path()), 2, "{words}");
     }
 }
 
 /// Fails without a panic, says `words`, and leaves nothing in `folder`.
-fn refused(command: &mut Command, words: &str, folder: &Path) {
+fn refused(command: &mut Command, words: &str, folder: &Path) -> i32 {
     let output = command.output().unwrap();
     let said = said(&output);
     assert!(!output.status.success(), "{command:?} succeeded");
-    assert!(output.status.code().is_some_and(|code| code < 100), "{:?}: {said}", output.status);
+    let code = output.status.code().expect("an exit code");
+    assert!(code == 1 || code == 2, "{code}: {said}");
     assert!(said.contains(words), "no `{words}` in: {said}");
     assert!(!said.contains("RUST_BACKTRACE") && !said.contains("stack backtrace"), "{said}");
     assert_eq!(folder.read_dir().unwrap().count(), 0, "something was left behind: {said}");
+    code
 }
 
 /// Weights of four bits written out again have many equals: the share is exact all the same, for every method.

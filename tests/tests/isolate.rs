@@ -33,11 +33,15 @@ fn weights(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("pruned/model.safetensors")).unwrap()
 }
 
-/// Fails with exit code 1, says all of `words`, and leaves no output.
-fn refused(command: &mut Command, words: &[&str], folder: &Path) -> String {
+/// The exit code where something failed on the way, and the one where what was given cannot be used.
+const FAILED: i32 = 1;
+const BAD_INPUT: i32 = 2;
+
+/// Ends with this exit code, says all of `words`, and leaves no output.
+fn refused(code: i32, command: &mut Command, words: &[&str], folder: &Path) -> String {
     let output = command.output().unwrap();
     let said = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
     for word in words {
         assert!(said.contains(word), "no `{word}` in: {said}");
     }
@@ -68,7 +72,7 @@ fn faults_of_an_isolated_method_are_errors_that_name_layer_and_plugin() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = hostile(method, folder.path());
         command.args(["--isolate", "--plugin-timeout", "1"]);
-        refused(&mut command, &[layer, "libhostile.so", words], folder.path());
+        refused(FAILED, &mut command, &[layer, "libhostile.so", words], folder.path());
     }
 }
 
@@ -86,7 +90,7 @@ fn faults_that_end_no_process_are_the_same_errors_in_either() {
             ("babbles", "characters)"),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let said = refused(hostile(method, folder.path()).arg(isolate), &[words], folder.path());
+            let said = refused(FAILED, hostile(method, folder.path()).arg(isolate), &[words], folder.path());
             assert!(said.len() < 8000, "{} bytes of a message", said.len());
         }
     }
@@ -233,8 +237,14 @@ fn only_trusted_libraries_are_opened_where_that_is_asked_for() {
         command.arg("plugins").args(action).env("XDG_CONFIG_HOME", folder.path().join("config"));
         run(&mut command)
     };
-    refused(prune(named, folder.path()).arg("--trusted-only"), &["is not trusted", named], folder.path());
     refused(
+        BAD_INPUT,
+        prune(named, folder.path()).arg("--trusted-only"),
+        &["is not trusted", named],
+        folder.path(),
+    );
+    refused(
+        BAD_INPUT,
         prune(named, folder.path()).env("ESPALIER_TRUSTED_ONLY", "1"),
         &["is not trusted"],
         folder.path(),
@@ -252,10 +262,10 @@ fn only_trusted_libraries_are_opened_where_that_is_asked_for() {
     // A byte more, and it is another library.
     let bytes = fs::read(&library).unwrap();
     fs::write(&library, [bytes.as_slice(), b"x"].concat()).unwrap();
-    refused(prune(named, folder.path()).arg("--trusted-only"), &["is not trusted"], folder.path());
+    refused(BAD_INPUT, prune(named, folder.path()).arg("--trusted-only"), &["is not trusted"], folder.path());
     fs::write(&library, bytes).unwrap();
     plugins(&["untrust", named]);
-    refused(prune(named, folder.path()).arg("--trusted-only"), &["is not trusted"], folder.path());
+    refused(BAD_INPUT, prune(named, folder.path()).arg("--trusted-only"), &["is not trusted"], folder.path());
 }
 
 #[cfg(unix)]
@@ -268,9 +278,9 @@ fn libraries_that_everybody_may_change_are_refused() {
     let library = copied("magnitude", &place);
     fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
     let words = ["everybody may write to", "chmod o-w"];
-    refused(&mut prune(library.to_str().unwrap(), folder.path()), &words, folder.path());
+    refused(BAD_INPUT, &mut prune(library.to_str().unwrap(), folder.path()), &words, folder.path());
     let mut found = prune("magnitude_copy", folder.path());
-    refused(found.env("ESPALIER_PLUGIN_PATH", &place), &words, folder.path());
+    refused(BAD_INPUT, found.env("ESPALIER_PLUGIN_PATH", &place), &words, folder.path());
     let listed = run(host().arg("plugins").env("ESPALIER_PLUGIN_PATH", &place));
     assert!(said(&listed).contains("everybody may write to"), "{}", said(&listed));
 }

@@ -58,6 +58,22 @@ fn check_target(path: &Path, overwrite: bool) -> Result<(), OutputError> {
     }
 }
 
+/// Writes or replaces a file that one process at a time writes: it appears whole or not at all. It is written under its name
+/// behind a dot, so that the next run writes over what a run that was killed left there.
+///
+/// # Errors
+/// It cannot be written.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{}", name.trim_start_matches('.')));
+    let written = fs::File::create(&aside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    });
+    written.map_err(|source| OutputError::Write { path: path.to_owned(), source })
+}
+
 /// Writes a file with `fill`: the file appears whole or not at all.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use espalier_model::{
 use espalier_plugins::PluginError;
 use espalier_prune::verify::VerifyError;
 use espalier_prune::{PruneError, TargetsError};
+use espalier_sdk::Code;
 use espalier_select::SelectError;
 use espalier_study::StudyError;
 
@@ -144,7 +145,8 @@ fn model(error: &ModelError) -> bool {
         ModelError::Device(source) | ModelError::Block { source, .. } | ModelError::Tensor { source, .. } => {
             device(source)
         }
-        ModelError::Spill(_)
+        ModelError::Checkpoint(CheckpointError::Changed { .. })
+        | ModelError::Spill(_)
         | ModelError::HiddenStates { .. }
         | ModelError::Interrupted(_)
         | ModelError::Thread(_) => true,
@@ -164,7 +166,6 @@ fn write(error: &WriteError) -> bool {
             | WriteError::NotPartial(_)
             | WriteError::Overlaps { .. }
             | WriteError::NoName(_)
-            | WriteError::Source(_)
     )
 }
 
@@ -187,6 +188,8 @@ fn plugin(error: &PluginError) -> bool {
     match error {
         PluginError::Output(error) => output(error),
         PluginError::Apart(_) | PluginError::TrustList { .. } => true,
+        // Options of the wrong kind are refused; anything else is the plugin's own failure.
+        PluginError::Options { source, .. } => source.code != Code::InvalidInput,
         _ => false,
     }
 }

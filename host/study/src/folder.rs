@@ -176,7 +176,7 @@ fn aside(path: &Path) -> PathBuf {
 
 /// Writes a file: it appears whole or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    Ok(output::write(path, true, |out| out.write_all(bytes))?)
+    Ok(output::replace(path, bytes)?)
 }
 
 /// Writes a value as JSON, as [`write()`] does.
