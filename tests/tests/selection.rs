@@ -84,7 +84,7 @@ fn selectors_prefer_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("windows.jsonl");
     let scores = |flags: &[&str]| -> Vec<f64> {
-        run(&mut select(&out, &[flags, &["--windows", "pad", "--overwrite"]].concat()));
+        run(&mut select(&out, &[flags, &["--windows", "single", "--overwrite"]].concat()));
         rows(&out).iter().map(|row| row["score"].as_f64().unwrap()).collect()
     };
     let low = scores(&["--selector", "perplexity", "--option", "band=low"]);
@@ -141,6 +141,7 @@ fn the_draw_is_uniform_and_goes_by_weights() {
     let out = folder.path().join("windows.jsonl");
     let drawn = |weights: [&str; 2], seed: u64| {
         let mut command = host();
+        // The old word for it.
         command.args(["select", "--selector", "random", "--windows", "pad", "--samples", "1", "--overwrite"]);
         command.args(["--seed", &seed.to_string()]).arg("--model").arg(path("models/tiny-instruct"));
         for (file, weight) in [&first, &second].iter().zip(weights) {
@@ -165,7 +166,7 @@ fn a_file_of_windows_reproduces_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let windows = folder.path().join("windows.jsonl");
     let weights = |out: &str| std::fs::read(folder.path().join(out).join("model.safetensors")).unwrap();
-    for (mode, selector) in [("crop", "random"), ("pack", "diverse"), ("pad", "perplexity")] {
+    for (mode, selector) in [("crop", "random"), ("pack", "diverse"), ("single", "perplexity")] {
         let flags = ["--windows", mode, "--selector", selector, "--seed", "5"];
         let report = json(select(&windows, &flags).arg("--overwrite"));
         let (direct, again) = (format!("{mode}-direct"), format!("{mode}-again"));
@@ -190,7 +191,7 @@ fn a_file_of_windows_reproduces_the_run() {
 fn padding_is_inert() {
     let folder = tempfile::tempdir().unwrap();
     let windows = folder.path().join("windows.jsonl");
-    let flags = ["--windows", "pad", "--seqlen", "96"];
+    let flags = ["--windows", "single", "--seqlen", "96"];
     run(select(&windows, &flags).arg("--calibration").arg(data("alpaca_calibration.json")));
     let examples: Vec<Vec<u64>> = rows(&windows).iter().map(ids).collect();
     let lengths: BTreeSet<usize> = examples.iter().map(Vec::len).collect();
@@ -228,7 +229,7 @@ fn padding_is_inert() {
 fn a_budget_in_tokens_is_met_to_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("windows.jsonl");
-    for mode in ["crop", "pack", "pad"] {
+    for mode in ["crop", "pack", "single"] {
         let mut command = host();
         command.args(["select", "--tokens", "1000", "--seqlen", "48", "--windows", mode, "--overwrite"]);
         command.arg("--model").arg(path("models/tiny-instruct")).arg("--calibration").arg(data("c4.jsonl"));
@@ -257,7 +258,7 @@ fn short_text_is_packed_where_nothing_is_said() {
     std::fs::remove_file(&out).unwrap();
     refused(&mut command(&["--windows", "crop"]), "80 of 80 documents are shorter than a window of 48", &out);
     refused(&mut command(&["--samples", "400"]), "and a window of 48 each takes 19200", &out);
-    refused(&mut command(&["--windows", "pad", "--samples", "81"]), "there are 80 documents", &out);
+    refused(&mut command(&["--windows", "single", "--samples", "81"]), "there are 80 documents", &out);
 }
 
 #[test]
@@ -277,9 +278,9 @@ fn a_file_is_whole_or_not_there_and_kept_unless_it_may_be_replaced() {
 fn selections_are_compared_and_shown() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("first.jsonl"), folder.path().join("second.jsonl"));
-    run(&mut select(&first, &["--selector", "first", "--windows", "pad"]));
+    run(&mut select(&first, &["--selector", "first", "--windows", "single"]));
     let compare = first.to_str().unwrap();
-    let flags = ["--selector", "first", "--windows", "pad", "--samples", "9", "--compare", compare];
+    let flags = ["--selector", "first", "--windows", "single", "--samples", "9", "--compare", compare];
     let report = json(&mut select(&second, &flags));
     let overlap = &report["overlap"];
     assert_eq!((&overlap["windows"], &overlap["documents"]), (&6.into(), &6.into()), "{overlap}");

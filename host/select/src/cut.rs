@@ -195,7 +195,7 @@ impl<'a> Cutter<'a> {
         let place = Some((source, document - self.documents.first(source)));
         match mode {
             WindowMode::Pack => Ok(self.pack(&tokens, place, score, limit)),
-            WindowMode::Crop | WindowMode::Pad => Ok(self.whole(&tokens, place, score)),
+            WindowMode::Crop | WindowMode::Single => Ok(self.whole(&tokens, place, score)),
         }
     }
 
@@ -275,7 +275,7 @@ impl<'a> Cutter<'a> {
             return Ok(0);
         }
         Ok(match self.cut.own {
-            WindowMode::Pad => self.whole(tokens, None, score),
+            WindowMode::Single => self.whole(tokens, None, score),
             WindowMode::Pack | WindowMode::Crop => self.pack(tokens, None, score, limit),
         })
     }

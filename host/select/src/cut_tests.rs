@@ -54,7 +54,7 @@ proptest! {
     fn windows_are_never_longer_than_they_may_be_and_every_token_has_its_piece(
         lengths in prop::collection::vec(1usize..40, 1..12),
         seqlen in 1usize..30,
-        mode in prop::sample::select(vec![WindowMode::Crop, WindowMode::Pack, WindowMode::Pad]),
+        mode in prop::sample::select(vec![WindowMode::Crop, WindowMode::Pack, WindowMode::Single]),
         budget in prop_oneof![(1usize..20).prop_map(Budget::Samples), (1usize..200).prop_map(Budget::Tokens)],
         eos in prop::option::of(Just(EOS)),
     ) {
@@ -79,7 +79,7 @@ proptest! {
         let joints = usize::from(eos.is_some());
         match mode {
             WindowMode::Crop => prop_assert!(enough || windows.len() == lengths.iter().filter(|&&l| l >= seqlen).count()),
-            WindowMode::Pad => prop_assert!(enough || tokens == lengths.iter().map(|&l| l.min(seqlen)).sum::<usize>()),
+            WindowMode::Single => prop_assert!(enough || tokens == lengths.iter().map(|&l| l.min(seqlen)).sum::<usize>()),
             // Nothing is lost between windows: what was offered is in them or in the one that is not full.
             WindowMode::Pack if !enough => {
                 let all: usize = lengths.iter().map(|length| length + joints).sum();
@@ -162,7 +162,7 @@ fn what_is_missing_is_said() {
             "2 of 2 documents are shorter than a window of 4 tokens (--windows pack would join",
         ),
         (WindowMode::Pack, "what it packed are 5 tokens, and a window of 4 each takes 12"),
-        (WindowMode::Pad, "there are 2 documents"),
+        (WindowMode::Single, "there are 2 documents"),
     ] {
         let offered = Offered::new(&collection, Some(mode), 4).unwrap();
         let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(3), None));

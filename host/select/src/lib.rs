@@ -1,7 +1,7 @@
 //! Choosing calibration windows: a collection, a selector, and perhaps the model → windows.
 //!
 //! ```text
-//! sources → documents ─► selector ──offers──► cutter (crop, pack, pad) ─► windows ─► windows.jsonl
+//! sources → documents ─► selector ──offers──► cutter (crop, pack, single) ─► windows ─► windows.jsonl
 //!                          ▲ likelihoods, pooled hidden states, samples
 //!                        model
 //! ```

@@ -30,7 +30,7 @@ impl<'a> Offered<'a> {
                 return Ok(wanted);
             }
             match source.shape {
-                Shape::Windows => Ok(WindowMode::Pad),
+                Shape::Windows => Ok(WindowMode::Single),
                 Shape::Instruction | Shape::Chat => Ok(WindowMode::Pack),
                 Shape::Plain | Shape::Text | Shape::Completion => {
                     if has_long(collection, &source.documents, seqlen)? {

@@ -37,20 +37,24 @@ pub enum WindowMode {
     Crop,
     /// Documents joined with the end-of-text token, cut into windows.
     Pack,
-    /// One document a window. There is no padding: a window is as long as its document.
-    Pad,
+    /// One document a window, which is as long as its document. Versions before 0.2 called this `pad`.
+    #[serde(alias = "pad")]
+    Single,
 }
 
 impl WindowMode {
-    const ALL: [(&'static str, Self); 3] = [("crop", Self::Crop), ("pack", Self::Pack), ("pad", Self::Pad)];
+    const ALL: [(&'static str, Self); 3] =
+        [("crop", Self::Crop), ("pack", Self::Pack), ("single", Self::Single)];
 }
 
 impl FromStr for WindowMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // The word of earlier versions, in which nothing was padded either.
+        let text = if text == "pad" { "single" } else { text };
         let found = Self::ALL.iter().find(|(name, _)| *name == text);
-        found.map(|(_, mode)| *mode).ok_or_else(|| format!("`{text}` is none of crop, pack and pad"))
+        found.map(|(_, mode)| *mode).ok_or_else(|| format!("`{text}` is not one of crop, pack and single"))
     }
 }
 

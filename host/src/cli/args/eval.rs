@@ -1,0 +1,64 @@
+//! Flags of `host eval`.
+
+use super::Device;
+use espalier_data::{Fields, Prompt, Source};
+use espalier_evaluate::Metric;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Eval {
+    /// Model to measure: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
+    #[arg(help_heading = "Model and method", long, value_name = "DIR")]
+    pub(crate) model: String,
+    /// Text to measure perplexity on
+    #[arg(help_heading = "Evaluation", long, required_unless_present = "task", value_name = "FILE")]
+    pub(crate) perplexity: Option<PathBuf>,
+    /// Rows with prompts and answers, or running text, to measure `--metrics` on; may be given more than once
+    #[arg(help_heading = "Evaluation", long, value_name = "FILE")]
+    pub(crate) task: Vec<Source>,
+    /// What to measure on tasks: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
+    /// running text perplexity, js_divergence
+    #[arg(
+        help_heading = "Evaluation",
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "exact_match,f1,rouge1"
+    )]
+    pub(crate) metrics: Vec<Metric>,
+    /// How rows become prompts: raw, alpaca, chat or a template file [default: what their shape asks for]
+    #[arg(help_heading = "Evaluation", long, value_name = "PROMPT")]
+    pub(crate) prompt: Option<Prompt>,
+    /// The keys of rows that name their fields in their own way: FIELD=KEY,…, such as instruction=ask,output=reply
+    #[arg(help_heading = "Evaluation", long, value_name = "FIELD=KEY,…")]
+    pub(crate) fields: Option<Fields>,
+    /// Stop at a row that cannot be used, in place of leaving it out
+    #[arg(help_heading = "Evaluation", long)]
+    pub(crate) strict: bool,
+    /// The most tokens to write for an item
+    #[arg(help_heading = "Evaluation", long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_new_tokens: u32,
+    /// Text that ends a prediction, beside the model's end token; may be given more than once
+    #[arg(help_heading = "Evaluation", long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) stop: Vec<String>,
+    /// Only the first so many items of each task
+    #[arg(help_heading = "Evaluation", long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// File to write every prediction to, with its scores
+    #[arg(help_heading = "Output", long, requires = "task", value_name = "FILE.jsonl")]
+    pub(crate) predictions: Option<PathBuf>,
+    /// Replace an existing file of predictions
+    #[arg(help_heading = "Output", long)]
+    pub(crate) overwrite: bool,
+    /// Dense model that js_divergence compares with
+    #[arg(help_heading = "Evaluation", long, requires = "task", value_name = "DIR")]
+    pub(crate) dense: Option<String>,
+    /// Tokens in a window [default: 2048, at most the model's context]
+    #[arg(help_heading = "Evaluation", long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) seqlen: Option<u32>,
+    #[command(flatten)]
+    pub(crate) device: Device,
+    /// Print one JSON object
+    #[arg(help_heading = "Output", long)]
+    pub(crate) json: bool,
+}

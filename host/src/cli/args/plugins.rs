@@ -1,0 +1,88 @@
+//! Flags of plugins.
+
+use clap::Subcommand;
+use espalier_plugins::{Isolate, Policy};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PluginProcess {
+    pub(crate) library: PathBuf,
+    pub(crate) sha256: String,
+}
+
+/// How plugin libraries are opened.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Plugins")]
+pub(crate) struct Opening {
+    /// Run methods in a process of their own, whose crash or endless loop is an error and no more; `auto` does so
+    /// for libraries that are not beside `host`
+    #[arg(
+        long, default_value_t = Isolate::Auto, value_name = "auto|always|never",
+        num_args = 0..=1, require_equals = true, default_missing_value = "always"
+    )]
+    isolate: Isolate,
+    /// Seconds that an isolated method may compute without asking the device for anything
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    plugin_timeout: u64,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+impl Opening {
+    pub(crate) fn policy(&self) -> Policy {
+        let patience = std::time::Duration::from_secs(self.plugin_timeout);
+        Policy { isolate: self.isolate, patience, trusted_only: self.trust.trusted_only }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trust {
+    /// Open only plugins that are beside `host` or on the list of `host plugins trust`
+    #[arg(
+        long, env = "ESPALIER_TRUSTED_ONLY", value_parser = clap::builder::FalseyValueParser::new(),
+        action = clap::ArgAction::SetTrue, help_heading = "Plugins"
+    )]
+    trusted_only: bool,
+}
+
+impl Trust {
+    /// Selectors run in this process.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { isolate: Isolate::Never, trusted_only: self.trusted_only, ..Policy::default() }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Plugins {
+    #[command(subcommand)]
+    pub(crate) action: Option<PluginsAction>,
+    /// Plugin library to describe: a name, a file name, or a path
+    #[arg(value_name = "LIB")]
+    pub(crate) library: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginsAction {
+    /// Trust a library as it is now: add the hash of its file to your list, without running it
+    Trust {
+        /// Plugin library: a name, a file name, or a path
+        #[arg(value_name = "LIB")]
+        library: String,
+    },
+    /// Take a library from your list
+    Untrust {
+        /// Plugin library, or the hash that `host plugins trusted` shows, or the beginning of it
+        #[arg(value_name = "LIB|HASH")]
+        library: String,
+    },
+    /// List the libraries that you trust
+    Trusted {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
