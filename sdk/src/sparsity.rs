@@ -40,7 +40,7 @@ impl Sparsity {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ParseSparsityError {
     /// Neither a number nor `N:M`.
-    #[error("`{0}` is no sparsity: write a share such as 0.5 or a pattern such as 2:4")]
+    #[error("`{0}` is not a sparsity: write a ratio such as 0.5 or a pattern such as 2:4")]
     Malformed(String),
     /// The share is not in `[0, 1)`.
     #[error("sparsity {0} is outside [0, 1)")]

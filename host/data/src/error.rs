@@ -142,7 +142,7 @@ pub enum CalibrationError {
         bytes: Option<u64>,
     },
     /// No data at all.
-    #[error("there is no file of data")]
+    #[error("there is no data file")]
     NoSources,
     /// A folder without data.
     #[error("{} holds no file that ends in .{ends}", path.display())]
@@ -232,7 +232,7 @@ pub enum CalibrationError {
         source: std::io::Error,
     },
     /// Text that is no template.
-    #[error("{} is no template", path.display())]
+    #[error("{} is not a template", path.display())]
     Template {
         /// The file.
         path: PathBuf,

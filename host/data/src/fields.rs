@@ -103,7 +103,7 @@ impl FromStr for Fields {
                 .ok_or_else(|| wrong("write FIELD=KEY, with commas between".to_owned()))?;
             let field = Field::ALL.into_iter().find(|field| field.name() == name).ok_or_else(|| {
                 let names = Field::ALL.map(Field::name).join(", ");
-                wrong(format!("there is no field `{name}`; there are {names}"))
+                wrong(format!("there is no field `{name}`; choose from {names}"))
             })?;
             if fields.iter().any(|(given, _)| *given == field) {
                 return Err(wrong(format!("`{name}` is given twice")));
@@ -148,7 +148,7 @@ mod tests {
             ("", "write FIELD=KEY"),
             ("text", "write FIELD=KEY"),
             ("text=", "write FIELD=KEY"),
-            ("body=text", "there is no field `body`; there are text, prefix"),
+            ("body=text", "there is no field `body`; choose from text, prefix"),
             ("text=a,text=b", "`text` is given twice"),
         ] {
             let message = text.parse::<Fields>().unwrap_err().to_string();

@@ -2,6 +2,7 @@
 
 use super::{
     CalibrationError, Conversation, Message, Record,
+    rendered::{Rendered, first},
     template::{ChatTemplate, FileTemplate},
 };
 use serde::{Deserialize, Serialize};
@@ -75,31 +76,6 @@ pub struct Document {
     pub text: String,
     /// Whether the tokenizer is to add its own special tokens; not where a chat template wrote them.
     pub special: bool,
-}
-
-/// A record as a prompt and its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
-    /// What the model is given.
-    pub prompt: String,
-    /// What it should go on with; empty for running text.
-    pub answer: String,
-    /// Whether the tokenizer is to add its own special tokens; not where a chat template wrote them.
-    pub special: bool,
-    /// Whether the chat template writes the turns before the answer differently once the answer follows, so that the
-    /// document does not begin with the prompt.
-    pub rewritten: bool,
-}
-
-impl Rendered {
-    /// The prompt with the answer behind it.
-    pub fn whole(&self) -> String {
-        format!("{}{}", self.prompt, self.answer)
-    }
-
-    pub(super) fn new(prompt: impl Into<String>, answer: impl Into<String>) -> Self {
-        Self { prompt: prompt.into(), answer: answer.into(), special: true, rewritten: false }
-    }
 }
 
 /// Renders records for a model.
@@ -322,11 +298,6 @@ fn end_from(document: &str, answer: &str, prompt: &str) -> String {
 /// A text behind another, if there is another.
 fn behind<'a>(first: &str, between: &str, text: &'a str) -> Cow<'a, str> {
     if first.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{first}{between}{text}")) }
-}
-
-/// The answer that a document shows, of several that would do.
-pub(super) fn first(answers: &[String]) -> &str {
-    answers.first().map_or("", String::as_str)
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ fn template_files_see_the_fields() {
     for (template, words) in [
         ("{{ question }}", "a.json, line 1 cannot be put into"),
         ("{{ raise_exception('not so') }}", "a.json, line 1 cannot be put into"),
-        ("{% if %}", "t.jinja is no template"),
+        ("{% if %}", "t.jinja is not a template"),
     ] {
         let message = file(template, &instruction("")).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");

@@ -175,11 +175,11 @@ fn wrong_rows_are_explained() {
         (talk, r#"{"messages": [{"role": "user"}]}"#, "with a message that lacks its text"),
         (talk, r#"{"messages": [{"role": "user", "content": null}]}"#, "with a message that lacks its text"),
         (talk, r#"{"messages": [{"content": "a"}]}"#, "with a message without a role"),
-        (talk, r#"{"messages": [{"role": 1, "content": "a"}]}"#, "with a role that is no string"),
+        (talk, r#"{"messages": [{"role": 1, "content": "a"}]}"#, "with a role that is not a string"),
         (
             talk,
             r#"{"messages": [{"role": "user", "content": [{"type": "image"}]}]}"#,
-            "with content that is no text",
+            "with content that is not text",
         ),
         (talk, r#"{"messages": ["a"]}"#, "with a string in its list"),
         (

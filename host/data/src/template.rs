@@ -3,7 +3,7 @@
 use super::{
     CalibrationError, Conversation, Record,
     jinja::{Jinja, wrong},
-    prompt::{Rendered, first},
+    rendered::{Rendered, first},
     special::SpecialTokens,
 };
 use espalier_base::files::{self, Limit};

@@ -158,7 +158,9 @@ fn message(item: Json) -> Result<Message, Wrong> {
         let value = match &*key {
             _ if value == Json::Null => continue,
             key if key == role_key => {
-                let Json::String(name) = &value else { return Err(wrong("with a role that is no string")) };
+                let Json::String(name) = &value else {
+                    return Err(wrong("with a role that is not a string"));
+                };
                 let name = match &**name {
                     "human" => "user",
                     "gpt" | "bot" | "model" => "assistant",
@@ -168,7 +170,7 @@ fn message(item: Json) -> Result<Message, Wrong> {
                 ("role".to_owned(), Json::String(name.to_owned().into()))
             }
             key if key == content_key => {
-                let text = text_of(&value).ok_or_else(|| wrong("with content that is no text"))?;
+                let text = text_of(&value).ok_or_else(|| wrong("with content that is not text"))?;
                 content = Some(text.clone());
                 ("content".to_owned(), Json::String(text.into()))
             }

@@ -10,7 +10,7 @@ fn invalid(operation: &'static str, message: impl Into<String>) -> DeviceError {
 /// The bytes that a tensor takes.
 ///
 /// # Errors
-/// There are none so many, or `bytes` (where given) is another number.
+/// The size overflows, or `bytes`, where given, is another number.
 pub fn tensor_bytes(
     operation: &'static str,
     dtype: DType,
@@ -78,7 +78,7 @@ pub fn bound(kernel: &str, binding: &Binding) -> Result<()> {
         DType::F32 | DType::U32 => Ok(()),
         dtype => Err(invalid(
             "run",
-            format!("the kernel {kernel} is given a tensor of {dtype}: f32 or u32 is due"),
+            format!("the kernel {kernel} is given a tensor of {dtype}; it takes f32 or u32"),
         )),
     }
 }

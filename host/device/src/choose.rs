@@ -22,7 +22,7 @@ pub enum DeviceChoice {
 
 /// A text that names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no device: choose auto, gpu or cpu")]
+#[error("`{0}` is not a device: choose auto, gpu or cpu")]
 pub struct ParseDeviceChoiceError(String);
 
 impl FromStr for DeviceChoice {

@@ -31,7 +31,7 @@ pub enum EvaluateError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// No such metric.
-    #[error("there is no metric `{name}`; there are {known}")]
+    #[error("there is no metric `{name}`; choose from {known}")]
     Metric {
         /// What was given.
         name: String,

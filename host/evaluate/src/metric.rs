@@ -94,6 +94,6 @@ mod tests {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
         }
         let error = "bleu".parse::<Metric>().unwrap_err().to_string();
-        assert!(error.starts_with("there is no metric `bleu`; there are exact_match, f1, "), "{error}");
+        assert!(error.starts_with("there is no metric `bleu`; choose from exact_match, f1, "), "{error}");
     }
 }

@@ -138,7 +138,7 @@ impl LlamaConfig {
             None if hidden_size % heads == 0 => hidden_size / heads,
             None => {
                 let message = format!(
-                    "the hidden size {hidden_size} is no multiple of {heads}, and `head_dim` is not given"
+                    "the hidden size {hidden_size} is not a multiple of {heads}, and `head_dim` is not given"
                 );
                 return Err(object.bad("num_attention_heads", message));
             }

@@ -1,6 +1,6 @@
 //! Reading JSON objects key by key, so that a wrong one is named by file and key.
 
-use super::config::ConfigError;
+use super::config_error::ConfigError;
 use espalier_base::files::{self, Limit};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};

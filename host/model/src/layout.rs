@@ -30,7 +30,7 @@ pub enum Projection {
 
 /// A text that names no projection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no linear layer of a block: there are {names}", names = Projection::names())]
+#[error("`{0}` is not a linear layer of a block: choose from {names}", names = Projection::names())]
 pub struct ParseProjectionError(String);
 
 impl std::str::FromStr for Projection {

@@ -16,7 +16,7 @@ use std::{
 #[non_exhaustive]
 pub enum ResolveError {
     /// Neither a folder nor a name.
-    #[error("there is no folder {0}, and that is no ORG/NAME of a model in the Hugging Face cache either")]
+    #[error("there is no folder {0}, and no model ORG/NAME of that name in the Hugging Face cache")]
     NoFolder(String),
     /// A file in place of a folder.
     #[error("{name} is a file; {advice}")]

@@ -69,7 +69,7 @@ impl DeviceTensors {
     pub fn take(&self, id: TensorId) -> Result<Tensor> {
         let entry = self.get(id)?;
         if entry.lent {
-            return Err(Error::invalid(format!("tensor {id} is lent by the host; a copy of it is due")));
+            return Err(Error::invalid(format!("tensor {id} is lent by the host: return a copy of it")));
         }
         self.table().remove(&id);
         Arc::try_unwrap(entry.tensor)

@@ -53,7 +53,8 @@ impl TrustList {
         }
         let mut entries = Vec::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let entry = parse(line).ok_or_else(|| invalid(format!("line {} is no hash and path", at + 1)))?;
+            let entry =
+                parse(line).ok_or_else(|| invalid(format!("line {} is not a hash and a path", at + 1)))?;
             entries.push(entry);
         }
         Ok(Self { file, entries })

@@ -84,7 +84,7 @@ pub(super) fn prune(
     let (pruned, said) = called.map_err(|source| PruneError::Method { layer: name.clone(), source })?;
     if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
         return Err(returned(format!(
-            "{} [{}, {}] where f32 [{rows}, {cols}] is due",
+            "{} [{}, {}] where f32 [{rows}, {cols}] is expected",
             pruned.dtype(),
             pruned.rows(),
             pruned.cols()

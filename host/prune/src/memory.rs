@@ -66,7 +66,7 @@ pub struct Size(pub u64);
 
 /// A text that is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no size: write a number of bytes with K, M, G or T behind, such as 8G")]
+#[error("`{0}` is not a size: write a number of bytes with K, M, G or T behind, such as 8G")]
 pub struct ParseSizeError(String);
 
 impl FromStr for Size {

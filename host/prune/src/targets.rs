@@ -44,12 +44,12 @@ fn in_order_of_their_text<S: serde::Serializer>(
     rules.serialize(serializer)
 }
 
-/// Why a choice of layers is none.
+/// An invalid choice of layers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetsError {
     /// Not a list of blocks.
-    #[error("`{0}` is no list of blocks: write numbers and ranges such as 0-15,20")]
+    #[error("`{0}` is not a list of blocks: write numbers and ranges such as 0-15,20")]
     Blocks(String),
     /// A block that the model does not have.
     #[error("there is no block {block}: the model's blocks are 0-{last}")]

@@ -59,7 +59,7 @@ pub enum SelectError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// A file of windows that cannot be compared with.
-    #[error("{}, line {line}: it is no row of windows.jsonl", path.display())]
+    #[error("{}, line {line} is not a row of windows.jsonl", path.display())]
     Row {
         /// The file.
         path: PathBuf,

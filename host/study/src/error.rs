@@ -56,7 +56,7 @@ pub enum StudyError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// A result that was written before is not what it should be.
-    #[error("{} is no result of a study: remove it, and run the study again", .path.display())]
+    #[error("{} is damaged: remove it, and run the study again", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -36,7 +36,7 @@ pub struct Shard {
 
 /// A text that is no shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no shard: write I/N with I from 1 to N, such as 1/4")]
+#[error("`{0}` is not a shard: write I/N with I from 1 to N, such as 1/4")]
 pub struct ParseShardError(String);
 
 impl FromStr for Shard {

@@ -81,8 +81,12 @@ fn layers(text: &str, count: usize) -> Result<Vec<usize>> {
         "all" => (0..count).collect(),
         list => {
             let number = |part: &str| {
-                let wrong =
-                    || Error::invalid(format!("option `layers`: `{part}` is no layer of 0 to {}", count - 1));
+                let wrong = || {
+                    Error::invalid(format!(
+                        "option `layers`: `{part}` is not a layer from 0 to {}",
+                        count - 1
+                    ))
+                };
                 part.trim().parse().ok().filter(|&layer| layer < count).ok_or_else(wrong)
             };
             list.split(',').map(number).collect::<Result<_>>()?

@@ -19,7 +19,7 @@ enum By {
 
 impl Selector for Mix {
     fn info() -> SelectorInfo {
-        SelectorInfo::new("mix", "random documents, so many windows of each source").option(
+        SelectorInfo::new("mix", "random documents, with a given number of windows from each source").option(
             "by",
             OptionKind::String,
             "equal",

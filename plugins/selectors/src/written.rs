@@ -29,12 +29,7 @@ impl Selector for Written {
         .option("drop", OptionKind::Float, 0.2, "share of the texts to drop, those of the highest perplexity")
         .option("temperature", OptionKind::Float, 1.0, "what logits are divided by")
         .option("top_p", OptionKind::Float, 0.95, "draw from the likeliest tokens of this probability")
-        .option(
-            "top_k",
-            OptionKind::Integer,
-            50,
-            "draw from so many of the likeliest tokens; 0 is all",
-        )
+        .option("top_k", OptionKind::Integer, 50, "draw from the N likeliest tokens; 0 for all")
     }
 
     fn new(options: &Options) -> Result<Self> {

@@ -44,7 +44,7 @@ impl fmt::Display for Backend {
 
 /// A text that names no backend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no backend: choose vulkan, metal, dx12 or gl")]
+#[error("`{0}` is not a backend: choose vulkan, metal, dx12 or gl")]
 pub struct ParseBackendError(String);
 
 impl FromStr for Backend {

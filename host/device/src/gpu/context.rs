@@ -1,13 +1,12 @@
 //! An open device: its queue, its memory and the work recorded for it.
 
 use super::{
-    GpuOptions,
     adapter::{Adapter, COOPERATIVE_FEATURES},
     faults::{Faults, chain, guarded},
+    options::{GpuOptions, matrix_side},
     pipelines::Pipelines,
     pool::{Pool, PooledBuffer, size_class},
-    timer::Timer,
-    tune,
+    timer::{COMMANDS_PER_SUBMIT, Timer},
     watchdog::{self, LOSE_DEVICE, OUT_OF_MEMORY, PATIENCE, Watchdog},
 };
 use crate::{DeviceError, Result};
@@ -17,9 +16,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
-
-/// How many commands are recorded before they are handed over.
-pub(super) const COMMANDS_PER_SUBMIT: u32 = 64;
 
 /// The most bytes of a panel, whatever the adapter allows: element numbers stay far from the end of u32.
 const PANEL_CEILING: u64 = 1 << 31;
@@ -89,7 +85,7 @@ impl Context {
         let mut required_features =
             wgpu::Features::IMMEDIATES | adapter.inner().features().intersection(OPTIONAL_FEATURES);
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
-        if tune::matrix_side(adapter, options).is_some() {
+        if matrix_side(adapter, options).is_some() {
             required_features |= COOPERATIVE_FEATURES;
             // SAFETY: wgpu's small matrices may still have bugs that are undefined behaviour. They are asked for
             // where products in f16 are, by one kernel whose accesses to memory are all inside its arrays, and whose
@@ -241,7 +237,7 @@ impl Context {
         }
         self.pool.next_epoch();
         if let Some(timer) = timer {
-            timer.collect(self, operation, &index)?;
+            timer.collect(|buffer, bytes, see| self.map(operation, buffer, bytes, &index, see))?;
         }
         Ok(index)
     }
@@ -255,7 +251,13 @@ impl Context {
         let timed = timed && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         if timed != recorder.timer.is_some() {
             self.submit("timing", &mut recorder)?;
-            recorder.timer = if timed { Some(Timer::new(self)?) } else { None };
+            recorder.timer = match timed {
+                true => {
+                    let buffer = |bytes, usage| self.raw_buffer("timestamps", bytes, usage);
+                    Some(Timer::new(&self.device, &self.queue, buffer)?)
+                }
+                false => None,
+            };
         }
         Ok(timed)
     }

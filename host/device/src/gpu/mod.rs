@@ -7,10 +7,14 @@
 mod adapter;
 mod context;
 mod faults;
+mod memory;
 pub mod ops;
+mod options;
 mod panels;
 mod pipelines;
 mod pool;
+pub mod products;
+mod sizes;
 mod timer;
 mod transfer;
 pub mod tune;
@@ -21,6 +25,7 @@ pub use adapter::{
     enumerate,
 };
 pub use context::{Context, Dispatch};
+pub use options::GpuOptions;
 pub use panels::{Panels, Part, Segment, panels, segments};
 pub use watchdog::was_abandoned;
 
@@ -56,20 +61,6 @@ impl DeviceInfo {
             memory_bytes: report.memory_bytes,
         }
     }
-}
-
-/// How a GPU is opened.
-#[derive(Debug, Clone, Default)]
-pub struct GpuOptions {
-    /// What products with weights round their operands to.
-    pub compute: Compute,
-    /// Lowers the most bytes that are bound at once, so that tests see tensors of several panels.
-    pub panel_limit: Option<u64>,
-    /// Puts words past the end of every panel, within what kernels see, that
-    /// [`Gpu::guards_intact`] finds changed when a kernel wrote past its tensor.
-    pub guard_bytes: u64,
-    /// Whether kernels are tuned for the adapter.
-    pub tuning: tune::Tuning,
 }
 
 impl Gpu {
@@ -116,11 +107,11 @@ impl Device for Gpu {
     }
 
     fn zeros(&self, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
-        ops::memory::zeros(&self.context, dtype, rows, cols)
+        memory::zeros(&self.context, dtype, rows, cols)
     }
 
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor> {
-        ops::memory::upload(&self.context, dtype, rows, cols, &bytes)
+        memory::upload(&self.context, dtype, rows, cols, &bytes)
     }
 
     fn read(&self, x: &Tensor) -> Result<Vec<u8>> {
@@ -172,8 +163,8 @@ impl Device for Gpu {
     fn compute(&self, op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
         let (context, tuner) = (&self.context, &self.tuner);
         match op {
-            Op::Convert { x } => ops::memory::convert(context, x, out),
-            Op::CopyRows { x, start } => ops::memory::copy_rows(context, x, start, out),
+            Op::Convert { x } => memory::convert(context, x, out),
+            Op::CopyRows { x, start } => memory::copy_rows(context, x, start, out),
             Op::ScatterRows { x, places } => ops::rows::scatter_rows(context, x, places, out),
             Op::Copy { from, to } => ops::rectangle::carry(context, from, out, to, false),
             Op::RmsNorm { x, weight, eps } => ops::rows::rms_norm(context, x, weight, eps, out),
@@ -196,7 +187,8 @@ impl Device for Gpu {
             Op::AtMost { scores, thresholds } => ops::rank::at_most(context, scores, thresholds, out),
             Op::Gram { x } => ops::matmul::gram(context, tuner, x, out),
             Op::Matmul { a, b, alpha, beta, to } => {
-                ops::matmul::Product::new(alpha, a, b, beta, out, to).run(context, tuner)
+                let product = products::Product::new(alpha, a, b, beta, out, to);
+                ops::matmul::run(context, tuner, product)
             }
             Op::Transpose { x } => ops::rectangle::transpose(context, x, out),
             Op::Reverse {} => ops::rectangle::reverse(context, out),

@@ -78,7 +78,7 @@ impl Pipelines {
 }
 
 /// Whether a kernel is one of ours. A plugin's has a name that none of ours can have (see
-/// [`PluginKernels`](super::ops::plugin::PluginKernels)).
+/// `PluginKernels`).
 fn is_own(kernel: &Kernel) -> bool {
     all_kernels().any(|own| own.name == kernel.name)
 }

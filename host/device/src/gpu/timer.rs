@@ -1,7 +1,9 @@
 //! How long kernels run, by the GPU's own clock: a pair of timestamps around every one of them.
 
-use super::context::{COMMANDS_PER_SUBMIT, Context};
 use crate::Result;
+
+/// How many commands are recorded before they are handed over.
+pub(super) const COMMANDS_PER_SUBMIT: u32 = 64;
 
 /// Every command of a submission may be a kernel.
 const QUERIES: u32 = 2 * COMMANDS_PER_SUBMIT;
@@ -23,21 +25,25 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Makes the queries; the device must have `TIMESTAMP_QUERY`.
+    /// Makes the queries; the device must have `TIMESTAMP_QUERY`. `buffer` makes a buffer of so many bytes.
     ///
     /// # Errors
     /// No memory is left.
-    pub(super) fn new(context: &Context) -> Result<Self> {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        buffer: impl Fn(u64, wgpu::BufferUsages) -> Result<wgpu::Buffer>,
+    ) -> Result<Self> {
         use wgpu::BufferUsages as Usage;
         Ok(Self {
-            queries: context.device.create_query_set(&wgpu::QuerySetDescriptor {
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("timestamps"),
                 ty: wgpu::QueryType::Timestamp,
                 count: QUERIES,
             }),
-            resolved: context.raw_buffer("timestamps", BYTES, Usage::QUERY_RESOLVE | Usage::COPY_SRC)?,
-            readable: context.raw_buffer("timestamps", BYTES, Usage::MAP_READ | Usage::COPY_DST)?,
-            seconds_per_tick: f64::from(context.queue.get_timestamp_period()) * 1e-9,
+            resolved: buffer(BYTES, Usage::QUERY_RESOLVE | Usage::COPY_SRC)?,
+            readable: buffer(BYTES, Usage::MAP_READ | Usage::COPY_DST)?,
+            seconds_per_tick: f64::from(queue.get_timestamp_period()) * 1e-9,
             used: 0,
             seconds: None,
         })
@@ -62,15 +68,13 @@ impl Timer {
         }
     }
 
-    /// Waits for the kernels of a submission and adds their times up.
+    /// Adds up the times of a submission's kernels. `map` waits for them and shows the first bytes of a buffer.
     ///
     /// # Errors
     /// The device failed.
     pub(super) fn collect(
         &mut self,
-        context: &Context,
-        operation: &str,
-        index: &wgpu::SubmissionIndex,
+        map: impl FnOnce(&wgpu::Buffer, u64, &mut dyn FnMut(&[u8])) -> Result<()>,
     ) -> Result<()> {
         if self.used == 0 {
             return Ok(());
@@ -78,7 +82,7 @@ impl Timer {
         let bytes = self.bytes();
         self.used = 0;
         let mut ticks = 0;
-        context.map(operation, &self.readable, bytes, index, |bytes| {
+        map(&self.readable, bytes, &mut |bytes: &[u8]| {
             let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(bytes);
             // A clock that was set back between two stamps makes no negative time.
             ticks = stamps.chunks_exact(2).map(|pair| pair[1].saturating_sub(pair[0])).sum();

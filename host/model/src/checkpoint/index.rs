@@ -43,7 +43,9 @@ impl Index {
         for (name, file) in &index.weight_map {
             // A shard is written under its own name, so that must not lead out of the folder.
             if Path::new(file).file_name().is_none_or(|plain| plain != file.as_str()) {
-                return Err(index.error(format!("`{name}` is said to be in `{file}`, which is no file name")));
+                return Err(
+                    index.error(format!("`{name}` is said to be in `{file}`, which is not a file name"))
+                );
             }
         }
         Ok(index)

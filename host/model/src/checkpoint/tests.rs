@@ -232,7 +232,7 @@ fn an_index_must_fit_its_shards() {
     let message = with_index(|_, index| index["weight_map"]["model.norm.weight"] = json!("gone.safetensors"));
     assert!(message.contains("names shards that are not there: gone.safetensors"), "{message}");
     let message = with_index(|_, index| index["weight_map"]["model.norm.weight"] = json!("../x.safetensors"));
-    assert!(message.contains("`../x.safetensors`, which is no file name"), "{message}");
+    assert!(message.contains("`../x.safetensors`, which is not a file name"), "{message}");
     let message = with_index(|_, index| index["weight_map"] = json!({}));
     assert!(message.contains("its weight_map is empty"), "{message}");
     let message = with_index(|_, index| index["weight_map"] = json!([1]));

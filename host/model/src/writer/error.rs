@@ -48,7 +48,7 @@ pub enum WriteError {
         source_dir: PathBuf,
     },
     /// The target is no name of a folder.
-    #[error("{} is no name of a folder to write to", .0.display())]
+    #[error("{} is not the name of a folder that can be written", .0.display())]
     NoName(PathBuf),
     /// The disk cannot hold the output.
     #[error(

@@ -132,7 +132,7 @@ impl Process {
             Broken::Interrupted => "was stopped: the run was interrupted".to_owned(),
             Broken::Garbled(message) => {
                 let message: String = message.chars().take(200).collect();
-                format!("sent something that is no message and was stopped ({message})")
+                format!("sent something that is not a message and was stopped ({message})")
             }
         };
         // Both fail only for a process that is gone.

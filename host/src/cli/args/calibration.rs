@@ -24,7 +24,7 @@ pub(crate) struct Select {
     /// Replace an existing file
     #[arg(help_heading = "Output", long)]
     pub(crate) overwrite: bool,
-    /// Other windows to say the overlap with
+    /// Windows to compare the selection with
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
     #[command(flatten)]
@@ -43,10 +43,10 @@ pub(crate) struct Calibration {
     /// Calibration data, with its weight beside other files; may be given more than once
     #[arg(long = "calibration", value_name = "FILE[:WEIGHT]")]
     sources: Vec<Source>,
-    /// Keys of rows that name their fields in their own way, such as text=body
+    /// Keys of rows that have other names for their fields, such as text=body
     #[arg(long, value_name = "FIELD=KEY,…")]
     fields: Option<Fields>,
-    /// How rows become text: raw, alpaca, chat, or a template file [default: by the shape of the rows]
+    /// Prompt format of rows: raw, alpaca, chat, or a template file [default: by the fields of the rows]
     #[arg(long, value_name = "raw|alpaca|chat|FILE")]
     prompt: Option<Prompt>,
     /// How windows are cut: crops of long documents, documents packed, or a document each [default: crop for
@@ -74,10 +74,10 @@ pub(crate) struct Calibration {
     /// Data that must not be calibrated on: rows that share 13 words in a row with it are dropped
     #[arg(long, value_name = "FILE")]
     exclude: Vec<PathBuf>,
-    /// Stop at a row that cannot be used, instead of leaving it out
+    /// Stop at a row that cannot be used, instead of skipping it
     #[arg(long)]
     strict: bool,
-    /// Print so many of the windows, special tokens visible
+    /// Print the first N windows, with special tokens visible
     #[arg(long, value_name = "N", conflicts_with = "json")]
     pub(crate) show_samples: Option<usize>,
 }

@@ -18,7 +18,7 @@ pub(crate) struct Device {
     /// GPU to take: part of its name, or its number in `host devices`
     #[arg(long, value_name = "NAME|INDEX")]
     adapter: Option<String>,
-    /// Type that products with weights round their operands to; sums are f32 in any case
+    /// Type that the operands of products with weights are rounded to; sums are always f32
     #[arg(long, default_value_t, value_name = "f32|f16|bf16")]
     compute: Compute,
 }

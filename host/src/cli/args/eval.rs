@@ -26,22 +26,22 @@ pub(crate) struct Eval {
         default_value = "exact_match,f1,rouge1"
     )]
     pub(crate) metrics: Vec<Metric>,
-    /// How rows become prompts: raw, alpaca, chat or a template file [default: what their shape asks for]
+    /// Prompt format of rows: raw, alpaca, chat or a template file [default: by the fields of the rows]
     #[arg(help_heading = "Evaluation", long, value_name = "PROMPT")]
     pub(crate) prompt: Option<Prompt>,
-    /// The keys of rows that name their fields in their own way: FIELD=KEY,…, such as instruction=ask,output=reply
+    /// Keys of rows that have other names for their fields, such as instruction=ask,output=reply
     #[arg(help_heading = "Evaluation", long, value_name = "FIELD=KEY,…")]
     pub(crate) fields: Option<Fields>,
-    /// Stop at a row that cannot be used, in place of leaving it out
+    /// Stop at a row that cannot be used, instead of skipping it
     #[arg(help_heading = "Evaluation", long)]
     pub(crate) strict: bool,
-    /// The most tokens to write for an item
+    /// The most tokens to generate for an item
     #[arg(help_heading = "Evaluation", long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_new_tokens: u32,
     /// Text that ends a prediction, beside the model's end token; may be given more than once
     #[arg(help_heading = "Evaluation", long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) stop: Vec<String>,
-    /// Only the first so many items of each task
+    /// Only the first N items of each task
     #[arg(help_heading = "Evaluation", long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
     /// File to write every prediction to, with its scores

@@ -35,10 +35,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Verbosity {
-    /// Say what is done (-vv: in detail)
+    /// Log what is done (-vv: in detail)
     #[arg(help_heading = "Logs", short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Say nothing but errors
+    /// Log errors only
     #[arg(help_heading = "Logs", short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 }

@@ -14,7 +14,7 @@ pub(crate) struct PluginProcess {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Plugins")]
 pub(crate) struct Opening {
-    /// Run methods in a process of their own, whose crash or endless loop is an error and no more; `auto` does so
+    /// Run methods in a separate process, whose crash or endless loop becomes an error; `auto` does so
     /// for libraries that are not beside `host`
     #[arg(
         long, default_value_t = Isolate::Auto, value_name = "auto|always|never",

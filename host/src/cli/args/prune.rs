@@ -19,10 +19,10 @@ pub(crate) struct Prune {
     /// Folder to write the pruned model to
     #[arg(help_heading = "Output", long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Replace an output of this program that is at --out, if it is as it was written, and the --profile file
+    /// Replace an unchanged output of this program at --out, and the --profile file
     #[arg(help_heading = "Output", long)]
     pub(crate) overwrite: bool,
-    /// Continue an unfinished run at --out; where the run is finished already, do nothing
+    /// Continue an unfinished run at --out; do nothing if the run is finished
     #[arg(help_heading = "Output", long, conflicts_with = "restart")]
     pub(crate) resume: bool,
     /// Forget the finished blocks of an unfinished run at --out
@@ -31,8 +31,8 @@ pub(crate) struct Prune {
     /// Do not keep hidden states on the disk between blocks: saves disk, but a continued run computes them again
     #[arg(help_heading = "Output", long)]
     pub(crate) no_keep_hidden: bool,
-    /// How much to prune: a share such as 0.5, or a pattern such as 2:4
-    #[arg(help_heading = "Model and method", long, default_value = "0.5", value_name = "SHARE|N:M")]
+    /// How much to prune: a ratio such as 0.5, or a pattern such as 2:4
+    #[arg(help_heading = "Model and method", long, default_value = "0.5", value_name = "RATIO|N:M")]
     pub(crate) sparsity: Sparsity,
     /// Blocks to prune, such as 0-15,20 [default: all]
     #[arg(help_heading = "Model and method", long, value_name = "BLOCKS")]
@@ -43,7 +43,7 @@ pub(crate) struct Prune {
     /// JSON file with other sparsities for blocks (3), linear layers (down_proj) or both (3.down_proj)
     #[arg(help_heading = "Model and method", long, value_name = "FILE")]
     pub(crate) layer_sparsity: Option<PathBuf>,
-    /// Take all statistics in one dense pass, not behind predecessors that are already pruned
+    /// Gather all statistics in one pass of the dense model, not behind layers that are already pruned
     #[arg(help_heading = "Model and method", long)]
     pub(crate) no_propagate: bool,
     /// Pruning method, where the libraries offer several
@@ -51,13 +51,13 @@ pub(crate) struct Prune {
     pub(crate) method: Option<String>,
     #[command(flatten)]
     pub(crate) opening: Opening,
-    /// Most memory to take on the device, such as 8G [default: 90% of what it has]
+    /// Most memory to use on the device, such as 8G [default: 90% of what it has]
     #[arg(help_heading = "Device", long, value_name = "SIZE")]
     pub(crate) device_memory: Option<Size>,
-    /// Most memory to take on the host; what does not fit waits in a temporary file [default: 90% of what is free]
+    /// Most memory to use on the host; hidden states that do not fit go to a temporary file [default: 90% of what is free]
     #[arg(help_heading = "Device", long, value_name = "SIZE")]
     pub(crate) host_memory: Option<Size>,
-    /// Write where the time went to a file for Chrome's trace viewer, and sum it up
+    /// Write a profile for Chrome's trace viewer to a file, and print a summary
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
     #[command(flatten)]

@@ -13,7 +13,7 @@ pub(crate) struct Study {
     /// Study file: models, methods, calibration sets, evaluations and seeds
     #[arg(value_name = "STUDY.toml", required = true)]
     pub(crate) file: Option<PathBuf>,
-    /// Folder of results; a study that was stopped goes on in it [default: the file's name and -results]
+    /// Folder of results; a stopped study continues in it [default: the file's name and -results]
     #[arg(help_heading = "Output", long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// List the cells with what they will cost in time, disk and memory, and run none
@@ -25,7 +25,7 @@ pub(crate) struct Study {
     /// Cell to run, by its hash or the beginning of it; may be given more than once [default: all]
     #[arg(help_heading = "Cells", long, value_name = "HASH", conflicts_with = "shard")]
     pub(crate) cell: Vec<String>,
-    /// Run every N-th cell, beginning with the I-th: 1/N to N/N are all there is
+    /// Run every N-th cell, beginning with the I-th; 1/N to N/N together run all
     #[arg(help_heading = "Cells", long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
     #[command(flatten)]

@@ -117,7 +117,11 @@ pub(super) fn options(
             ));
         };
         if let Err(error) = spec.kind.parse(&value.value) {
-            return Err(Problem::because(&value.span, format!("this is no value of `{}`", key.value), error));
+            return Err(Problem::because(
+                &value.span,
+                format!("this is not a value of `{}`", key.value),
+                error,
+            ));
         }
     }
     Ok(typed(given))

@@ -158,7 +158,7 @@ pub(super) fn sparsity(value: &Spanned<DeValue>) -> Result<At<Sparsity>> {
     let due = "a sparsity, such as 0.5 or \"2:4\",";
     let text = scalar(value).map_err(|_| unlike(value, due))?;
     let parsed =
-        text.value.parse().map_err(|error| Problem::because(&text.span, "this is no sparsity", error))?;
+        text.value.parse().map_err(|error| Problem::because(&text.span, "this is not a sparsity", error))?;
     Ok(text.with(parsed))
 }
 
@@ -196,7 +196,7 @@ pub(super) fn entries<T>(
     entries.collect()
 }
 
-/// A value that is not what is due.
+/// A value of the wrong type or range.
 pub(super) fn unlike(value: &Spanned<DeValue>, due: &str) -> Problem {
     let found = match value.get_ref() {
         DeValue::String(_) => "a text",
@@ -206,6 +206,11 @@ pub(super) fn unlike(value: &Spanned<DeValue>, due: &str) -> Problem {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
-    let found = if due.starts_with(found) { "another" } else { found };
-    Problem::new(&value.span(), format!("{due} is due here, but this is {found}"))
+    // A number where another number is expected: its type is not what is wrong.
+    let message = if due.starts_with(found) {
+        format!("expected {due}")
+    } else {
+        format!("expected {due}, found {found}")
+    };
+    Problem::new(&value.span(), message)
 }

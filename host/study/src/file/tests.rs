@@ -92,33 +92,29 @@ fn one_model_or_several_need_no_names() {
 fn what_is_wrong_has_its_line_and_column() {
     let cases = [
         ("samples = 64", "sample = 64", "4:1: unknown key `sample` in the study"),
-        ("samples = 64", "samples = 0", "4:11: a number of things, 1 or more, is due here"),
+        ("samples = 64", "samples = 0", "4:11: expected a number of things, 1 or more"),
         ("samples = 64", "samples = \"é\", 3", "4:14: "),
-        ("Wanda = 0.6", "Wanda = 1.5", "11:9: this is no sparsity"),
+        ("Wanda = 0.6", "Wanda = 1.5", "11:9: this is not a sparsity"),
         ("Wanda = 0.6", "Wanda = 0.6\nWanda = 0.7", "12:1: duplicate key"),
         ("[0.5, \"2:4\"]", "[0.5, \"2:4\", 0.50]", "3:25: the sparsity 0.5 is given twice"),
-        ("[0, 7]", "[0, 7, -1]", "2:16: a whole number that is not negative is due here"),
+        ("[0, 7]", "[0, 7, -1]", "2:16: expected a whole number that is not negative"),
         ("[0, 7]", "[0, 7, 7]", "2:16: the seed 7 is given twice"),
         (
             "blocksize = 64",
             "blocksize = []",
-            "13:25: a text, a number, `true` or `false` is due here, but this is a list",
+            "13:25: expected a text, a number, `true` or `false`, found a list",
         ),
-        ("\"0-2\"", "\"2-0\"", "14:10: `2-0` is no list of blocks"),
-        ("\"down_proj\"", "\"down\"", "15:8: `down` is no linear layer"),
+        ("\"0-2\"", "\"2-0\"", "14:10: `2-0` is not a list of blocks"),
+        ("\"down_proj\"", "\"down\"", "15:8: `down` is not a linear layer"),
         ("propagate", "propogate", "17:1: unknown key `propogate` in [methods.SparseGPT]"),
-        (
-            "C4 = \"c4.jsonl\"",
-            "C4 = 4",
-            "23:6: a path, a list of paths, or a table is due here, but this is a number",
-        ),
+        ("C4 = \"c4.jsonl\"", "C4 = 4", "23:6: expected a path, a list of paths, or a table, found a number"),
         ("files = \"alpaca.json\"", "", "25:14: [calibration.Alpaca] has no `files`"),
         ("tokens = 4096", "tokens = 4096\nsamples = 3", "28:10: `samples` and `tokens`"),
         ("file = \"evaluation.json\", ", "", "33:1: [evaluations.Alpaca] lacks `file`"),
         ("[\"exact_match\", \"f1\"]", "[\"f1\", \"f1\"]", "the metric f1 is given twice"),
         ("title = \"All there is\"", "title = ", "1:9: "),
         ("tiny = \"models/tiny\"", "", "the study has no model"),
-        ("tiny = \"models/tiny\"", "tiny = \"\"", "8:8: a path is due here"),
+        ("tiny = \"models/tiny\"", "tiny = \"\"", "8:8: expected a path"),
     ];
     for (from, to, words) in cases {
         assert!(WHOLE.contains(from), "{from}");

@@ -136,7 +136,7 @@ fn sections(view: &View<'_>) -> Vec<Section> {
             "perplexity",
             "Perplexity against task scores",
             keyed(
-                "One mark a cell. Where perplexity told of a task, marks would lie on a line.",
+                "One mark a cell. If perplexity predicted task scores, the marks would lie on a line.",
                 plots::scatter(view),
             ),
         ),

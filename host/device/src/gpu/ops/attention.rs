@@ -1,9 +1,8 @@
 //! Attention.
 
-use super::{memory, size};
 use crate::{
     AttentionShape, DType, DeviceError, Result, Span, Tensor,
-    gpu::{Context, Dispatch, panels, segments},
+    gpu::{Context, Dispatch, memory, panels, segments, sizes::size},
 };
 use espalier_shaders::attention::{KERNEL, MAX_HEAD_DIM, Params, QUERIES_PER_TILE, Tile};
 use std::sync::{Arc, Mutex, PoisonError};

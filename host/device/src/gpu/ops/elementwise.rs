@@ -1,16 +1,15 @@
 //! Element-wise operations.
 
-use super::size;
 use crate::{
     Binary, DeviceError, Repeat, Result, Tensor, Unary,
-    gpu::{Context, Dispatch, panels, segments},
+    gpu::{Context, Dispatch, panels, segments, sizes::size},
 };
 use espalier_shaders::{map as map_kernel, zip as zip_kernel};
 
 /// [`Op::Map`](crate::Op::Map).
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; so for every operation here.
+/// Operands that do not fit, or a failing device; and likewise for every operation here.
 pub fn map(context: &Context, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "map";
     // Tensors of one shape and type are cut alike.

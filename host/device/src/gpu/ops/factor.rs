@@ -1,12 +1,14 @@
 //! Cholesky factors and triangular matrices, blocked.
 
-use super::{
-    matmul::{Product, Shape},
-    memory, rectangle, size,
-};
+use super::{matmul, rectangle};
 use crate::{
     DType, DeviceError, Operand, Result, Tensor,
-    gpu::{Context, Dispatch, panels, tune::Tuner},
+    gpu::{
+        Context, Dispatch, memory, panels,
+        products::{Product, Shape},
+        sizes::size,
+        tune::Tuner,
+    },
 };
 use espalier_shaders::triangle::{KERNEL, Params, SIDE};
 use std::ops::Range;
@@ -56,12 +58,14 @@ pub(in crate::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut Tensor)
         // L₂₁ = x₂₁ · L₁₁⁻ᵀ, apart and back; then x₂₂ −= L₂₁ · L₂₁ᵀ.
         let old = x.block(below.clone(), block.clone());
         let inverse = inverse.block(0..width, 0..width).t();
-        Product::new(1.0, old, inverse, 0.0, &columns, (below.start, 0)).run(context, tuner)?;
+        matmul::run(context, tuner, Product::new(1.0, old, inverse, 0.0, &columns, (below.start, 0)))?;
         let new = columns.block(below.clone(), 0..width);
         rectangle::carry(context, new, x, (below.start, block.start), false)?;
-        Product::new(-1.0, new, new.t(), 1.0, x, (below.start, below.start))
-            .shaped(lower)
-            .run(context, tuner)?;
+        matmul::run(
+            context,
+            tuner,
+            Product::new(-1.0, new, new.t(), 1.0, x, (below.start, below.start)).shaped(lower),
+        )?;
     }
     let status: Vec<u32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(&status)?)?);
     match status[..] {
@@ -79,7 +83,7 @@ pub(in crate::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut Tensor)
 /// already, the rest is `−C⁻¹ · B · A⁻¹`.
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; so for every operation here.
+/// Operands that do not fit, or a failing device; and likewise for every operation here.
 pub(in crate::gpu) fn triangular_inverse(context: &Context, tuner: &Tuner, l: &mut Tensor) -> Result<()> {
     const NAME: &str = "triangular_inverse";
     let side = l.cols();
@@ -136,9 +140,13 @@ fn join(
             (right.block(0..rows.len(), 0..strip.len()), all.block(0..rows.len(), 0..strip.len()));
         let b_lower = Shape { b_lower: true, ..Shape::default() };
         let a_inverse = out.block(cols.clone(), strip.clone());
-        Product::new(1.0, b, a_inverse, 0.0, right, (0, 0)).shaped(b_lower).run(context, tuner)?;
+        matmul::run(context, tuner, Product::new(1.0, b, a_inverse, 0.0, right, (0, 0)).shaped(b_lower))?;
         let a_lower = Shape { a_lower: true, ..Shape::default() };
-        Product::new(-1.0, c_inverse, right_part, 0.0, all, (0, 0)).shaped(a_lower).run(context, tuner)?;
+        matmul::run(
+            context,
+            tuner,
+            Product::new(-1.0, c_inverse, right_part, 0.0, all, (0, 0)).shaped(a_lower),
+        )?;
         rectangle::carry(context, all_part, out, (rows.start, start), false)?;
     }
     Ok(())
@@ -175,14 +183,14 @@ pub(in crate::gpu) fn triangular_solve(
         invert(context, NAME, panels(&block)?.only(NAME)?, &params)?;
         let inverse = Operand { transposed, ..block.block(0..width, 0..width) };
         let old = b.block(rows.clone(), 0..cols);
-        Product::new(1.0, inverse, old, 0.0, &solved, (0, 0)).run(context, tuner)?;
+        matmul::run(context, tuner, Product::new(1.0, inverse, old, 0.0, &solved, (0, 0)))?;
         let new = solved.block(0..width, 0..cols);
         rectangle::carry(context, new, b, (start, 0), false)?;
         let (factors, rest) = match transposed {
             true => (l.block(rows.clone(), 0..start).t(), 0),
             false => (l.block(rows.end..side, rows.clone()), rows.end),
         };
-        Product::new(-1.0, factors, new, 1.0, b, (rest, 0)).run(context, tuner)?;
+        matmul::run(context, tuner, Product::new(-1.0, factors, new, 1.0, b, (rest, 0)))?;
     }
     Ok(())
 }

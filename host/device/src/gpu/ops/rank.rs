@@ -1,9 +1,9 @@
 //! Places among sorted scores, and what follows from them.
 
-use super::{memory, scores::Ranked, size};
+use super::scores::Ranked;
 use crate::{
     DType, Result, Scores, Tensor, Within,
-    gpu::{Context, Dispatch, panels, segments},
+    gpu::{Context, Dispatch, memory, panels, segments, sizes::size},
 };
 use espalier_shaders::{
     at_most as at_most_kernel, kth_in_rows,
@@ -14,7 +14,7 @@ use espalier_shaders::{
 /// [`Op::KthSmallest`](crate::Op::KthSmallest).
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; so for every operation here.
+/// Operands that do not fit, or a failing device; and likewise for every operation here.
 pub fn kth_smallest(
     context: &Context,
     scores: Scores,

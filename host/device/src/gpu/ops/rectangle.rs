@@ -1,9 +1,8 @@
 //! Elements carried from place to place.
 
-use super::{memory, size};
 use crate::{
     DType, DeviceError, Operand, Result, Tensor,
-    gpu::{Context, Dispatch, panels, segments},
+    gpu::{Context, Dispatch, memory, panels, segments, sizes::size},
 };
 use espalier_shaders::{
     copy_block, diagonal as diagonal_kernel, reverse as reverse_kernel,

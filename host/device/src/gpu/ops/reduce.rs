@@ -1,9 +1,8 @@
 //! Reductions.
 
-use super::{memory, size};
 use crate::{
     Axis, DType, Reduction, Result, Tensor,
-    gpu::{Context, Dispatch, Panels, panels, segments},
+    gpu::{Context, Dispatch, Panels, memory, panels, segments, sizes::size},
 };
 use espalier_shaders::{
     reduce_columns::{self, BLOCK_ROWS, COLUMNS},

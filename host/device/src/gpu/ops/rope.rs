@@ -1,9 +1,8 @@
 //! Rotary embedding.
 
-use super::size;
 use crate::{
     Result, Tensor,
-    gpu::{Context, Dispatch, panels, segments},
+    gpu::{Context, Dispatch, panels, segments, sizes::size},
 };
 use espalier_shaders::rope::{KERNEL, PER_WORKGROUP, Params};
 

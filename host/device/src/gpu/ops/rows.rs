@@ -1,9 +1,11 @@
 //! Operations on whole rows of activations.
 
-use super::{dtype_constant, size};
 use crate::{
     Result, Tensor,
-    gpu::{Context, Dispatch, panels, segments},
+    gpu::{
+        Context, Dispatch, panels, segments,
+        sizes::{dtype_constant, size},
+    },
 };
 use espalier_shaders::{cross_entropy, js_divergence, rms_norm, scatter_rows};
 

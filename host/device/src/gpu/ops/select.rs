@@ -1,16 +1,16 @@
 //! Selection and masks.
 
-use super::{memory, rank, scores::Ranked, size};
+use super::{rank, scores::Ranked};
 use crate::{
     Result, Scores, Selection, Tensor,
-    gpu::{Context, Dispatch, Segment, panels, segments},
+    gpu::{Context, Dispatch, Segment, memory, panels, segments, sizes::size},
 };
 use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as zero_where_kernel};
 
 /// [`Op::Select`](crate::Op::Select).
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; so for every operation here.
+/// Operands that do not fit, or a failing device; and likewise for every operation here.
 pub fn select(context: &Context, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
     const NAME: &str = "select";
     let (rows, cols) = (scores.a.rows(), scores.a.cols());

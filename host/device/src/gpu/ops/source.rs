@@ -21,7 +21,7 @@ pub(super) fn check(wgsl: &str, params: usize, limits: &wgpu::Limits) -> Result<
     });
     // Such arrays have no size yet that could be compared with anything.
     if lengths.into_iter().any(|length| matches!(length, ArraySize::Pending(_))) {
-        return Err("the length of an array is no constant".to_owned());
+        return Err("the length of an array is not a constant".to_owned());
     }
     let mut layouter = Layouter::default();
     layouter.update(module.to_ctx()).map_err(|error| error.to_string())?;
@@ -121,7 +121,7 @@ mod tests {
             (
                 "override N: u32 = 100000; var<workgroup> s: array<f32, N>;",
                 "out[i] = s[i];",
-                "is no constant",
+                "is not a constant",
             ),
             ("var<private> p: array<f32, 100000>;", "out[i] = p[i];", "take 400000 bytes an invocation"),
             ("", "var p: array<f32, 100000>; out[i] = p[i];", "take 400000 bytes an invocation"),

@@ -13,69 +13,29 @@
 //! same; the pick that the cache keeps is what makes results the same for certain.
 
 mod cache;
-mod class;
 mod trial;
-mod variant;
 
-pub(super) use class::Class;
-pub use variant::{CANDIDATES, Variant};
+pub use super::{
+    options::{Tune, Tuning},
+    products::{CANDIDATES, Variant},
+};
 
-use super::{Adapter, AdapterReport, Context, GpuOptions};
-use crate::{Compute, Result};
+use super::{
+    Adapter, Context, GpuOptions,
+    options::matrix_side,
+    products::{Agreement, Class, Kind},
+};
+use crate::Result;
 use cache::Cache;
-use class::Kind;
 use espalier_base::profile;
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use trial::{Check, Race};
-use variant::Agreement;
 
 /// How many times as fast as the plain kernel one must be that adds up in another order.
 const REORDERED: f64 = 1.25;
-
-/// Whether kernels are tuned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tune {
-    /// On GPUs; a software adapter, which is for tests, takes the built-in variants.
-    #[default]
-    Auto,
-    /// On every adapter.
-    Always,
-    /// Never: the built-in variants.
-    Never,
-}
-
-/// Whether and how kernels are tuned.
-#[derive(Debug, Clone, Default)]
-pub struct Tuning {
-    /// Whether they are.
-    pub tune: Tune,
-    /// The folder that picks are kept in; otherwise `ESPALIER_CACHE`, else `espalier` in the platform's cache
-    /// folder.
-    pub folder: Option<PathBuf>,
-    /// What to choose from instead of [`CANDIDATES`].
-    pub candidates: Option<Vec<Variant>>,
-}
-
-impl Tuning {
-    fn active(&self, adapter: &AdapterReport) -> bool {
-        match self.tune {
-            Tune::Auto => !adapter.is_software,
-            Tune::Always => true,
-            Tune::Never => false,
-        }
-    }
-}
-
-/// The side of the small matrices that products are tried with, if they are: where products in f16 were asked for,
-/// and kernels are tuned, which finds out whether they are right and fast.
-pub(super) fn matrix_side(adapter: &Adapter, options: &GpuOptions) -> Option<u32> {
-    let wanted = options.compute == Compute::F16 && options.tuning.active(adapter.report());
-    adapter.matrix_side().filter(|_| wanted)
-}
 
 /// Picks variants for one adapter.
 #[derive(Debug)]

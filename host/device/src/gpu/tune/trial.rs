@@ -1,15 +1,10 @@
 //! Checking and timing variants on made-up operands.
 
-use super::{
-    Variant,
-    class::{Class, Kind, Layout, Sizes},
-};
 use crate::{
     DType, Operand, Result, Tensor,
     gpu::{
-        Context,
-        ops::{linear, matmul, memory},
-        panels,
+        Context, memory, panels,
+        products::{Class, Kind, Layout, Product, Sizes, Variant, linear},
     },
 };
 use espalier_shaders::linear::Mode;
@@ -57,7 +52,7 @@ impl Operands {
             Kind::Matmul { a: a_layout, b: b_layout } => {
                 let (a, b) = (a_layout.operand(a, *rows, *inner), b_layout.operand(b, *inner, *cols));
                 let (alpha, beta) = if add { (0.5, 1.0) } else { (1.0, 0.0) };
-                matmul::Product::new(alpha, a, b, beta, y, (0, 0)).run_by(context, variant)
+                Product::new(alpha, a, b, beta, y, (0, 0)).run_by(context, variant)
             }
         }
     }

@@ -75,7 +75,7 @@ impl Variant {
     }
 
     /// The variant for a class where nothing is tuned.
-    pub(super) fn built_in(class: &Class) -> Self {
+    pub(in crate::gpu) fn built_in(class: &Class) -> Self {
         match class.kind {
             Kind::Linear { .. } => Self::built_in_linear(class.rows()),
             Kind::Matmul { .. } => Self::built_in_matmul(class.rows(), class.cols()),
@@ -84,7 +84,7 @@ impl Variant {
 
     /// Whether it computes products of this class, and its tiles would not be mostly empty beside the built-in
     /// variant's.
-    pub(super) fn suits(&self, class: &Class) -> bool {
+    pub(in crate::gpu) fn suits(&self, class: &Class) -> bool {
         let built_in = Self::built_in(class);
         let sizes = [class.rows(), class.cols()].into_iter().zip(built_in.tile);
         self.plain.name == built_in.plain.name
@@ -94,7 +94,7 @@ impl Variant {
     }
 
     /// The kernel of subgroups, if these tokens are few enough for it.
-    pub(super) fn few(tokens: usize, outputs: usize, subgroup_size: [u32; 2]) -> Option<Self> {
+    pub(in crate::gpu) fn few(tokens: usize, outputs: usize, subgroup_size: [u32; 2]) -> Option<Self> {
         let [least, most] = subgroup_size;
         if tokens > linear_few::MOST_TOKENS || least < 4 || most > linear_few::WORKGROUP {
             return None;
@@ -120,7 +120,7 @@ impl Variant {
 
     /// The kernels of small matrices of `side` × `side`, where subgroups are of these sizes. Where they may be of
     /// several, a kernel that assumes the wrong one writes nothing, and is refused.
-    pub(super) fn cooperative(side: u32, [least, most]: [u32; 2]) -> Vec<Self> {
+    pub(in crate::gpu) fn cooperative(side: u32, [least, most]: [u32; 2]) -> Vec<Self> {
         let kernel = match side {
             16 => &linear_cooperative::KERNEL_16,
             _ => &linear_cooperative::KERNEL_8,
@@ -145,7 +145,7 @@ impl Variant {
     }
 
     /// How exactly its result is the plain kernel's.
-    pub(super) fn agreement(&self) -> Agreement {
+    pub(in crate::gpu) fn agreement(&self) -> Agreement {
         let reorders = [SUBGROUP_KERNELS, COOPERATIVE_KERNELS].into_iter().flatten();
         match reorders.into_iter().any(|kernel| kernel.name == self.kernel.name) {
             true => Agreement::Reordered,
@@ -165,7 +165,7 @@ impl Variant {
 
 /// How far a result may be from the plain kernel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Agreement {
+pub(in crate::gpu) enum Agreement {
     /// Nowhere: it adds the same products up in the same order.
     Exact,
     /// It adds them up in another order. Operands are numbers from -1 to 1, so that no sum of `inputs` products
@@ -176,7 +176,7 @@ pub(super) enum Agreement {
 
 impl Agreement {
     /// Whether one element of a result of `inputs` products is as it should be.
-    pub(super) fn holds(self, got: f32, expected: f32, inputs: usize) -> bool {
+    pub(in crate::gpu) fn holds(self, got: f32, expected: f32, inputs: usize) -> bool {
         match self {
             Self::Exact => got.to_bits() == expected.to_bits(),
             // Two for the bias and what was there. NaN is within nothing.

@@ -1,14 +1,16 @@
 //! Tensors made, filled, copied and converted.
 
-use super::{dtype_constant, size};
 use crate::{
     DType, Result, Tensor, check,
-    gpu::{Context, Dispatch, Panels, Segment, panels, segments},
+    gpu::{
+        Context, Dispatch, Panels, Segment, panels, segments,
+        sizes::{dtype_constant, size},
+    },
 };
 use espalier_shaders::convert::{KERNEL, Params, WORDS_PER_WORKGROUP};
 
 /// As [`Device::zeros`](crate::Device::zeros).
-pub fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
+pub(super) fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
     let panels = Panels::allocate(context, dtype, rows, cols)?;
     let recycled: Vec<_> = (0..panels.count()).filter(|&panel| panels.pooled(panel).recycled()).collect();
     if !recycled.is_empty() {
@@ -23,7 +25,7 @@ pub fn zeros(context: &Context, dtype: DType, rows: usize, cols: usize) -> Resul
 }
 
 /// A tensor whose content is undefined, for an operation that writes before it reads.
-pub fn uninitialised(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
+pub(super) fn uninitialised(context: &Context, dtype: DType, rows: usize, cols: usize) -> Result<Tensor> {
     let panels = Panels::allocate(context, dtype, rows, cols)?;
     Ok(Tensor::new(dtype, rows, cols, panels))
 }
@@ -32,7 +34,7 @@ pub fn uninitialised(context: &Context, dtype: DType, rows: usize, cols: usize) 
 ///
 /// # Errors
 /// The device failed.
-pub fn clear(context: &Context, x: &mut Tensor) -> Result<()> {
+pub(super) fn clear(context: &Context, x: &mut Tensor) -> Result<()> {
     let panels = panels(x)?;
     context.encode("clear", |encoder| {
         for panel in 0..panels.count() {
@@ -43,7 +45,13 @@ pub fn clear(context: &Context, x: &mut Tensor) -> Result<()> {
 }
 
 /// As [`Device::upload`](crate::Device::upload).
-pub fn upload(context: &Context, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<Tensor> {
+pub(super) fn upload(
+    context: &Context,
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    bytes: &[u8],
+) -> Result<Tensor> {
     check::tensor_bytes("upload", dtype, rows, cols, Some(bytes.len()))?;
     let panels = Panels::allocate(context, dtype, rows, cols)?;
     context.write(&panels, bytes)?;
@@ -51,7 +59,7 @@ pub fn upload(context: &Context, dtype: DType, rows: usize, cols: usize, bytes: 
 }
 
 /// [`Op::Convert`](crate::Op::Convert).
-pub fn convert(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+pub(super) fn convert(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "convert";
     if x.elements() == 0 {
         return Ok(());
@@ -63,7 +71,7 @@ pub fn convert(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
 }
 
 /// [`Op::CopyRows`](crate::Op::CopyRows).
-pub fn copy_rows(context: &Context, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
+pub(super) fn copy_rows(context: &Context, x: &Tensor, start: usize, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "copy_rows";
     if out.elements() == 0 {
         return Ok(());

@@ -10,9 +10,9 @@ const MOST_INNER_LOG2: u32 = 12;
 
 /// Products of one kind and of similar size: sizes by their next power of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in super::super) struct Class {
+pub(in crate::gpu) struct Class {
     /// What is multiplied.
-    pub(super) kind: Kind,
+    pub(in crate::gpu) kind: Kind,
     rows_log2: u32,
     inner_log2: u32,
     cols_log2: u32,
@@ -20,7 +20,7 @@ pub(in super::super) struct Class {
 
 /// What is multiplied, as far as kernels are compiled for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(in crate::gpu) enum Kind {
     /// Tokens with weights.
     Linear {
         /// The weights' type.
@@ -36,15 +36,15 @@ pub(super) enum Kind {
 
 /// How a rectangle is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in super::super) struct Layout {
+pub(in crate::gpu) struct Layout {
     /// Whether the transpose is.
-    pub(in super::super) transposed: bool,
+    pub(in crate::gpu) transposed: bool,
     /// Whether its rows start at whole vectors of four elements.
-    pub(in super::super) aligned: bool,
+    pub(in crate::gpu) aligned: bool,
 }
 
 impl Layout {
-    pub(in super::super) fn of(operand: Operand) -> Self {
+    pub(in crate::gpu) fn of(operand: Operand) -> Self {
         let aligned = operand.col.is_multiple_of(4) && operand.tensor.cols().is_multiple_of(4);
         Self { transposed: operand.transposed, aligned }
     }
@@ -52,22 +52,22 @@ impl Layout {
 
 /// The sizes of a product: of tokens with weights the tokens, inputs and outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sizes {
-    pub(super) rows: usize,
-    pub(super) inner: usize,
-    pub(super) cols: usize,
+pub(in crate::gpu) struct Sizes {
+    pub(in crate::gpu) rows: usize,
+    pub(in crate::gpu) inner: usize,
+    pub(in crate::gpu) cols: usize,
 }
 
 impl Sizes {
     /// Floating-point operations.
-    pub(super) fn flops(&self) -> f64 {
+    pub(in crate::gpu) fn flops(&self) -> f64 {
         2.0 * self.rows as f64 * self.inner as f64 * self.cols as f64
     }
 }
 
 impl Class {
     /// The class of a product of tokens with weights.
-    pub(in super::super) fn linear(
+    pub(in crate::gpu) fn linear(
         dtype: DType,
         compute: Compute,
         tokens: usize,
@@ -79,7 +79,7 @@ impl Class {
     }
 
     /// The class of a product of rectangles.
-    pub(in super::super) fn matmul(a: Operand, b: Operand) -> Self {
+    pub(in crate::gpu) fn matmul(a: Operand, b: Operand) -> Self {
         let ((rows, inner), cols) = (a.shape(), b.shape().1);
         Self::of(Kind::Matmul { a: Layout::of(a), b: Layout::of(b) }, rows, inner, cols)
     }
@@ -95,19 +95,19 @@ impl Class {
     }
 
     /// The most rows of a product of this class, or as many as it is tuned with.
-    pub(super) fn rows(&self) -> usize {
+    pub(in crate::gpu) fn rows(&self) -> usize {
         1 << self.rows_log2
     }
 
     /// The most columns of a product of this class, or as many as it is tuned with.
-    pub(super) fn cols(&self) -> usize {
+    pub(in crate::gpu) fn cols(&self) -> usize {
         1 << self.cols_log2
     }
 
     /// What candidates are timed on. The number of tiles is the class's or enough to fill a GPU, but there are no
     /// more products to add up than it takes to make a run long compared to its start: at most 2³³ operations, 9 ms
     /// at 1 TFLOP/s.
-    pub(super) fn timed(&self) -> Sizes {
+    pub(in crate::gpu) fn timed(&self) -> Sizes {
         const MOST: f64 = (1_u64 << 33) as f64;
         let mut sizes = Sizes { rows: self.rows(), inner: 1 << self.inner_log2, cols: self.cols().min(4096) };
         while sizes.flops() > MOST && sizes.inner > 16 {
@@ -117,7 +117,7 @@ impl Class {
     }
 
     /// What candidates are checked on: tiles that are not full at every end, and more than one of them.
-    pub(super) fn checked(&self) -> Sizes {
+    pub(in crate::gpu) fn checked(&self) -> Sizes {
         let odd = |log2: u32, most: usize| ((1_usize << log2).min(most) - 1).max(1);
         let inner = (1_usize << self.inner_log2).min(1024);
         Sizes {
