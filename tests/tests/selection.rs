@@ -321,7 +321,7 @@ fn options_of_selectors_are_checked() {
         ("perplexity", "band=lowest", "must be low, middle or high"),
         ("perplexity", "pool=0", "must be at least 1"),
         ("length", "order=long", "must be longest, shortest or nearest"),
-        ("clusters", "layers=7", "`7` is no layer of 0 to 3"),
+        ("clusters", "layers=7", "`7` is not a layer from 0 to 3"),
         ("mix", "by=size", "must be equal, weights or tokens"),
         ("self", "drop=1", "must be from 0 to 0.9"),
         ("random", "pool=3", "unknown option `pool`"),

@@ -154,7 +154,7 @@ fn wrong_values_are_named() {
         (json!({"num_hidden_layers": 2_000_000}), "beyond any model"),
         (json!({"head_dim": 1 << 30}), "beyond any model"),
         (json!({"num_key_value_heads": 5}), "5 key and value heads do not divide the 32 query heads"),
-        (json!({"head_dim": null, "num_attention_heads": 24}), "2048 is no multiple of 24"),
+        (json!({"head_dim": null, "num_attention_heads": 24}), "2048 is not a multiple of 24"),
         (json!({"head_dim": 63}), "`head_dim`: it is 63"),
         (json!({"hidden_act": "gelu"}), "only `silu` is supported"),
         (json!({"eos_token_id": ["</s>"]}), "a token number or a list of them"),

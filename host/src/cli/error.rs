@@ -145,7 +145,7 @@ fn model(error: &ModelError) -> bool {
         ModelError::Device(source) | ModelError::Block { source, .. } | ModelError::Tensor { source, .. } => {
             device(source)
         }
-        ModelError::Checkpoint(CheckpointError::Changed { .. })
+        ModelError::Checkpoint(CheckpointError::Changed { .. } | CheckpointError::Read { .. })
         | ModelError::Spill(_)
         | ModelError::HiddenStates { .. }
         | ModelError::Interrupted(_)

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(layers("", 1), Ok(vec![0]));
         assert_eq!(layers("all", 3), Ok(vec![0, 1, 2]));
         assert_eq!(layers("4, 1", 5), Ok(vec![1, 4]));
-        assert!(layers("5", 5).unwrap_err().message.contains("`5` is no layer of 0 to 4"));
+        assert!(layers("5", 5).unwrap_err().message.contains("`5` is not a layer from 0 to 4"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Plugins that run in a process of their own, so that a crash, an abort or an endless loop in one is an error
 //! here and not the end of the run. This isolates faults; it is no sandbox.
 //!
-//! The child is this binary again, under the hidden command [`COMMAND`]. It loads the library, and its standard
+//! The child is this binary again, under the hidden command `COMMAND`. It loads the library, and its standard
 //! input is one end of a socket over which both sides send frames (see `channel`). The device stays with the
 //! host: what a plugin asks of it is a request in the child (see `forward`) and a call of the host's
 //! [`DeviceService`](espalier_sdk::service::DeviceService) here (see `serve`). A kernel's CPU twin runs in the
