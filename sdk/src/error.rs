@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What kind of thing went wrong, for code that must tell errors apart.
+/// The kind of an error, for code that must tell errors apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Code {
@@ -38,9 +38,9 @@ impl Code {
 /// An error with a code, a message, and the places it passed through, innermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Error {
-    /// What kind of thing went wrong.
+    /// The kind of error.
     pub code: Code,
-    /// What happened, to what, and what to do about it.
+    /// The message: what happened, to what, and what to do.
     pub message: String,
     /// Where it happened, innermost first.
     pub context: Vec<String>,

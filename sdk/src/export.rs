@@ -3,7 +3,7 @@
 use crate::{Error, MethodInfo, Options, PruningMethod, Result, Selector, SelectorInfo};
 use serde::{Deserialize, Serialize};
 
-/// What a library says of itself.
+/// The description of a library.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LibraryInfo {
     /// The crate's name.
@@ -55,7 +55,7 @@ impl Registry {
         self
     }
 
-    /// What the library says of itself.
+    /// The library's description.
     pub fn info(&self) -> &LibraryInfo {
         &self.info
     }

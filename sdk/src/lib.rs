@@ -1,4 +1,4 @@
-//! What an author of an Espalier plugin sees.
+//! The interface for authors of Espalier plugins.
 //!
 //! A plugin is a dynamic library that offers pruning **methods**, calibration **selectors**, or both.
 //! An author implements a plain Rust trait ([`PruningMethod`] or [`Selector`]) and names the type in

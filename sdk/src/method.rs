@@ -47,7 +47,7 @@ pub enum Order {
     TrueSequential = 1,
 }
 
-/// What the host measures of the inputs of every linear layer before it is pruned.
+/// The statistics that the host gathers of the inputs of every linear layer before it is pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -76,12 +76,12 @@ impl Statistic {
     }
 }
 
-/// What a method says of itself.
+/// The description of a method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodInfo {
     /// Its name, as in `--method NAME`.
     pub name: String,
-    /// What it does, in a line.
+    /// A summary in one line.
     pub summary: String,
     /// The options it takes.
     #[serde(default)]
@@ -132,11 +132,11 @@ pub struct Layer {
     pub block: usize,
     /// `[out_features, in_features]`, f32.
     pub weight: Tensor,
-    /// What was measured of its input.
+    /// The statistics of its input.
     pub statistics: Statistics,
 }
 
-/// What was measured of a layer's input: as much as [`MethodInfo::statistics`] asked for.
+/// The statistics of a layer's input that [`MethodInfo::statistics`] asked for.
 #[derive(Debug, Default)]
 pub struct Statistics {
     /// Tokens measured.
@@ -195,7 +195,7 @@ fn asked(slot: &Option<Tensor>, kind: Statistic) -> Result<&Tensor> {
     slot.as_ref().ok_or_else(unasked)
 }
 
-/// What a method made of a layer.
+/// A pruned layer.
 #[derive(Debug)]
 pub struct Pruned {
     /// The new weight, of the old one's shape, f32. Pruned entries are 0.

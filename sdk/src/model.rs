@@ -21,7 +21,7 @@ pub struct ModelInfo {
 pub struct SamplingOptions {
     /// Tokens after the prefix, at most.
     pub max_tokens: usize,
-    /// What logits are divided by; at 0 the likeliest token is taken.
+    /// The divisor of the logits; 0 takes the likeliest token.
     pub temperature: f32,
     /// The smallest set of the likeliest tokens that has this much probability is drawn from; 1 is all.
     pub top_p: f32,

@@ -62,7 +62,7 @@ pub struct OptionSpec {
     pub kind: OptionKind,
     /// The value where none is given.
     pub default: Value,
-    /// What it does, in a line.
+    /// A summary in one line.
     pub summary: String,
 }
 

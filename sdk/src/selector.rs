@@ -36,12 +36,12 @@ pub trait Selector: Send + Sync + 'static {
     ) -> Result<()>;
 }
 
-/// What a selector says of itself.
+/// The description of a selector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SelectorInfo {
     /// Its name, as in `--selector NAME`.
     pub name: String,
-    /// What it does, in a line.
+    /// A summary in one line.
     pub summary: String,
     /// The options it takes.
     #[serde(default)]
@@ -83,7 +83,7 @@ impl SelectorInfo {
     }
 }
 
-/// What is wanted of a selector.
+/// A request to a selector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelectionRequest {
     /// How many windows; of a budget in tokens, as many as it fills.

@@ -1,4 +1,4 @@
-//! What a host offers to plugins: plain traits, which the ABI adapters carry over the border.
+//! The host's services for plugins: plain traits, which the ABI adapters carry over the FFI boundary.
 
 use crate::{Access, Buffer, DType, DeviceKind, Document, ModelInfo, Result, SamplingOptions, Source};
 
@@ -97,7 +97,7 @@ pub trait DocumentService: Send + Sync {
     fn tokens(&self, index: usize) -> Result<Vec<u32>>;
 }
 
-/// What selectors may ask of a model; see [`Model`](crate::Model) for the exact meaning.
+/// The model as selectors use it; see [`Model`](crate::Model) for the exact meaning.
 pub trait ModelService: Send + Sync {
     /// Facts of the model.
     ///
@@ -114,11 +114,11 @@ pub trait ModelService: Send + Sync {
     /// The mean hidden state of each sequence behind each of these layers.
     fn pooled(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<Vec<f32>>>;
 
-    /// What the model writes after each prefix.
+    /// The model's continuation of each prefix.
     fn sample(&self, prefixes: &[&[u32]], options: &SamplingOptions) -> Result<Vec<Vec<u32>>>;
 }
 
-/// What cuts windows of what a selector offers; see [`Windows`](crate::Windows) for the exact meaning.
+/// The windows that a selector's offers are cut into; see [`Windows`](crate::Windows) for the exact meaning.
 pub trait WindowService: Send + Sync {
     /// Whether more windows are wanted.
     fn wanted(&self) -> bool;

@@ -36,7 +36,7 @@ impl Sparsity {
     }
 }
 
-/// Why a text is no sparsity.
+/// A text that is not a sparsity.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ParseSparsityError {
     /// Neither a number nor `N:M`.

@@ -1,4 +1,4 @@
-//! What the host has to know of a kernel, as Rust, taken from its source.
+//! Writes a kernel's description in Rust, taken from its source.
 
 use crate::join::Joined;
 use naga::{AddressSpace, Expression, Literal, Module, StorageAccess};

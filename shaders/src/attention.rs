@@ -50,7 +50,7 @@ pub struct Params {
     pub group: u32,
     /// How many of the last keys a query sees.
     pub window: u32,
-    /// What scores are multiplied with.
+    /// The factor of the scores.
     pub scale: f32,
     /// The first bound row of q, out and state.
     pub q_first: u32,

@@ -19,7 +19,7 @@ const TILE: (usize, usize) = (256, 128);
 pub struct NotPositiveDefinite {
     /// The row and column.
     pub pivot: usize,
-    /// What was left of its diagonal.
+    /// The pivot's value.
     pub value: f32,
 }
 

@@ -1,4 +1,4 @@
-//! What a device needs to know of a kernel.
+//! The description of a kernel for devices.
 
 use crate::Access;
 

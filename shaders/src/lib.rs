@@ -14,7 +14,7 @@ mod product;
 mod scores;
 mod simd;
 
-/// What is read from every shader: its [`Kernel`] and its constants.
+/// The [`Kernel`] and the constants of every shader, read from its source.
 // Not every constant of a shader is needed here.
 #[allow(dead_code)]
 mod wgsl {

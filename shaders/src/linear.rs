@@ -35,7 +35,7 @@ pub const ADD_BIAS: u32 = 1;
 /// Where [`Params::flags`] has the number of the bias's type.
 pub const BIAS_DTYPE_SHIFT: u32 = 2;
 
-/// What one product makes of y.
+/// The way a product is written to y.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// The product.
@@ -47,7 +47,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// What says so in [`Params::flags`].
+    /// The flag in [`Params::flags`].
     pub fn flag(self) -> u32 {
         match self {
             Self::Write => 0,
@@ -85,7 +85,7 @@ pub struct Params {
 /// pace, and packing it first would only add traffic.
 const FEW_TOKENS: usize = 64;
 
-/// What linear layers read: rows as they are, or normalised on the way.
+/// The input of linear layers: rows as they are, or normalised on the way.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     /// `[tokens, inputs]`
@@ -94,7 +94,7 @@ pub struct Input<'a> {
     pub tokens: usize,
     /// Columns.
     pub inputs: usize,
-    /// What each row goes through first.
+    /// The normalisation of each row.
     pub norm: Option<Norm<'a>>,
 }
 
@@ -105,13 +105,13 @@ pub struct Layer<'a> {
     pub w: Floats<'a>,
     /// `[outputs]`
     pub bias: Option<Floats<'a>>,
-    /// What the product goes onto.
+    /// The destination of the product.
     pub onto: Onto<'a>,
     /// `[tokens, outputs]`
     pub y: &'a mut [f32],
 }
 
-/// What a product goes onto.
+/// The destination of a product.
 #[derive(Debug, Clone, Copy)]
 pub enum Onto<'a> {
     /// Nothing: y is written over.

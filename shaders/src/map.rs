@@ -19,9 +19,9 @@ pub const PER_WORKGROUP: usize = wgsl::map::PER_WORKGROUP as usize;
 pub struct Params {
     /// Elements to compute.
     pub count: u32,
-    /// What values are multiplied with.
+    /// The factor of the values.
     pub scale: f32,
-    /// What is then added.
+    /// The summand.
     pub shift: f32,
 }
 

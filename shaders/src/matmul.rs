@@ -45,9 +45,9 @@ pub struct Params {
     pub c_start: u32,
     /// Columns of c.
     pub c_stride: u32,
-    /// What the product is multiplied with.
+    /// The factor of the product.
     pub alpha: f32,
-    /// What c is multiplied with; with 0 it is not read.
+    /// The factor of the previous content of c; with 0 it is not read.
     pub beta: f32,
     /// With `A_LOWER`: `a[i, k]` is 0 for `k > i + a_diagonal`.
     pub a_diagonal: i32,

@@ -22,7 +22,7 @@ pub struct Params {
     pub x_row: u32,
     /// The first row of y in its panel.
     pub y_row: u32,
-    /// What is added to the mean of squares.
+    /// The epsilon that is added to the mean of squares.
     pub eps: f32,
 }
 
@@ -31,7 +31,7 @@ pub struct Params {
 pub struct Norm<'a> {
     /// A number for every column.
     pub weight: Floats<'a>,
-    /// What is added to the mean of squares.
+    /// The epsilon that is added to the mean of squares.
     pub eps: f32,
 }
 
@@ -51,7 +51,7 @@ pub fn cpu(x: &[f32], weight: Floats<'_>, eps: f32, cols: usize, y: &mut [f32]) 
     });
 }
 
-/// What a row is multiplied with.
+/// The factor of a row.
 pub(crate) fn factor(x: &[f32], eps: f32) -> f32 {
     let mean = sum_squares(x) / x.len() as f64;
     (1.0 / (mean + f64::from(eps)).sqrt()) as f32

@@ -1,4 +1,4 @@
-//! What is ranked: scores that are computed as they are read, so that no matrix of them is written.
+//! Scores that are computed as they are read, so that no matrix of them is written.
 
 use crate::{Binary, Unary, map, zip};
 use rayon::prelude::*;
@@ -10,13 +10,13 @@ use std::ops::Range;
 /// none its binding takes anything.
 #[derive(Debug, Clone, Copy)]
 pub struct Scores<'a> {
-    /// What is done to each element.
+    /// The function of each element.
     pub f: Unary,
     /// `[rows, cols]`
     pub a: &'a [f32],
     /// Columns of a.
     pub cols: usize,
-    /// What it is combined with, `[cols]`.
+    /// The row it is combined with, `[cols]`.
     pub by: Option<(Binary, &'a [f32])>,
 }
 

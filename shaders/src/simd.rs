@@ -47,7 +47,7 @@ pub(crate) enum Level {
     Baseline,
 }
 
-/// What this processor has.
+/// The instruction sets of this processor.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn level() -> Level {

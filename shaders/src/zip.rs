@@ -27,7 +27,7 @@ pub struct Params {
     pub b_row: u32,
     /// The first row of out in its panel.
     pub out_row: u32,
-    /// What b is multiplied with.
+    /// The factor of b.
     pub alpha: f32,
 }
 

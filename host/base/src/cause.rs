@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// What an error says, and below it each of its causes. Transparent wrappers, which repeat their cause, say it once.
+/// The messages of an error and of each of its causes. Transparent wrappers, which repeat their cause, appear once.
 pub fn causes(error: &dyn Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut cause = error.source();

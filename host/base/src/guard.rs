@@ -42,7 +42,7 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     result.map_err(|payload| Panicked(message(&*payload)))
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned())

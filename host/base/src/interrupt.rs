@@ -9,7 +9,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// What a plugin is told that asks for something meanwhile.
+/// The error for a plugin that calls the host after an interruption.
 impl From<Interrupted> for espalier_sdk::Error {
     fn from(interrupted: Interrupted) -> Self {
         Self::new(espalier_sdk::Code::Other, interrupted.to_string())

@@ -31,7 +31,7 @@ struct Recording {
     events: Vec<Event>,
 }
 
-/// What a span is about; the categories of the table.
+/// The kind of a span, which is its category in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -146,7 +146,7 @@ impl Drop for Span {
     }
 }
 
-/// What was recorded.
+/// The recorded spans.
 #[derive(Debug, Default)]
 pub struct Trace {
     events: Vec<Event>,
@@ -159,7 +159,7 @@ pub struct Total {
     /// The background's track that they are on; none where the run itself did this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub track: Option<&'static str>,
-    /// What they are about.
+    /// Their kind.
     pub kind: Kind,
     /// Their name.
     pub name: String,
@@ -169,7 +169,7 @@ pub struct Total {
     pub seconds: f64,
     /// Who measured it.
     pub clock: Clock,
-    /// What they worked on.
+    /// Their cost.
     pub work: Work,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with calibration data.
+//! Errors of calibration and evaluation data.
 
 use super::feed::{LONGEST_ROW, LONGEST_TEXT};
 use espalier_base::cause::causes;
@@ -6,7 +6,7 @@ use espalier_base::interrupt::Interrupted;
 use espalier_model::config::ConfigError;
 use std::path::PathBuf;
 
-/// What can be wrong with calibration data.
+/// Errors of calibration and evaluation data.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrationError {
@@ -31,7 +31,7 @@ pub enum CalibrationError {
     Packed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file that is sound, and packed in a way that is not supported.
@@ -39,7 +39,7 @@ pub enum CalibrationError {
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What is not supported.
+        /// The unsupported feature.
         what: String,
     },
     /// What is in a packed file cannot be written.
@@ -82,7 +82,7 @@ pub enum CalibrationError {
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The cause.
         problem: String,
     },
     /// A row of another shape than those of the collection.
@@ -92,9 +92,9 @@ pub enum CalibrationError {
         path: PathBuf,
         /// The line the row begins on, from 1.
         line: u64,
-        /// What a row should be.
+        /// The expected form of a row.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
     /// A row in which there is nothing.
@@ -104,9 +104,9 @@ pub enum CalibrationError {
         path: PathBuf,
         /// The line the row begins on, from 1.
         line: u64,
-        /// What a row should be.
+        /// The expected form of a row.
         expected: String,
-        /// What is empty.
+        /// The empty item.
         found: String,
     },
     /// More rows that cannot be used than are passed over.
@@ -121,7 +121,7 @@ pub enum CalibrationError {
         bad: u64,
         /// How many there are, as far as was read.
         rows: u64,
-        /// What is wrong with the first.
+        /// The error of the first one.
         #[source]
         source: Box<CalibrationError>,
     },
@@ -149,7 +149,7 @@ pub enum CalibrationError {
     NoFiles {
         /// The folder.
         path: PathBuf,
-        /// What names of data end in.
+        /// The known file name endings.
         ends: String,
     },
     /// A folder of files that do not belong together.
@@ -185,9 +185,9 @@ pub enum CalibrationError {
     /// Fields that are named wrongly.
     #[error("the fields `{text}` are not understood: {problem}")]
     Fields {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is wrong with it.
+        /// The cause.
         problem: String,
     },
     /// A prompt without a name.
@@ -212,7 +212,7 @@ pub enum CalibrationError {
     NoText {
         /// The record.
         place: String,
-        /// What it is.
+        /// The actual value.
         found: &'static str,
     },
     /// Something else where an instruction is needed.
@@ -220,7 +220,7 @@ pub enum CalibrationError {
     NoInstruction {
         /// The record.
         place: String,
-        /// What it is.
+        /// The actual value.
         found: &'static str,
     },
     /// A template file that does not read.
@@ -266,7 +266,7 @@ pub enum CalibrationError {
     NoTokenizer {
         /// The model folder.
         path: PathBuf,
-        /// What to do.
+        /// Advice.
         hint: String,
     },
     /// A tokenizer that does not load.

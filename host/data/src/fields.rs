@@ -4,7 +4,7 @@ use super::CalibrationError;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// What a key of a row means.
+/// The meaning of a row's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Text,
@@ -55,7 +55,7 @@ impl Field {
         }
     }
 
-    /// What stands there, for messages.
+    /// The expected value, for messages.
     pub(super) fn expected(self) -> &'static str {
         match self {
             Self::Text | Self::Prefix | Self::Instruction | Self::Input | Self::System => "a string",

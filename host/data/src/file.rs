@@ -21,7 +21,7 @@ const UNREAD: [&str; 6] = ["arrow", "bz2", "xz", "zip", "csv", "tsv"];
 #[derive(Debug)]
 pub(super) struct DataFile {
     path: PathBuf,
-    /// What is in it, if it is packed.
+    /// The unpacked data, if the file is packed.
     unpacked: Option<Data>,
     sha256: String,
     /// How rows are read; nothing for a file that is one document.

@@ -19,7 +19,7 @@ pub(super) enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// What it is, for messages.
+    /// A description for messages.
     pub(super) fn kind(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),

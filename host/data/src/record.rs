@@ -1,4 +1,4 @@
-//! What a row of data is, whatever its keys were called.
+//! Rows of data, independent of their keys.
 
 use super::json::Json;
 use serde::{Serialize, Serializer};
@@ -18,11 +18,11 @@ pub enum Record {
     },
     /// A task: Alpaca's, Dolly's and Unnatural Instructions' rows, and questions with answers.
     Instruction {
-        /// What holds for every task; mostly empty.
+        /// The system message; mostly empty.
         system: String,
-        /// What to do.
+        /// Advice.
         instruction: String,
-        /// What to do it with; often empty.
+        /// The input of the instruction; often empty.
         input: String,
         /// The answer: one, or several that would do.
         outputs: Vec<String>,
@@ -58,7 +58,7 @@ impl Conversation {
         self.messages.last().filter(|message| message.role == "assistant")
     }
 
-    /// What is said before the [answer](Self::answer).
+    /// The messages before the [answer](Self::answer).
     pub(super) fn before_answer(&self) -> &[Message] {
         &self.messages[..self.messages.len() - usize::from(self.answer().is_some())]
     }
@@ -69,7 +69,7 @@ impl Conversation {
 pub struct Message {
     /// Who speaks: `system`, `user`, `assistant`, or another role that the model's template knows.
     pub role: String,
-    /// What they say; empty where they only call tools.
+    /// The content; empty where they only call tools.
     pub content: String,
     /// All that the row has of it, which is what templates see.
     object: Vec<(String, Json<'static>)>,
@@ -137,7 +137,7 @@ impl Record {
         }
     }
 
-    /// What it is, for messages.
+    /// A description for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "running text",

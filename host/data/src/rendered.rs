@@ -3,9 +3,9 @@
 /// A record as a prompt and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// What the model is given.
+    /// The model's input.
     pub prompt: String,
-    /// What it should go on with; empty for running text.
+    /// The expected continuation; empty for running text.
     pub answer: String,
     /// Whether the tokenizer is to add its own special tokens; not where a chat template wrote them.
     pub special: bool,

@@ -126,7 +126,7 @@ impl Layout {
         self.form.shape
     }
 
-    /// What a row should be, for messages.
+    /// The expected form of a row, for messages.
     fn expected(&self) -> String {
         let described =
             |(field, keys): (Field, &Vec<String>)| format!("{}, {}", either(keys), field.expected());

@@ -19,7 +19,7 @@ const PATIENCE: u64 = 100;
 /// Of this many rows one may be wrong.
 pub(super) const ONE_IN: u64 = 100;
 
-/// What one pass over a file found.
+/// The result of one pass over a file.
 pub(super) struct Scan {
     /// SHA-256 of the file, in hex, if it was to be hashed.
     pub(super) sha256: Option<String>,
@@ -145,7 +145,7 @@ struct Found<'a> {
     /// All rows, the ones left out with them.
     rows: u64,
     skipped: Skipped,
-    /// What is wrong with the first row that was left out.
+    /// The error of the first row that was skipped.
     first: Option<CalibrationError>,
 }
 

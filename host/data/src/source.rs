@@ -1,4 +1,4 @@
-//! What to read, and how.
+//! Sources of data, and how they are read.
 
 use super::{CalibrationError, Fields, Prompt};
 use serde::{Deserialize, Serialize};

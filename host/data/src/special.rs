@@ -23,7 +23,7 @@ pub(super) struct SpecialTokens {
     added: Vec<AddedToken>,
     /// Special tokens that are added where nothing else names them.
     further: Vec<String>,
-    /// What the configuration says of the tokens around a text.
+    /// The configuration's tokens around a text.
     pub(super) adds: [Option<bool>; 2],
 }
 

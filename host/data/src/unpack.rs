@@ -19,7 +19,7 @@ use std::{
 };
 use tempfile::{NamedTempFile, TempPath};
 
-/// What the name of a file that is unpacked ends in.
+/// File name endings of packed files.
 pub(super) const ENDS: [&str; 4] = ["gz", "zst", "zstd", "parquet"];
 
 /// Bytes that are unpacked at a time.
@@ -114,7 +114,7 @@ pub(super) fn unpack(path: &Path) -> Result<Option<Unpacked>, CalibrationError> 
     Ok(Some(Unpacked { data: out.finish()?, sha256, end }))
 }
 
-/// What the name of a file ends in, in lower case.
+/// The ending of a file name, in lower case.
 pub(super) fn end_of(path: &Path) -> String {
     path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
@@ -145,7 +145,7 @@ fn damaged(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Syn
     CalibrationError::Packed { path: path.to_owned(), source: source.into() }
 }
 
-/// What was packed, on its way to a file.
+/// Unpacked data on its way to a file.
 struct Out<'a> {
     path: &'a Path,
     data: Data,

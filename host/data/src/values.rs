@@ -2,7 +2,7 @@
 
 use super::{Message, Record, fields::Field, json::Json, record::Conversation};
 
-/// What is wrong with the value of a field, and what it is.
+/// An invalid value of a field.
 pub(super) enum Wrong {
     Type(Field, String),
     Blank(Field, String),

@@ -8,7 +8,7 @@ use super::{
 };
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// What `--device` says.
+/// The value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The best GPU, else the CPU.
@@ -48,7 +48,7 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// What the command line asks for.
+/// The device that the command line asks for.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceRequest {
     /// `--device`

@@ -1,4 +1,4 @@
-//! What can go wrong on a device.
+//! Errors of devices.
 
 use espalier_base::interrupt::Interrupted;
 use espalier_ops::OperandError;
@@ -6,7 +6,7 @@ use espalier_ops::OperandError;
 /// The result of device operations.
 pub type Result<T, E = DeviceError> = std::result::Result<T, E>;
 
-/// What can go wrong on a device.
+/// Errors of devices.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
@@ -38,7 +38,7 @@ pub enum DeviceError {
     Invalid {
         /// The operation.
         operation: &'static str,
-        /// What is wrong, and what would do.
+        /// The problem, and what to do.
         message: String,
     },
     /// A Cholesky factorisation met a pivot that is not positive.
@@ -46,7 +46,7 @@ pub enum DeviceError {
     NotPositiveDefinite {
         /// The row and column.
         pivot: usize,
-        /// What was left of its diagonal.
+        /// The pivot's value.
         value: f32,
     },
     /// The device cannot do what it is asked for.
@@ -55,7 +55,7 @@ pub enum DeviceError {
     /// The device has no memory left.
     #[error("the device has no memory left for {what} ({bytes} bytes)")]
     OutOfMemory {
-        /// What the memory was for.
+        /// The purpose of the memory.
         what: String,
         /// How much it was.
         bytes: u64,
@@ -65,7 +65,7 @@ pub enum DeviceError {
     Failed {
         /// The operation, or the kernel.
         operation: String,
-        /// What the driver said.
+        /// The driver's message.
         message: String,
     },
     /// The device is gone.
@@ -73,7 +73,7 @@ pub enum DeviceError {
     Lost {
         /// The operation, or the kernel, that found it gone.
         operation: String,
-        /// What the driver said.
+        /// The driver's message.
         message: String,
     },
     /// Work on the device does not end.
@@ -82,7 +82,7 @@ pub enum DeviceError {
          limit is set with ESPALIER_DEVICE_TIMEOUT, in seconds"
     )]
     Hung {
-        /// What waited for it.
+        /// The operation that waited.
         operation: String,
         /// How long.
         seconds: u64,

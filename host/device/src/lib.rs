@@ -31,7 +31,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use std::{fmt, sync::Arc};
 
-/// What a device says of itself.
+/// The properties of a device.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeviceInfo {
     /// The adapter's or processor's name.
@@ -42,7 +42,7 @@ pub struct DeviceInfo {
     pub backend: String,
     /// The driver's name and version, or the instruction sets in use for the CPU.
     pub driver: String,
-    /// What products with weights round their operands to.
+    /// The type that operands of products with weights are rounded to.
     #[serde(serialize_with = "as_text")]
     pub compute: Compute,
     /// The memory it computes in, in bytes, where it tells; the CPU's is the host's.
@@ -63,7 +63,7 @@ fn as_text<S: serde::Serializer>(compute: &Compute, serializer: S) -> std::resul
 
 /// A device: memory, and the operations on it.
 pub trait Device: Send + Sync {
-    /// What the device says of itself.
+    /// The device's properties.
     fn info(&self) -> &DeviceInfo;
 
     // Memory.

@@ -1,14 +1,14 @@
-//! What operations are given that is more than a tensor.
+//! Operands of operations other than plain tensors.
 
 use super::Tensor;
 use std::ops::Range;
 
-/// What linear layers read: rows as they are, or normalised on the way.
+/// The input of linear layers: rows as they are, or normalised on the way.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     /// `[tokens, in]`, f32
     pub x: &'a Tensor,
-    /// What each row goes through first.
+    /// The normalisation of each row.
     pub norm: Option<Norm<'a>>,
 }
 
@@ -17,7 +17,7 @@ pub struct Input<'a> {
 pub struct Norm<'a> {
     /// `[1, cols]` in any floating-point type
     pub weight: &'a Tensor,
-    /// What is added to the mean of squares.
+    /// The epsilon that is added to the mean of squares.
     pub eps: f32,
 }
 
@@ -34,13 +34,13 @@ pub struct LinearLayer<'a> {
     pub weight: &'a Tensor,
     /// `[1, out]` in any floating-point type
     pub bias: Option<&'a Tensor>,
-    /// What the product goes onto.
+    /// The destination of the product.
     pub onto: Onto<'a>,
     /// `[tokens, out]`, f32
     pub y: &'a mut Tensor,
 }
 
-/// What a product goes onto.
+/// The destination of a product.
 #[derive(Debug, Clone, Copy)]
 pub enum Onto<'a> {
     /// Nothing: y is written over.

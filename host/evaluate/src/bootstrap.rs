@@ -44,7 +44,7 @@ pub struct Difference {
 pub struct Score {
     /// The item's own value. For a perplexity, the item's perplexity.
     pub value: f64,
-    /// What it weighs: 1, or the tokens that the value is a mean over.
+    /// The weight: 1, or the number of tokens that the value is a mean over.
     pub weight: f64,
 }
 

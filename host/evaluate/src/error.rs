@@ -1,4 +1,4 @@
-//! What can go wrong with an evaluation.
+//! Errors of evaluations.
 
 use super::Metric;
 use espalier_base::interrupt::Interrupted;
@@ -9,7 +9,7 @@ use espalier_model::ModelError;
 /// The result of an evaluation.
 pub type Result<T, E = EvaluateError> = std::result::Result<T, E>;
 
-/// What can go wrong with an evaluation.
+/// Errors of evaluations.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError {
@@ -33,9 +33,9 @@ pub enum EvaluateError {
     /// No such metric.
     #[error("there is no metric `{name}`; choose from {known}")]
     Metric {
-        /// What was given.
+        /// The given text.
         name: String,
-        /// What there is.
+        /// The known names.
         known: String,
     },
     /// A task that measures nothing.
@@ -87,7 +87,7 @@ pub enum EvaluateError {
     /// A dense model that is of another shape.
     #[error("the dense model is another than the one that is measured: {problem}")]
     OtherDense {
-        /// What differs.
+        /// The difference.
         problem: String,
     },
     /// Two runs that cannot be compared item by item.

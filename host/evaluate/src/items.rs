@@ -16,7 +16,7 @@ pub struct TaskItems {
     counts: ItemCounts,
 }
 
-/// What became of a task's rows.
+/// The counts of a task's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ItemCounts {
     /// Items: rows with an answer, or windows of running text.
@@ -41,7 +41,7 @@ pub struct ItemCounts {
 pub(super) struct TaskItem {
     pub(super) prompt: String,
     pub(super) references: Vec<String>,
-    /// What the model continues.
+    /// The tokens of the prompt.
     pub(super) prompt_ids: Vec<u32>,
     /// What its likelihood is measured of: the prompt, the first answer and the end token; or a window.
     pub(super) ids: Vec<u32>,
@@ -92,7 +92,7 @@ impl TaskItems {
         Ok(Self { task: task.clone(), items, counts })
     }
 
-    /// What became of the rows.
+    /// The counts of rows.
     pub fn counts(&self) -> ItemCounts {
         self.counts
     }

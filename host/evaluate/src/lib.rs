@@ -1,4 +1,4 @@
-//! What a model can do: perplexity of running text, and tasks with reference answers.
+//! Evaluation of a model: perplexity of running text, and tasks with reference answers.
 //!
 //! A [`Task`] says what to measure on which data. Its data are read and tokenised once ([`TaskItems`]) and
 //! may then be run with any number of models that share a tokenizer; what the divergence from a dense model

@@ -15,7 +15,7 @@ pub(super) struct Sequence<'a> {
     pub(super) from: usize,
 }
 
-/// What a model makes of a sequence.
+/// The likelihood of a sequence.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Likelihood {
     /// The summed negative log-likelihood of its tokens, in nats.
@@ -74,7 +74,7 @@ impl DenseReference {
     }
 }
 
-/// What is to be predicted of a task's items, where there is something.
+/// The sequences to predict of a task's items, where there are any.
 pub(super) fn sequences(items: &TaskItems) -> Vec<Sequence<'_>> {
     let some = items.items.iter().filter(|item| item.predicted() > 0);
     some.map(|item| Sequence { ids: &item.ids, from: item.from }).collect()

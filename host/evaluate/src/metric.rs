@@ -1,10 +1,10 @@
-//! What is measured.
+//! Metrics.
 
 use super::EvaluateError;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// What is measured of an item, and over all items.
+/// A metric of an item, and over all items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {

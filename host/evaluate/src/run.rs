@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 pub struct TaskResult {
     /// The task's name.
     pub name: String,
-    /// What was measured, over all items.
+    /// The metrics over all items.
     pub metrics: BTreeMap<Metric, Mean>,
-    /// What became of the data's rows.
+    /// The counts of the data's rows.
     pub counts: ItemCounts,
     /// Item by item. Not part of what is printed: see [`write_predictions`](super::write_predictions).
     #[serde(skip)]
@@ -31,9 +31,9 @@ pub struct TaskResult {
 /// How a model does at one item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
-    /// What the model was given; empty for a window of running text.
+    /// The prompt; empty for a window of running text.
     pub prompt: String,
-    /// What it wrote, if it had to.
+    /// The generated answer, if one was needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction: Option<String>,
     /// The answers that would do.
@@ -41,7 +41,7 @@ pub struct Item {
     /// The tokens that its perplexity and divergence are over; none where neither was asked for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens: usize,
-    /// What was measured. Perplexity and divergence are missing where there were no tokens to predict.
+    /// The scores. Perplexity and divergence are missing where there were no tokens to predict.
     #[serde(with = "number::by_metric")]
     pub scores: BTreeMap<Metric, f64>,
 }
@@ -106,7 +106,7 @@ pub fn run(
     Ok(TaskResult { name: task.name.clone(), metrics, counts: items.counts(), items: results })
 }
 
-/// What the model writes for every item.
+/// The model's answer to every item.
 fn write(
     model: &Llama,
     tokenizer: &Tokenizer,

@@ -1,4 +1,4 @@
-//! What to measure on which data.
+//! Tasks: metrics and the data they are measured on.
 
 use super::Metric;
 use espalier_data::{Reading, Source};
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Where its data are.
     pub source: Source,
     /// How they are read, and put into prompts.
     #[serde(default)]
     pub reading: Reading,
-    /// What is measured.
+    /// Metrics.
     pub metrics: Vec<Metric>,
     /// The most tokens that are written for an item.
     #[serde(default = "max_new_tokens")]

@@ -17,7 +17,7 @@ pub enum Architecture {
     Mistral,
 }
 
-/// What `config.json` says of a LLaMA-family model.
+/// The configuration of a LLaMA-family model, from `config.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
     /// The family.
@@ -36,7 +36,7 @@ pub struct LlamaConfig {
     pub head_dim: usize,
     /// Tokens the model knows.
     pub vocab_size: usize,
-    /// What is added to the mean square in every norm.
+    /// The epsilon that is added to the mean square in every norm.
     pub rms_norm_eps: f64,
     /// The model's context in tokens.
     pub max_position_embeddings: usize,

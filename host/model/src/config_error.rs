@@ -46,9 +46,9 @@ pub enum ConfigError {
         path: PathBuf,
         /// The key.
         key: String,
-        /// What it should be.
+        /// The expected value.
         expected: &'static str,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
     /// A value of the right type that no model can have.
@@ -58,7 +58,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The key.
         key: String,
-        /// What is wrong with it.
+        /// The cause.
         message: String,
     },
     /// A model of another kind.
@@ -66,7 +66,7 @@ pub enum ConfigError {
     Architecture {
         /// The file.
         path: PathBuf,
-        /// What the file says.
+        /// The value in the file.
         found: String,
     },
     /// An adapter in place of a model.

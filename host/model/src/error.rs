@@ -1,4 +1,4 @@
-//! What can go wrong with a model.
+//! Errors of models.
 
 use super::{
     checkpoint::CheckpointError, config::ConfigError, hidden::SpillError, resolve::ResolveError,
@@ -10,7 +10,7 @@ use espalier_device::DeviceError;
 /// The result of everything that reads, runs or writes a model.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
-/// What can go wrong with a model.
+/// Errors of models.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -34,7 +34,7 @@ pub enum ModelError {
     Block {
         /// The block.
         block: usize,
-        /// What the device said.
+        /// The device's error.
         #[source]
         source: DeviceError,
     },
@@ -43,7 +43,7 @@ pub enum ModelError {
     Tensor {
         /// The name of a tensor of the checkpoint, or what else it was at.
         name: String,
-        /// What the device said.
+        /// The device's error.
         #[source]
         source: DeviceError,
     },

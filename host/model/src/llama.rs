@@ -294,7 +294,7 @@ impl Llama {
         Ok(Input::from(&*normed))
     }
 
-    /// What these layers make of their common input.
+    /// Applies these layers to their common input.
     fn apply<const N: usize>(
         &self,
         block: &Block,

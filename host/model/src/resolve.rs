@@ -23,7 +23,7 @@ pub enum ResolveError {
     File {
         /// What was asked for.
         name: String,
-        /// What it is, and what to give.
+        /// The kind of input, and what to give instead.
         advice: String,
     },
     /// The cache does not have it.
@@ -42,7 +42,7 @@ pub enum ResolveError {
     NoSnapshot {
         /// The model.
         name: String,
-        /// What is missing.
+        /// The missing item.
         path: PathBuf,
     },
     /// Several snapshots that were fetched by their commits.
@@ -132,7 +132,7 @@ fn snapshot(name: &str, repository: &Path) -> Result<PathBuf, ResolveError> {
     }
 }
 
-/// What a file is that was given in place of a model's folder, and what to give.
+/// Advice for a file that was given in place of a model's folder.
 fn instead_of_file(path: &Path) -> String {
     let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

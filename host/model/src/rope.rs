@@ -20,7 +20,7 @@ pub enum RopeScaling {
     },
     /// LLaMA 3.1's: low frequencies divided by a factor, high ones kept, a smooth passage between.
     Llama3 {
-        /// What low frequencies are divided by.
+        /// The divisor of low frequencies.
         factor: f64,
         /// A wavelength above `original_context / low_freq_factor` is long.
         low_freq_factor: f64,
@@ -31,7 +31,7 @@ pub enum RopeScaling {
     },
     /// YaRN (Peng et al., 2309.00071).
     Yarn {
-        /// What low frequencies are divided by.
+        /// The divisor of low frequencies.
         factor: f64,
         /// Turns within the original context above which a frequency is kept.
         beta_fast: f64,
@@ -39,7 +39,7 @@ pub enum RopeScaling {
         beta_slow: f64,
         /// The context the model was first trained on, in tokens.
         original_context: usize,
-        /// What cosines and sines are multiplied with.
+        /// The factor of cosines and sines.
         attention_factor: f64,
         /// Whether the ends of the passage are rounded to whole dimensions.
         truncate: bool,
@@ -93,7 +93,7 @@ impl Rope {
         }
     }
 
-    /// What cosines and sines are multiplied with.
+    /// The factor of cosines and sines.
     pub fn attention_factor(&self) -> f32 {
         match self.scaling {
             RopeScaling::Yarn { attention_factor, .. } => attention_factor as f32,

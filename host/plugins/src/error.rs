@@ -1,11 +1,11 @@
-//! What can be wrong with a plugin library.
+//! Errors of plugin libraries.
 
 use espalier_base::output::OutputError;
 use espalier_base::text::shell_quote;
 use espalier_sdk::abi::OpenError;
 use std::path::PathBuf;
 
-/// What can be wrong with a plugin library, or with what is asked of it.
+/// An error of a plugin library, or of a request to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PluginError {
@@ -35,7 +35,7 @@ pub enum PluginError {
     Unsafe {
         /// The file.
         path: PathBuf,
-        /// What is open to whom, and how to mend it.
+        /// The permission that is too wide, and how to mend it.
         message: String,
     },
     /// Only trusted libraries are opened, and this is none.
@@ -70,7 +70,7 @@ pub enum PluginError {
     NotALibrary {
         /// The file.
         path: PathBuf,
-        /// What the loader said.
+        /// The loader's error.
         #[source]
         source: libloading::Error,
     },
@@ -85,7 +85,7 @@ pub enum PluginError {
         path: PathBuf,
         /// The missing symbol.
         symbol: &'static str,
-        /// What the loader said.
+        /// The loader's error.
         #[source]
         source: libloading::Error,
     },
@@ -117,7 +117,7 @@ pub enum PluginError {
     Options {
         /// The method or selector.
         what: String,
-        /// What it said.
+        /// Its error.
         #[source]
         source: espalier_sdk::Error,
     },

@@ -141,7 +141,7 @@ impl Library {
         &self.sha256
     }
 
-    /// What the library says of itself.
+    /// The library's description.
     pub fn info(&self) -> &LibraryInfo {
         &self.info
     }

@@ -1,4 +1,4 @@
-//! What a manifest says of a method or selector.
+//! The manifest's record of a method or selector.
 
 use super::Library;
 use espalier_sdk::Options;
@@ -22,7 +22,7 @@ pub struct PluginRecord {
 }
 
 impl PluginRecord {
-    /// What there is to say of a method or selector of a library.
+    /// The record of a method or selector of a library.
     pub fn new(name: String, options: Options, library: &Library) -> Self {
         let info = library.info();
         let version = format!("{} {}", info.name, info.version);

@@ -1,4 +1,4 @@
-//! What stops a pruning run.
+//! Errors of pruning runs.
 
 use super::{Size, TargetsError, memory::BudgetBy};
 use espalier_base::interrupt::Interrupted;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// The result of pruning.
 pub type Result<T, E = PruneError> = std::result::Result<T, E>;
 
-/// What stops a pruning run.
+/// Errors of pruning runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PruneError {
@@ -32,7 +32,7 @@ pub enum PruneError {
     Order {
         /// The method.
         method: String,
-        /// What it said.
+        /// Its error.
         #[source]
         source: espalier_sdk::Error,
     },
@@ -71,7 +71,7 @@ pub enum PruneError {
     Device {
         /// The weight's name.
         layer: String,
-        /// What the device said.
+        /// The device's error.
         #[source]
         source: DeviceError,
     },
@@ -81,11 +81,11 @@ pub enum PruneError {
          with --seqlen", .by.advice()
     )]
     Memory {
-        /// What sets the budget.
+        /// The origin of the budget.
         by: BudgetBy,
-        /// What would do.
+        /// The least size that suffices.
         least: Size,
-        /// What there is.
+        /// The known names.
         budget: Size,
     },
     /// The method failed at a layer.
@@ -93,7 +93,7 @@ pub enum PruneError {
     Method {
         /// The weight's name.
         layer: String,
-        /// What it said.
+        /// Its error.
         #[source]
         source: espalier_sdk::Error,
     },
@@ -102,7 +102,7 @@ pub enum PruneError {
     Returned {
         /// The weight's name.
         layer: String,
-        /// What is wrong with it.
+        /// The cause.
         message: String,
     },
     /// The device failed between layers.
@@ -117,7 +117,7 @@ pub enum PruneError {
         row: usize,
         /// Its column.
         col: usize,
-        /// What it is.
+        /// The actual value.
         value: &'static str,
     },
     /// An unfinished run that is not the same as this one.
@@ -128,7 +128,7 @@ pub enum PruneError {
     NotContinued {
         /// The folder of the unfinished run.
         folder: PathBuf,
-        /// What is not the same.
+        /// The differences.
         why: Vec<String>,
     },
     /// A measured number is NaN or infinite.

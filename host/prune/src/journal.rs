@@ -74,7 +74,7 @@ impl Fingerprint {
         hex(Sha256::new_with_prefix(json!(self.0).to_string()))
     }
 
-    /// What is not the same in an earlier run, in words.
+    /// The differences from an earlier run, in words.
     fn differences(&self, earlier: &Self) -> Vec<String> {
         let names: BTreeSet<_> = self.0.keys().chain(earlier.0.keys()).collect();
         let differs = |name: &&String| self.0.get(*name) != earlier.0.get(*name);
@@ -104,7 +104,7 @@ fn of_windows(windows: &[&[u32]]) -> String {
 /// How far a run is.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// What became of each layer.
+    /// The report of each layer.
     pub(super) layers: Vec<LayerReport>,
     /// How many of these layers are in finished blocks.
     finished_layers: usize,
@@ -156,7 +156,7 @@ pub(super) fn begin(fingerprint: &Fingerprint) -> Result<String, serde_json::Err
 /// How far an earlier run came that the same things determine; nothing where it finished no block.
 ///
 /// # Errors
-/// What is not the same, in words, or that the journal is damaged.
+/// The differences, in words, or a damaged journal.
 pub(super) fn read(lines: &[String], now: &Fingerprint) -> Result<Option<Progress>, Vec<String>> {
     let Some((first, rest)) = lines.split_first() else { return Ok(None) };
     if rest.is_empty() {

@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-/// What became of one linear layer.
+/// The report of one linear layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
     /// The weight's name in the checkpoint.

@@ -57,7 +57,7 @@ use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
 
 /// A way to prune a model, and where the result goes.
 pub struct Job<'a, 'w> {
-    /// What to do.
+    /// Advice.
     pub plan: Plan<'a>,
     /// Where to write it.
     pub output: &'w mut CheckpointWriter<'a>,
@@ -73,11 +73,11 @@ impl Job<'_, '_> {
     }
 }
 
-/// What to do to a model.
+/// The plan for a model.
 pub struct Plan<'a> {
     /// The method.
     pub method: &'a PluginMethod,
-    /// What it says of itself; above all the statistics it needs.
+    /// The method's description, with the statistics it needs.
     pub info: &'a MethodInfo,
     /// When it wants statistics to be taken.
     pub order: Order,
@@ -87,7 +87,7 @@ pub struct Plan<'a> {
     pub propagate: bool,
 }
 
-/// What happens during a run, for progress bars and logs.
+/// Events of a run, for progress bars and logs.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// What the run is about to keep where; again, where it starts over with smaller batches.
@@ -236,7 +236,7 @@ impl Plan<'_> {
         (0..blocks).rev().find(|&block| !self.layers(block).is_empty()).map_or(0, |last| last + 1)
     }
 
-    /// What is measured and pruned of a block, in order, where it is measured behind pruned predecessors.
+    /// The stages of a block, in order, where each is measured behind pruned predecessors.
     fn stages(&self, block: usize) -> Vec<Stage> {
         let layers = self.layers(block);
         if layers.is_empty() {

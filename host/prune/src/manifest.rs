@@ -30,7 +30,7 @@ pub struct Manifest {
     pub calibration: Option<CalibrationRecord>,
     /// The device.
     pub device: DeviceInfo,
-    /// What was kept where, as planned and as it was.
+    /// The placement of memory, as planned and as measured.
     pub memory: MemoryRecord,
     /// Wall time of the run, in seconds.
     pub seconds: f64,

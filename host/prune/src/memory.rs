@@ -1,4 +1,4 @@
-//! What a run keeps where: planned before it starts, so that any model goes through a small device.
+//! The memory plan, made before a run starts, so that any model fits through a small device.
 //!
 //! On the device are, at one time: one block's weights, the statistics of its inputs, and either one batch's
 //! activations or the workspace of pruning one layer. Hidden states of all windows wait on the device if there is
@@ -27,7 +27,7 @@ const LAYER_COPIES: u64 = 3;
 /// Matrices of a Gram matrix's shape that a method takes to factor one: on a GPU its factor and what is made of it.
 const GRAM_COPIES: u64 = 2;
 
-/// What the host takes whatever it prunes: the program, a piece of the checkpoint being copied, staging.
+/// The host's constant memory: the program, a piece of the checkpoint being copied, staging.
 const HOST_BASE: u64 = 512 << 20;
 
 /// How much memory a run may take.
@@ -39,7 +39,7 @@ pub struct MemoryBudget {
     pub host: Option<u64>,
 }
 
-/// What sets the budget of a device.
+/// The origin of a device's budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetBy {
     /// `--device-memory`
@@ -92,7 +92,7 @@ impl FromStr for Size {
     }
 }
 
-/// What a run keeps where, and how much it is estimated to be.
+/// The placement of a run's memory, with estimated sizes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MemoryPlan {
     /// Bytes that the device may be asked for.
@@ -123,7 +123,7 @@ pub struct MemoryPlan {
     pub host_peak: u64,
 }
 
-/// What the device holds beside hidden states, for batches of some size.
+/// The device memory beside hidden states, for batches of some size.
 struct Needs {
     block: u64,
     statistics: u64,

@@ -55,7 +55,7 @@ impl Method {
         Ok(Self { loaded, info, order, record })
     }
 
-    /// What a run with these settings does.
+    /// The plan of a run with these settings.
     pub fn plan<'a>(&'a self, settings: &'a Settings) -> Plan<'a> {
         Plan {
             method: &self.loaded,
@@ -66,7 +66,7 @@ impl Method {
         }
     }
 
-    /// What the method says of itself.
+    /// The method's description.
     pub fn info(&self) -> &MethodInfo {
         &self.info
     }

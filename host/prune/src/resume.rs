@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Keeping hidden states may take this part of a run's time.
 const SHARE: u32 = 50;
 
-/// What a disk is taken to write a second, until it has shown what it does.
+/// The assumed speed of a disk in bytes a second, until it is measured.
 const BYTES_PER_SECOND: f64 = 1e9;
 
 /// Keeps hidden states on the disk as often as that takes at most 1/[`SHARE`] of the time. Where a run is continued

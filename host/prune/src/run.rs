@@ -16,7 +16,7 @@ use espalier_select::CalibrationRecord;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
-/// What to do to a model, but for the method and the calibration data.
+/// The settings of a run, without the method and the calibration data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The model, as it was named.
@@ -37,14 +37,14 @@ pub struct Output<'a> {
     pub path: &'a Path,
     /// Whether an output of this program that is there is replaced.
     pub overwrite: bool,
-    /// What becomes of an unfinished output beside it.
+    /// The treatment of an unfinished output beside it.
     pub if_unfinished: IfUnfinished,
     /// Whether hidden states are kept on the disk between blocks, so that a run that is continued need not compute them
     /// again.
     pub keep_hidden: bool,
 }
 
-/// What becomes of the finished blocks of an earlier run that ended early.
+/// The treatment of finished blocks of an earlier run that ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfUnfinished {
     /// They are continued; where they were made from something else, that is an error.
@@ -204,7 +204,7 @@ impl<'a> Started<'a> {
         self.method.plan(self.settings)
     }
 
-    /// What is finished and how to continue, for a run that ends early.
+    /// The finished part and how to continue, for a run that ends early.
     fn kept(&mut self) -> Option<String> {
         // A write that failed may be why the run ended: the journal on the disk is what counts.
         let _ = self.output.flush();

@@ -1,4 +1,4 @@
-//! What is measured of the inputs of a block's linear layers.
+//! Statistics of the inputs of a block's linear layers.
 
 use super::{PruneError, Result};
 use espalier_device::{Axis, Binary, DType, Device, DeviceError, Op, Reduction, Tensor, Unary};
@@ -34,7 +34,7 @@ pub(super) struct Gatherer<'a> {
     sums: BTreeMap<LayerInput, Sums>,
 }
 
-/// What has been summed of one input so far.
+/// The sums over one input so far.
 struct Sums {
     tokens: usize,
     /// `Σ x²` of every feature: the norms, and a watch on what is not finite or always 0.

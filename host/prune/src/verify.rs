@@ -48,7 +48,7 @@ pub enum VerifyError {
     Interrupted(#[from] Interrupted),
 }
 
-/// What became of a check.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -63,9 +63,9 @@ pub enum Outcome {
 /// A check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// What was checked.
+    /// The name of the check.
     pub check: &'static str,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// How much was checked, or what is wrong.
     pub detail: String,

@@ -15,7 +15,7 @@ const CROPS: u64 = 0x6372_6f70;
 /// all documents in vain, but not for ever.
 const IDLE: usize = 1024;
 
-/// What windows are to be.
+/// The form of the windows.
 pub(super) struct Cut {
     /// Tokens in a window, at most.
     pub(super) seqlen: usize,
@@ -106,7 +106,7 @@ impl<'a> Cutter<'a> {
         self.failed.map_or(Ok(self.windows), Err)
     }
 
-    /// What is missing, once a selector has no more to offer, and what to do about it.
+    /// The shortage after a selector has no more to offer, and what to do.
     pub(super) fn shortage(&self, selector: &str, wanted: Option<WindowMode>) -> Option<SelectError> {
         if !self.wanted() {
             return None;

@@ -1,4 +1,4 @@
-//! What stops a selection.
+//! Errors of selections.
 
 use espalier_base::interrupt::Interrupted;
 use espalier_base::output::OutputError;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// The result of selecting.
 pub type Result<T, E = SelectError> = std::result::Result<T, E>;
 
-/// What stops a selection.
+/// Errors of selections.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectError {
@@ -35,7 +35,7 @@ pub enum SelectError {
     Selector {
         /// Its name.
         selector: String,
-        /// What it said, or was told.
+        /// Its error, or the host's.
         source: espalier_sdk::Error,
     },
     /// The documents do not suffice.
@@ -47,7 +47,7 @@ pub enum SelectError {
         found: String,
         /// The windows there should be.
         wanted: String,
-        /// What is missing, and what to do.
+        /// The shortage, and what to do.
         why: String,
     },
     /// A budget in tokens for windows that are taken as they are.

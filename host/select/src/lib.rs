@@ -39,7 +39,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 /// Windows where nothing is said.
 pub const SAMPLES: usize = 128;
 
-/// What calibration windows are asked for.
+/// A request for calibration windows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -108,7 +108,7 @@ pub struct Target<'a> {
 pub struct Selection {
     /// The windows.
     pub windows: Vec<Window>,
-    /// What they are.
+    /// Their record.
     pub record: CalibrationRecord,
 }
 

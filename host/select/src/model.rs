@@ -1,4 +1,4 @@
-//! What a selector may ask of the model, computed on the run's device.
+//! The model as selectors use it, computed on the run's device.
 
 use espalier_base::interrupt;
 use espalier_device::{DType, DeviceError, Op, Tensor};

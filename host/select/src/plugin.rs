@@ -65,7 +65,7 @@ impl Chosen {
         &self.selector
     }
 
-    /// What it says of itself.
+    /// Its description.
     pub fn info(&self) -> &SelectorInfo {
         &self.info
     }

@@ -1,4 +1,4 @@
-//! What a manifest says of calibration windows.
+//! The manifest's record of calibration windows.
 
 use super::{Piece, Window, WindowMode, windows_sha256};
 use espalier_base::hash::hex;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub struct CalibrationRecord {
     /// The files and folders that it could be chosen from.
     pub sources: Vec<SourceRecord>,
-    /// What chose the windows; absent where they were ready.
+    /// The selector; absent where the windows were ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<PluginRecord>,
     /// Windows.

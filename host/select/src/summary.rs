@@ -19,11 +19,11 @@ pub struct Summary {
     pub longest: usize,
     /// How many different tokens there are.
     pub unique_tokens: usize,
-    /// What came from each source.
+    /// The share of each source.
     pub sources: BTreeMap<String, Share>,
 }
 
-/// What came from a source.
+/// The share of a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Share {
     /// Windows that begin with it.
@@ -34,7 +34,7 @@ pub struct Share {
     pub tokens: usize,
 }
 
-/// What two selections share.
+/// The overlap of two selections.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Overlap {
     /// Windows of the first that are windows of the second, token by token.
@@ -79,7 +79,7 @@ impl Summary {
 }
 
 impl Overlap {
-    /// What two selections share.
+    /// The overlap of two selections.
     pub fn new(rows: &[Row], others: &[Row]) -> Self {
         let windows = |rows: &[Row]| rows.iter().map(|row| row.tokens().collect()).collect::<Vec<Vec<u32>>>();
         let known: BTreeSet<_> = windows(others).into_iter().collect();

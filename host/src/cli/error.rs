@@ -1,4 +1,4 @@
-//! What ends a command.
+//! Errors of commands.
 
 use espalier_base::interrupt;
 use espalier_base::output::OutputError;
@@ -15,7 +15,7 @@ use espalier_sdk::Code;
 use espalier_select::SelectError;
 use espalier_study::StudyError;
 
-/// What ends a command.
+/// Errors of commands.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     #[error(transparent)]

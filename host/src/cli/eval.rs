@@ -12,7 +12,7 @@ use espalier_model::{BATCH_TOKENS, Llama, resolve};
 use serde::Serialize;
 use std::{path::Path, sync::Arc};
 
-/// What was measured.
+/// The measurements.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]

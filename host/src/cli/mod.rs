@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-/// What happened, and below it why, cause by cause.
+/// Prints an error and its causes.
 fn report(error: &CliError) {
     let causes: Vec<_> = causes(error).iter().map(|cause| text::line(cause)).collect();
     let text = causes.join("\n  because: ");

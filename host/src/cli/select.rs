@@ -10,7 +10,7 @@ use espalier_select::{CalibrationRecord, Overlap, Row, Summary, Target, read_row
 use serde::Serialize;
 use std::path::Path;
 
-/// What `host select --json` prints.
+/// The output of `host select --json`.
 #[derive(Serialize)]
 struct Report<'a> {
     out: &'a Path,

@@ -58,7 +58,7 @@ fn default_out(study: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What the exit code is to say of a run.
+/// The result of a run for the exit code.
 fn ended(outcome: &Outcome, out: &Path) -> Result<(), CliError> {
     if outcome.interrupted {
         return Err(CliError::Again("the study was interrupted; run it again to go on".to_owned()));

@@ -26,11 +26,11 @@ pub struct Change {
     pub before: Option<f64>,
     /// The mean over seeds in the second.
     pub after: Option<f64>,
-    /// What to make of it.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// What to make of a change.
+/// The verdict on a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

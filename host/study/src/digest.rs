@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// What of a model's folder decides what the model does.
+/// The files of a model folder that determine its outputs.
 const MODEL_FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",

@@ -1,4 +1,4 @@
-//! What stops a study.
+//! Errors of studies.
 
 use espalier_base::cause::causes;
 use espalier_base::interrupt::Interrupted;
@@ -15,7 +15,7 @@ use std::{io, path::PathBuf};
 /// The result of everything that a study does.
 pub type Result<T, E = StudyError> = std::result::Result<T, E>;
 
-/// What stops a study.
+/// Errors of studies.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudyError {
@@ -28,7 +28,7 @@ pub enum StudyError {
         line: usize,
         /// The column, from 1, in characters.
         column: usize,
-        /// What is wrong.
+        /// The problem.
         message: String,
         /// Why.
         #[source]
@@ -94,7 +94,7 @@ pub enum StudyError {
 }
 
 impl StudyError {
-    /// What happened, and why, cause by cause, in one text.
+    /// The error and its causes in one text.
     pub fn chain(&self) -> String {
         causes(self).join("; because: ")
     }

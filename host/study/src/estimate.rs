@@ -12,7 +12,7 @@ use espalier_sdk::Statistic;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Instant};
 
-/// What a cell will cost, about.
+/// The estimated cost of a cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Estimate {
     /// Seconds to prune.
@@ -88,7 +88,7 @@ impl Rates {
     }
 }
 
-/// What the forward pass of a model costs.
+/// The cost of a model's forward pass.
 struct Shape<'a> {
     config: &'a LlamaConfig,
     /// Weights of a block's linear layers.

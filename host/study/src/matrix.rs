@@ -42,7 +42,7 @@ pub struct Drawn {
     pub seed: u64,
 }
 
-/// What determines the parts of cells: contents where the study file has paths.
+/// The identities of the parts of cells: contents where the study file has paths.
 #[derive(Debug, Clone)]
 pub(super) struct Identities {
     /// Digest of each model.

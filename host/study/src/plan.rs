@@ -23,7 +23,7 @@ pub struct Choice {
     pub cells: Vec<String>,
     /// A part of all cells.
     pub shard: Option<Shard>,
-    /// What products with weights round their operands to: a result of another type is another result.
+    /// The type that operands of products are rounded to: a result of another type is another result.
     pub compute: Compute,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Plan<'a> {
         words.join(" ")
     }
 
-    /// What each chosen cell will cost on this device; a pass that cells share is counted with the first.
+    /// The estimated cost of each chosen cell on this device; a pass that cells share is counted with the first.
     ///
     /// # Errors
     /// The device fails or has too little memory, or data cannot be read.

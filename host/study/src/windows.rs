@@ -14,7 +14,7 @@ pub(super) struct Windows {
     pub(super) hash: String,
     /// Their tokens.
     pub(super) input_ids: Vec<Vec<u32>>,
-    /// What they are.
+    /// Their record.
     pub(super) record: CalibrationRecord,
 }
 

@@ -5,7 +5,7 @@ use espalier_sdk::Rng;
 /// Iterations at most; clusters are settled long before, as a rule.
 const ITERATIONS: usize = 50;
 
-/// What k-means found.
+/// The result of k-means.
 pub(crate) struct Clusters {
     /// The centre of each cluster.
     pub(crate) centres: Vec<Vec<f64>>,

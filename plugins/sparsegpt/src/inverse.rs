@@ -17,7 +17,7 @@ pub(crate) struct Inverse {
     pub(crate) dead: usize,
     /// The damping that was used.
     pub(crate) percdamp: f64,
-    /// What the run should say about it.
+    /// Notes for the report.
     pub(crate) notes: Vec<String>,
 }
 

@@ -28,7 +28,7 @@ struct Params {
     n: u32,
 }
 
-/// What a block loses.
+/// The target of a block.
 pub(crate) enum Target {
     /// These weights of the block.
     Mask(Mask),

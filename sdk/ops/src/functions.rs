@@ -106,7 +106,7 @@ pub enum Axis {
     EachColumn = 1,
 }
 
-/// What a rank is counted within.
+/// The set that a rank is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Within {

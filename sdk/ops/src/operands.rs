@@ -1,4 +1,4 @@
-//! What operations take besides plain tensors.
+//! Operands of operations other than plain tensors.
 
 use crate::{Binary, DType, Unary};
 

@@ -72,7 +72,7 @@ impl<'a, T: Copy> Reader<'a, T> {
     }
 }
 
-/// What holds tensors.
+/// An operand that holds tensors.
 pub(crate) trait Operand<T>: Sized {
     fn push(&self, to: &mut Packed<T>);
     fn pull(from: &mut Reader<'_, T>) -> Result<Self, UnpackError>;
@@ -120,7 +120,7 @@ impl<T: Copy> Operand<T> for Block<T> {
     }
 }
 
-/// What is made of numbers alone.
+/// A parameter that is made of numbers.
 pub(crate) trait Number: Sized {
     fn put(&self, to: &mut Vec<u64>);
     fn take<T: Copy>(from: &mut Reader<'_, T>) -> Result<Self, UnpackError>;

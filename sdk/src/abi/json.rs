@@ -1,4 +1,4 @@
-//! What crosses the border as JSON: descriptions and settings, whose fields may grow.
+//! Data that crosses the FFI boundary as JSON: descriptions and settings, whose fields may grow.
 
 use crate::{Error, Result};
 

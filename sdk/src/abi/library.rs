@@ -18,7 +18,7 @@ use abi_stable::{
 };
 use std::path::{Path, PathBuf};
 
-/// What a library exports. New fields come after the last.
+/// The exports of a library. New fields come after the last.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = LibraryRef)))]
@@ -40,7 +40,7 @@ impl RootModule for LibraryRef {
 
 /// A crate that is a plugin; implemented by [`export_plugin!`](crate::export_plugin).
 pub trait Plugin {
-    /// What the crate offers.
+    /// The methods and selectors of the crate.
     fn registry() -> Registry;
 }
 
@@ -78,7 +78,7 @@ pub enum OpenError {
     Library {
         /// The library.
         path: PathBuf,
-        /// What abi_stable said.
+        /// The message of abi_stable.
         message: String,
     },
     /// The library's types are laid out otherwise than this host's.
@@ -98,7 +98,7 @@ pub enum OpenError {
     Describe {
         /// The library.
         path: PathBuf,
-        /// What it answered.
+        /// Its answer.
         #[source]
         source: crate::Error,
     },
@@ -132,7 +132,7 @@ pub fn open(path: &Path) -> Result<LoadedLibrary, OpenError> {
 }
 
 impl LoadedLibrary {
-    /// What the library says of itself.
+    /// The library's description.
     pub fn info(&self) -> &LibraryInfo {
         &self.info
     }

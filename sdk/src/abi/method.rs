@@ -15,7 +15,7 @@ use crate::{
 use abi_stable::{
     StableAbi, sabi_trait,
     sabi_trait::TD_Opaque,
-    std_types::{RBox, ROk, RStr, RString, RVec, Tuple2},
+    std_types::{RBox, ROk, RString, RVec, Tuple2},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -41,12 +41,39 @@ pub struct PrunedAbi {
     notes: RVec<RString>,
 }
 
+/// [`Sparsity`] with a stable layout: a pattern where `m` is not 0.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct SparsityAbi {
+    ratio: f64,
+    n: u64,
+    m: u64,
+}
+
+impl From<Sparsity> for SparsityAbi {
+    fn from(sparsity: Sparsity) -> Self {
+        match sparsity {
+            Sparsity::Ratio(ratio) => Self { ratio, n: 0, m: 0 },
+            Sparsity::Pattern { n, m } => Self { ratio: 0.0, n: n as u64, m: m as u64 },
+        }
+    }
+}
+
+impl From<SparsityAbi> for Sparsity {
+    fn from(abi: SparsityAbi) -> Self {
+        match abi.m {
+            0 => Self::Ratio(abi.ratio),
+            m => Self::Pattern { n: abi.n as usize, m: m as usize },
+        }
+    }
+}
+
 /// [`PruningMethod`] with a stable layout.
 #[sabi_trait]
 pub trait MethodAbi: Send + Sync {
     fn is_true_sequential(&self) -> AbiResult<bool>;
     #[sabi(last_prefix_field)]
-    fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi>;
+    fn prune(&self, layer: LayerAbi, target: SparsityAbi, device: DeviceBox) -> AbiResult<PrunedAbi>;
     /// Ends the method: its destructor runs here, where a panic is an error.
     fn close(&mut self) -> AbiResult<()> {
         ROk(())
@@ -91,7 +118,7 @@ impl MethodAbi for MethodSide {
         guard(|| Ok(self.method()?.order() == Order::TrueSequential))
     }
 
-    fn prune(&self, layer: LayerAbi, target: RStr<'_>, device: DeviceBox) -> AbiResult<PrunedAbi> {
+    fn prune(&self, layer: LayerAbi, target: SparsityAbi, device: DeviceBox) -> AbiResult<PrunedAbi> {
         guard(|| {
             let device = Device::new(device::unpack(device));
             let borrow = |tensor: TensorAbi| -> Result<Tensor> {
@@ -112,7 +139,7 @@ impl MethodAbi for MethodSide {
                 weight: borrow(layer.weight)?,
                 statistics,
             };
-            let target: Sparsity = target.as_str().parse().map_err(|e| Error::invalid(format!("{e}")))?;
+            let target = Sparsity::from(target);
             let Pruned { weight, error, numbers, notes } = self.method()?.prune(&layer, target, &device)?;
             Ok(PrunedAbi {
                 weight: TensorAbi {
@@ -181,7 +208,7 @@ impl LoadedMethod {
     /// Prunes one layer; see [`PruningMethod::prune`]. The tensors are the caller's before and after.
     ///
     /// # Errors
-    /// What the method reports, its panics included.
+    /// Errors of the method, its panics included.
     pub fn prune(
         &self,
         name: &str,
@@ -199,8 +226,7 @@ impl LoadedMethod {
             tokens,
             statistics: statistics.iter().map(|&(kind, tensor)| Tuple2(kind.code(), tensor.into())).collect(),
         };
-        let target = target.to_string();
-        let pruned = plain(self.0.prune(layer, target.as_str().into(), device::pack(device)))?;
+        let pruned = plain(self.0.prune(layer, target.into(), device::pack(device)))?;
         Ok(LoadedPruned {
             weight: TensorHandle {
                 id: pruned.weight.id,
@@ -220,5 +246,17 @@ impl LoadedMethod {
     /// Its destructor panics.
     pub fn close(mut self) -> Result<()> {
         plain(self.0.close())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparsities_survive_the_border() {
+        for sparsity in [Sparsity::Ratio(0.0), Sparsity::Ratio(0.1 + 0.2), Sparsity::Pattern { n: 2, m: 4 }] {
+            assert_eq!(Sparsity::from(SparsityAbi::from(sparsity)), sparsity);
+        }
     }
 }

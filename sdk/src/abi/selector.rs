@@ -80,7 +80,7 @@ impl LoadedSelector {
     /// Offers documents; see [`Selector::select`].
     ///
     /// # Errors
-    /// What the selector reports, its panics included.
+    /// Errors of the selector, its panics included.
     pub fn select(
         &self,
         documents: &dyn DocumentService,

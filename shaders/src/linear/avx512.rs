@@ -31,7 +31,7 @@ thread_local! {
     static PACKED: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
 }
 
-/// What is in a word.
+/// The content of a word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
     /// One f32.

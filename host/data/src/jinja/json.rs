@@ -13,7 +13,7 @@ const DEPTH: usize = 128;
 /// How JSON is written.
 struct Style {
     ascii: bool,
-    /// What a level is indented by; one line where there is none.
+    /// The indentation of a level; none writes one line.
     indent: Option<String>,
     /// Between items, and between a key and its value.
     separators: (String, String),

@@ -1,4 +1,4 @@
-//! What the processor says of itself.
+//! The properties of the processor.
 
 use crate::{Compute, DeviceInfo};
 

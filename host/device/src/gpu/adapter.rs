@@ -58,7 +58,7 @@ impl FromStr for Backend {
     }
 }
 
-/// What sort of device an adapter is.
+/// The type of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdapterType {
@@ -86,7 +86,7 @@ impl fmt::Display for AdapterType {
     }
 }
 
-/// What an adapter allows, as far as it matters here.
+/// The limits of an adapter that matter here.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterLimits {
     /// The largest buffer, in bytes.
@@ -122,7 +122,7 @@ pub struct AdapterFeatures {
     pub cooperative_matrix: Vec<String>,
 }
 
-/// What `host devices` says of an adapter.
+/// The report of `host devices` on an adapter.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterReport {
     /// The number that `--adapter` takes.
@@ -131,7 +131,7 @@ pub struct AdapterReport {
     pub name: String,
     /// The interface that reaches it.
     pub backend: Backend,
-    /// What sort of device it is.
+    /// Its type.
     #[serde(rename = "type")]
     pub kind: AdapterType,
     /// The driver's name.
@@ -146,9 +146,9 @@ pub struct AdapterReport {
     pub memory_bytes: Option<u64>,
     /// Whether it is no GPU but a driver that computes on the processor.
     pub is_software: bool,
-    /// What it allows.
+    /// Its limits.
     pub limits: AdapterLimits,
-    /// What it can do.
+    /// Its features.
     pub features: AdapterFeatures,
 }
 
@@ -159,7 +159,7 @@ impl AdapterReport {
     }
 }
 
-/// What kernels with products of small matrices need.
+/// The features for kernels with cooperative matrices.
 pub(super) const COOPERATIVE_FEATURES: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SUBGROUP);
@@ -172,7 +172,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// What there is to say of it.
+    /// Its report.
     pub fn report(&self) -> &AdapterReport {
         &self.report
     }

@@ -62,7 +62,7 @@ struct Recorder {
     timer: Option<Timer>,
 }
 
-/// What is asked of an adapter where it has it.
+/// Features that are enabled where the adapter has them.
 const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
 
 impl Context {
@@ -123,7 +123,7 @@ impl Context {
         })
     }
 
-    /// What the device allows.
+    /// The device's limits.
     pub fn limits(&self) -> &wgpu::Limits {
         &self.limits
     }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What the driver reported since somebody last asked.
+/// The driver's errors since they were last taken.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     state: Mutex<State>,

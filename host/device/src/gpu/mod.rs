@@ -50,7 +50,7 @@ pub struct Gpu {
 }
 
 impl DeviceInfo {
-    /// What an adapter says of itself.
+    /// The properties of an adapter.
     pub fn of_adapter(report: &AdapterReport, compute: Compute) -> Self {
         Self {
             name: report.name.clone(),
@@ -95,7 +95,7 @@ impl Gpu {
         self.tuner.picks()
     }
 
-    /// What runs the kernels.
+    /// The context that runs the kernels.
     pub fn context(&self) -> &Context {
         &self.context
     }

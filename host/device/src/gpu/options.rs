@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// How a GPU is opened.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
-    /// What products with weights round their operands to.
+    /// The type that operands of products with weights are rounded to.
     pub compute: Compute,
     /// Lowers the most bytes that are bound at once, so that tests see tensors of several panels.
     pub panel_limit: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Tuning {
     /// The folder that picks are kept in; otherwise `ESPALIER_CACHE`, else `espalier` in the platform's cache
     /// folder.
     pub folder: Option<PathBuf>,
-    /// What to choose from instead of [`CANDIDATES`](super::products::CANDIDATES).
+    /// The candidates in place of [`CANDIDATES`](super::products::CANDIDATES).
     pub candidates: Option<Vec<Variant>>,
 }
 

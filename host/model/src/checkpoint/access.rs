@@ -54,7 +54,7 @@ pub(super) fn is_mapped(file: &File, path: &Path) -> bool {
     true
 }
 
-/// What tells a file from another, or from what it was before.
+/// The identity of a file, by which a change is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     bytes: u64,

@@ -1,4 +1,4 @@
-//! What a checkpoint holds that was not expected, and what to do about it.
+//! Advice on unexpected content of a checkpoint.
 
 use super::{Checkpoint, CheckpointError};
 use crate::{config::LlamaConfig, layout::LM_HEAD, resolve::conversion};
@@ -89,7 +89,7 @@ fn is_bias(name: &str) -> bool {
     name.starts_with("model.layers.") && name.ends_with("_proj.bias")
 }
 
-/// What to do with a folder that holds these files and no safetensors.
+/// Advice for a folder that holds these files and no safetensors.
 pub(super) fn without_weights(dir: &Path, names: &[String]) -> String {
     let ends = |end: &str| names.iter().find(|name| name.ends_with(end));
     if let Some(file) = ends(".bin").filter(|name| name.starts_with("pytorch_model")) {

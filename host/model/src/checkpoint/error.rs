@@ -1,9 +1,9 @@
-//! What can be wrong with the weights of a model folder.
+//! Errors of the weights of a model folder.
 
 use super::HeaderError;
 use std::path::PathBuf;
 
-/// What can be wrong with the weights of a model folder.
+/// Errors of the weights of a model folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -18,7 +18,7 @@ pub enum CheckpointError {
     NoWeights {
         /// The folder.
         path: PathBuf,
-        /// What is there instead, and what to do.
+        /// The actual content, and what to do.
         hint: String,
     },
     /// Several safetensors files, and nothing that says how they belong together.
@@ -57,7 +57,7 @@ pub enum CheckpointError {
     Header {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: HeaderError,
     },
     /// An index that is no JSON or of another shape.
@@ -73,7 +73,7 @@ pub enum CheckpointError {
     Index {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The mismatch.
         problem: String,
     },
     /// Shards that the index names and that are not there.

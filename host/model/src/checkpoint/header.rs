@@ -53,9 +53,9 @@ pub enum HeaderError {
         "its header claims {claimed} bytes, but only {left} follow; it is incomplete or no safetensors file"
     )]
     HeaderPastEnd {
-        /// What the file claims.
+        /// The size that the file claims.
         claimed: u64,
-        /// What there is.
+        /// The known names.
         left: u64,
     },
     /// A header beyond all reason.
@@ -69,7 +69,7 @@ pub enum HeaderError {
     UnknownType {
         /// The tensor.
         name: String,
-        /// What the header says.
+        /// The header's value.
         dtype: String,
     },
     /// A tensor that ends before it begins, or past the end of the file.

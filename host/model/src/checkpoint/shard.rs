@@ -20,7 +20,7 @@ pub struct Shard {
     preamble: Vec<u8>,
     length: usize,
     content: Content,
-    /// What it was when it was opened.
+    /// The file's identity when it was opened.
     identity: Identity,
 }
 

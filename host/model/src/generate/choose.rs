@@ -6,7 +6,7 @@ use espalier_sdk::Rng;
 /// How tokens are drawn, step by step as in transformers: the temperature, then `top_k`, then `top_p`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// What logits are divided by; above 0.
+    /// The divisor of the logits, above 0.
     pub temperature: f64,
     /// Only tokens as likely as the one at this place, from 1.
     pub top_k: Option<usize>,

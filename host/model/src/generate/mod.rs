@@ -53,7 +53,7 @@ impl Generation {
     }
 }
 
-/// What a model wrote behind a prompt.
+/// The continuation of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generated {
     /// The tokens, the end token included where there is one.

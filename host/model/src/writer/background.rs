@@ -20,7 +20,7 @@ use std::{
 /// How many tensors may be on their way at one time: one that is being written, and one that waits for it.
 pub const IN_FLIGHT: usize = 2;
 
-/// What the thread is asked to do. It works in the order in which it is asked.
+/// The tasks of the thread, which it does in order.
 enum Task {
     /// Writes bytes of a tensor, at the place that they have in the source's shard.
     Tensor { shard: usize, start: usize, bytes: Bytes },
@@ -42,7 +42,7 @@ struct Running {
     thread: JoinHandle<Result<Written, WriteError>>,
 }
 
-/// What the thread hands back when it ends.
+/// The result of the thread.
 pub(super) struct Written {
     pub(super) shards: Vec<OpenShard>,
     pub(super) journal: Journal,

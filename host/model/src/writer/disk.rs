@@ -1,4 +1,4 @@
-//! What the file system offers: bringing to the disk, exchanging, measuring.
+//! File system functions: syncing, exchanging, measuring.
 
 use super::WriteError;
 use std::{

@@ -1,10 +1,10 @@
-//! What can go wrong when a checkpoint is written.
+//! Errors of writing a checkpoint.
 
 use crate::checkpoint::CheckpointError;
 use espalier_base::interrupt::Interrupted;
 use std::{io, path::PathBuf};
 
-/// What can go wrong when a checkpoint is written.
+/// Errors of writing a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -19,7 +19,7 @@ pub enum WriteError {
     NotReplaced {
         /// The target.
         target: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         why: String,
     },
     /// Another process writes to the target.

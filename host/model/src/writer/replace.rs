@@ -1,4 +1,4 @@
-//! What `--overwrite` may replace: an output of this program as it was written, or an empty folder.
+//! The folders that `--overwrite` may replace: an unchanged output of this program, or an empty folder.
 
 use super::disk;
 use espalier_base::hash::Hashed;

@@ -1,4 +1,4 @@
-//! What the two sides say to each other. Bytes of tensors travel beside a message, as its frame's payload.
+//! Messages between host and child. Bytes of tensors travel beside a message, as its frame's payload.
 
 use espalier_sdk::{
     Access, DType, DeviceKind, Order, Result, Sparsity, Statistic,
@@ -37,7 +37,7 @@ pub(super) struct Prune {
 /// From the child to the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromChild {
-    /// What was asked for is done.
+    /// The request is done.
     Done(Result<Outcome>),
     /// The plugin asks the device, and waits for the reply.
     Ask(Request),
@@ -47,7 +47,7 @@ pub(super) enum FromChild {
     TwinDone(Result<()>),
 }
 
-/// What came of what was asked.
+/// The result of a request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
     /// The library is open. `info` is JSON.

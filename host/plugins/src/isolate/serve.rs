@@ -1,4 +1,4 @@
-//! What the child asks of the device, done by the host's.
+//! The child's requests to the device, served by the host's.
 
 use super::{
     channel::{Broken, Channel},

@@ -36,7 +36,7 @@ pub(crate) struct Select {
     pub(crate) json: bool,
 }
 
-/// What calibration windows are chosen from, and how.
+/// Calibration data, and how windows are chosen.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Calibration data")]
 pub(crate) struct Calibration {
@@ -94,7 +94,7 @@ impl Calibration {
         sources.chain(self.exclude.iter().map(PathBuf::as_path))
     }
 
-    /// What is asked for; `options` are those of the selector.
+    /// The request; `options` are those of the selector.
     pub(crate) fn request(&self, options: BTreeMap<String, String>) -> espalier_select::Request {
         let samples = self.samples.map(|samples| Budget::Samples(samples as usize));
         let tokens = self.tokens.map(|tokens| Budget::Tokens(tokens as usize));

@@ -26,15 +26,15 @@ use std::{
 
 /// A calibration set of a study.
 pub struct StudyCalibration {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What is asked for, but for the seed.
+    /// The request, without the seed.
     pub request: Request,
     /// The libraries to look for its selector in first.
     pub libraries: Vec<Library>,
-    /// What chooses the windows; nothing where the rows are windows already, so that seeds change nothing.
+    /// The selector; none where the rows are windows already, so that seeds change nothing.
     pub selector: Option<Chosen>,
-    /// What it holds.
+    /// Its kind.
     pub kind: CalibrationKind,
     /// Its rows.
     pub rows: usize,
@@ -42,7 +42,7 @@ pub struct StudyCalibration {
 
 /// Something that a study evaluates on.
 pub struct StudyEvaluation {
-    /// What is measured on what.
+    /// The task.
     pub task: Task,
     /// The rows of its data.
     pub rows: usize,
@@ -84,7 +84,7 @@ impl StudyCalibration {
         (self.request.budget.map_or(usual, |budget| budget.samples(seqlen)), seqlen)
     }
 
-    /// What it is, in words.
+    /// A summary in words.
     pub(crate) fn summary(&self) -> String {
         let names = self.request.sources.iter().map(|source| {
             let name = source.path.file_name().unwrap_or(source.path.as_os_str()).to_string_lossy();
@@ -99,7 +99,7 @@ impl StudyCalibration {
 }
 
 impl StudyEvaluation {
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.task.name
     }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// A pruning method of a study, with its settings.
 pub struct StudyMethod {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The method.
     pub method: Method,

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub struct Study {
     /// Its file.
     pub file: StudyFile,
-    /// What it is called.
+    /// Its name.
     pub title: String,
     /// Whether pruned models are kept.
     pub keep_models: bool,
@@ -36,9 +36,9 @@ pub struct Study {
 
 /// A model of a study.
 pub struct StudyModel {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What the study file says for it.
+    /// The name in the study file.
     pub named: String,
     /// Its folder.
     pub folder: PathBuf,

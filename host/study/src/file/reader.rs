@@ -23,12 +23,12 @@ impl<T> At<T> {
     }
 }
 
-/// What is wrong, and where.
+/// A problem and its place.
 #[derive(Debug)]
 pub(crate) struct Problem {
     /// Where it stands.
     pub(crate) span: Range<usize>,
-    /// What is wrong.
+    /// The problem.
     pub(crate) message: String,
     /// Why.
     pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,

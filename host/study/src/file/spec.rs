@@ -88,7 +88,7 @@ pub(crate) struct ReadingSpec {
     pub(crate) strict: bool,
 }
 
-/// What holds where an entry says nothing.
+/// The defaults of entries.
 #[derive(Default)]
 struct Defaults {
     sparsity: Vec<At<Sparsity>>,

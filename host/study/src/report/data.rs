@@ -1,4 +1,4 @@
-//! What the report shows, as the study fills it in. Nothing here is computed by the page but sums over seeds.
+//! The data of the report, as the study fills it in. The page computes only sums over seeds.
 
 use espalier_evaluate::Mean;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Report {
     pub command: String,
     /// Every cell of the matrix: done, failed, or not run yet.
     pub cells: Vec<Cell>,
-    /// What the models were evaluated on.
+    /// The evaluations.
     pub evaluations: Vec<Evaluation>,
     /// The calibration sets.
     pub calibrations: Vec<Calibration>,
@@ -44,7 +44,7 @@ pub struct Report {
 pub struct Cell {
     /// Hash of all that determines the cell.
     pub hash: String,
-    /// What became of it.
+    /// Its outcome.
     pub state: CellState,
     /// Why it failed, with its causes.
     pub error: Option<String>,
@@ -68,13 +68,13 @@ pub struct Cell {
     pub seed: Option<u64>,
     /// Wall-clock time of the cell.
     pub seconds: Option<f64>,
-    /// What became of every pruned layer.
+    /// The report of every pruned layer.
     pub layers: Vec<LayerResult>,
     /// Scores: by evaluation, then by metric.
     pub scores: BTreeMap<String, BTreeMap<String, Mean>>,
 }
 
-/// What became of a cell.
+/// The state of a cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CellState {
@@ -100,7 +100,7 @@ pub struct LayerResult {
     pub error: Option<f64>,
 }
 
-/// What the models were evaluated on.
+/// The evaluations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Its name in the study file.
@@ -116,13 +116,13 @@ pub struct Evaluation {
 pub struct Calibration {
     /// Its name in the study file.
     pub name: String,
-    /// What it holds.
+    /// Its kind.
     pub kind: CalibrationKind,
     /// In words: files, windows, tokens.
     pub summary: String,
 }
 
-/// What a calibration set holds.
+/// The kind of a calibration set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CalibrationKind {
@@ -208,7 +208,7 @@ pub struct Gain {
     pub seeds: usize,
 }
 
-/// What the dense model and its pruned variants answered to one item.
+/// The answers of the dense model and its pruned variants to one item.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The model's name.
@@ -217,7 +217,7 @@ pub struct Prediction {
     pub evaluation: String,
     /// The item's number in the evaluation, from 0.
     pub item: usize,
-    /// What the model was given.
+    /// The prompt.
     pub prompt: String,
     /// The right answers.
     pub references: Vec<String>,

@@ -3,7 +3,7 @@
 /// A minus sign, which is as wide as a plus.
 const MINUS: char = '−';
 
-/// What a metric measures.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// How right the answers are.
@@ -12,7 +12,7 @@ pub(crate) enum Kind {
     Likelihood,
 }
 
-/// What the 95% interval of a difference says.
+/// The outcome of a difference's 95% interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// All of it is on the better side of 0.
@@ -51,7 +51,7 @@ impl Outcome {
 pub(crate) struct Metric<'a> {
     /// Its name in words.
     pub(crate) title: &'a str,
-    /// What it measures.
+    /// Its kind.
     pub(crate) kind: Kind,
     /// Whether more is better.
     pub(crate) higher_is_better: bool,
@@ -133,7 +133,7 @@ impl<'a> Metric<'a> {
         if self.higher_is_better { difference } else { -difference }
     }
 
-    /// What an interval says of a difference.
+    /// The outcome of a difference's interval.
     pub(crate) fn outcome(&self, low: f64, high: f64) -> Outcome {
         let (worst, best) = if self.higher_is_better { (low, high) } else { (-high, -low) };
         match () {

@@ -214,7 +214,7 @@ fn filter(view: &View<'_>) -> String {
     out + "</form>\n"
 }
 
-/// What colours and shapes mean.
+/// The legend of colours and shapes.
 fn legend(view: &View<'_>) -> String {
     let mut out = "<ul class=\"legend\" aria-label=\"Legend\">\n".to_owned();
     for variant in view.variants.iter().filter(|variant| variant.model == view.models[0]) {

@@ -34,7 +34,7 @@ pub(crate) struct Score {
     pub(crate) mean: f64,
     /// Standard deviation over seeds (n − 1), where there are two.
     pub(crate) spread: Option<f64>,
-    /// What every seed gave.
+    /// The value of every seed.
     pub(crate) seeds: Vec<(Option<u64>, f64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What is there of a study's results, as the report shows it.
+//! The available results of a study, as the report shows them.
 
 use super::predictions;
 use crate::{
@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a cell scored in one evaluation: its `scores.json`.
+/// The scores of a cell in one evaluation: its `scores.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Scores {
     /// The evaluation, as the study file called it.
@@ -30,11 +30,11 @@ pub(crate) struct Scores {
 /// Why a cell failed: its `failed.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    /// What happened, and why.
+    /// The error and its causes.
     pub(crate) error: String,
 }
 
-/// What the results need to know of a manifest: a cell's `pruning.json`.
+/// The part of a manifest that the results need: a cell's `pruning.json`.
 #[derive(Debug, Clone, Deserialize)]
 struct Pruning {
     reached: f64,
@@ -71,7 +71,7 @@ pub(crate) fn knows_pruning(cell: &Cell, home: &Path) -> Result<bool> {
     Ok(cell.variant.is_none() || folder::read_sound::<Pruning>(&home.join(PRUNING))?.is_some())
 }
 
-/// What a cell scored in an evaluation: nothing where it was not run, or where its files are damaged.
+/// The scores of a cell in an evaluation; none where it was not run, or where its files are damaged.
 pub(crate) fn scores(plan: &Plan, home: &Path, evaluation: usize) -> Result<Option<Scores>> {
     let folder = evaluation_folder(plan, home, evaluation);
     let Some(scores) = folder::read_sound(&folder.join(SCORES))? else { return Ok(None) };

@@ -115,7 +115,7 @@ pub(super) fn check_owner(plan: &Plan) -> Result<()> {
 /// A result's model, row of the table, and evaluation.
 type Row = (String, String, String);
 
-/// What is asked of a line of `results.jsonl`.
+/// The part of a line of `results.jsonl` that is read.
 #[derive(Deserialize)]
 struct Kept {
     model: String,

@@ -21,7 +21,7 @@ struct Scored<'a> {
     cells: Vec<(&'a Cell, Vec<Score>)>,
 }
 
-/// What is summed: shares of means over the same items.
+/// The terms of a sum: shares of means over the same items.
 type Terms<'a> = Vec<(f64, &'a [Score])>;
 
 /// One way to prune, whatever the seed.

@@ -27,12 +27,12 @@ use std::{
     time::Instant,
 };
 
-/// What happens in a study, for progress bars and logs.
+/// Events of a study, for progress bars and logs.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A cell begins.
     Begins {
-        /// What it is, in words.
+        /// A summary in words.
         cell: &'a str,
         /// Its place among those that are run, from 1.
         place: usize,
@@ -41,7 +41,7 @@ pub enum Event<'a> {
     },
     /// A part of a cell's work begins.
     Step {
-        /// What is done.
+        /// The work.
         what: &'static str,
         /// How much of it there is.
         total: usize,
@@ -50,16 +50,16 @@ pub enum Event<'a> {
     Progress(usize),
     /// A cell ends.
     Ends {
-        /// What it is, in words.
+        /// A summary in words.
         cell: &'a str,
-        /// What became of it.
+        /// Its outcome.
         state: &'a State,
         /// Wall time, in seconds.
         seconds: f64,
     },
 }
 
-/// What became of a cell in a run.
+/// The state of a cell after a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// It was done already.
@@ -72,7 +72,7 @@ pub enum State {
     Held,
 }
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Cells that are done, by this run or before.
@@ -125,14 +125,14 @@ struct Runner<'a> {
     device: Option<Arc<dyn Device>>,
     /// The windows that were used last.
     windows: Option<Windows>,
-    /// What runs evaluations, by model and evaluation.
+    /// The prepared evaluations, by model and evaluation.
     prepared: BTreeMap<(usize, usize), Prepared>,
     /// Hashes of cells that could not be pruned together.
     apart: BTreeSet<String>,
     on_event: &'a mut (dyn FnMut(Event) + Send),
 }
 
-/// What an evaluation needs beside the model, the same for all that are pruned of one.
+/// An evaluation's data, the same for all models pruned from one.
 struct Prepared {
     tokenizer: Tokenizer,
     items: TaskItems,

@@ -11,21 +11,21 @@ const MOST_INNER_LOG2: u32 = 12;
 /// Products of one kind and of similar size: sizes by their next power of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::gpu) struct Class {
-    /// What is multiplied.
+    /// The operands.
     pub(in crate::gpu) kind: Kind,
     rows_log2: u32,
     inner_log2: u32,
     cols_log2: u32,
 }
 
-/// What is multiplied, as far as kernels are compiled for it.
+/// The operands, as far as kernels are compiled for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::gpu) enum Kind {
     /// Tokens with weights.
     Linear {
         /// The weights' type.
         dtype: DType,
-        /// What operands are rounded to.
+        /// The type that operands are rounded to.
         compute: Compute,
         /// Whether rows start at whole vectors of four elements.
         aligned: bool,
@@ -116,7 +116,7 @@ impl Class {
         Sizes { inner: self.align(sizes.inner), ..sizes }
     }
 
-    /// What candidates are checked on: tiles that are not full at every end, and more than one of them.
+    /// The sizes that candidates are checked on: several tiles, partly filled at every end.
     pub(in crate::gpu) fn checked(&self) -> Sizes {
         let odd = |log2: u32, most: usize| ((1_usize << log2).min(most) - 1).max(1);
         let inner = (1_usize << self.inner_log2).min(1024);

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 const NAME: &str = "matmul";
 
-/// What is known of a product besides its operands.
+/// The structure of a product's matrices.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shape {
     /// Only what is on or below the diagonal of the whole result matrix is computed.
@@ -24,15 +24,15 @@ pub struct Shape {
 /// `c = alpha · a · b + beta · c`, on the rectangle of c that starts at `to`. Operands that fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Product<'a> {
-    /// What is known to be 0 or not wanted.
+    /// The parts that are 0 or not wanted.
     shape: Shape,
-    /// What the product is multiplied with.
+    /// The factor of the product.
     alpha: f32,
     /// The left operand.
     pub(in crate::gpu) a: Operand<'a>,
     /// The right operand.
     pub(in crate::gpu) b: Operand<'a>,
-    /// What c is multiplied with.
+    /// The factor of the previous content of c.
     beta: f32,
     /// Where the result goes.
     c: &'a Tensor,

@@ -192,7 +192,7 @@ impl fmt::Display for Variant {
     }
 }
 
-/// What the tuner chooses from.
+/// The variants that the tuner chooses from.
 pub const CANDIDATES: &[Variant] = &[
     Variant::linear(16, 16, 2),
     Variant::linear(32, 8, 2),

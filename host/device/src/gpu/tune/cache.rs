@@ -1,4 +1,4 @@
-//! What was picked on an adapter, kept in a file: tuning once is enough until a driver or a kernel changes.
+//! The cache of tuned variants for an adapter: tuning once is enough until a driver or a kernel changes.
 
 use super::Variant;
 use crate::gpu::AdapterReport;
@@ -71,7 +71,7 @@ impl Cache {
         Self { path, key, warned: AtomicBool::new(false) }
     }
 
-    /// What was picked for a class.
+    /// The variant of a class.
     pub(super) fn get(&self, class: &str) -> Option<String> {
         self.read().remove(class)
     }

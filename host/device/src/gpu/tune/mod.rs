@@ -157,7 +157,7 @@ impl Tuner {
         picks
     }
 
-    /// What is tried for a class: the built-in variant first, and none whose tiles would be mostly empty.
+    /// The candidates for a class: the built-in variant first, and none whose tiles would be mostly empty.
     fn candidates(&self, class: &Class) -> Vec<Variant> {
         let built_in = Variant::built_in(class);
         let others = self.candidates.iter().filter(|variant| variant.suits(class));

@@ -22,7 +22,7 @@ struct Operands {
     sizes: Sizes,
     a: Tensor,
     b: Tensor,
-    /// What is added to every row of a linear layer's result.
+    /// The bias of the linear layer.
     bias: Tensor,
 }
 

@@ -13,7 +13,7 @@ use crate::report::{
     view::{Column, Look, Variant, View},
 };
 
-/// What every row of a forest has.
+/// A row of a forest plot.
 struct Interval {
     look: Look,
     name: String,

@@ -1,4 +1,4 @@
-//! What became of every layer: error and sparsity by block.
+//! Layers: error and sparsity by block.
 
 use super::{
     Panel, panels,

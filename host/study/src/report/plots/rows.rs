@@ -17,9 +17,9 @@ pub(super) const MIDDLE: f64 = 11.0;
 pub(super) struct Row {
     pub(super) look: Look,
     pub(super) name: String,
-    /// What is drawn in the strip.
+    /// The drawing of the strip.
     pub(super) strip: String,
-    /// What the strip shows, in words.
+    /// A description of the strip.
     pub(super) description: String,
     /// The numbers, as HTML.
     pub(super) value: String,

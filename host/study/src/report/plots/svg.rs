@@ -55,9 +55,9 @@ pub(super) struct Chart {
     pub(super) x: Scale,
     pub(super) y: Scale,
     pub(super) height: f64,
-    /// What the horizontal axis measures, with its unit; empty where another plot's axis is shared.
+    /// The label of the horizontal axis, with its unit; empty where another plot's axis is shared.
     pub(super) x_label: String,
-    /// What the vertical axis measures, with its unit.
+    /// The label of the vertical axis, with its unit.
     pub(super) y_label: String,
 }
 
