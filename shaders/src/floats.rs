@@ -45,7 +45,7 @@ impl<'a> Floats<'a> {
     ///
     /// # Panics
     /// The range reaches past the end.
-    pub fn slice(self, range: std::ops::Range<usize>) -> Floats<'a> {
+    pub fn slice(self, range: std::ops::Range<usize>) -> Self {
         match self {
             Self::F32(x) => Self::F32(&x[range]),
             Self::F16(x) => Self::F16(&x[range]),

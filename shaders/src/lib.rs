@@ -15,8 +15,7 @@ mod scores;
 mod simd;
 
 /// The [`Kernel`] and the constants of every shader, read from its source.
-// Not every constant of a shader is needed here.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every constant of a shader is needed in Rust")]
 mod wgsl {
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 }

@@ -24,8 +24,10 @@ impl<'a, T> Disjoint<'a, T> {
     ///
     /// # Safety
     /// No other task uses an element of the part while it is borrowed.
-    // Parts are told apart by their ranges, so the borrow checker cannot see that they do not overlap.
-    #[allow(clippy::mut_from_ref)]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "parts are told apart by their ranges, which the borrow checker cannot see"
+    )]
     pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
         assert!(start <= self.len && len <= self.len - start, "a part inside the slice");
         // SAFETY: inside the slice, as asserted; not aliased, as the caller promises.

@@ -123,7 +123,7 @@ pub enum CalibrationError {
         rows: u64,
         /// The error of the first one.
         #[source]
-        source: Box<CalibrationError>,
+        source: Box<Self>,
     },
     /// A document that is too long to be held.
     #[error(

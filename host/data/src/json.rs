@@ -14,8 +14,8 @@ pub(super) enum Json<'a> {
     Bool(bool),
     Number(Number),
     String(Cow<'a, str>),
-    List(Vec<Json<'a>>),
-    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+    List(Vec<Self>),
+    Object(Vec<(Cow<'a, str>, Self)>),
 }
 
 impl<'a> Json<'a> {

@@ -20,7 +20,7 @@ pub enum Record {
     Instruction {
         /// The system message; mostly empty.
         system: String,
-        /// Advice.
+        /// The instruction.
         instruction: String,
         /// The input of the instruction; often empty.
         input: String,

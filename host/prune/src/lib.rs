@@ -57,7 +57,7 @@ use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
 
 /// A way to prune a model, and where the result goes.
 pub struct Job<'a, 'w> {
-    /// Advice.
+    /// The plan.
     pub plan: Plan<'a>,
     /// Where to write it.
     pub output: &'w mut CheckpointWriter<'a>,

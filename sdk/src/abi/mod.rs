@@ -6,10 +6,12 @@
 //! `guard`, which turns panics into errors before they reach an `extern "C"` frame, where they would
 //! abort.
 
-// `#[sabi_trait]` writes impls inside function bodies; there is no way to place them elsewhere.
-#![allow(non_local_definitions)]
-// What abi_stable's derives generate carries no docs, and must be `pub` in a private module.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(non_local_definitions, reason = "`#[sabi_trait]` writes impls inside function bodies")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "what abi_stable's derives generate has no docs and must be `pub`"
+)]
 
 mod device;
 mod documents;
