@@ -18,7 +18,7 @@ mod length;
 mod mix;
 mod perplexity;
 mod pool;
-mod written;
+mod self_generated;
 
 use espalier_sdk::export_plugin;
 
@@ -30,6 +30,6 @@ export_plugin! {
         diverse::Diverse,
         clusters::Clusters,
         mix::Mix,
-        written::Written,
+        self_generated::SelfGenerated,
     ],
 }

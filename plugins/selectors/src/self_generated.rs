@@ -10,7 +10,7 @@ use espalier_sdk::{
 /// Rounds of writing at most; each but the first writes a quarter of what is wanted.
 const ROUNDS: u64 = 64;
 
-pub(crate) struct Written {
+pub(crate) struct SelfGenerated {
     prefix: usize,
     drop: f64,
     temperature: f32,
@@ -18,16 +18,16 @@ pub(crate) struct Written {
     top_k: usize,
 }
 
-impl Selector for Written {
+impl Selector for SelfGenerated {
     fn info() -> SelectorInfo {
         SelectorInfo::new(
             "self",
             "text that the model writes itself, from the first tokens of random documents",
         )
         .needs_model()
-        .option("prefix", OptionKind::Integer, 2, "tokens of a document to go on from")
-        .option("drop", OptionKind::Float, 0.2, "share of the texts to drop, those of the highest perplexity")
-        .option("temperature", OptionKind::Float, 1.0, "what logits are divided by")
+        .option("prefix", OptionKind::Integer, 2, "tokens of a document to continue")
+        .option("drop", OptionKind::Float, 0.2, "share of texts to drop, by highest perplexity")
+        .option("temperature", OptionKind::Float, 1.0, "the divisor of the logits")
         .option("top_p", OptionKind::Float, 0.95, "draw from the likeliest tokens of this probability")
         .option("top_k", OptionKind::Integer, 50, "draw from the N likeliest tokens; 0 for all")
     }
@@ -91,7 +91,7 @@ impl Selector for Written {
     }
 }
 
-impl Written {
+impl SelfGenerated {
     /// Tokens of a document that are kept: those of the prefix, behind the token that begins every text.
     fn kept(&self, tokens: &[u32], info: ModelInfo) -> usize {
         self.prefix + usize::from(info.bos.is_some() && tokens.first() == info.bos.as_ref())
