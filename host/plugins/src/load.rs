@@ -109,7 +109,7 @@ fn check_interface(path: &Path) -> Result<(u16, u16), PluginError> {
         .map_err(|source| PluginError::NotALibrary { path: path.to_owned(), source })?;
     let symbol = abi::INTERFACE_SYMBOL;
     // SAFETY: the symbol's type is fixed for all interface versions.
-    let answer = unsafe { library.get::<extern "C" fn() -> u32>(symbol) }
+    let answer = unsafe { library.get::<extern "C" fn() -> u32>(symbol.as_bytes()) }
         .map_err(|source| PluginError::NotAPlugin { path: path.to_owned(), symbol, source })?;
     let plugin = abi::interface_version(answer());
     let host = INTERFACE_VERSION;
