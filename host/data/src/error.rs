@@ -82,7 +82,7 @@ pub enum CalibrationError {
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// The cause.
+        /// The problem.
         problem: String,
     },
     /// A row of another shape than those of the collection.
@@ -187,7 +187,7 @@ pub enum CalibrationError {
     Fields {
         /// The given text.
         text: String,
-        /// The cause.
+        /// The problem.
         problem: String,
     },
     /// A prompt without a name.

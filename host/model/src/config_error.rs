@@ -58,7 +58,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The key.
         key: String,
-        /// The cause.
+        /// The problem.
         message: String,
     },
     /// A model of another kind.

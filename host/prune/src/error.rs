@@ -85,7 +85,7 @@ pub enum PruneError {
         by: BudgetBy,
         /// The least size that suffices.
         least: Size,
-        /// The known names.
+        /// The budget.
         budget: Size,
     },
     /// The method failed at a layer.
@@ -102,7 +102,7 @@ pub enum PruneError {
     Returned {
         /// The weight's name.
         layer: String,
-        /// The cause.
+        /// The problem.
         message: String,
     },
     /// The device failed between layers.

@@ -55,7 +55,7 @@ pub enum HeaderError {
     HeaderPastEnd {
         /// The size that the file claims.
         claimed: u64,
-        /// The known names.
+        /// The bytes that are left.
         left: u64,
     },
     /// A header beyond all reason.

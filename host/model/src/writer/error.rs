@@ -19,7 +19,7 @@ pub enum WriteError {
     NotReplaced {
         /// The target.
         target: PathBuf,
-        /// The cause.
+        /// The problem.
         why: String,
     },
     /// Another process writes to the target.
