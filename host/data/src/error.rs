@@ -1,8 +1,7 @@
 //! Errors of calibration and evaluation data.
 
 use super::feed::{LONGEST_ROW, LONGEST_TEXT};
-use espalier_base::cause::causes;
-use espalier_base::interrupt::Interrupted;
+use espalier_base::{cause::causes, interrupt::Interrupted};
 use espalier_model::config::ConfigError;
 use std::path::PathBuf;
 

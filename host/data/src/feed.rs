@@ -1,9 +1,7 @@
 //! A file that is read once from front to end, and hashed as it goes by.
 
 use super::CalibrationError;
-use espalier_base::files;
-use espalier_base::hash::hex;
-use espalier_base::interrupt;
+use espalier_base::{files, hash::hex, interrupt};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,

@@ -1,8 +1,10 @@
 //! A source as it is named: a file, or a folder of files.
 
 use super::{CalibrationError, Shape, file::DataFile, scan::How, unpack};
-use espalier_base::files::{self, Limit};
-use espalier_base::hash::hex;
+use espalier_base::{
+    files::{self, Limit},
+    hash::hex,
+};
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use std::{

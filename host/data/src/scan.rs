@@ -7,8 +7,7 @@ use super::{
     feed::{Feed, LONGEST_TEXT, newlines},
     row::{Layout, RowError},
 };
-use espalier_base::files;
-use espalier_base::hash::hex;
+use espalier_base::{files, hash::hex};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;

@@ -5,10 +5,12 @@ use super::{
     pieces::{self, Piece, Sizes},
     special::SpecialTokens,
 };
-use espalier_base::files::{self, Limit};
-use espalier_base::guard::{self, Panicked};
-use espalier_base::interrupt::Interrupted;
-use espalier_base::text::shell_quote;
+use espalier_base::{
+    files::{self, Limit},
+    guard::{self, Panicked},
+    interrupt::Interrupted,
+    text::shell_quote,
+};
 use espalier_model::{config::ConfigError, is_lfs_pointer};
 use std::{
     fs,

@@ -6,10 +6,7 @@ use ::parquet::{
     errors::ParquetError,
     file::reader::{FileReader, SerializedFileReader},
 };
-use espalier_base::files;
-use espalier_base::guard;
-use espalier_base::hash::Hashed;
-use espalier_base::interrupt;
+use espalier_base::{files, guard, hash::Hashed, interrupt};
 use flate2::bufread::GzDecoder;
 use std::{
     fs::File,

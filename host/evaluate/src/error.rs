@@ -1,8 +1,7 @@
 //! Errors of evaluations.
 
 use super::Metric;
-use espalier_base::interrupt::Interrupted;
-use espalier_base::output::OutputError;
+use espalier_base::{interrupt::Interrupted, output::OutputError};
 use espalier_data::CalibrationError;
 use espalier_model::ModelError;
 

@@ -1,7 +1,9 @@
 //! Which folder `--model` means: a path, or a snapshot in the local Hugging Face cache.
 
-use espalier_base::files::{self, Limit};
-use espalier_base::text::shell_quote;
+use espalier_base::{
+    files::{self, Limit},
+    text::shell_quote,
+};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,6 @@
 //! Errors of plugin libraries.
 
-use espalier_base::output::OutputError;
-use espalier_base::text::shell_quote;
+use espalier_base::{output::OutputError, text::shell_quote};
 use espalier_sdk::abi::OpenError;
 use std::path::PathBuf;
 

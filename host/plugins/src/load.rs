@@ -2,10 +2,9 @@
 
 use super::isolate::{Apart, Process};
 use super::{Isolate, PluginError, PluginMethod, TrustList, policy::policy, safety};
-use espalier_base::files;
-use espalier_base::hash::Hashed;
 #[cfg(unix)]
 use espalier_base::text::did_you_mean;
+use espalier_base::{files, hash::Hashed};
 use espalier_sdk::{
     INTERFACE_VERSION, LibraryInfo, MethodInfo, OptionSpec, Options, SelectorInfo,
     abi::{self, LoadedLibrary, LoadedMethod, LoadedSelector},

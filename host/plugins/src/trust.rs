@@ -2,8 +2,10 @@
 //! file's SHA-256 and where it was, as `sha256sum` writes them. The hash alone counts.
 
 use super::{PluginError, load::digest, safety};
-use espalier_base::files::{self, Limit};
-use espalier_base::output;
+use espalier_base::{
+    files::{self, Limit},
+    output,
+};
 use etcetera::BaseStrategy;
 use std::{
     fs, io,

@@ -2,8 +2,10 @@
 //! be continued with the same result.
 
 use super::{LayerReport, Method, Settings};
-use espalier_base::files::{self, Limit};
-use espalier_base::hash::{Hashed, hex};
+use espalier_base::{
+    files::{self, Limit},
+    hash::{Hashed, hex},
+};
 use espalier_model::{Llama, ModelError, checkpoint::CheckpointError, layout, writer::MANIFEST};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -1,9 +1,11 @@
 //! Pruning one linear layer: over the plugin border and back, checked, rounded and written.
 
 use super::{Plan, PruneError, Result, statistics::Measured, weights};
-use espalier_base::interrupt;
-use espalier_base::profile::{self, Kind};
-use espalier_base::text;
+use espalier_base::{
+    interrupt,
+    profile::{self, Kind},
+    text,
+};
 use espalier_device::{DType, Op, Tensor};
 use espalier_model::{
     CheckpointWriter, Linear, Llama,

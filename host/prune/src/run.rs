@@ -6,8 +6,7 @@ use super::{
     journal::{self, begin},
     model_card, prune,
 };
-use espalier_base::cause::causes;
-use espalier_base::memory;
+use espalier_base::{cause::causes, memory};
 use espalier_model::{
     BATCH_TOKENS, CheckpointWriter, Llama,
     writer::{MANIFEST, Place},

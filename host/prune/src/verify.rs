@@ -1,9 +1,11 @@
 //! Checking a pruned model against its manifest, and against the model that it was made of.
 
 use crate::weights;
-use espalier_base::files::{self, Limit};
-use espalier_base::hash::Hashed;
-use espalier_base::interrupt::{self, Interrupted};
+use espalier_base::{
+    files::{self, Limit},
+    hash::Hashed,
+    interrupt::{self, Interrupted},
+};
 use espalier_device::Device;
 use espalier_model::{
     Checkpoint, Llama, LlamaConfig, ModelError, resolve,

@@ -1,7 +1,6 @@
 //! Errors of selections.
 
-use espalier_base::interrupt::Interrupted;
-use espalier_base::output::OutputError;
+use espalier_base::{interrupt::Interrupted, output::OutputError};
 use espalier_data::CalibrationError;
 use espalier_device::DeviceError;
 use espalier_model::ModelError;

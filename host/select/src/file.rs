@@ -1,8 +1,7 @@
 //! Windows as a file: one row of JSON a window.
 
 use super::{CalibrationRecord, Result, SelectError, Window};
-use espalier_base::files;
-use espalier_base::output;
+use espalier_base::{files, output};
 use espalier_data::{CalibrationError, Tokenizer};
 use serde::{Deserialize, Serialize};
 use std::{

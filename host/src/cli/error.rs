@@ -1,7 +1,6 @@
 //! Errors of commands.
 
-use espalier_base::interrupt;
-use espalier_base::output::OutputError;
+use espalier_base::{interrupt, output::OutputError};
 use espalier_data::CalibrationError;
 use espalier_device::DeviceError;
 use espalier_evaluate::EvaluateError;
@@ -9,8 +8,7 @@ use espalier_model::{
     ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError, writer::WriteError,
 };
 use espalier_plugins::PluginError;
-use espalier_prune::verify::VerifyError;
-use espalier_prune::{PruneError, TargetsError};
+use espalier_prune::{PruneError, TargetsError, verify::VerifyError};
 use espalier_sdk::Code;
 use espalier_select::SelectError;
 use espalier_study::StudyError;

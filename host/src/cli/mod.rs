@@ -19,8 +19,7 @@ mod verify;
 use args::{Args, Command, Verbosity};
 use clap::Parser;
 use error::CliError;
-use espalier_base::cause::causes;
-use espalier_base::text;
+use espalier_base::{cause::causes, text};
 use espalier_model::checkpoint;
 use std::io::{IsTerminal, Write};
 

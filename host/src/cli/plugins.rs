@@ -1,11 +1,9 @@
 //! `host plugins`: what is found, and what a library offers.
 
 use super::{CliError, args, print, print_json, trust};
-use espalier_base::cause::causes;
-use espalier_base::interrupt;
+use espalier_base::{cause::causes, interrupt};
 #[cfg(unix)]
-use espalier_plugins::isolate;
-use espalier_plugins::{Library, TrustList, available, describe, find};
+use espalier_plugins::{Library, TrustList, available, describe, find, isolate};
 use espalier_sdk::{LibraryInfo, OptionSpec};
 use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};

@@ -1,9 +1,11 @@
 //! `host prune`.
 
 use super::{CliError, args, calibrate, clean, note, print, print_json, progress, table};
-use espalier_base::files::{self, Limit};
-use espalier_base::output;
-use espalier_base::profile::{self, Clock, Trace};
+use espalier_base::{
+    files::{self, Limit},
+    output,
+    profile::{self, Clock, Trace},
+};
 use espalier_device::{Profiled, choose};
 use espalier_model::{
     Llama, resolve,

@@ -2,8 +2,10 @@
 //! by its size and its time of change.
 
 use super::{Result, StudyError, folder};
-use espalier_base::files::{self, Limit};
-use espalier_base::hash::{Hashed, hex};
+use espalier_base::{
+    files::{self, Limit},
+    hash::{Hashed, hex},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{

@@ -1,8 +1,6 @@
 //! Errors of studies.
 
-use espalier_base::cause::causes;
-use espalier_base::interrupt::Interrupted;
-use espalier_base::output::OutputError;
+use espalier_base::{cause::causes, interrupt::Interrupted, output::OutputError};
 use espalier_data::CalibrationError;
 use espalier_device::DeviceError;
 use espalier_evaluate::EvaluateError;

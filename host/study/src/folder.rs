@@ -13,8 +13,10 @@
 //! A file appears whole or not at all, so that a process may end at any moment.
 
 use super::{Result, StudyError};
-use espalier_base::files::{self, Limit};
-use espalier_base::{interrupt, output};
+use espalier_base::{
+    files::{self, Limit},
+    interrupt, output,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File, TryLockError},

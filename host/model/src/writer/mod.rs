@@ -22,8 +22,7 @@ use super::Checkpoint;
 use background::Background;
 use bytes::Bytes;
 use disk::write_error;
-use espalier_base::hash::Hashed;
-use espalier_base::interrupt;
+use espalier_base::{hash::Hashed, interrupt};
 use rayon::prelude::*;
 use shard::{OpenShard, PIECE};
 use std::{

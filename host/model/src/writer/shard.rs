@@ -2,8 +2,7 @@
 
 use super::WriteError;
 use crate::checkpoint::Shard;
-use espalier_base::interrupt;
-use espalier_base::profile;
+use espalier_base::{interrupt, profile};
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},

@@ -6,8 +6,10 @@ use crate::{
     folder::{self, Lease},
     results::{FAILED, PRUNING},
 };
-use espalier_base::files::{self, Limit};
-use espalier_base::interrupt;
+use espalier_base::{
+    files::{self, Limit},
+    interrupt,
+};
 use espalier_model::Llama;
 use espalier_prune::{IfUnfinished, Output, Run};
 use std::{
