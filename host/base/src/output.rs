@@ -69,7 +69,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     let written = fs::File::create(&aside).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        fs::rename(&aside, path)?;
+        sync_folder(path)
     });
     written.map_err(|source| OutputError::Write { path: path.to_owned(), source })
 }
@@ -92,8 +93,14 @@ pub fn write(
     aside.as_file().sync_all().map_err(failed)?;
     let placed = if overwrite { aside.persist(path) } else { aside.persist_noclobber(path) };
     placed.map_err(|error| failed(error.error))?;
+    sync_folder(path).map_err(failed)
+}
+
+/// Brings the entry of a new file to the disk, where the system can.
+fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    fs::File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    fs::File::open(folder(path))?.sync_all()?;
+    let _ = path;
     Ok(())
 }
 
@@ -160,5 +167,17 @@ mod tests {
         assert!(matches!(check(folder.path(), true, []), Err(OutputError::NotAFile(_))));
         let nowhere = folder.path().join("no/such/folder/file");
         assert!(matches!(check(&nowhere, false, []), Err(OutputError::Write { .. })));
+    }
+
+    #[test]
+    fn a_file_that_a_killed_run_left_aside_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.json");
+        fs::write(folder.path().join(".scores.json"), "half of a longer text").unwrap();
+        replace(&path, b"first").unwrap();
+        replace(&path, b"second").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(replace(&folder.path().join("no/such/file"), b"").is_err());
     }
 }

@@ -125,7 +125,7 @@ impl<T: Matrix> Op<T> {
                 expect(places, U32, rows, 1)
             }
             Self::Copy { from, to } => {
-                if !(out.dtype() == from.tensor.dtype()) {
+                if out.dtype() != from.tensor.dtype() {
                     return invalid(format!(
                         "a rectangle of {} is copied to a tensor of {}: both must be of one type",
                         from.tensor.dtype(),

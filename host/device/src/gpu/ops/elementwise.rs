@@ -9,7 +9,7 @@ use espalier_shaders::{map as map_kernel, zip as zip_kernel};
 /// [`Op::Map`](crate::Op::Map).
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; and likewise for every operation here.
+/// A failing device; likewise for every operation here.
 pub fn map(context: &Context, f: Unary, x: &Tensor, scale: f32, shift: f32, out: &mut Tensor) -> Result<()> {
     const NAME: &str = "map";
     // Tensors of one shape and type are cut alike.

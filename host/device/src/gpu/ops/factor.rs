@@ -83,7 +83,7 @@ pub(in crate::gpu) fn cholesky(context: &Context, tuner: &Tuner, x: &mut Tensor)
 /// already, the rest is `−C⁻¹ · B · A⁻¹`.
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; and likewise for every operation here.
+/// A failing device; likewise for every operation here.
 pub(in crate::gpu) fn triangular_inverse(context: &Context, tuner: &Tuner, l: &mut Tensor) -> Result<()> {
     const NAME: &str = "triangular_inverse";
     let side = l.cols();

@@ -1,4 +1,4 @@
-//! The operations of the GPU: what checks operands, cuts them into panels and starts kernels.
+//! The operations of the GPU, on operands that fit: they cut tensors into panels and start kernels.
 
 pub mod attention;
 pub mod elementwise;

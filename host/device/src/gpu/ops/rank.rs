@@ -14,7 +14,7 @@ use espalier_shaders::{
 /// [`Op::KthSmallest`](crate::Op::KthSmallest).
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; and likewise for every operation here.
+/// A failing device; likewise for every operation here.
 pub fn kth_smallest(
     context: &Context,
     scores: Scores,

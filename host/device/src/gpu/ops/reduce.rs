@@ -14,7 +14,7 @@ const NAME: &str = "reduce";
 /// [`Op::Reduce`](crate::Op::Reduce).
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device.
+/// A failing device.
 pub fn reduce(
     context: &Context,
     f: Reduction,

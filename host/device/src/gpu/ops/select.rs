@@ -10,7 +10,7 @@ use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as ze
 /// [`Op::Select`](crate::Op::Select).
 ///
 /// # Errors
-/// Operands that do not fit, or a failing device; and likewise for every operation here.
+/// A failing device; likewise for every operation here.
 pub fn select(context: &Context, scores: Scores, selection: Selection, mask: &mut Tensor) -> Result<()> {
     const NAME: &str = "select";
     let (rows, cols) = (scores.a.rows(), scores.a.cols());
