@@ -61,7 +61,7 @@ impl Metric {
     }
 
     /// Whether it is `exp` of a mean loss.
-    pub(super) fn is_perplexity(self) -> bool {
+    pub fn is_perplexity(self) -> bool {
         matches!(self, Self::Perplexity | Self::AnswerPerplexity)
     }
 }

@@ -9,6 +9,7 @@ use espalier_base::text::shell_quote;
 use espalier_device::{Compute, choose};
 use espalier_plugins::set_policy;
 use espalier_prune::Size;
+use espalier_sdk::Sparsity;
 use espalier_study::{
     Change, Choice, Estimate, Event, Outcome, Plan, State, Study, StudyFile, Verdict, diff, gather,
     report::{Cell as ReportCell, CellState, duration},
@@ -120,12 +121,17 @@ struct Listed<'a> {
     model: &'a str,
     label: &'a str,
     method: Option<&'a str>,
-    sparsity: Option<&'a str>,
+    sparsity: Option<Sparsity>,
     calibration: Option<&'a str>,
     seed: Option<u64>,
     command: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     estimate: Option<Estimate>,
+}
+
+/// A value of a table, or a dash.
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 impl<'a> Listed<'a> {
@@ -138,7 +144,7 @@ impl<'a> Listed<'a> {
             model: &cell.model,
             label: &cell.label,
             method: cell.method.as_deref(),
-            sparsity: cell.sparsity.as_deref(),
+            sparsity: cell.sparsity,
             calibration: cell.calibration.as_deref(),
             seed: cell.seed,
             command: &cell.command,
@@ -152,10 +158,9 @@ impl<'a> Listed<'a> {
             CellState::Failed => "failed",
             CellState::Missing => "-",
         };
-        let seed = self.seed.map_or_else(|| "-".to_owned(), |seed| seed.to_string());
-        [self.hash, self.model, self.label, self.sparsity.unwrap_or("-"), &seed, state]
-            .map(str::to_owned)
-            .to_vec()
+        let seed = or_dash(self.seed);
+        let sparsity = or_dash(self.sparsity);
+        [self.hash, self.model, self.label, &sparsity, &seed, state].map(str::to_owned).to_vec()
     }
 }
 
@@ -254,9 +259,9 @@ fn difference(change: &Change) -> Vec<String> {
     vec![
         change.model.clone(),
         change.label.clone(),
-        change.sparsity.clone().unwrap_or_else(|| "-".to_owned()),
+        or_dash(change.sparsity),
         change.evaluation.clone(),
-        change.metric.clone(),
+        change.metric.to_string(),
         score(change.before),
         score(change.after),
         verdict.to_owned(),

@@ -2,11 +2,13 @@
 
 use super::{
     Result, StudyError,
-    report::{Cell, CellState, Metric},
+    report::{Cell, CellState, MetricFormat},
 };
 use espalier_base::files::{self, Limit};
+use espalier_evaluate::Metric;
+use espalier_sdk::Sparsity;
 use serde::Serialize;
-use std::{collections::BTreeMap, io, path::Path};
+use std::{io, path::Path};
 
 /// How a score of one study compares with that of another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,11 +19,11 @@ pub struct Change {
     pub label: String,
     /// The sparsity asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sparsity: Option<String>,
+    pub sparsity: Option<Sparsity>,
     /// The evaluation.
     pub evaluation: String,
     /// The metric.
-    pub metric: String,
+    pub metric: Metric,
     /// The mean over seeds in the first study.
     pub before: Option<f64>,
     /// The mean over seeds in the second.
@@ -53,7 +55,7 @@ impl Change {
     }
 }
 
-type Key = (String, String, Option<String>, String, String);
+type Key = (String, String, Option<Sparsity>, String, Metric);
 
 /// Compares the scores of two folders of results, row by row of their tables, means over seeds. A score is
 /// worse if it is so by more than `tolerance` times its first value.
@@ -72,17 +74,17 @@ pub fn diff(before: &Path, after: &Path, tolerance: f64) -> Result<Vec<Change>> 
     let changes = keys.into_iter().map(|key| {
         let (old, new) = (find(&before, key), find(&after, key));
         let (model, label, sparsity, evaluation, metric) = key.clone();
-        let verdict = verdict(&metric, old, new, tolerance);
+        let verdict = verdict(metric, old, new, tolerance);
         Change { model, label, sparsity, evaluation, metric, before: old, after: new, verdict }
     });
     Ok(changes.collect())
 }
 
-fn verdict(metric: &str, before: Option<f64>, after: Option<f64>, tolerance: f64) -> Verdict {
+fn verdict(metric: Metric, before: Option<f64>, after: Option<f64>, tolerance: f64) -> Verdict {
     let (Some(before), Some(after)) = (before, after) else {
         return if before.is_some() { Verdict::Missing } else { Verdict::New };
     };
-    let gain = Metric::named(metric).gain(after - before);
+    let gain = MetricFormat::of(metric).gain(after - before);
     // What is no number any more is worse, whatever it was.
     match (before.is_nan(), after.is_nan()) {
         (false, true) => Verdict::Worse,
@@ -103,8 +105,7 @@ fn means(folder: &Path) -> Result<Vec<(Key, f64)>> {
         }
         _ => StudyError::Read { path: path.clone(), source },
     })?;
-    let mut order = Vec::new();
-    let mut scores: BTreeMap<Key, Vec<f64>> = BTreeMap::new();
+    let mut scores: Vec<(Key, Vec<f64>)> = Vec::new();
     for line in text.lines() {
         let row: Cell = serde_json::from_str(line)
             .map_err(|source| StudyError::Malformed { path: path.clone(), source })?;
@@ -113,27 +114,16 @@ fn means(folder: &Path) -> Result<Vec<(Key, f64)>> {
         }
         for (evaluation, metrics) in &row.scores {
             for (metric, score) in metrics {
-                let key = (
-                    row.model.clone(),
-                    row.label.clone(),
-                    row.sparsity.clone(),
-                    evaluation.clone(),
-                    metric.clone(),
-                );
-                let of_key = scores.entry(key.clone()).or_default();
-                if of_key.is_empty() {
-                    order.push(key);
+                let key = (row.model.clone(), row.label.clone(), row.sparsity, evaluation.clone(), *metric);
+                match scores.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, means)) => means.push(score.mean),
+                    None => scores.push((key, vec![score.mean])),
                 }
-                of_key.push(score.mean);
             }
         }
     }
-    let mean = |key: Key| {
-        let scores = &scores[&key];
-        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-        (key, mean)
-    };
-    Ok(order.into_iter().map(mean).collect())
+    let mean = |(key, means): (Key, Vec<f64>)| (key, means.iter().sum::<f64>() / means.len() as f64);
+    Ok(scores.into_iter().map(mean).collect())
 }
 
 #[cfg(test)]
@@ -189,8 +179,8 @@ mod tests {
 
     #[test]
     fn no_number_is_worse_than_any() {
-        assert_eq!(verdict("f1", Some(0.1), Some(f64::NAN), 0.5), Verdict::Worse);
-        assert_eq!(verdict("perplexity", Some(f64::INFINITY), Some(f64::INFINITY), 0.0), Verdict::Same);
-        assert_eq!(verdict("perplexity", Some(3.0), Some(f64::INFINITY), 0.1), Verdict::Worse);
+        assert_eq!(verdict(Metric::F1, Some(0.1), Some(f64::NAN), 0.5), Verdict::Worse);
+        assert_eq!(verdict(Metric::Perplexity, Some(f64::INFINITY), Some(f64::INFINITY), 0.0), Verdict::Same);
+        assert_eq!(verdict(Metric::Perplexity, Some(3.0), Some(f64::INFINITY), 0.1), Verdict::Worse);
     }
 }

@@ -65,6 +65,9 @@ pub enum StudyError {
     /// A request that does not fit the study.
     #[error("{0}")]
     Request(String),
+    /// The report cannot be rendered.
+    #[error("the report cannot be rendered")]
+    Report(#[source] minijinja::Error),
     /// A model cannot be read or run.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,19 +1,23 @@
 //! A made-up report with everything in it: two methods, three calibration sets, two sparsities, three seeds,
 //! a failed cell, a variant that has not run, and predictions that try to break out of the page.
 
-use espalier_host::{evaluate::Mean, study::report::*};
+use espalier_host::{
+    evaluate::{Mean, Metric},
+    model::layout::Projection,
+    study::report::*,
+};
+use espalier_sdk::Sparsity;
 use std::collections::BTreeMap;
 
 const METHODS: [&str; 2] = ["SparseGPT", "Wanda"];
 const CALIBRATIONS: [(&str, CalibrationKind); 3] =
     [("C4", CalibrationKind::PlainText), ("Alpaca", CalibrationKind::Task), ("GSM8K", CalibrationKind::Task)];
-const SPARSITIES: [&str; 2] = ["0.5", "0.7"];
-const EVALUATIONS: [(&str, &[&str], usize); 3] = [
-    ("alpaca-held-out", &["exact_match", "f1", "rouge1", "answer_perplexity"], 500),
-    ("unnatural-instructions", &["exact_match", "f1", "rouge1"], 500),
-    ("wikitext-2", &["perplexity", "js_divergence"], 83),
+const SPARSITIES: [f64; 2] = [0.5, 0.7];
+const EVALUATIONS: [(&str, &[Metric], usize); 3] = [
+    ("alpaca-held-out", &[Metric::ExactMatch, Metric::F1, Metric::Rouge1, Metric::AnswerPerplexity], 500),
+    ("unnatural-instructions", &[Metric::ExactMatch, Metric::F1, Metric::Rouge1], 500),
+    ("wikitext-2", &[Metric::Perplexity, Metric::JsDivergence], 83),
 ];
-const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
 /// The report.
 pub(crate) fn report() -> Report {
@@ -46,8 +50,8 @@ const STUDY: &str = "title = \"What calibration data does to LLaMA-2-7B\"\nseeds
                      = \"models/Llama-2-7b-hf\" # <the weights>\n\n[methods.SparseGPT]\nplugin = \"sparsegpt\"\nsparsity \
                      = [0.5, 0.7]\n";
 
-fn evaluation((name, metrics, items): (&str, &[&str], usize)) -> Evaluation {
-    Evaluation { name: name.into(), metrics: metrics.iter().map(|&metric| metric.into()).collect(), items }
+fn evaluation((name, metrics, items): (&str, &[Metric], usize)) -> Evaluation {
+    Evaluation { name: name.into(), metrics: metrics.to_vec(), items }
 }
 
 fn calibration((name, kind): (&str, CalibrationKind)) -> Calibration {
@@ -63,9 +67,9 @@ fn noise(text: &str) -> f64 {
 }
 
 /// A variant's score: worse with sparsity, a little better with the task's own data.
-fn score(variant: Option<(&str, usize, &str)>, seed: u64, evaluation: &str, metric: &str) -> f64 {
+fn score(variant: Option<(&str, usize, f64)>, seed: u64, evaluation: &str, metric: Metric) -> f64 {
     let (damage, own) = variant.map_or((0.0, 0.0), |(method, calibration, sparsity)| {
-        let damage = if sparsity == "0.5" { 0.05 } else { 0.35 };
+        let damage = if sparsity == 0.5 { 0.05 } else { 0.35 };
         let own =
             if calibration == 0 || evaluation == "wikitext-2" { 0.0 } else { 0.02 * calibration as f64 };
         (damage * if method == "Wanda" { 1.15 } else { 1.0 }, if method == "Wanda" { own * 0.2 } else { own })
@@ -74,18 +78,18 @@ fn score(variant: Option<(&str, usize, &str)>, seed: u64, evaluation: &str, metr
         variant.map_or(0.0, |variant| noise(&format!("{variant:?}{seed}{evaluation}{metric}")) * 0.008);
     let kept = 1.0 - damage + own + noise;
     match metric {
-        "exact_match" => 0.412 * kept,
-        "f1" => 0.587 * kept,
-        "rouge1" => 0.553 * kept,
-        "js_divergence" => (1.0 - kept).max(0.0) * 0.21,
+        Metric::ExactMatch => 0.412 * kept,
+        Metric::F1 => 0.587 * kept,
+        Metric::Rouge1 => 0.553 * kept,
+        Metric::JsDivergence => (1.0 - kept).max(0.0) * 0.21,
         _ => 5.47 * (7.0 * (1.0 - kept)).exp(),
     }
 }
 
-fn cell(variant: Option<(&str, usize, &str)>, seed: u64) -> Cell {
+fn cell(variant: Option<(&str, usize, f64)>, seed: u64) -> Cell {
     let state = match (variant, seed) {
-        (Some(("Wanda", 2, "0.7")), _) => CellState::Missing,
-        (Some(("SparseGPT", 1, "0.7")), 2) => CellState::Failed,
+        (Some(("Wanda", 2, 0.7)), _) => CellState::Missing,
+        (Some(("SparseGPT", 1, 0.7)), 2) => CellState::Failed,
         _ => CellState::Done,
     };
     let done = state == CellState::Done;
@@ -94,9 +98,9 @@ fn cell(variant: Option<(&str, usize, &str)>, seed: u64) -> Cell {
     let hash = format!("{:016x}", noise(&format!("{variant:?}{seed}")).to_bits());
     let mut scores = BTreeMap::new();
     for (name, metrics, items) in EVALUATIONS.into_iter().filter(|_| done) {
-        let of = |&metric: &&str| {
+        let of = |&metric: &Metric| {
             let mean = score(variant, seed, name, metric);
-            (metric.into(), Mean { mean, low: mean * 0.95, high: mean * 1.05, items })
+            (metric, Mean { mean, low: mean * 0.95, high: mean * 1.05, items })
         };
         scores.insert(name.into(), metrics.iter().map(of).collect());
     }
@@ -110,8 +114,8 @@ fn cell(variant: Option<(&str, usize, &str)>, seed: u64) -> Cell {
         model: "llama-2-7b".into(),
         method: variant.map(|(method, ..)| method.into()),
         label,
-        sparsity: variant.map(|(.., sparsity)| sparsity.into()),
-        reached: variant.filter(|_| done).map(|(.., sparsity)| sparsity.parse::<f64>().expect("a share")),
+        sparsity: variant.map(|(.., sparsity)| Sparsity::Ratio(sparsity)),
+        reached: variant.filter(|_| done).map(|(.., sparsity)| sparsity),
         calibration: variant.map(|(_, set, _)| CALIBRATIONS[set].0.into()),
         selector: variant.map(|_| "random".into()),
         seed: variant.map(|_| seed),
@@ -121,37 +125,46 @@ fn cell(variant: Option<(&str, usize, &str)>, seed: u64) -> Cell {
     }
 }
 
-fn layers((method, set, sparsity): (&str, usize, &str)) -> Vec<LayerResult> {
-    let share: f64 = sparsity.parse().expect("a share");
+fn layers((method, set, sparsity): (&str, usize, f64)) -> Vec<LayerResult> {
     let scale = if method == "Wanda" { 40.0 } else { 1.0 } * (1.0 + set as f64 * 0.4);
-    let blocks = (0..32).flat_map(|block| PROJECTIONS.map(|projection| (block, projection)));
-    let layer = |(block, projection): (usize, &str)| LayerResult {
+    let blocks = (0..32).flat_map(|block| Projection::ALL.map(|projection| (block, projection)));
+    let layer = |(block, projection): (usize, Projection)| LayerResult {
         block,
-        projection: projection.into(),
-        sparsity: share + 0.01 * noise(&format!("{block}{projection}")),
+        projection,
+        sparsity: sparsity + 0.01 * noise(&format!("{block}{}", projection.name())),
         error: Some(
-            scale * (0.2 + block as f64).powf(1.4) * (1.2 + noise(&format!("{block}{projection}{method}"))),
+            scale
+                * (0.2 + block as f64).powf(1.4)
+                * (1.2 + noise(&format!("{block}{}{method}", projection.name()))),
         ),
     };
     blocks.map(layer).collect()
 }
 
 /// The mean over a variant's seeds.
-fn mean(cells: &[Cell], label: &str, sparsity: &str, evaluation: &str, metric: &str) -> Option<(f64, usize)> {
-    let own = cells.iter().filter(|cell| cell.label == label && cell.sparsity.as_deref() == Some(sparsity));
-    let means: Vec<_> = own.filter_map(|cell| Some(cell.scores.get(evaluation)?.get(metric)?.mean)).collect();
+fn mean(
+    cells: &[Cell],
+    label: &str,
+    sparsity: f64,
+    evaluation: &str,
+    metric: Metric,
+) -> Option<(f64, usize)> {
+    let own =
+        cells.iter().filter(|cell| cell.label == label && cell.sparsity == Some(Sparsity::Ratio(sparsity)));
+    let means: Vec<_> =
+        own.filter_map(|cell| Some(cell.scores.get(evaluation)?.get(&metric)?.mean)).collect();
     (!means.is_empty()).then(|| (means.iter().sum::<f64>() / means.len() as f64, means.len()))
 }
 
-fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+fn columns() -> impl Iterator<Item = (&'static str, Metric)> {
     EVALUATIONS
         .into_iter()
         .flat_map(|(evaluation, metrics, _)| metrics.iter().map(move |&metric| (evaluation, metric)))
 }
 
 /// Half the width of a made-up interval.
-fn half(metric: &str) -> f64 {
-    if metric.ends_with("perplexity") { 0.25 } else { 0.012 }
+fn half(metric: Metric) -> f64 {
+    if metric.is_perplexity() { 0.25 } else { 0.012 }
 }
 
 fn differences(cells: &[Cell]) -> Vec<Difference> {
@@ -169,10 +182,10 @@ fn differences(cells: &[Cell]) -> Vec<Difference> {
                         model: "llama-2-7b".into(),
                         label,
                         method: method.into(),
-                        sparsity: sparsity.into(),
+                        sparsity: Sparsity::Ratio(sparsity),
                         calibration: Some(set.into()),
                         evaluation: evaluation.into(),
-                        metric: metric.into(),
+                        metric,
                         dense,
                         mean,
                         difference: mean - dense,
@@ -202,11 +215,11 @@ fn gains(cells: &[Cell]) -> Vec<Gain> {
                         model: "llama-2-7b".into(),
                         method: method.into(),
                         against: None,
-                        sparsity: sparsity.into(),
+                        sparsity: Sparsity::Ratio(sparsity),
                         plain: "C4".into(),
                         task: task.into(),
                         evaluation: evaluation.into(),
-                        metric: metric.into(),
+                        metric,
                         difference: with - without,
                         low: with - without - half(metric),
                         high: with - without + half(metric),
@@ -232,14 +245,14 @@ fn contrasts(cells: &[Cell]) -> Vec<Gain> {
             model: gain.model.clone(),
             method: gain.method.clone(),
             against: Some("Wanda".into()),
-            sparsity: gain.sparsity.clone(),
+            sparsity: gain.sparsity,
             plain: gain.plain.clone(),
             task: gain.task.clone(),
             evaluation: gain.evaluation.clone(),
-            metric: gain.metric.clone(),
+            metric: gain.metric,
             difference,
-            low: difference - 1.4 * half(&gain.metric),
-            high: difference + 1.4 * half(&gain.metric),
+            low: difference - 1.4 * half(gain.metric),
+            high: difference + 1.4 * half(gain.metric),
             seeds: gain.seeds,
         })
     };
@@ -262,14 +275,14 @@ fn predictions() -> Vec<Prediction> {
     ];
     let mut all = Vec::new();
     for (item, (prompt, reference, dense, first, second)) in answers.into_iter().enumerate() {
-        let output = |label: &str, sparsity: Option<&str>, text: &str| Output {
+        let output = |label: &str, sparsity: Option<f64>, text: &str| Output {
             label: label.into(),
-            sparsity: sparsity.map(str::to_owned),
+            sparsity: sparsity.map(Sparsity::Ratio),
             seed: sparsity.map(|_| 0),
             text: text.into(),
             scores: BTreeMap::from([
-                ("exact_match".to_owned(), f64::from(u8::from(text == reference))),
-                ("f1".to_owned(), if text.contains(reference) { 0.8 } else { 0.0 }),
+                (Metric::ExactMatch, f64::from(u8::from(text == reference))),
+                (Metric::F1, if text.contains(reference) { 0.8 } else { 0.0 }),
             ]),
         };
         let prompt = format!(

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     };
     let folder = tempfile::tempdir().expect("a folder for the page");
     let page = folder.path().join("report.html");
-    fs::write(&page, render(&example::report())).expect("the page is written");
+    fs::write(&page, render(&example::report()).expect("the templates fit")).expect("the page is written");
     let mut browser = Browser::start(&program);
     for (name, check) in &wanted {
         check(&mut browser, &page);
@@ -232,7 +232,7 @@ fn empty_report(browser: &mut Browser, folder: &Path) {
         ..full
     };
     let page = folder.join("empty.html");
-    fs::write(&page, render(&report)).expect("the page is written");
+    fs::write(&page, render(&report).expect("the templates fit")).expect("the page is written");
     browser.open(&page, 400, "light");
     assert_good(browser, "without results");
 }

@@ -2,82 +2,88 @@
 
 use super::{
     data::{Cell, CellState},
-    html::{Text, command, pre, put, scrolling},
-    metric::{Metric, duration, sparsity_title},
-    plots::key,
-    view::{View, distinct},
+    metric::{MetricFormat, duration, sparsity_title},
+    view::{Look, View, distinct},
 };
+use serde::Serialize;
 
-/// Variants against seeds, every cell a link to its box.
-pub(super) fn overview(view: &View<'_>) -> String {
+/// The section of all cells.
+#[derive(Serialize)]
+pub(super) struct Cells<'a> {
+    seeds: Vec<Option<u64>>,
+    rows: Vec<StateRow<'a>>,
+    boxes: Vec<CellBox<'a>>,
+}
+
+/// A variant's cells, by seed.
+#[derive(Serialize)]
+struct StateRow<'a> {
+    look: Look,
+    name: String,
+    cells: Vec<Option<StateLink<'a>>>,
+}
+
+/// A cell's state and the way to its box.
+#[derive(Serialize)]
+struct StateLink<'a> {
+    state: CellState,
+    hash: &'a str,
+    duration: Option<String>,
+}
+
+/// A cell with its command, its error, and its scores.
+#[derive(Serialize)]
+struct CellBox<'a> {
+    hash: &'a str,
+    state: CellState,
+    title: String,
+    command: &'a str,
+    error: Option<&'a str>,
+    facts: Vec<(&'static str, String)>,
+    scores: Vec<CellScore<'a>>,
+}
+
+#[derive(Serialize)]
+struct CellScore<'a> {
+    evaluation: &'a str,
+    metric: String,
+    mean: String,
+    low: String,
+    high: String,
+    items: usize,
+}
+
+/// Variants against seeds, and a box for every cell.
+pub(super) fn cells<'a>(view: &View<'a>) -> Cells<'a> {
     let seeds = distinct(view.report.cells.iter().map(|cell| cell.seed));
-    let mut table = "<table class=\"states\">\n<caption>Cells by variant and seed</caption>\n<thead><tr><th \
-                     scope=\"col\">Variant</th>"
-        .to_owned();
-    for seed in &seeds {
-        let title = seed.map_or_else(|| "no seed".to_owned(), |seed| format!("seed {seed}"));
-        put!(table, "<th scope=\"col\">{title}</th>");
-    }
-    table += "</tr></thead>\n<tbody>\n";
-    for variant in &view.variants {
-        let name = view.name(variant.label, variant.sparsity) + &view.of_model(variant.model);
-        let look = view.look(variant.method, variant.set.as_deref());
-        put!(table, "<tr><th scope=\"row\">{}{}</th>", key(look), Text(name));
-        for seed in &seeds {
-            match variant.cells.iter().find(|cell| cell.seed == *seed) {
-                None => table += "<td></td>",
-                Some(cell) => {
-                    let class = word(cell.state);
-                    let text = match (cell.state, cell.seconds) {
-                        (CellState::Done, Some(seconds)) => format!("done, {}", duration(seconds)),
-                        (state, _) => word(state).to_owned(),
-                    };
-                    let link = Text(&cell.hash);
-                    put!(table, "<td class=\"{class}\"><a href=\"#cell-{link}\">{text}</a></td>");
-                }
-            }
-        }
-        table += "</tr>\n";
-    }
-    table += "</tbody></table>\n";
-    scrolling("Cells by variant and seed", &table)
+    let rows = view.variants.iter().map(|variant| StateRow {
+        look: view.look_of(variant),
+        name: view.name(variant.label, variant.sparsity) + &view.of_model(variant.model),
+        cells: seeds
+            .iter()
+            .map(|seed| variant.cells.iter().find(|cell| cell.seed == *seed).map(|cell| link(cell)))
+            .collect(),
+    });
+    let boxes = view.report.cells.iter().map(|cell| CellBox {
+        hash: &cell.hash,
+        state: cell.state,
+        title: title(view, cell),
+        command: &cell.command,
+        error: cell.error.as_deref(),
+        facts: facts(cell),
+        scores: scores(cell),
+    });
+    Cells { rows: rows.collect(), boxes: boxes.collect(), seeds }
 }
 
-/// A box for every cell: its command, its error, and its scores.
-pub(super) fn boxes(view: &View<'_>) -> String {
-    let mut out = "<div class=\"cells\">\n".to_owned();
-    for cell in &view.report.cells {
-        put!(
-            out,
-            "<details id=\"cell-{}\" class=\"cell {}\"><summary><b>{}</b> <span class=\"state {1}\">{1}</span> <code>{}</code>\
-             </summary>\n",
-            Text(&cell.hash),
-            word(cell.state),
-            Text(title(view, cell)),
-            Text(cell.hash.chars().take(12).collect::<String>())
-        );
-        out += &command(&format!("Command of cell {}", cell.hash), &cell.command);
-        if let Some(error) = &cell.error {
-            put!(out, "<p>It failed:</p>\n{}", pre("Error", error));
-        }
-        out += &facts(cell);
-        out += &scores(cell);
-        out += "</details>\n";
-    }
-    out + "</div>\n"
-}
-
-fn word(state: CellState) -> &'static str {
-    match state {
-        CellState::Done => "done",
-        CellState::Failed => "failed",
-        CellState::Missing => "missing",
-    }
+fn link(cell: &Cell) -> StateLink<'_> {
+    let seconds = cell.seconds.filter(|_| cell.state == CellState::Done);
+    StateLink { state: cell.state, hash: &cell.hash, duration: seconds.map(duration) }
 }
 
 fn title(view: &View<'_>, cell: &Cell) -> String {
     let mut title = cell.label.clone();
-    if let (Some(sparsity), Some(_)) = (&cell.sparsity, &cell.method) {
+    if let (Some(sparsity), Some(_)) = (cell.sparsity, &cell.method) {
         title += &format!(" at {}", sparsity_title(sparsity));
     }
     if let Some(seed) = cell.seed {
@@ -86,47 +92,32 @@ fn title(view: &View<'_>, cell: &Cell) -> String {
     title + &view.of_model(&cell.model)
 }
 
-fn facts(cell: &Cell) -> String {
-    let mut facts = vec![("model", cell.model.clone())];
-    let texts = [
-        ("method", &cell.method),
-        ("sparsity asked for", &cell.sparsity),
-        ("calibration", &cell.calibration),
-        ("selector", &cell.selector),
+fn facts(cell: &Cell) -> Vec<(&'static str, String)> {
+    let facts = [
+        ("model", Some(cell.model.clone())),
+        ("method", cell.method.clone()),
+        ("sparsity asked for", cell.sparsity.map(|sparsity| sparsity.to_string())),
+        ("calibration", cell.calibration.clone()),
+        ("selector", cell.selector.clone()),
+        ("sparsity reached", cell.reached.map(|reached| format!("{:.2}%", reached * 100.0))),
+        ("time", cell.seconds.map(duration)),
     ];
-    facts.extend(texts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
-    facts.extend(cell.reached.map(|reached| ("sparsity reached", format!("{:.2}%", reached * 100.0))));
-    facts.extend(cell.seconds.map(|seconds| ("time", duration(seconds))));
-    let mut out = "<dl class=\"facts\">\n".to_owned();
-    for (name, value) in facts {
-        put!(out, "<div><dt>{name}</dt><dd>{}</dd></div>\n", Text(value));
-    }
-    out + "</dl>\n"
+    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn scores(cell: &Cell) -> String {
-    if cell.scores.values().all(|metrics| metrics.is_empty()) {
-        return String::new();
-    }
-    let mut table = "<table class=\"plain\">\n<caption>Scores of this cell</caption>\n<thead><tr><th \
-                     scope=\"col\">Evaluation</th><th scope=\"col\">Metric</th><th scope=\"col\">Mean</th><th scope=\"col\">95% \
-                     interval over items</th><th scope=\"col\">Items</th></tr></thead>\n<tbody>\n"
-        .to_owned();
-    for (evaluation, metrics) in &cell.scores {
-        for (name, score) in metrics {
-            let metric = Metric::named(name);
-            put!(
-                table,
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>[{}, {}]</td><td>{}</td></tr>\n",
-                Text(evaluation),
-                Text(metric.axis()),
-                metric.value(score.mean),
-                metric.value(score.low),
-                metric.value(score.high),
-                score.items
-            );
-        }
-    }
-    table += "</tbody></table>\n";
-    scrolling(&format!("Scores of cell {}", cell.hash), &table)
+fn scores(cell: &Cell) -> Vec<CellScore<'_>> {
+    let all = cell.scores.iter().flat_map(|(evaluation, metrics)| {
+        metrics.iter().map(move |(&metric, score)| {
+            let format = MetricFormat::of(metric);
+            CellScore {
+                evaluation,
+                metric: format.axis(),
+                mean: format.value(score.mean),
+                low: format.value(score.low),
+                high: format.value(score.high),
+                items: score.items,
+            }
+        })
+    });
+    all.collect()
 }

@@ -1,11 +1,11 @@
 //! The data of the report, as the study fills it in. The page computes only sums over seeds.
 
-use espalier_evaluate::Mean;
+use crate::results::by_name;
+use espalier_evaluate::{Mean, Metric};
+use espalier_model::layout::Projection;
+use espalier_sdk::Sparsity;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Display, Formatter},
-};
+use std::collections::BTreeMap;
 
 /// Everything the page shows. The order of lists is the order on the page.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub struct Cell {
     /// The row of the table that the cell belongs to, such as `dense` or `SparseGPT-Alpaca`.
     pub label: String,
     /// The sparsity asked for: a share (`0.5`) or a pattern (`2:4`).
-    pub sparsity: Option<String>,
+    pub sparsity: Option<Sparsity>,
     /// The share of weights that are zero, 0 to 1, over the layers that were pruned.
     pub reached: Option<f64>,
     /// The calibration set's name.
@@ -71,7 +71,8 @@ pub struct Cell {
     /// The report of every pruned layer.
     pub layers: Vec<LayerResult>,
     /// Scores: by evaluation, then by metric.
-    pub scores: BTreeMap<String, BTreeMap<String, Mean>>,
+    #[serde(serialize_with = "by_name::evaluations")]
+    pub scores: BTreeMap<String, BTreeMap<Metric, Mean>>,
 }
 
 /// The state of a cell.
@@ -88,12 +89,12 @@ pub enum CellState {
 }
 
 /// One pruned linear layer.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerResult {
     /// The transformer block, from 0.
     pub block: usize,
-    /// The projection, such as `down_proj`.
-    pub projection: String,
+    /// The projection.
+    pub projection: Projection,
     /// The share of its weights that are zero, 0 to 1.
     pub sparsity: f64,
     /// The method's own reconstruction error, if it gives one.
@@ -106,7 +107,7 @@ pub struct Evaluation {
     /// Its name in the study file.
     pub name: String,
     /// Its metrics, in the order of the table's columns.
-    pub metrics: Vec<String>,
+    pub metrics: Vec<Metric>,
     /// Items that were scored.
     pub items: usize,
 }
@@ -135,19 +136,9 @@ pub enum CalibrationKind {
     Mixed,
 }
 
-impl Display for CalibrationKind {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::PlainText => "plain text",
-            Self::Task => "task",
-            Self::Mixed => "mixed",
-        })
-    }
-}
-
 /// A pruned variant against the dense model, paired over items, its seeds averaged. No difference is
 /// detected where `low ≤ 0 ≤ high`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// The model's name.
     pub model: String,
@@ -156,13 +147,13 @@ pub struct Difference {
     /// The pruning method.
     pub method: String,
     /// The sparsity asked for.
-    pub sparsity: String,
+    pub sparsity: Sparsity,
     /// The calibration set.
     pub calibration: Option<String>,
     /// The evaluation.
     pub evaluation: String,
     /// The metric, in whose units the numbers below are.
-    pub metric: String,
+    pub metric: Metric,
     /// The dense model's mean.
     pub dense: f64,
     /// The variant's mean over its seeds.
@@ -179,7 +170,7 @@ pub struct Difference {
 
 /// What calibration on a task's data gave one method over calibration on plain text, paired over items, seeds
 /// averaged; or how much more it gave this method than another.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gain {
     /// The model's name.
     pub model: String,
@@ -189,7 +180,7 @@ pub struct Gain {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<String>,
     /// The sparsity asked for.
-    pub sparsity: String,
+    pub sparsity: Sparsity,
     /// The plain-text calibration set.
     pub plain: String,
     /// The task calibration set.
@@ -197,7 +188,7 @@ pub struct Gain {
     /// The evaluation.
     pub evaluation: String,
     /// The metric, in whose units the numbers below are.
-    pub metric: String,
+    pub metric: Metric,
     /// The mean with `task` minus the mean with `plain`; minus the same of `against`.
     pub difference: f64,
     /// Lower end of its 95% interval.
@@ -233,11 +224,11 @@ pub struct Output {
     /// The variant's row of the table, `dense` for the dense model.
     pub label: String,
     /// The sparsity asked for.
-    pub sparsity: Option<String>,
+    pub sparsity: Option<Sparsity>,
     /// The seed.
     pub seed: Option<u64>,
     /// The answer.
     pub text: String,
     /// Its scores, by metric.
-    pub scores: BTreeMap<String, f64>,
+    pub scores: BTreeMap<Metric, f64>,
 }

@@ -1,16 +1,10 @@
 //! How a metric is named, scaled and read.
 
+use espalier_evaluate::Metric;
+use espalier_sdk::Sparsity;
+
 /// A minus sign, which is as wide as a plus.
 const MINUS: char = '−';
-
-/// The kind of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// How right the answers are.
-    Answers,
-    /// How well a text is predicted, or how far the predictions have moved.
-    Likelihood,
-}
 
 /// The outcome of a difference's 95% interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,47 +42,35 @@ impl Outcome {
 
 /// A metric, as it is shown.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Metric<'a> {
+pub(crate) struct MetricFormat {
+    metric: Metric,
     /// Its name in words.
-    pub(crate) title: &'a str,
-    /// Its kind.
-    pub(crate) kind: Kind,
-    /// Whether more is better.
-    pub(crate) higher_is_better: bool,
+    pub(crate) title: &'static str,
     /// Its unit, if any, of values and of differences.
-    unit: Option<(&'a str, &'a str)>,
+    unit: Option<(&'static str, &'static str)>,
     factor: f64,
     decimals: usize,
 }
 
-impl<'a> Metric<'a> {
-    /// The metric of a name. One that is not known is shown as it is, and more of it is taken to be better.
-    pub(crate) fn named(name: &'a str) -> Self {
+impl MetricFormat {
+    /// The format of a metric.
+    pub(crate) fn of(metric: Metric) -> Self {
         let answers = |title| Self {
+            metric,
             title,
-            kind: Kind::Answers,
-            higher_is_better: true,
             unit: Some(("%", "percentage points")),
             factor: 100.0,
             decimals: 1,
         };
-        let likelihood = |title, unit, decimals| Self {
-            title,
-            kind: Kind::Likelihood,
-            higher_is_better: false,
-            unit,
-            factor: 1.0,
-            decimals,
-        };
-        match name {
-            "exact_match" => answers("Exact match"),
-            "f1" => answers("F1"),
-            "rouge1" => answers("ROUGE-1"),
-            "rouge1_stemmed" => answers("ROUGE-1 (stemmed)"),
-            "perplexity" => likelihood("Perplexity", None, 2),
-            "answer_perplexity" => likelihood("Answer perplexity", None, 2),
-            "js_divergence" => likelihood("JS divergence", Some(("nats", "nats")), 4),
-            other => Self { unit: None, factor: 1.0, decimals: 3, ..answers(other) },
+        let likelihood = |title, unit, decimals| Self { metric, title, unit, factor: 1.0, decimals };
+        match metric {
+            Metric::ExactMatch => answers("Exact match"),
+            Metric::F1 => answers("F1"),
+            Metric::Rouge1 => answers("ROUGE-1"),
+            Metric::Rouge1Stemmed => answers("ROUGE-1 (stemmed)"),
+            Metric::Perplexity => likelihood("Perplexity", None, 2),
+            Metric::AnswerPerplexity => likelihood("Answer perplexity", None, 2),
+            Metric::JsDivergence => likelihood("JS divergence", Some(("nats", "nats")), 4),
         }
     }
 
@@ -130,12 +112,12 @@ impl<'a> Metric<'a> {
 
     /// A difference turned so that more is better.
     pub(crate) fn gain(&self, difference: f64) -> f64 {
-        if self.higher_is_better { difference } else { -difference }
+        if self.metric.higher_is_better() { difference } else { -difference }
     }
 
     /// The outcome of a difference's interval.
     pub(crate) fn outcome(&self, low: f64, high: f64) -> Outcome {
-        let (worst, best) = if self.higher_is_better { (low, high) } else { (-high, -low) };
+        let (worst, best) = if self.metric.higher_is_better() { (low, high) } else { (-high, -low) };
         match () {
             () if worst.is_nan() || best.is_nan() => Outcome::Unknown,
             () if worst > 0.0 => Outcome::Better,
@@ -146,7 +128,7 @@ impl<'a> Metric<'a> {
 
     /// Which way is better, as a hint on an axis.
     pub(crate) fn direction(&self) -> &'static str {
-        if self.higher_is_better { "right is better" } else { "left is better" }
+        if self.metric.higher_is_better() { "right is better" } else { "left is better" }
     }
 }
 
@@ -166,26 +148,18 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
     text.replace('-', &MINUS.to_string())
 }
 
-/// A sparsity as it is read: a share in percent, a pattern as it stands.
-pub(crate) fn sparsity_title(sparsity: &str) -> String {
-    sparsity.parse::<f64>().map_or_else(
-        |_| sparsity.to_owned(),
-        |share| {
-            let percent = format!("{:.2}", share * 100.0);
-            format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
-        },
-    )
+/// A sparsity as it is read: a ratio in percent, a pattern as it stands.
+pub(crate) fn sparsity_title(sparsity: Sparsity) -> String {
+    match sparsity {
+        Sparsity::Ratio(ratio) => percent(ratio),
+        Sparsity::Pattern { .. } => sparsity.to_string(),
+    }
 }
 
-/// The share of weights that a sparsity takes, 0 to 1: `0.5`, or 2/4 of `2:4`.
-pub(crate) fn sparsity_share(sparsity: &str) -> Option<f64> {
-    match sparsity.split_once(':') {
-        Some((pruned, group)) => {
-            let (pruned, group) = (pruned.parse::<f64>().ok()?, group.parse::<f64>().ok()?);
-            (group > 0.0).then_some(pruned / group)
-        }
-        None => sparsity.parse().ok(),
-    }
+/// A ratio in percent, with no more than two decimals.
+pub(crate) fn percent(ratio: f64) -> String {
+    let percent = format!("{:.2}", ratio * 100.0);
+    format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A time in words.
@@ -205,22 +179,21 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_in_the_metrics_scale() {
-        let exact_match = Metric::named("exact_match");
+        let exact_match = MetricFormat::of(Metric::ExactMatch);
         assert_eq!(exact_match.value(0.6249), "62.5");
         assert_eq!(exact_match.signed(-0.031), "−3.1");
         assert_eq!(exact_match.signed(0.031), "+3.1");
         assert_eq!(exact_match.signed(-0.0001), "0.0");
         assert_eq!(exact_match.interval(0.01, -0.02, 0.04), "+1.0 [−2.0, +4.0]");
-        let perplexity = Metric::named("perplexity");
+        let perplexity = MetricFormat::of(Metric::Perplexity);
         assert_eq!(perplexity.value(85_234.4), "85234");
         assert_eq!(perplexity.value(f64::INFINITY), "∞");
         assert_eq!(perplexity.signed(f64::NAN), "NaN");
-        assert_eq!(Metric::named("bleu").value(0.5), "0.500");
     }
 
     #[test]
     fn intervals_tell_which_way() {
-        let (f1, perplexity) = (Metric::named("f1"), Metric::named("perplexity"));
+        let (f1, perplexity) = (MetricFormat::of(Metric::F1), MetricFormat::of(Metric::Perplexity));
         assert_eq!(f1.outcome(0.1, 0.2), Outcome::Better);
         assert_eq!(f1.outcome(-0.2, -0.1), Outcome::Worse);
         assert_eq!(perplexity.outcome(-0.2, -0.1), Outcome::Better);
@@ -232,12 +205,9 @@ mod tests {
 
     #[test]
     fn sparsities_are_read() {
-        assert_eq!(sparsity_title("0.5"), "50%");
-        assert_eq!(sparsity_title("0.666"), "66.6%");
-        assert_eq!(sparsity_title("2:4"), "2:4");
-        assert_eq!(sparsity_share("4:8"), Some(0.5));
-        assert_eq!(sparsity_share("0.7"), Some(0.7));
-        assert_eq!(sparsity_share("4:x"), None);
+        assert_eq!(sparsity_title(Sparsity::Ratio(0.5)), "50%");
+        assert_eq!(sparsity_title(Sparsity::Ratio(0.666)), "66.6%");
+        assert_eq!(sparsity_title(Sparsity::Pattern { n: 2, m: 4 }), "2:4");
     }
 
     #[test]

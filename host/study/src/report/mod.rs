@@ -2,12 +2,12 @@
 
 mod cells;
 mod data;
-mod html;
 mod metric;
 mod page;
 mod plots;
 mod predictions;
 mod table;
+mod template;
 mod verdict;
 mod view;
 
@@ -16,6 +16,6 @@ pub use data::{
     Prediction, Report,
 };
 pub use metric::duration;
-pub(super) use metric::{Metric, sparsity_title};
+pub(super) use metric::{MetricFormat, sparsity_title};
 pub use page::render;
 pub(super) use view::{Column, Variant, View, distinct};

@@ -1,7 +1,15 @@
-use super::*;
-use crate::report::{Calibration, Cell, Difference, Evaluation, Gain, Output, Prediction};
-use espalier_evaluate::Mean;
+use super::{
+    super::{Cell, Difference, Evaluation, Gain, Output, Prediction},
+    *,
+};
+use espalier_evaluate::{Mean, Metric};
+use espalier_sdk::Sparsity;
 use std::collections::BTreeMap;
+
+/// The page of a report, as the tests read it.
+fn render(report: &Report) -> String {
+    super::render(report).expect("the templates fit")
+}
 
 /// A dense model and two pruned variants with two seeds each, on one evaluation.
 fn report() -> Report {
@@ -23,7 +31,7 @@ fn report() -> Report {
         command: "host study study.toml".into(),
         evaluations: vec![Evaluation {
             name: "alpaca".into(),
-            metrics: vec!["exact_match".into()],
+            metrics: vec![Metric::ExactMatch],
             items: 200,
         }],
         calibrations: vec![Calibration {
@@ -51,11 +59,11 @@ fn cell(label: &str, seed: Option<u64>, mean: f64) -> Cell {
         model: "tiny".into(),
         method: pruned("Wanda"),
         label: label.into(),
-        sparsity: pruned("0.5"),
+        sparsity: seed.map(|_| Sparsity::Ratio(0.5)),
         calibration: pruned(label.trim_start_matches("Wanda-")),
         seed,
         seconds: Some(61.0),
-        scores: BTreeMap::from([("alpaca".into(), BTreeMap::from([("exact_match".into(), score)]))]),
+        scores: BTreeMap::from([("alpaca".into(), BTreeMap::from([(Metric::ExactMatch, score)]))]),
         ..Cell::default()
     }
 }
@@ -65,16 +73,16 @@ fn difference(label: &str, difference: f64, low: f64, high: f64) -> Difference {
         model: "tiny".into(),
         label: label.into(),
         method: "Wanda".into(),
-        sparsity: "0.5".into(),
+        sparsity: Sparsity::Ratio(0.5),
         evaluation: "alpaca".into(),
-        metric: "exact_match".into(),
+        metric: Metric::ExactMatch,
         dense: 0.8,
         mean: 0.8 + difference,
         difference,
         low,
         high,
         seeds: 2,
-        ..Difference::default()
+        calibration: None,
     }
 }
 
@@ -83,11 +91,11 @@ fn gain(method: &str, difference: f64, low: f64, high: f64) -> Gain {
         model: "tiny".into(),
         method: method.into(),
         against: None,
-        sparsity: "0.5".into(),
+        sparsity: Sparsity::Ratio(0.5),
         plain: "C4".into(),
         task: "Alpaca".into(),
         evaluation: "alpaca".into(),
-        metric: "exact_match".into(),
+        metric: Metric::ExactMatch,
         difference,
         low,
         high,
@@ -135,11 +143,11 @@ fn the_table_shows_means_spreads_and_differences() {
 #[test]
 fn lower_perplexity_is_bold() {
     let mut report = report();
-    report.evaluations[0].metrics = vec!["perplexity".into()];
+    report.evaluations[0].metrics = vec![Metric::Perplexity];
     for cell in &mut report.cells {
         let scores = cell.scores.get_mut("alpaca").expect("scores");
-        let score = scores.remove("exact_match").expect("a score");
-        scores.insert("perplexity".into(), score);
+        let score = scores.remove(&Metric::ExactMatch).expect("a score");
+        scores.insert(Metric::Perplexity, score);
     }
     let page = render(&report);
     assert!(section(&page, "scores").contains("<td><b>0.71</b> "));
@@ -212,10 +220,10 @@ fn predictions_stay_text() {
     let nasty = "</script><script>alert(1)</script><!--";
     let output = |label: &str, text: &str, score: f64| Output {
         label: label.into(),
-        sparsity: Some("0.5".into()),
+        sparsity: Some(Sparsity::Ratio(0.5)),
         seed: Some(0),
         text: text.into(),
-        scores: BTreeMap::from([("exact_match".into(), score)]),
+        scores: BTreeMap::from([(Metric::ExactMatch, score)]),
     };
     report.predictions = vec![Prediction {
         model: "tiny".into(),
@@ -258,18 +266,18 @@ fn the_verdict_follows_the_intervals() {
     assert!(verdict(Vec::new(), Vec::new()).contains("cannot say"));
 
     // Of perplexity, less is better.
-    let perplexity = Gain { metric: "perplexity".into(), ..gain("Wanda", -0.5, -0.7, -0.3) };
+    let perplexity = Gain { metric: Metric::Perplexity, ..gain("Wanda", -0.5, -0.7, -0.3) };
     assert!(verdict(vec![perplexity], Vec::new()).contains("task calibration beat plain text:"));
 
     let contrast = |difference: f64, low: f64, high: f64| Gain {
         model: "tiny".into(),
         method: "SparseGPT".into(),
         against: Some("Wanda".into()),
-        sparsity: "0.5".into(),
+        sparsity: Sparsity::Ratio(0.5),
         plain: "C4".into(),
         task: "Alpaca".into(),
         evaluation: "alpaca".into(),
-        metric: "exact_match".into(),
+        metric: Metric::ExactMatch,
         difference,
         low,
         high,

@@ -2,136 +2,177 @@
 
 use super::{
     data::CellState,
-    html::{Text, put, scrolling},
     metric::{Outcome, sparsity_title},
-    plots::key,
-    view::{Column, Variant, View},
+    view::{Column, Look, Variant, View},
 };
+use espalier_sdk::Sparsity;
+use serde::Serialize;
+
+/// One table of scores.
+#[derive(Serialize)]
+pub(super) struct ScoreTable<'a> {
+    model: &'a str,
+    sparsity: Option<Sparsity>,
+    title: String,
+    evaluations: Vec<EvaluationHead<'a>>,
+    columns: Vec<ColumnHead>,
+    rows: Vec<ScoreRow<'a>>,
+}
+
+/// The head of an evaluation's columns.
+#[derive(Serialize)]
+pub(super) struct EvaluationHead<'a> {
+    name: &'a str,
+    span: usize,
+    items: usize,
+}
+
+/// The head of a column.
+#[derive(Serialize)]
+pub(super) struct ColumnHead {
+    label: String,
+    /// Up where more is better.
+    arrow: &'static str,
+}
+
+#[derive(Serialize)]
+struct ScoreRow<'a> {
+    look: Look,
+    label: &'a str,
+    unfinished: Vec<UnfinishedCell<'a>>,
+    scores: Vec<ScoreCell>,
+}
+
+/// A cell that has no scores, and the way to its box.
+#[derive(Serialize)]
+struct UnfinishedCell<'a> {
+    state: CellState,
+    hash: &'a str,
+    seed: Option<u64>,
+}
+
+/// A score, or the state that explains why there is none.
+#[derive(Serialize, Default)]
+struct ScoreCell {
+    state: Option<&'static str>,
+    mean: String,
+    best: bool,
+    spread: Option<String>,
+    /// The dense model's interval over items, or the difference from dense.
+    second: String,
+    undecided: bool,
+}
 
 /// One table for every model and sparsity, each led by the dense model.
-pub(super) fn tables(view: &View<'_>) -> String {
-    let mut out = String::new();
-    for model in &view.models {
-        let mut sparsities: Vec<_> = view.sparsities.iter().map(|sparsity| Some(*sparsity)).collect();
+pub(super) fn tables<'a>(view: &View<'a>) -> Vec<ScoreTable<'a>> {
+    let mut tables = Vec::new();
+    for &model in &view.models {
+        let mut sparsities: Vec<_> = view.sparsities.iter().copied().map(Some).collect();
         if sparsities.is_empty() {
             sparsities.push(None);
         }
         for sparsity in sparsities {
-            let title = match sparsity {
-                Some(sparsity) => format!("{model}, {} of weights pruned", sparsity_title(sparsity)),
-                None => (*model).to_owned(),
-            };
             let rows: Vec<_> = view.pruned(model).filter(|variant| variant.sparsity == sparsity).collect();
             if !rows.is_empty() || sparsity.is_none() {
-                put!(out, "<div class=\"panel\" data-model=\"{}\"", Text(model));
-                if let Some(sparsity) = sparsity {
-                    put!(out, " data-sparsity=\"{}\"", Text(sparsity));
-                }
-                put!(out, ">\n{}</div>\n", scrolling(&title, &table(view, model, &title, &rows)));
+                tables.push(table(view, model, sparsity, &rows));
             }
         }
     }
-    out
+    tables
 }
 
-fn table(view: &View<'_>, model: &str, title: &str, rows: &[&Variant<'_>]) -> String {
+/// The heads of all columns.
+pub(super) fn heads<'a>(view: &View<'a>) -> (Vec<EvaluationHead<'a>>, Vec<ColumnHead>) {
+    let measured = view.report.evaluations.iter().filter(|evaluation| !evaluation.metrics.is_empty());
+    let evaluations = measured.map(|evaluation| EvaluationHead {
+        name: &evaluation.name,
+        span: evaluation.metrics.len(),
+        items: evaluation.items,
+    });
+    let columns = view.columns().into_iter().map(|column| ColumnHead {
+        label: column.format.axis(),
+        arrow: if column.metric.higher_is_better() { "↑" } else { "↓" },
+    });
+    (evaluations.collect(), columns.collect())
+}
+
+fn table<'a>(
+    view: &View<'a>,
+    model: &'a str,
+    sparsity: Option<Sparsity>,
+    rows: &[&Variant<'a>],
+) -> ScoreTable<'a> {
     let columns = view.columns();
-    let mut out = format!(
-        "<table class=\"scores\">\n<caption>{}</caption>\n<thead><tr><th scope=\"col\" rowspan=\"2\">Variant</th>",
-        Text(title)
-    );
-    for evaluation in view.report.evaluations.iter().filter(|evaluation| !evaluation.metrics.is_empty()) {
-        put!(
-            out,
-            "<th scope=\"colgroup\" colspan=\"{}\">{} <span class=\"note\">{} items</span></th>",
-            evaluation.metrics.len(),
-            Text(&evaluation.name),
-            evaluation.items
-        );
-    }
-    out += "</tr>\n<tr>";
-    for column in &columns {
-        let arrow = if column.metric.higher_is_better { "↑" } else { "↓" };
-        put!(
-            out,
-            "<th scope=\"col\">{} <span class=\"note\">{arrow}</span></th>",
-            Text(column.metric.axis())
-        );
-    }
-    out += "</tr></thead>\n<tbody>\n";
     let bests: Vec<_> = columns.iter().map(|column| best(rows, *column)).collect();
-    for variant in view.dense(model).into_iter().chain(rows.iter().copied()) {
-        let look = view.look(variant.method, variant.set.as_deref());
-        put!(out, "<tr><th scope=\"row\">{}{}{}</th>", key(look), Text(variant.label), unfinished(variant));
-        for (column, best) in columns.iter().zip(&bests) {
-            out += &cell(view, variant, *column, best.as_deref());
-        }
-        out += "</tr>\n";
-    }
-    out + "</tbody></table>\n"
+    let row = |variant: &Variant<'a>| ScoreRow {
+        look: view.look_of(variant),
+        label: variant.label,
+        unfinished: unfinished(variant),
+        scores: columns
+            .iter()
+            .zip(&bests)
+            .map(|(column, best)| cell(view, variant, *column, best.as_deref()))
+            .collect(),
+    };
+    let title = match sparsity {
+        Some(sparsity) => format!("{model}, {} of weights pruned", sparsity_title(sparsity)),
+        None => model.to_owned(),
+    };
+    let rows = view.dense(model).into_iter().chain(rows.iter().copied()).map(row).collect();
+    let (evaluations, columns) = heads(view);
+    ScoreTable { model, sparsity, title, evaluations, columns, rows }
 }
 
 /// The best of the pruned variants' means, as it is shown, so that what reads the same is equally bold.
 fn best(rows: &[&Variant<'_>], column: Column<'_>) -> Option<String> {
     let means = rows.iter().filter_map(|variant| Some(variant.score(column)?.mean));
     let finite = means.filter(|mean| mean.is_finite());
-    let best = finite.max_by(|a, b| column.metric.gain(*a).total_cmp(&column.metric.gain(*b)))?;
-    Some(column.metric.value(best))
+    let best = finite.max_by(|a, b| column.format.gain(*a).total_cmp(&column.format.gain(*b)))?;
+    Some(column.format.value(best))
 }
 
-/// How many of a variant's cells are not there, and links to them.
-fn unfinished(variant: &Variant<'_>) -> String {
-    let mut out = String::new();
-    for cell in &variant.cells {
-        let word = match cell.state {
-            CellState::Done => continue,
-            CellState::Failed => "failed",
-            CellState::Missing => "missing",
-        };
-        let seed = cell.seed.map_or_else(String::new, |seed| format!("seed {seed} "));
-        put!(out, " <a class=\"state {word}\" href=\"#cell-{}\">{seed}{word}</a>", Text(&cell.hash));
-    }
-    out
+/// The variant's cells that are not done.
+fn unfinished<'a>(variant: &Variant<'a>) -> Vec<UnfinishedCell<'a>> {
+    let cells = variant.cells.iter().filter(|cell| cell.state != CellState::Done);
+    cells.map(|cell| UnfinishedCell { state: cell.state, hash: &cell.hash, seed: cell.seed }).collect()
 }
 
-fn cell(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, best: Option<&str>) -> String {
-    let metric = column.metric;
+fn cell(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, best: Option<&str>) -> ScoreCell {
+    let format = column.format;
     let Some(score) = variant.score(column) else {
-        let word = match () {
+        let state = match () {
             () if variant.count(CellState::Failed) > 0 => "failed",
             () if variant.count(CellState::Missing) > 0 => "missing",
             () => "none",
         };
-        return format!("<td class=\"{word}\"><span>{word}</span></td>");
+        return ScoreCell { state: Some(state), ..ScoreCell::default() };
     };
-    let mean = metric.value(score.mean);
-    let mut out = "<td>".to_owned();
-    if variant.method.is_some() && best == Some(mean.as_str()) {
-        put!(out, "<b>{mean}</b>");
-    } else {
-        out += &mean;
+    let mean = format.value(score.mean);
+    let (second, undecided) = second_line(view, variant, column, score.mean);
+    ScoreCell {
+        state: None,
+        best: variant.method.is_some() && best == Some(mean.as_str()),
+        mean,
+        spread: score.spread.map(|spread| format.value(spread)),
+        second,
+        undecided,
     }
-    if let Some(spread) = score.spread {
-        put!(out, " <span class=\"spread\">± {}</span>", metric.value(spread));
-    }
-    put!(out, "<span class=\"second\">{}</span></td>", second_line(view, variant, column, score.mean));
-    out
 }
 
-/// Below a mean: the dense model's interval over items, or the difference from dense.
-fn second_line(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, mean: f64) -> String {
-    let metric = column.metric;
+/// Below a mean: the dense model's interval over items, or the difference from dense and whether it is
+/// undecided.
+fn second_line(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, mean: f64) -> (String, bool) {
+    let format = column.format;
     if variant.method.is_none() {
-        let cell = variant.cells.iter().find_map(|cell| cell.scores.get(column.evaluation)?.get(column.name));
-        return cell.map_or_else(String::new, |cell| {
-            format!("[{}, {}]", metric.value(cell.low), metric.value(cell.high))
-        });
+        let cell =
+            variant.cells.iter().find_map(|cell| cell.scores.get(column.evaluation)?.get(&column.metric));
+        let interval = cell.map(|cell| format!("[{}, {}]", format.value(cell.low), format.value(cell.high)));
+        return (interval.unwrap_or_default(), false);
     }
     if let Some(difference) = view.difference(variant, column) {
-        let undecided = metric.outcome(difference.low, difference.high) == Outcome::Undecided;
-        let mark = if undecided { " <abbr title=\"no difference detected\">n.d.</abbr>" } else { "" };
-        return format!("{}{mark}", metric.signed(difference.difference));
+        let undecided = format.outcome(difference.low, difference.high) == Outcome::Undecided;
+        return (format.signed(difference.difference), undecided);
     }
     let dense = view.dense(variant.model).and_then(|dense| dense.score(column));
-    dense.map_or_else(String::new, |dense| metric.signed(mean - dense.mean))
+    (dense.map_or_else(String::new, |dense| format.signed(mean - dense.mean)), false)
 }

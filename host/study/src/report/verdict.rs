@@ -3,11 +3,9 @@
 
 use super::{
     data::Gain,
-    html::{Text, put},
-    metric::{Kind, Metric, Outcome, sparsity_title},
-    view::{View, distinct},
+    metric::{MetricFormat, Outcome, sparsity_title},
+    view::{Span, View, distinct},
 };
-
 use std::cmp::Ordering;
 
 /// How a number of comparisons came out.
@@ -19,11 +17,11 @@ struct Tally {
 }
 
 impl Tally {
-    /// Of metrics with the intervals of their differences.
-    fn of<'a>(intervals: impl Iterator<Item = (&'a str, f64, f64)>) -> Self {
+    /// Of gains, by their intervals.
+    fn of<'a>(gains: impl IntoIterator<Item = &'a Gain>) -> Self {
         let mut tally = Self::default();
-        for (metric, low, high) in intervals {
-            match Metric::named(metric).outcome(low, high) {
+        for gain in gains {
+            match MetricFormat::of(gain.metric).outcome(gain.low, gain.high) {
                 Outcome::Better => tally.better += 1,
                 Outcome::Worse => tally.worse += 1,
                 Outcome::Undecided | Outcome::Unknown => tally.undecided += 1,
@@ -32,8 +30,10 @@ impl Tally {
         tally
     }
 
-    fn total(&self) -> usize {
-        self.better + self.worse + self.undecided
+    /// How many comparisons there were, in words.
+    fn comparisons(&self) -> String {
+        let total = self.better + self.worse + self.undecided;
+        if total == 1 { "1 comparison".to_owned() } else { format!("{total} comparisons") }
     }
 
     /// The outcome in words that follow "task calibration".
@@ -49,141 +49,115 @@ impl Tally {
     }
 }
 
-/// The paragraph, as HTML.
-pub(super) fn verdict(view: &View<'_>) -> String {
+/// The paragraph.
+pub(super) fn verdict(view: &View<'_>) -> Vec<Span> {
     let gains = &view.report.gains;
     if gains.is_empty() {
-        return "<p>This study has no finished pair of a task calibration set and a plain-text one, so it cannot say \
-                whether task calibration beats plain text.</p>\n"
-            .to_owned();
+        let text = "This study has no finished pair of a task calibration set and a plain-text one, so it cannot say \
+                    whether task calibration beats plain text.";
+        return vec![Span::plain(text)];
     }
-    let answers = |gain: &&Gain| Metric::named(&gain.metric).kind == Kind::Answers;
-    let mut out = "<p>".to_owned();
+    let mut out = Vec::new();
     for method in distinct(gains.iter().map(|gain| gain.method.as_str())) {
-        let own: Vec<_> = gains.iter().filter(|gain| gain.method == method).collect();
-        let scored = own.iter().copied().filter(answers);
-        let rest = own.iter().copied().filter(|gain| !answers(gain));
-        sentences(view, &mut out, method, &scored.collect::<Vec<_>>(), &rest.collect::<Vec<_>>());
+        let (scored, rest): (Vec<_>, Vec<_>) =
+            gains.iter().filter(|gain| gain.method == method).partition(|gain| gain.metric.of_text());
+        out.extend(sentences(view, method, &scored, &rest));
     }
-    put!(out, "{}", comparison(view));
+    out.extend(comparison(view));
     let count = gains.len();
-    put!(
-        out,
+    out.push(Span::plain(format!(
         "Each interval holds its difference with 95% confidence, over the items of its evaluation with the seeds \
-         averaged; of {count} such comparison{}, one in twenty would look like a difference by chance alone.</p>\n",
-        if count == 1 { "" } else { "s" }
-    );
+         averaged; of {}, one in twenty would look like a difference by chance alone.",
+        if count == 1 { "1 such comparison".to_owned() } else { format!("{count} such comparisons") }
+    )));
     out
 }
 
 /// One method's sentences: the outcome, the count, and the widest difference.
-fn sentences(view: &View<'_>, out: &mut String, method: &str, scored: &[&Gain], rest: &[&Gain]) {
-    let tally =
-        |gains: &[&Gain]| Tally::of(gains.iter().map(|gain| (gain.metric.as_str(), gain.low, gain.high)));
-    let main = if scored.is_empty() { rest } else { scored };
+fn sentences(view: &View<'_>, method: &str, scored: &[&Gain], rest: &[&Gain]) -> Vec<Span> {
+    let tally = |gains: &[&Gain]| Tally::of(gains.iter().copied());
+    let (main, what) = if scored.is_empty() { (rest, "likelihood") } else { (scored, "answer score") };
     let counts = tally(main);
-    let what = if scored.is_empty() { "likelihood" } else { "answer score" };
-    put!(
-        out,
-        "<strong>With {}, task calibration {}</strong>: of {} comparison{} of {what}s, {} better, {} worse, {} with no \
-         difference detected",
-        Text(method),
-        counts.words(),
-        counts.total(),
-        if counts.total() == 1 { "" } else { "s" },
+    let mut text = format!(
+        ": of {} of {what}s, {} better, {} worse, {} with no difference detected",
+        counts.comparisons(),
         counts.better,
         counts.worse,
         counts.undecided
     );
     if let Some(widest) = widest(main) {
-        put!(out, " (the widest: {})", headline(view, widest));
+        text += &format!(" (the widest: {}: {})", place(view, widest), interval(widest));
     }
-    out.push_str(". ");
+    text += ". ";
     if !scored.is_empty() && !rest.is_empty() {
         let counts = tally(rest);
-        put!(
-            out,
+        text += &format!(
             "On perplexity and divergence: {} better, {} worse, {} with no difference detected. ",
-            counts.better,
-            counts.worse,
-            counts.undecided
+            counts.better, counts.worse, counts.undecided
         );
     }
+    vec![Span::strong(format!("With {method}, task calibration {}", counts.words())), Span::plain(text)]
 }
 
 /// The widest of differences that are in one unit.
 fn widest<'g>(gains: &[&'g Gain]) -> Option<&'g Gain> {
-    let first = gains.first()?;
-    let comparable = |gain: &&&Gain| {
-        gain.difference.is_finite()
-            && (gain.metric == first.metric || Metric::named(&gain.metric).kind == Kind::Answers)
-    };
+    let first: &Gain = gains.first()?;
+    let comparable =
+        |gain: &&&Gain| gain.difference.is_finite() && (gain.metric == first.metric || gain.metric.of_text());
     let widest = gains.iter().filter(comparable).max_by(|a, b| {
         // Of equals the first.
         a.difference.abs().total_cmp(&b.difference.abs()).then(Ordering::Greater)
     });
-    Some(widest.unwrap_or(first))
+    Some(widest.unwrap_or(&first))
 }
 
-/// A gain with its interval, in words.
-fn headline(view: &View<'_>, gain: &Gain) -> String {
-    let metric = Metric::named(&gain.metric);
+/// The metric, the data and the sparsity of a gain, in words.
+fn place(view: &View<'_>, gain: &Gain) -> String {
     format!(
-        "{} on {} with {} instead of {} at {}{}: {}{}",
-        Text(metric.title),
-        Text(&gain.evaluation),
-        Text(&gain.task),
-        Text(&gain.plain),
-        Text(sparsity_title(&gain.sparsity)),
-        Text(view.of_model(&gain.model)),
-        metric.interval(gain.difference, gain.low, gain.high),
-        metric.difference_unit()
+        "{} on {} with {} instead of {} at {}{}",
+        MetricFormat::of(gain.metric).title,
+        gain.evaluation,
+        gain.task,
+        gain.plain,
+        sparsity_title(gain.sparsity),
+        view.of_model(&gain.model)
     )
 }
 
+/// A gain with its interval and its unit.
+fn interval(gain: &Gain) -> String {
+    let format = MetricFormat::of(gain.metric);
+    format.interval(gain.difference, gain.low, gain.high) + &format.difference_unit()
+}
+
 /// Which method gained more.
-fn comparison(view: &View<'_>) -> String {
+fn comparison(view: &View<'_>) -> Vec<Span> {
     let contrasts = &view.report.contrasts;
-    let mut out = String::new();
-    for (method, against) in
+    let mut out = Vec::new();
+    for (name, other) in
         distinct(contrasts.iter().filter_map(|one| Some((one.method.as_str(), one.against.as_deref()?))))
     {
-        let own =
-            contrasts.iter().filter(|one| one.method == method && one.against.as_deref() == Some(against));
-        let own: Vec<&Gain> = own.collect();
-        let scored = own.iter().filter(|one| Metric::named(&one.metric).kind == Kind::Answers);
-        let mut main: Vec<_> = scored.copied().collect();
-        if main.is_empty() {
-            main = own;
-        }
-        let counts = Tally::of(main.iter().map(|one| (one.metric.as_str(), one.low, one.high)));
+        let own = contrasts.iter().filter(|one| one.method == name && one.against.as_deref() == Some(other));
+        let (scored, rest): (Vec<&Gain>, Vec<&Gain>) = own.partition(|one| one.metric.of_text());
+        let main = if scored.is_empty() { rest } else { scored };
+        let counts = Tally::of(main.iter().copied());
         let Some(first) = widest(&main) else { continue };
-        let metric = Metric::named(&first.metric);
-        let (name, other) = (Text(method), Text(against));
-        match (counts.better, counts.worse) {
-            (0, 0) => put!(out, "<strong>Neither of {name} and {other} was seen to gain more</strong>"),
-            (_, 0) => put!(out, "<strong>{name} gained more from it than {other}</strong>"),
-            (0, _) => put!(out, "<strong>{other} gained more from it than {name}</strong>"),
-            _ => put!(out, "<strong>Whether {name} or {other} gained more depends on the score</strong>"),
-        }
-        put!(
-            out,
-            ": {name}’s gain was larger in {}, smaller in {}, and not told apart in {} of {} comparison{} (the widest: {} on {} with \
-             {} instead of {} at {}{}: gain of {name} minus gain of {other} {}{}). ",
+        out.push(Span::strong(match (counts.better, counts.worse) {
+            (0, 0) => format!("Neither of {name} and {other} was seen to gain more"),
+            (_, 0) => format!("{name} gained more from it than {other}"),
+            (0, _) => format!("{other} gained more from it than {name}"),
+            _ => format!("Whether {name} or {other} gained more depends on the score"),
+        }));
+        out.push(Span::plain(format!(
+            ": {name}’s gain was larger in {}, smaller in {}, and not told apart in {} of {} (the widest: {}: gain of \
+             {name} minus gain of {other} {}). ",
             counts.better,
             counts.worse,
             counts.undecided,
-            counts.total(),
-            if counts.total() == 1 { "" } else { "s" },
-            Text(metric.title),
-            Text(&first.evaluation),
-            Text(&first.task),
-            Text(&first.plain),
-            Text(sparsity_title(&first.sparsity)),
-            Text(view.of_model(&first.model)),
-            metric.interval(first.difference, first.low, first.high),
-            metric.difference_unit()
-        );
+            counts.comparisons(),
+            place(view, first),
+            interval(first)
+        )));
     }
     out
 }

@@ -2,8 +2,11 @@
 
 use super::{
     data::{Cell, CellState, Difference, Report},
-    metric::{Metric, sparsity_title},
+    metric::{MetricFormat, sparsity_title},
 };
+use espalier_evaluate::Metric;
+use espalier_sdk::Sparsity;
+use serde::Serialize;
 
 /// A report with what the page's parts share.
 pub(crate) struct View<'a> {
@@ -11,7 +14,7 @@ pub(crate) struct View<'a> {
     /// Models, by first appearance, as are the next three.
     pub(crate) models: Vec<&'a str>,
     pub(crate) methods: Vec<&'a str>,
-    pub(crate) sparsities: Vec<&'a str>,
+    pub(crate) sparsities: Vec<Sparsity>,
     /// Ways of getting calibration data: the set, and the selector where the study has several.
     pub(crate) sets: Vec<String>,
     pub(crate) variants: Vec<Variant<'a>>,
@@ -22,7 +25,7 @@ pub(crate) struct Variant<'a> {
     pub(crate) model: &'a str,
     pub(crate) label: &'a str,
     pub(crate) method: Option<&'a str>,
-    pub(crate) sparsity: Option<&'a str>,
+    pub(crate) sparsity: Option<Sparsity>,
     /// The way of getting calibration data, one of [`View::sets`].
     pub(crate) set: Option<String>,
     pub(crate) cells: Vec<&'a Cell>,
@@ -42,8 +45,8 @@ pub(crate) struct Score {
 #[derive(Clone, Copy)]
 pub(crate) struct Column<'a> {
     pub(crate) evaluation: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) metric: Metric<'a>,
+    pub(crate) metric: Metric,
+    pub(crate) format: MetricFormat,
 }
 
 impl<'a> View<'a> {
@@ -52,7 +55,7 @@ impl<'a> View<'a> {
         let several_selectors = distinct(cells.iter().filter_map(|cell| cell.selector.as_deref())).len() > 1;
         let mut variants: Vec<Variant<'a>> = Vec::new();
         for cell in cells {
-            let sparsity = cell.sparsity.as_deref().filter(|_| cell.method.is_some());
+            let sparsity = cell.sparsity.filter(|_| cell.method.is_some());
             let known = variants.iter_mut().find(|variant| {
                 variant.model == cell.model && variant.label == cell.label && variant.sparsity == sparsity
             });
@@ -89,10 +92,10 @@ impl<'a> View<'a> {
         let evaluations = self.report.evaluations.iter();
         evaluations
             .flat_map(|evaluation| {
-                evaluation.metrics.iter().map(|name| Column {
+                evaluation.metrics.iter().map(|&metric| Column {
                     evaluation: &evaluation.name,
-                    name,
-                    metric: Metric::named(name),
+                    metric,
+                    format: MetricFormat::of(metric),
                 })
             })
             .collect()
@@ -113,14 +116,14 @@ impl<'a> View<'a> {
         self.report.differences.iter().find(|difference| {
             difference.model == variant.model
                 && difference.label == variant.label
-                && Some(difference.sparsity.as_str()) == variant.sparsity
+                && Some(difference.sparsity) == variant.sparsity
                 && difference.evaluation == column.evaluation
-                && difference.metric == column.name
+                && difference.metric == column.metric
         })
     }
 
     /// A variant's name where all of a model's variants stand together.
-    pub(crate) fn name(&self, label: &str, sparsity: Option<&str>) -> String {
+    pub(crate) fn name(&self, label: &str, sparsity: Option<Sparsity>) -> String {
         match sparsity {
             Some(sparsity) if self.sparsities.len() > 1 => format!("{label} {}", sparsity_title(sparsity)),
             _ => label.to_owned(),
@@ -132,13 +135,28 @@ impl<'a> View<'a> {
         if self.models.len() > 1 { format!(", {model}") } else { String::new() }
     }
 
-    /// The classes that give a variant its colour (by method) and the symbol that gives it its shape (by
-    /// calibration).
+    /// The colour (by method) and the shape and dashes (by calibration) of a variant. Colour and shape together
+    /// are unique as long as a study has no more than six methods and seven sets.
     pub(crate) fn look(&self, method: Option<&str>, set: Option<&str>) -> Look {
+        const CLASSES: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
+        const SYMBOLS: [&str; 7] = ["shape0", "shape1", "shape2", "shape3", "shape4", "shape5", "shape6"];
+        const DASHES: [&str; 5] = ["none", "6 3", "2 3", "8 3 2 3", "12 4"];
+        let colour = method.and_then(|method| self.methods.iter().position(|known| *known == method));
+        let shape = set.and_then(|set| self.sets.iter().position(|known| known == set));
         Look {
-            colour: method.and_then(|method| self.methods.iter().position(|known| *known == method)),
-            shape: set.and_then(|set| self.sets.iter().position(|known| known == set)),
+            class: colour.map_or("c-dense", |index| CLASSES[index % CLASSES.len()]),
+            symbol: match (colour, shape) {
+                (None, _) => "shape-dense",
+                (_, None) => "shape-none",
+                (_, Some(index)) => SYMBOLS[index % SYMBOLS.len()],
+            },
+            dashes: DASHES[shape.unwrap_or(0) % DASHES.len()],
         }
+    }
+
+    /// The look of a variant.
+    pub(crate) fn look_of(&self, variant: &Variant<'_>) -> Look {
+        self.look(variant.method, variant.set.as_deref())
     }
 }
 
@@ -149,7 +167,9 @@ impl Variant<'_> {
             .cells
             .iter()
             .filter(|cell| cell.state == CellState::Done)
-            .filter_map(|cell| Some((cell.seed, cell.scores.get(column.evaluation)?.get(column.name)?.mean)))
+            .filter_map(|cell| {
+                Some((cell.seed, cell.scores.get(column.evaluation)?.get(&column.metric)?.mean))
+            })
             .collect();
         let count = seeds.len() as f64;
         let mean = seeds.iter().map(|(_, value)| value).sum::<f64>() / count;
@@ -164,33 +184,41 @@ impl Variant<'_> {
     }
 }
 
-/// Colour and shape of a variant. Both together are unique as long as a study has no more than six methods
-/// and seven sets.
-#[derive(Clone, Copy)]
+/// Colour and shape of a variant.
+#[derive(Clone, Copy, Serialize)]
 pub(crate) struct Look {
-    colour: Option<usize>,
-    shape: Option<usize>,
+    /// The class of its colour.
+    pub(super) class: &'static str,
+    /// The name of its symbol.
+    symbol: &'static str,
+    /// The dashes of its line.
+    dashes: &'static str,
 }
 
-impl Look {
-    /// The class of its colour.
-    pub(crate) fn class(self) -> String {
-        self.colour.map_or_else(|| "c-dense".to_owned(), |index| format!("c{}", index % 6))
+/// A choice among values, in a form.
+#[derive(Serialize)]
+pub(crate) struct Choice {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    /// The words for all of them.
+    pub(crate) every: &'static str,
+    pub(crate) values: Vec<String>,
+}
+
+/// A piece of a sentence.
+#[derive(Serialize)]
+pub(crate) struct Span {
+    strong: bool,
+    text: String,
+}
+
+impl Span {
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Self { strong: false, text: text.into() }
     }
 
-    /// The name of its symbol.
-    pub(crate) fn symbol(self) -> String {
-        match (self.colour, self.shape) {
-            (None, _) => "shape-dense".to_owned(),
-            (_, None) => "shape-none".to_owned(),
-            (_, Some(index)) => format!("shape{}", index % 7),
-        }
-    }
-
-    /// The dashes of its line.
-    pub(crate) fn dashes(self) -> &'static str {
-        const DASHES: [&str; 5] = ["none", "6 3", "2 3", "8 3 2 3", "12 4"];
-        DASHES[self.shape.unwrap_or(0) % DASHES.len()]
+    pub(crate) fn strong(text: impl Into<String>) -> Self {
+        Self { strong: true, text: text.into() }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The available results of a study, as the report shows them.
 
-use super::predictions;
+use super::{by_name, predictions};
 use crate::{
     Cell, Plan, Result, StudyError,
     folder::{self, Folder},
     report::{self, CellState, LayerResult},
 };
-use espalier_evaluate::Mean;
+use espalier_evaluate::{Mean, Metric};
 use espalier_model::layout::Projection;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -20,7 +20,8 @@ pub(crate) struct Scores {
     /// The evaluation, as the study file called it.
     pub(crate) evaluation: String,
     /// The mean of every metric.
-    pub(crate) metrics: BTreeMap<String, Mean>,
+    #[serde(serialize_with = "by_name::metrics")]
+    pub(crate) metrics: BTreeMap<Metric, Mean>,
     /// Wall time, in seconds.
     pub(crate) seconds: f64,
     /// The device, in words.
@@ -108,7 +109,7 @@ pub(super) fn cell(
     };
     if let Some(variant) = &cell.variant {
         found.method = Some(study.methods[variant.method].name.clone());
-        found.sparsity = Some(variant.sparsity.to_string());
+        found.sparsity = Some(variant.sparsity);
         if let Some(drawn) = variant.calibration {
             let set = &study.calibrations[drawn.set];
             found.calibration = Some(set.name.clone());
@@ -148,10 +149,5 @@ pub(super) fn cell(
 
 fn layer(layer: &Layer) -> Option<LayerResult> {
     let (block, projection) = Projection::parse(&layer.name)?;
-    Some(LayerResult {
-        block,
-        projection: projection.name().to_owned(),
-        sparsity: layer.sparsity,
-        error: layer.error,
-    })
+    Some(LayerResult { block, projection, sparsity: layer.sparsity, error: layer.error })
 }

@@ -1,5 +1,6 @@
 //! A study's results: gathered from its cells, compared, and written.
 
+pub(crate) mod by_name;
 mod collect;
 mod paired;
 mod predictions;
@@ -41,7 +42,7 @@ pub fn gather(plan: &Plan, command: &str) -> Result<Report> {
         let items = cells.iter().flat_map(|cell| cell.scores.get(evaluation.name())?.values().next());
         report::Evaluation {
             name: evaluation.name().to_owned(),
-            metrics: evaluation.task.metrics.iter().map(ToString::to_string).collect(),
+            metrics: evaluation.task.metrics.clone(),
             items: items.map(|mean| mean.items).max().unwrap_or(0),
         }
     });
@@ -146,7 +147,8 @@ pub fn write_results(plan: &Plan, command: &str) -> Result<String> {
     folder::write(&folder.path("results.jsonl"), jsonl(&report)?.as_bytes())?;
     folder::write(&folder.path("results.csv"), csv(&report).as_bytes())?;
     folder::write(&folder.path("table.md"), table.as_bytes())?;
-    folder::write(&folder.path("report.html"), render(&report).as_bytes())?;
+    let page = render(&report).map_err(StudyError::Report)?;
+    folder::write(&folder.path("report.html"), page.as_bytes())?;
     Ok(table)
 }
 
@@ -180,7 +182,7 @@ fn csv(report: &Report) -> String {
             quoted(&cell.model),
             quoted(&cell.label),
             or_nothing(&cell.method),
-            or_nothing(&cell.sparsity),
+            cell.sparsity.map_or_else(String::new, |sparsity| sparsity.to_string()),
             cell.reached.map_or_else(String::new, |reached| reached.to_string()),
             or_nothing(&cell.calibration),
             or_nothing(&cell.selector),
@@ -190,13 +192,13 @@ fn csv(report: &Report) -> String {
         let scores: Vec<_> = cell
             .scores
             .iter()
-            .flat_map(|(name, scores)| scores.iter().map(move |score| (name, score)))
+            .flat_map(|(name, scores)| by_name::sorted(scores).into_iter().map(move |score| (name, score)))
             .collect();
         if scores.is_empty() {
             let _ = writeln!(text, "{about},,,,,,");
         }
         for (evaluation, (metric, score)) in scores {
-            let (evaluation, metric) = (quoted(evaluation), quoted(metric));
+            let evaluation = quoted(evaluation);
             let Mean { mean, low, high, items } = score;
             let _ = writeln!(text, "{about},{evaluation},{metric},{mean},{low},{high},{items}");
         }

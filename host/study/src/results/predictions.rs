@@ -35,10 +35,10 @@ pub(super) fn pick(plan: &Plan, folder: &Folder, report: &mut Report) -> Result<
                     let scores = item.scores.into_iter().filter(|(_, score)| score.is_finite());
                     let output = Output {
                         label: found.label.clone(),
-                        sparsity: found.sparsity.clone(),
+                        sparsity: found.sparsity,
                         seed: found.seed,
                         text,
-                        scores: scores.map(|(metric, score)| (metric.to_string(), score)).collect(),
+                        scores: scores.collect(),
                     };
                     if cell.variant.is_none() {
                         shown.push(Prediction {

@@ -3,6 +3,8 @@
 
 use crate::report::{CellState, Column, Report, Variant, View, sparsity_title};
 use espalier_base::text::markdown;
+use espalier_evaluate::Metric;
+use espalier_sdk::Sparsity;
 use std::fmt::Write;
 
 /// The table, or tables.
@@ -10,7 +12,7 @@ pub(super) fn render(report: &Report) -> String {
     let view = View::new(report);
     let mut text = format!("# {}\n", markdown(&report.title));
     for &model in &view.models {
-        let mut sparsities: Vec<Option<&str>> = view.sparsities.iter().copied().map(Some).collect();
+        let mut sparsities: Vec<Option<Sparsity>> = view.sparsities.iter().copied().map(Some).collect();
         if sparsities.is_empty() {
             sparsities.push(None);
         }
@@ -66,12 +68,12 @@ fn table(text: &mut String, view: &View, dense: Option<&Variant>, pruned: &[&Var
 }
 
 /// A metric's title in a column's head.
-fn short<'a>(column: &Column<'a>) -> &'a str {
-    match column.name {
-        "exact_match" => "EM",
-        "perplexity" => "ppl",
-        "answer_perplexity" => "answer ppl",
-        _ => column.metric.title,
+fn short(column: &Column) -> &'static str {
+    match column.metric {
+        Metric::ExactMatch => "EM",
+        Metric::Perplexity => "ppl",
+        Metric::AnswerPerplexity => "answer ppl",
+        _ => column.format.title,
     }
 }
 
@@ -81,7 +83,7 @@ fn score(variant: &Variant, column: Column, dense: Option<&Variant>, best: Optio
     let Some(score) = variant.score(column) else {
         return if failed { "failed" } else { "missing" }.to_owned();
     };
-    let metric = column.metric;
+    let metric = column.format;
     let mut text = metric.value(score.mean);
     if best == Some(&text) {
         text = format!("**{text}**");
@@ -101,7 +103,7 @@ fn score(variant: &Variant, column: Column, dense: Option<&Variant>, best: Optio
 
 /// The best mean of a column as it is shown, so that what looks equal is equal.
 fn best(column: Column, pruned: &[&Variant]) -> Option<String> {
-    let metric = column.metric;
+    let metric = column.format;
     let means = pruned.iter().filter_map(|variant| variant.score(column)).map(|score| score.mean);
     let best =
         means.filter(|mean| !mean.is_nan()).reduce(|a, b| if metric.gain(a - b) >= 0.0 { a } else { b });

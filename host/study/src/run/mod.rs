@@ -240,10 +240,9 @@ impl<'a> Runner<'a> {
         folder::make(&home)?;
         folder::sweep(&home)?;
         // The scores are written last: where they are, all is.
-        let metrics = result.metrics.iter().map(|(metric, mean)| (metric.to_string(), *mean));
         let scores = Scores {
             evaluation: result.name.clone(),
-            metrics: metrics.collect(),
+            metrics: result.metrics.clone(),
             seconds: started.elapsed().as_secs_f64(),
             device: model.device.info().name.clone(),
         };

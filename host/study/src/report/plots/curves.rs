@@ -1,19 +1,19 @@
 //! Scores against sparsity.
 
 use super::{
-    Panel, caption, panels,
+    Figure, Shape,
+    chart::{Axes, Chart},
     scale::Scale,
-    svg::{Chart, mark},
 };
 use crate::report::{
-    html::Text,
-    metric::{sparsity_share, sparsity_title},
-    view::{Column, Variant, View, distinct},
+    metric::{percent, sparsity_title},
+    view::{Column, Span, Variant, View, distinct},
 };
+use espalier_sdk::Sparsity;
 
 /// A variant's point on its curve.
 struct Point<'a> {
-    share: f64,
+    sparsity: Sparsity,
     variant: &'a Variant<'a>,
     /// In the metric's display scale.
     mean: f64,
@@ -21,97 +21,90 @@ struct Point<'a> {
 
 /// A curve for every method and calibration set, from the dense model on, where a study has several
 /// sparsities.
-pub(in super::super) fn curves(view: &View<'_>) -> Option<String> {
-    let mut figures = String::new();
-    for model in &view.models {
+pub(in super::super) fn curves<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
+    let mut figures = Vec::new();
+    for &model in &view.models {
         for column in view.columns() {
-            if let Some(content) = chart(view, model, column) {
-                figures += &Panel::of(model, column)
-                    .draw(&(caption(column) + &Text(view.of_model(model)).to_string()), &content);
+            if let Some(chart) = chart(view, model, column) {
+                let mut figure = Figure { charts: vec![chart], ..Figure::of(model, column) };
+                figure.caption.push(Span::plain(view.of_model(model)));
+                figures.push(figure);
             }
         }
     }
-    panels(&figures)
+    figures
 }
 
-fn chart(view: &View<'_>, model: &str, column: Column<'_>) -> Option<String> {
-    let metric = column.metric;
+fn chart(view: &View<'_>, model: &str, column: Column<'_>) -> Option<Chart> {
+    let format = column.format;
     let points: Vec<_> = view.pruned(model).filter_map(|variant| point(variant, column)).collect();
-    let mut shares = points.iter().map(|point| (point.share, point.variant.sparsity.unwrap_or_default()));
-    let mut shares: Vec<_> = distinct(shares.by_ref());
-    shares.sort_by(|a, b| a.0.total_cmp(&b.0));
-    shares.dedup_by_key(|(share, _)| *share);
-    if shares.len() < 2 {
+    let mut ratios = distinct(points.iter().map(Point::ratio));
+    ratios.sort_by(f64::total_cmp);
+    if ratios.len() < 2 {
         return None;
     }
-    let dense = view.dense(model).and_then(|dense| Some((dense, metric.scaled(dense.score(column)?.mean))));
+    let dense = view.dense(model).and_then(|dense| Some((dense, format.scaled(dense.score(column)?.mean))));
     let means = points.iter().map(|point| point.mean).chain(dense.map(|(_, mean)| mean));
-    let largest = shares.last().map_or(1.0, |(share, _)| *share);
-    let chart = Chart {
+    let largest = ratios.last().copied().unwrap_or(1.0);
+    let axes = Axes {
         x: Scale::between(-0.03 * largest, 1.03 * largest),
         y: Scale::positive(means),
-        height: 220.0,
+        height: 220,
         x_label: "Sparsity asked for".to_owned(),
-        y_label: metric.axis(),
+        y_label: format.axis(),
     };
-    let mut content = String::new();
+    // What is shown is the value before its scaling to the axis.
+    let shown = |mean: f64| format.value(mean / format.scaled(1.0));
+    let mut shapes = Vec::new();
     for label in distinct(points.iter().map(|point| point.variant.label)) {
         let mut own: Vec<_> = points.iter().filter(|point| point.variant.label == label).collect();
-        own.sort_by(|a, b| a.share.total_cmp(&b.share));
-        let variant = own[0].variant;
-        let look = view.look(variant.method, variant.set.as_deref());
-        let path = dense
-            .iter()
-            .map(|(_, mean)| (0.0, *mean))
-            .chain(own.iter().map(|point| (point.share, point.mean)));
-        content += &chart.path(look, &path.collect::<Vec<_>>());
+        own.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+        let look = view.look_of(own[0].variant);
+        let start = dense.map(|(_, mean)| (0.0, mean));
+        let path: Vec<_> =
+            start.into_iter().chain(own.iter().map(|point| (point.ratio(), point.mean))).collect();
+        shapes.push(axes.path(look, &path));
         for point in own {
-            if let Some((x, y)) = chart.place(point.share, point.mean) {
-                let name =
-                    format!("{label} at {}", sparsity_title(point.variant.sparsity.unwrap_or_default()));
-                content += &mark(
-                    look,
-                    x,
-                    y,
-                    false,
-                    &format!("{name}: {}", metric.value(point.mean / metric.scaled(1.0))),
-                );
+            if let Some(at) = axes.place(point.ratio(), point.mean) {
+                let title = format!("{label} at {}: {}", sparsity_title(point.sparsity), shown(point.mean));
+                shapes.push(Shape::Mark { look, at, small: false, title });
             }
         }
     }
     if let Some((dense, mean)) = dense
-        && let Some((x, y)) = chart.place(0.0, mean)
+        && let Some(at) = axes.place(0.0, mean)
     {
-        let look = view.look(None, None);
-        content += &mark(
-            look,
-            x,
-            y,
-            false,
-            &format!("{}: {}", dense.label, metric.value(mean / metric.scaled(1.0))),
-        );
+        let title = format!("{}: {}", dense.label, shown(mean));
+        shapes.push(Shape::Mark { look: view.look(None, None), at, small: false, title });
     }
     let description =
-        format!("{} against sparsity, a curve for each method and calibration set", metric.title);
-    Some(chart.draw(&description, &ticks(&chart.x, &shares), &content))
+        format!("{} against sparsity, a curve for each method and calibration set", format.title);
+    let ticks = ticks(&axes.x, &ratios);
+    Some(axes.chart(description, &ticks, shapes))
+}
+
+impl Point<'_> {
+    /// The share of weights that goes.
+    fn ratio(&self) -> f64 {
+        self.sparsity.ratio()
+    }
 }
 
 fn point<'a>(variant: &'a Variant<'a>, column: Column<'_>) -> Option<Point<'a>> {
-    let share = sparsity_share(variant.sparsity?)?;
-    let mean = column.metric.scaled(variant.score(column)?.mean);
-    mean.is_finite().then_some(Point { share, variant, mean })
+    let mean = column.format.scaled(variant.score(column)?.mean);
+    mean.is_finite().then_some(Point { sparsity: variant.sparsity?, variant, mean })
 }
 
 /// Dense and the study's own sparsities, as far as their labels have room.
-fn ticks(scale: &Scale, shares: &[(f64, &str)]) -> Vec<(f64, String)> {
+fn ticks(scale: &Scale, ratios: &[f64]) -> Vec<(f64, String)> {
     let mut ticks = vec![(0.0, "0%".to_owned())];
-    for (share, _) in shares.iter().rev() {
-        let far = |other: &(f64, String)| match (scale.percent(other.0), scale.percent(*share)) {
+    for ratio in ratios.iter().rev() {
+        let far = |other: &(f64, String)| match (scale.percent(other.0), scale.percent(*ratio)) {
             (Some(a), Some(b)) => (a - b).abs() > 15.0,
             _ => false,
         };
         if ticks.iter().all(far) {
-            ticks.push((*share, sparsity_title(&share.to_string())));
+            ticks.push((*ratio, percent(*ratio)));
         }
     }
     ticks

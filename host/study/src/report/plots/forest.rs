@@ -1,15 +1,13 @@
 //! Differences with their intervals.
 
 use super::{
-    by_sparsity,
-    rows::{MIDDLE, Row, hatching, rows, states},
+    FigureGroup, Shape, by_sparsity,
     scale::Scale,
-    svg::{line, mark},
+    strips::{MIDDLE, StripPlot, StripRow, hatching, states, strips},
 };
 use crate::report::{
     data::Gain,
-    html::put,
-    metric::Metric,
+    metric::MetricFormat,
     view::{Column, Look, Variant, View},
 };
 
@@ -26,17 +24,16 @@ struct Interval {
 /// A row with an interval, or one that says why there is none.
 enum Entry {
     Known(Interval),
-    Unknown(Row),
+    Unknown(StripRow),
 }
 
 /// Every pruned variant minus dense.
-pub(in super::super) fn forest(view: &View<'_>) -> Option<String> {
+pub(in super::super) fn forest<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
     by_sparsity(view, |model, sparsity, column| {
         let variants = view.pruned(model).filter(|variant| variant.sparsity == Some(sparsity));
         let entries = variants.map(|variant| {
-            let look = view.look(variant.method, variant.set.as_deref());
             let interval = view.difference(variant, column).map(|one| Interval {
-                look,
+                look: view.look_of(variant),
                 name: one.label.clone(),
                 difference: one.difference,
                 low: one.low,
@@ -45,12 +42,12 @@ pub(in super::super) fn forest(view: &View<'_>) -> Option<String> {
             });
             interval.map_or_else(|| Entry::Unknown(unknown(view, variant)), Entry::Known)
         });
-        figure("Difference from dense", column, entries.collect())
+        plot("Difference from dense", column, entries.collect())
     })
 }
 
 /// Task calibration minus plain-text calibration, for every method.
-pub(in super::super) fn gains(view: &View<'_>) -> Option<String> {
+pub(in super::super) fn gains<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
     let row = |gain: &Gain| Interval {
         look: view.look(Some(&gain.method), Some(&gain.task)),
         name: format!("{}: {} − {}", gain.method, gain.task, gain.plain),
@@ -64,15 +61,15 @@ pub(in super::super) fn gains(view: &View<'_>) -> Option<String> {
             one.model == model
                 && one.sparsity == sparsity
                 && one.evaluation == column.evaluation
-                && one.metric == column.name
+                && one.metric == column.metric
         });
-        figure("Task calibration minus plain text", column, here.map(row).map(Entry::Known).collect())
+        plot("Task calibration minus plain text", column, here.map(row).map(Entry::Known).collect())
     })
 }
 
-/// The figure of intervals, and of rows where there is none; nothing where there is none at all.
-fn figure(axis: &str, column: Column<'_>, entries: Vec<Entry>) -> Option<String> {
-    let metric = column.metric;
+/// The plot of intervals, and of rows where there is none; nothing where there is none at all.
+fn plot(axis: &str, column: Column<'_>, entries: Vec<Entry>) -> Option<StripPlot> {
+    let format = column.format;
     let ends = entries.iter().flat_map(|entry| match entry {
         Entry::Known(interval) => vec![interval.low, interval.high, interval.difference],
         Entry::Unknown(_) => Vec::new(),
@@ -81,33 +78,36 @@ fn figure(axis: &str, column: Column<'_>, entries: Vec<Entry>) -> Option<String>
     if ends.is_empty() {
         return None;
     }
-    let scale = Scale::covering(ends.into_iter().chain([0.0]).map(|value| metric.scaled(value)));
-    let axis = match metric.difference_unit().trim_start() {
-        "" => format!("{axis}; {}", metric.direction()),
-        unit => format!("{axis} ({unit}); {}", metric.direction()),
+    let scale = Scale::covering(ends.into_iter().chain([0.0]).map(|value| format.scaled(value)));
+    let axis = match format.difference_unit().trim_start() {
+        "" => format!("{axis}; {}", format.direction()),
+        unit => format!("{axis} ({unit}); {}", format.direction()),
     };
-    let drawn = entries.into_iter().map(|entry| match entry {
-        Entry::Known(interval) => interval.row(&metric, &scale),
+    let rows = entries.into_iter().map(|entry| match entry {
+        Entry::Known(interval) => interval.row(&format, &scale),
         Entry::Unknown(row) => row,
     });
-    Some(rows(&scale, Some(0.0), &axis, &drawn.collect::<Vec<_>>()))
+    Some(strips(&scale, Some(0.0), axis, rows.collect()))
 }
 
 /// The row of a variant that has no difference to show.
-fn unknown(view: &View<'_>, variant: &Variant<'_>) -> Row {
-    Row {
-        look: view.look(variant.method, variant.set.as_deref()),
+fn unknown(view: &View<'_>, variant: &Variant<'_>) -> StripRow {
+    StripRow {
+        look: view.look_of(variant),
         name: variant.label.to_owned(),
-        strip: hatching(variant),
+        shapes: vec![hatching(variant)],
         description: "no difference is known".to_owned(),
-        value: states(variant),
+        lead: "",
+        numbers: Vec::new(),
+        outcome: None,
+        states: states(variant),
     }
 }
 
 impl Interval {
-    fn row(self, metric: &Metric<'_>, scale: &Scale) -> Row {
-        let words = metric.interval(self.difference, self.low, self.high);
-        let outcome = metric.outcome(self.low, self.high);
+    fn row(self, format: &MetricFormat, scale: &Scale) -> StripRow {
+        let words = format.interval(self.difference, self.low, self.high);
+        let outcome = format.outcome(self.low, self.high);
         let description = format!(
             "{}, {} {}: {words}, {}",
             self.name,
@@ -115,19 +115,27 @@ impl Interval {
             if self.seeds == 1 { "seed" } else { "seeds" },
             outcome.words()
         );
-        let place = |value| scale.percent(metric.scaled(value));
-        let mut strip = String::new();
+        let place = |value| scale.percent(format.scaled(value));
+        let mut shapes = Vec::new();
         if let (Some(low), Some(high)) = (place(self.low), place(self.high)) {
-            let class = format!("interval {}", self.look.class());
-            strip += &line(&class, (low, MIDDLE), (high, MIDDLE));
-            strip += &line(&class, (low, MIDDLE - 4.0), (low, MIDDLE + 4.0));
-            strip += &line(&class, (high, MIDDLE - 4.0), (high, MIDDLE + 4.0));
+            let line = |from, to| Shape::Line { class: format!("interval {}", self.look.class), from, to };
+            shapes.push(line((low, MIDDLE), (high, MIDDLE)));
+            shapes.push(line((low, MIDDLE - 4.0), (low, MIDDLE + 4.0)));
+            shapes.push(line((high, MIDDLE - 4.0), (high, MIDDLE + 4.0)));
         }
         if let Some(x) = place(self.difference) {
-            strip += &mark(self.look, x, MIDDLE, false, &description);
+            let title = description.clone();
+            shapes.push(Shape::Mark { look: self.look, at: (x, MIDDLE), small: false, title });
         }
-        let mut value = format!("<span class=\"number\">{words}</span>");
-        put!(value, " <em class=\"{}\">{}</em>", outcome.class(), outcome.words());
-        Row { look: self.look, name: self.name, strip, description, value }
+        StripRow {
+            look: self.look,
+            name: self.name,
+            shapes,
+            description,
+            lead: "",
+            numbers: vec![words],
+            outcome: Some(outcome.into()),
+            states: Vec::new(),
+        }
     }
 }

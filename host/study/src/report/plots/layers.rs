@@ -1,16 +1,16 @@
 //! Layers: error and sparsity by block.
 
 use super::{
-    Panel, panels,
+    Figure, Shape,
+    chart::{Axes, Chart},
     scale::Scale,
-    svg::{Chart, mark},
 };
 use crate::report::{
     data::{CellState, LayerResult},
-    html::Text,
     metric::{number, sparsity_title},
-    view::{Look, Variant, View, distinct},
+    view::{Look, Span, Variant, View, distinct},
 };
+use espalier_model::layout::Projection;
 
 /// A variant's values by block, averaged over its seeds.
 struct Series<'a> {
@@ -20,34 +20,37 @@ struct Series<'a> {
 }
 
 /// Two plots for every projection: the method's own error, and the sparsity reached.
-pub(in super::super) fn layers(view: &View<'_>) -> Option<String> {
-    let mut figures = String::new();
-    for model in &view.models {
-        for sparsity in &view.sparsities {
+pub(in super::super) fn layers<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
+    let mut figures = Vec::new();
+    for &model in &view.models {
+        for &sparsity in &view.sparsities {
             let variants: Vec<_> =
-                view.pruned(model).filter(|variant| variant.sparsity == Some(*sparsity)).collect();
+                view.pruned(model).filter(|variant| variant.sparsity == Some(sparsity)).collect();
             let cells = variants.iter().flat_map(|variant| &variant.cells);
             let layers = cells.flat_map(|cell| &cell.layers);
-            for projection in distinct(layers.map(|layer| layer.projection.as_str())) {
-                let panel = Panel { model, evaluation: None, metric: None, sparsity: Some(sparsity) };
-                let caption = format!(
-                    "<b>{}</b> at {}{}",
-                    Text(projection),
-                    Text(sparsity_title(sparsity)),
-                    Text(view.of_model(model))
-                );
-                figures += &panel.draw(&caption, &charts(view, &variants, projection));
+            for projection in distinct(layers.map(|layer| layer.projection)) {
+                let place = format!(" at {}{}", sparsity_title(sparsity), view.of_model(model));
+                figures.push(Figure {
+                    model,
+                    evaluation: None,
+                    metric: None,
+                    sparsity: Some(sparsity),
+                    caption: vec![Span::strong(projection.name()), Span::plain(place)],
+                    strips: None,
+                    charts: charts(view, &variants, projection),
+                });
             }
         }
     }
-    panels(&figures)
+    figures
 }
 
-fn charts(view: &View<'_>, variants: &[&Variant<'_>], projection: &str) -> String {
+fn charts(view: &View<'_>, variants: &[&Variant<'_>], projection: Projection) -> Vec<Chart> {
+    let name = projection.name();
     let series = |value: &dyn Fn(&LayerResult) -> Option<f64>| -> Vec<Series<'_>> {
         let all = variants.iter().map(|variant| Series {
             label: variant.label,
-            look: view.look(variant.method, variant.set.as_deref()),
+            look: view.look_of(variant),
             points: by_block(variant, projection, value),
         });
         all.filter(|series| !series.points.is_empty()).collect()
@@ -57,45 +60,46 @@ fn charts(view: &View<'_>, variants: &[&Variant<'_>], projection: &str) -> Strin
     let blocks = sparsities.iter().flat_map(|series| series.points.iter().map(|point| point.0));
     let last = blocks.fold(0.0, f64::max);
     let x = Scale::between(-0.03 * last.max(1.0), 1.03 * last.max(1.0));
-    let mut out = String::new();
+    let mut charts = Vec::new();
     if !errors.is_empty() {
         let y = Scale::positive(errors.iter().flat_map(|series| series.points.iter().map(|point| point.1)));
-        let chart = Chart { x, y, height: 150.0, x_label: String::new(), y_label: "Error".to_owned() };
-        out += &draw(&chart, last, &errors, &format!("Error of {projection} by block"));
+        let axes = Axes { x, y, height: 150, x_label: String::new(), y_label: "Error".to_owned() };
+        charts.push(draw(axes, last, &errors, format!("Error of {name} by block")));
     }
     let reached = sparsities.iter().flat_map(|series| series.points.iter().map(|point| point.1));
     let (low, high) = reached.fold((100.0, 0.0), |(low, high), value| (value.min(low), value.max(high)));
     // Room of a point at least, so that the rounding of a row does not look like a difference.
     let y = Scale::covering([low - 0.5, high + 0.5]);
     let y_label = "Sparsity reached (%)".to_owned();
-    let chart = Chart { x, y, height: 80.0, x_label: "Block".to_owned(), y_label };
-    out + &draw(&chart, last, &sparsities, &format!("Sparsity of {projection} by block"))
+    let axes = Axes { x, y, height: 80, x_label: "Block".to_owned(), y_label };
+    charts.push(draw(axes, last, &sparsities, format!("Sparsity of {name} by block")));
+    charts
 }
 
-fn draw(chart: &Chart, last: f64, series: &[Series<'_>], description: &str) -> String {
-    let mut content = String::new();
+fn draw(axes: Axes, last: f64, series: &[Series<'_>], description: String) -> Chart {
+    let mut shapes = Vec::new();
     for series in series {
-        content += &chart.path(series.look, &series.points);
+        shapes.push(axes.path(series.look, &series.points));
         // A mark for every block of a deep model would hide the lines.
         let every = (series.points.len() / 8).max(1);
         for &(block, value) in series.points.iter().step_by(every) {
-            if let Some((x, y)) = chart.place(block, value) {
+            if let Some(at) = axes.place(block, value) {
                 let value = if value.abs() < 0.01 { format!("{value:.2e}") } else { number(value, 2) };
                 let title = format!("{}, block {block}: {value}", series.label);
-                content += &mark(series.look, x, y, true, &title);
+                shapes.push(Shape::Mark { look: series.look, at, small: true, title });
             }
         }
     }
     let step = (last / 4.0).ceil().max(1.0);
     let ticks = (0..=4).map(|index| f64::from(index) * step).filter(|block| *block <= last);
     let ticks: Vec<_> = ticks.map(|block| (block, number(block, 0))).collect();
-    chart.draw(description, &ticks, &content)
+    axes.chart(description, &ticks, shapes)
 }
 
 /// The mean over seeds of a value, block by block.
 fn by_block(
     variant: &Variant<'_>,
-    projection: &str,
+    projection: Projection,
     value: &dyn Fn(&LayerResult) -> Option<f64>,
 ) -> Vec<(f64, f64)> {
     let done = variant.cells.iter().filter(|cell| cell.state == CellState::Done);

@@ -1,104 +1,115 @@
-//! The plots.
+//! The plots, as data: where marks and lines stand. Across, everything is in percent, so that text and marks
+//! keep their size at any width; down, in pixels. The templates draw them.
 
+mod chart;
 mod curves;
 mod dots;
 mod forest;
 mod heat_map;
 mod layers;
-mod rows;
 mod scale;
 mod scatter;
 mod sensitivity;
-mod svg;
+mod strips;
 
 pub(super) use self::{
     curves::curves,
     dots::dots,
     forest::{forest, gains},
-    heat_map::heat_maps,
+    heat_map::{HeatMap, heat_maps},
     layers::layers,
     scatter::scatter,
     sensitivity::sensitivity,
-    svg::{SYMBOLS, key},
 };
 
+use self::{chart::Chart, strips::StripPlot};
 use super::{
-    html::{Text, put},
+    data::CellState,
     metric::sparsity_title,
-    view::{Column, View},
+    view::{Column, Look, Span, View},
 };
+use espalier_evaluate::Metric;
+use espalier_sdk::Sparsity;
+use serde::Serialize;
 
-/// A figure that the page's filter knows.
-struct Panel<'a> {
+/// A figure, with what the page's filter knows it by.
+#[derive(Serialize)]
+pub(super) struct Figure<'a> {
     model: &'a str,
     evaluation: Option<&'a str>,
-    metric: Option<&'a str>,
-    sparsity: Option<&'a str>,
+    metric: Option<Metric>,
+    sparsity: Option<Sparsity>,
+    caption: Vec<Span>,
+    strips: Option<StripPlot>,
+    charts: Vec<Chart>,
 }
 
-impl<'a> Panel<'a> {
-    /// The figure of one column of the table.
+/// The figures of one model and sparsity.
+#[derive(Serialize)]
+pub(super) struct FigureGroup<'a> {
+    model: &'a str,
+    sparsity: Sparsity,
+    title: String,
+    figures: Vec<Figure<'a>>,
+}
+
+/// One element of a drawing.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Shape {
+    /// A straight line.
+    Line { class: String, from: (f64, f64), to: (f64, f64) },
+    /// A mark of a variant, with what a pointer that rests on it is told.
+    Mark { look: Look, at: (f64, f64), small: bool, title: String },
+    /// Line segments from place to place.
+    Path { look: Look, places: Vec<(f64, f64)> },
+    /// The hatching of a variant that failed or has not run.
+    Hatching { state: CellState, height: f64 },
+}
+
+/// A labelled place on an axis.
+#[derive(Serialize)]
+struct Tick {
+    at: f64,
+    label: String,
+}
+
+impl<'a> Figure<'a> {
+    /// The figure of one column of the table, without its content.
     fn of(model: &'a str, column: Column<'a>) -> Self {
-        Self { model, evaluation: Some(column.evaluation), metric: Some(column.name), sparsity: None }
-    }
-
-    /// The same of one sparsity.
-    fn at(self, sparsity: &'a str) -> Self {
-        Self { sparsity: Some(sparsity), ..self }
-    }
-
-    /// The figure, with a caption that is HTML.
-    fn draw(&self, caption: &str, content: &str) -> String {
-        let mut out = format!("<figure class=\"panel\" data-model=\"{}\"", Text(self.model));
-        let keys = [("evaluation", self.evaluation), ("metric", self.metric), ("sparsity", self.sparsity)];
-        for (key, value) in keys {
-            if let Some(value) = value {
-                put!(out, " data-{key}=\"{}\"", Text(value));
-            }
+        let caption =
+            vec![Span::plain(format!("{} on ", column.format.title)), Span::strong(column.evaluation)];
+        Self {
+            model,
+            evaluation: Some(column.evaluation),
+            metric: Some(column.metric),
+            sparsity: None,
+            caption,
+            strips: None,
+            charts: Vec::new(),
         }
-        put!(out, ">\n<figcaption>{caption}</figcaption>\n{content}</figure>\n");
-        out
     }
-}
-
-/// A caption such as "Exact match on *alpaca*".
-fn caption(column: Column<'_>) -> String {
-    format!("{} on <b>{}</b>", Text(column.metric.title), Text(column.evaluation))
-}
-
-/// Figures side by side, as many as there is room for; nothing where there are none.
-fn panels(figures: &str) -> Option<String> {
-    (!figures.is_empty()).then(|| format!("<div class=\"panels\">\n{figures}</div>\n"))
 }
 
 /// A group of figures for every model and sparsity, so that no axis has to span the damage of them all; a
 /// figure for every column of the table that has something to show.
 fn by_sparsity<'a>(
     view: &View<'a>,
-    figure: impl Fn(&'a str, &'a str, Column<'a>) -> Option<String>,
-) -> Option<String> {
-    let mut out = String::new();
+    strips: impl Fn(&'a str, Sparsity, Column<'a>) -> Option<StripPlot>,
+) -> Vec<FigureGroup<'a>> {
+    let mut groups = Vec::new();
     for &model in &view.models {
         for &sparsity in &view.sparsities {
-            let mut figures = String::new();
-            for column in view.columns() {
-                if let Some(content) = figure(model, sparsity, column) {
-                    let panel = Panel::of(model, column).at(sparsity);
-                    figures += &panel.draw(&caption(column), &content);
-                }
-            }
-            if let Some(figures) = panels(&figures) {
-                put!(
-                    out,
-                    "<div class=\"group\" data-model=\"{}\" data-sparsity=\"{}\">\n<h3>{} of weights \
-                     pruned{}</h3>\n{figures}</div>\n",
-                    Text(model),
-                    Text(sparsity),
-                    Text(sparsity_title(sparsity)),
-                    Text(view.of_model(model))
-                );
+            let figures = view.columns().into_iter().filter_map(|column| {
+                let strips = Some(strips(model, sparsity, column)?);
+                Some(Figure { sparsity: Some(sparsity), strips, ..Figure::of(model, column) })
+            });
+            let figures: Vec<_> = figures.collect();
+            if !figures.is_empty() {
+                let title = format!("{} of weights pruned{}", sparsity_title(sparsity), view.of_model(model));
+                groups.push(FigureGroup { model, sparsity, title, figures });
             }
         }
     }
-    (!out.is_empty()).then_some(out)
+    groups
 }

@@ -1,5 +1,6 @@
 //! Where a value stands on an axis, and the round numbers that label it.
 
+use super::Tick;
 use crate::report::metric::number;
 
 /// An axis from one value to another.
@@ -62,6 +63,13 @@ impl Scale {
             .map(|index| index as f64 * step)
             .map(|value| (value, number(value, decimals)))
             .collect()
+    }
+
+    /// Labelled values as places on the axis.
+    pub(super) fn places(&self, ticks: &[(f64, String)]) -> Vec<Tick> {
+        let place =
+            |(value, label): &(f64, String)| Some(Tick { at: self.percent(*value)?, label: label.clone() });
+        ticks.iter().filter_map(place).collect()
     }
 
     fn logarithmic_ticks(&self, most: usize) -> Vec<(f64, String)> {

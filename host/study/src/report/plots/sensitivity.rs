@@ -1,22 +1,22 @@
 //! How far apart a method's calibration sets are.
 
 use super::{
-    by_sparsity,
-    rows::{MIDDLE, Row, rows},
+    FigureGroup, Shape, by_sparsity,
     scale::Scale,
-    svg::{line, mark},
+    strips::{MIDDLE, StripRow, strips},
 };
 use crate::report::view::{Column, View};
+use espalier_sdk::Sparsity;
 
 /// The means of a method's calibration sets, with their range, for each evaluation and metric.
-pub(in super::super) fn sensitivity(view: &View<'_>) -> Option<String> {
+pub(in super::super) fn sensitivity<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
     by_sparsity(view, |model, sparsity, column| {
         let groups = groups(view, model, sparsity, column);
         let values = groups.iter().flat_map(|group| group.means.iter().map(|(_, mean)| *mean));
-        let scale = Scale::positive(values.map(|value| column.metric.scaled(value)));
+        let scale = Scale::positive(values.map(|value| column.format.scaled(value)));
         let drawn: Vec<_> = groups.iter().map(|group| group.row(view, column, &scale)).collect();
-        let axis = format!("{}; {}", column.metric.axis(), column.metric.direction());
-        (!drawn.is_empty()).then(|| rows(&scale, None, &axis, &drawn))
+        let axis = format!("{}; {}", column.format.axis(), column.format.direction());
+        (!drawn.is_empty()).then(|| strips(&scale, None, axis, drawn))
     })
 }
 
@@ -28,7 +28,7 @@ struct Group<'a> {
 }
 
 /// The methods that have at least two sets to compare.
-fn groups<'v>(view: &'v View<'_>, model: &'v str, sparsity: &str, column: Column<'_>) -> Vec<Group<'v>> {
+fn groups<'v>(view: &'v View<'_>, model: &'v str, sparsity: Sparsity, column: Column<'_>) -> Vec<Group<'v>> {
     let here = view.pruned(model).filter(|variant| variant.sparsity == Some(sparsity));
     let here: Vec<_> = here.collect();
     let groups = view.methods.iter().map(|method| {
@@ -40,32 +40,37 @@ fn groups<'v>(view: &'v View<'_>, model: &'v str, sparsity: &str, column: Column
 }
 
 impl Group<'_> {
-    fn row(&self, view: &View<'_>, column: Column<'_>, scale: &Scale) -> Row {
-        let metric = column.metric;
+    fn row(&self, view: &View<'_>, column: Column<'_>, scale: &Scale) -> StripRow {
+        let format = column.format;
         let means = self.means.iter().map(|(_, mean)| *mean);
         let (low, high) =
             (means.clone().fold(f64::INFINITY, f64::min), means.fold(f64::NEG_INFINITY, f64::max));
-        let mut strip = String::new();
-        if let (Some(x1), Some(x2)) = (scale.percent(metric.scaled(low)), scale.percent(metric.scaled(high)))
-        {
-            let class = format!("interval {}", view.look(Some(self.method), None).class());
-            strip += &line(&class, (x1, MIDDLE), (x2, MIDDLE));
+        let look = view.look(Some(self.method), None);
+        let mut shapes = Vec::new();
+        let place = |mean| scale.percent(format.scaled(mean));
+        if let (Some(from), Some(to)) = (place(low), place(high)) {
+            let class = format!("interval {}", look.class);
+            shapes.push(Shape::Line { class, from: (from, MIDDLE), to: (to, MIDDLE) });
         }
         let mut words = Vec::new();
         for (set, mean) in &self.means {
-            let title = format!("{set}: {}", metric.value(*mean));
-            if let Some(x) = scale.percent(metric.scaled(*mean)) {
-                strip += &mark(view.look(Some(self.method), Some(set)), x, MIDDLE, false, &title);
+            let title = format!("{set}: {}", format.value(*mean));
+            if let Some(x) = place(*mean) {
+                let look = view.look(Some(self.method), Some(set));
+                shapes.push(Shape::Mark { look, at: (x, MIDDLE), small: false, title: title.clone() });
             }
             words.push(title);
         }
-        let range = format!("{}{}", metric.value(high - low), metric.difference_unit());
-        Row {
-            look: view.look(Some(self.method), None),
+        let range = format!("{}{}", format.value(high - low), format.difference_unit());
+        StripRow {
+            look,
             name: self.method.to_owned(),
-            strip,
+            shapes,
             description: format!("{}; range {range}", words.join(", ")),
-            value: format!("range <span class=\"number\">{range}</span>"),
+            lead: "range",
+            numbers: vec![range],
+            outcome: None,
+            states: Vec::new(),
         }
     }
 }
