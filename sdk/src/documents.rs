@@ -2,7 +2,7 @@
 
 use crate::{Result, service::DocumentService};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 /// One document of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,12 @@ pub struct Source {
 pub struct Documents<'a> {
     service: &'a dyn DocumentService,
     sources: Vec<Source>,
+}
+
+impl fmt::Debug for Documents<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Documents").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Documents<'a> {

@@ -21,6 +21,7 @@ pub struct LibraryInfo {
 type Make<T> = fn(&Options) -> Result<Box<T>>;
 
 /// The methods and selectors of a library; made by [`export_plugin!`](crate::export_plugin).
+#[derive(Debug)]
 pub struct Registry {
     info: LibraryInfo,
     methods: Vec<Make<dyn PruningMethod>>,

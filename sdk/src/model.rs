@@ -2,6 +2,7 @@
 
 use crate::{Result, service::ModelService};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Facts of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,12 @@ pub struct SamplingOptions {
 ///
 /// Every function fails in a selector that did not say [`needs_model`](crate::SelectorInfo::needs_model).
 pub struct Model<'a>(&'a dyn ModelService);
+
+impl fmt::Debug for Model<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Model").finish_non_exhaustive()
+    }
+}
 
 impl<'a> Model<'a> {
     /// The model behind a service.

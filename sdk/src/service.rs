@@ -1,6 +1,7 @@
 //! The host's services for plugins: plain traits, which the ABI adapters carry over the FFI boundary.
 
 use crate::{Access, Buffer, DType, DeviceKind, Document, ModelInfo, Result, SamplingOptions, Source};
+use std::fmt;
 
 pub use espalier_ops::{Op, Packed, UnpackError};
 
@@ -19,6 +20,12 @@ pub struct KernelCall<'a> {
     /// The same computation for a CPU device.
     #[expect(clippy::type_complexity, reason = "a name for it would be used here alone")]
     pub cpu: Option<&'a dyn Fn(&mut [Buffer<'_>], &[u8]) -> Result<()>>,
+}
+
+impl fmt::Debug for KernelCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("KernelCall").finish_non_exhaustive()
+    }
 }
 
 /// A device. Operations write to tensors that the caller made with [`create`](DeviceService::create) and gives back with

@@ -1,11 +1,18 @@
 //! Where a selector puts what it chose.
 
 use crate::{Result, service::WindowService};
+use std::fmt;
 
 /// The windows of a selection, cut by the host of the documents that a selector offers.
 pub struct Windows<'a> {
     service: &'a mut dyn WindowService,
     left: usize,
+}
+
+impl fmt::Debug for Windows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Windows").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Windows<'a> {

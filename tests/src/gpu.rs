@@ -17,6 +17,7 @@ use std::{
 const GUARD_BYTES: u64 = 256;
 
 /// A GPU for a test. At its end the test fails if the driver complained.
+#[derive(Debug)]
 pub struct TestGpu(Gpu);
 
 impl TestGpu {

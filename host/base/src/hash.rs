@@ -9,6 +9,7 @@ pub fn hex(hash: Sha256) -> String {
 }
 
 /// A reader that hashes what goes by.
+#[derive(Debug)]
 pub struct Hashed<R> {
     from: R,
     hash: Sha256,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::{
     cell::Cell,
     collections::BTreeMap,
-    io,
+    fmt, io,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -83,6 +83,12 @@ impl Event {
 /// A piece of work that lasts until this is dropped.
 #[must_use = "a span lasts until it is dropped"]
 pub struct Span(Option<Open>);
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Span").finish_non_exhaustive()
+    }
+}
 
 struct Open {
     kind: Kind,

@@ -3,6 +3,7 @@
 use super::{CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, tokenizer::check_tokens};
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,6 +17,12 @@ pub struct TokenizedCollection {
     tokenizer: Tokenizer,
     kept: Mutex<Kept>,
     refusals: Mutex<Refusals>,
+}
+
+impl fmt::Debug for TokenizedCollection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("TokenizedCollection").finish_non_exhaustive()
+    }
 }
 
 /// The tokens of documents read lately.

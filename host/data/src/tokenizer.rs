@@ -38,6 +38,7 @@ impl From<Interrupted> for Failure {
 }
 
 /// The tokenizer of a model folder.
+#[derive(Debug)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
     path: PathBuf,

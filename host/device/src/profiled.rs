@@ -9,10 +9,16 @@ use super::{
 use bytes::Bytes;
 use espalier_base::profile::{self, Kind};
 use espalier_ops::Work;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// A device whose operations are timed.
 pub struct Profiled(Arc<dyn Device>);
+
+impl fmt::Debug for Profiled {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Profiled").finish_non_exhaustive()
+    }
+}
 
 impl Profiled {
     /// Times the operations of `device`, from now on by its own clock if it has one.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// An object of a JSON file, which remembers where it stands.
+#[derive(Debug)]
 pub struct Object {
     path: PathBuf,
     /// The keys above it, each followed by a dot.

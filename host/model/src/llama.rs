@@ -9,7 +9,7 @@ use super::{
     layout::{self, LayerInput, Projection},
 };
 use espalier_device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Onto, Op, Tensor};
-use std::{ops::ControlFlow, path::Path, sync::Arc};
+use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
 
 /// A model whose weights stay in its checkpoint until they are needed.
 pub struct Llama {
@@ -21,7 +21,14 @@ pub struct Llama {
     pub device: Arc<dyn Device>,
 }
 
+impl fmt::Debug for Llama {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Llama").finish_non_exhaustive()
+    }
+}
+
 /// The weights of one block, on the device.
+#[derive(Debug)]
 pub struct Block {
     index: usize,
     input_norm: Tensor,
@@ -31,6 +38,7 @@ pub struct Block {
 }
 
 /// A linear layer's weights, in the checkpoint's type.
+#[derive(Debug)]
 pub struct Linear {
     /// `[out_features, in_features]`
     pub weight: Tensor,
@@ -48,6 +56,7 @@ impl Linear {
 pub type Observer<'a> = dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>> + 'a;
 
 /// The final norm and the output projection, on the device.
+#[derive(Debug)]
 pub struct Head {
     norm: Tensor,
     lm_head: Tensor,

@@ -11,6 +11,7 @@ use espalier_sdk::{
 };
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
         atomic::{AtomicU64, Ordering},
@@ -35,6 +36,12 @@ pub struct DeviceTensors {
     tensors: Mutex<HashMap<TensorId, Entry>>,
     next: AtomicU64,
     twins: Twins,
+}
+
+impl fmt::Debug for DeviceTensors {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("DeviceTensors").finish_non_exhaustive()
+    }
 }
 
 impl DeviceTensors {

@@ -12,6 +12,7 @@ use espalier_sdk::{
 use serde_json::Map;
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -24,6 +25,12 @@ pub struct Library {
     sha256: String,
     info: LibraryInfo,
     code: Code,
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Library").finish_non_exhaustive()
+    }
 }
 
 /// Where a library's code is.

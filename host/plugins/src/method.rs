@@ -1,16 +1,22 @@
 //! A method that was made: in this process, or in one of its own.
 
-#[cfg(unix)]
 use super::isolate::Apart;
 use espalier_sdk::{
     Order, Result, Sparsity, Statistic,
     abi::{LoadedMethod, LoadedPruned, TensorHandle},
     service::DeviceService,
 };
-use std::sync::Arc;
+#[cfg(unix)]
+use std::{fmt, sync::Arc};
 
 /// A pruning method, wherever it runs.
 pub struct PluginMethod(Place);
+
+impl fmt::Debug for PluginMethod {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("PluginMethod").finish_non_exhaustive()
+    }
+}
 
 enum Place {
     /// In this process; taken when the value is dropped.

@@ -56,6 +56,7 @@ use statistics::Gatherer;
 use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
 
 /// A way to prune a model, and where the result goes.
+#[derive(Debug)]
 pub struct Job<'a, 'w> {
     /// The plan.
     pub plan: Plan<'a>,
@@ -74,6 +75,7 @@ impl Job<'_, '_> {
 }
 
 /// The plan for a model.
+#[derive(Debug)]
 pub struct Plan<'a> {
     /// The method.
     pub method: &'a PluginMethod,

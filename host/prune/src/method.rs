@@ -7,6 +7,7 @@ use espalier_sdk::{MethodInfo, Order};
 use std::collections::BTreeMap;
 
 /// A method that was found and made, with what the manifest says of it.
+#[derive(Debug)]
 pub struct Method {
     pub(super) loaded: PluginMethod,
     pub(super) info: MethodInfo,

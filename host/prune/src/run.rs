@@ -55,6 +55,7 @@ pub enum IfUnfinished {
 }
 
 /// A run that has begun: what can be wrong with it is known, and its output has its place.
+#[derive(Debug)]
 pub struct Run<'a> {
     settings: &'a Settings,
     method: &'a Method,

@@ -34,7 +34,7 @@ use espalier_sdk::SelectionRequest;
 use model::HostModel;
 use offered::Offered;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 /// Windows where nothing is said.
 pub const SAMPLES: usize = 128;
@@ -101,6 +101,12 @@ pub struct Target<'a> {
     pub config: &'a LlamaConfig,
     /// Opens the device that it answers a selector's questions on; not called if there are none.
     pub device: &'a dyn Fn() -> Result<Arc<dyn Device>, DeviceError>,
+}
+
+impl fmt::Debug for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Target").finish_non_exhaustive()
+    }
 }
 
 /// Chosen windows, and what the manifest says of them.

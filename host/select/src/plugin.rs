@@ -12,6 +12,7 @@ const SELECTOR: &str = "random";
 const FAMILY: &str = "selectors";
 
 /// A selector that was found and made, with what the manifest says of it.
+#[derive(Debug)]
 pub struct Chosen {
     selector: LoadedSelector,
     info: SelectorInfo,

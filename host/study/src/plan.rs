@@ -10,7 +10,7 @@ use super::{
 use espalier_device::{Compute, Device};
 use espalier_model::Llama;
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -59,6 +59,12 @@ pub struct Plan<'a> {
     identities: Identities,
     cells: Vec<Cell>,
     chosen: Vec<Cell>,
+}
+
+impl fmt::Debug for Plan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Plan").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Plan<'a> {

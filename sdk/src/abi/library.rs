@@ -16,11 +16,14 @@ use abi_stable::{
     sabi_types::VersionStrings,
     std_types::{RStr, RString},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// The exports of a library. New fields come after the last.
 #[repr(C)]
-#[derive(StableAbi)]
+#[derive(Debug, StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = LibraryRef)))]
 #[sabi(missing_field(panic))]
 pub struct Library {
@@ -108,6 +111,12 @@ pub enum OpenError {
 pub struct LoadedLibrary {
     library: LibraryRef,
     info: LibraryInfo,
+}
+
+impl fmt::Debug for LoadedLibrary {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("LoadedLibrary").finish_non_exhaustive()
+    }
 }
 
 /// Opens a library. Ask its [`INTERFACE_SYMBOL`](super::INTERFACE_SYMBOL) first: this compares layouts,

@@ -18,7 +18,7 @@ use abi_stable::{
     std_types::{RBox, ROk, RString, RVec, Tuple2},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// [`Layer`] with a stable layout. The tensors stay the host's.
 #[repr(C)]
@@ -43,7 +43,7 @@ pub struct PrunedAbi {
 
 /// [`Sparsity`] with a stable layout: a pattern where `m` is not 0.
 #[repr(C)]
-#[derive(StableAbi, Clone, Copy)]
+#[derive(Debug, StableAbi, Clone, Copy)]
 pub struct SparsityAbi {
     ratio: f64,
     n: u64,
@@ -181,6 +181,12 @@ impl From<TensorHandle> for TensorAbi {
 
 /// A method of a loaded library.
 pub struct LoadedMethod(pub(super) MethodBox);
+
+impl fmt::Debug for LoadedMethod {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("LoadedMethod").finish_non_exhaustive()
+    }
+}
 
 /// What a loaded method made of a layer; the weight is a tensor of the host's service now.
 #[derive(Debug, Serialize, Deserialize)]

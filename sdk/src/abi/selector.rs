@@ -18,6 +18,7 @@ use abi_stable::{
     sabi_trait::TD_Opaque,
     std_types::{RBox, RStr},
 };
+use std::fmt;
 
 /// [`Selector`] with a stable layout; the request is JSON.
 #[sabi_trait]
@@ -75,6 +76,12 @@ impl SelectorAbi for SelectorSide {
 
 /// A selector of a loaded library.
 pub struct LoadedSelector(pub(super) SelectorBox);
+
+impl fmt::Debug for LoadedSelector {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("LoadedSelector").finish_non_exhaustive()
+    }
+}
 
 impl LoadedSelector {
     /// Offers documents; see [`Selector::select`].

@@ -11,6 +11,7 @@ use espalier_device::{DType, Op, Tensor};
 use serde::Serialize;
 use spill::SpillFile;
 use std::{
+    fmt,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -34,6 +35,12 @@ pub enum Placement {
 /// time, unless they [all live there](Placement::Device).
 pub struct HiddenStates {
     batches: Vec<(Batch, State)>,
+}
+
+impl fmt::Debug for HiddenStates {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("HiddenStates").finish_non_exhaustive()
+    }
 }
 
 /// The hidden states of a batch, `[tokens, hidden]`, f32.

@@ -27,6 +27,7 @@ use rayon::prelude::*;
 use shard::{OpenShard, PIECE};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -39,6 +40,12 @@ pub struct CheckpointWriter<'a> {
     output: Background,
     place: Place,
     written: BTreeSet<String>,
+}
+
+impl fmt::Debug for CheckpointWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("CheckpointWriter").finish_non_exhaustive()
+    }
 }
 
 impl<'a> CheckpointWriter<'a> {

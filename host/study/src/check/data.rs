@@ -25,6 +25,7 @@ use std::{
 };
 
 /// A calibration set of a study.
+#[derive(Debug)]
 pub struct StudyCalibration {
     /// Its name.
     pub name: String,
@@ -41,6 +42,7 @@ pub struct StudyCalibration {
 }
 
 /// Something that a study evaluates on.
+#[derive(Debug)]
 pub struct StudyEvaluation {
     /// The task.
     pub task: Task,

@@ -12,6 +12,7 @@ use espalier_sdk::{OptionSpec, Sparsity};
 use std::collections::BTreeMap;
 
 /// A pruning method of a study, with its settings.
+#[derive(Debug)]
 pub struct StudyMethod {
     /// Its name.
     pub name: String,

@@ -15,6 +15,7 @@ use methods::{fits, method};
 use std::path::PathBuf;
 
 /// A study that can run.
+#[derive(Debug)]
 pub struct Study {
     /// Its file.
     pub file: StudyFile,
@@ -35,6 +36,7 @@ pub struct Study {
 }
 
 /// A model of a study.
+#[derive(Debug)]
 pub struct StudyModel {
     /// Its name.
     pub name: String,
