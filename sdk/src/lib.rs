@@ -43,6 +43,7 @@ mod selector;
 pub mod service;
 mod sparsity;
 mod tensor;
+pub mod testing;
 mod windows;
 
 pub use device::{Device, DeviceKind};

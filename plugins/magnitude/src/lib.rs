@@ -42,3 +42,24 @@ fn energy(x: &espalier_sdk::Tensor, device: &Device) -> Result<f64> {
 }
 
 export_plugin! { methods: [Magnitude] }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use espalier_sdk::testing;
+
+    #[test]
+    fn the_smallest_of_the_matrix_or_of_each_group_go() -> Result<()> {
+        let device = testing::device();
+        let weight = testing::tensor(&device, &[[1.0, -8.0, 2.0, 7.0], [-3.0, 4.0, 5.0, 6.0]])?;
+        let layer = testing::layer(&device, weight, testing::random(&device, 3, 4, 0)?)?;
+        let magnitude = testing::method::<Magnitude>(&[])?;
+        // As published: one more than the share.
+        let pruned = magnitude.prune(&layer, Sparsity::Ratio(0.25), &device)?;
+        assert_eq!(testing::rows(&pruned.weight)?, [[0.0, -8.0, 0.0, 7.0], [0.0, 4.0, 5.0, 6.0]]);
+        assert_eq!(pruned.error, Some(14.0));
+        let pruned = magnitude.prune(&layer, Sparsity::Pattern { n: 2, m: 4 }, &device)?;
+        assert_eq!(testing::rows(&pruned.weight)?, [[0.0, -8.0, 0.0, 7.0], [0.0, 0.0, 5.0, 6.0]]);
+        Ok(())
+    }
+}

@@ -41,3 +41,24 @@ impl Selector for Random {
 }
 
 export_plugin! { selectors: [Random] }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use espalier_sdk::testing;
+
+    #[test]
+    fn every_document_comes_once_in_an_order_that_the_seed_decides() -> Result<()> {
+        let documents = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let draw = |seed| {
+            testing::select::<Random>(&[], &documents, &SelectionRequest { samples: 20, seqlen: 8, seed })
+        };
+        let first = draw(1)?;
+        assert_eq!(first, draw(1)?);
+        assert_ne!(first, draw(2)?);
+        let mut sorted = first;
+        sorted.sort_unstable();
+        assert_eq!(sorted, [0, 1, 2, 3, 4, 5, 6, 7]);
+        Ok(())
+    }
+}

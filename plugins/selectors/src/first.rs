@@ -29,3 +29,17 @@ impl Selector for First {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use espalier_sdk::testing;
+
+    #[test]
+    fn documents_come_in_their_order() {
+        let request = SelectionRequest { samples: 2, seqlen: 8, seed: 0 };
+        assert_eq!(testing::select::<First>(&[], &["a", "b", "c"], &request).unwrap(), [0, 1]);
+        let request = SelectionRequest { samples: 5, ..request };
+        assert_eq!(testing::select::<First>(&[], &["a", "b", "c"], &request).unwrap(), [0, 1, 2]);
+    }
+}

@@ -83,3 +83,24 @@ impl Selector for Length {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use espalier_sdk::testing;
+
+    #[test]
+    fn every_order_is_kept() {
+        let documents = ["aaa", "a", "aaaaaa", "aa", "aaaa"];
+        let chosen = |order: &str, target: i64| {
+            let options = [("order", order.into()), ("target", target.into())];
+            let request = SelectionRequest { samples: 2, seqlen: 5, seed: 0 };
+            testing::select::<Length>(&options, &documents, &request)
+        };
+        assert_eq!(chosen("longest", 0).unwrap(), [2, 4]);
+        assert_eq!(chosen("shortest", 0).unwrap(), [1, 3]);
+        assert_eq!(chosen("nearest", 3).unwrap()[0], 0);
+        assert!(chosen("widest", 0).is_err());
+        assert!(chosen("longest", -1).is_err());
+    }
+}

@@ -148,3 +148,68 @@ fn copy(
 }
 
 export_plugin! { methods: [SparseGpt] }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use espalier_sdk::testing;
+
+    /// `‖(W − P) Xᵀ‖²`, of a pruned weight.
+    fn loss(layer: &Layer, pruned: &Tensor, device: &Device) -> Result<f64> {
+        let difference = device.axpy(&layer.weight, -1.0, pruned)?;
+        let inputs = layer.statistics.inputs()?;
+        let mut outputs = device.zeros(DType::F32, difference.rows(), inputs.rows())?;
+        device.matmul(1.0, difference.view(), inputs.view().t(), 0.0, outputs.view_mut())?;
+        Ok(outputs.to_vec()?.into_iter().map(|x| f64::from(x) * f64::from(x)).sum())
+    }
+
+    fn layer(device: &Device) -> Result<Layer> {
+        let (weight, inputs) = (testing::random(device, 17, 72, 3)?, testing::random(device, 60, 72, 4)?);
+        testing::layer(device, weight, inputs)
+    }
+
+    #[test]
+    fn what_stays_makes_up_for_what_goes() -> Result<()> {
+        let device = testing::device();
+        let layer = layer(&device)?;
+        let pruned = testing::method::<SparseGpt>(&[("blocksize", 16.into())])?.prune(
+            &layer,
+            Sparsity::Ratio(0.5),
+            &device,
+        )?;
+        assert!((testing::sparsity(&pruned.weight)? - 0.5).abs() < 0.01);
+        let mask =
+            device.at_most(Scores::of(Unary::Abs, &pruned.weight), &device.zeros(DType::F32, 1, 1)?)?;
+        let without_updates = device.zero_where(&mask, &layer.weight)?;
+        assert!(loss(&layer, &pruned.weight, &device)? < 0.8 * loss(&layer, &without_updates, &device)?);
+        Ok(())
+    }
+
+    #[test]
+    fn patterns_hold_in_every_group_and_divide_the_block() -> Result<()> {
+        let device = testing::device();
+        let layer = layer(&device)?;
+        let pattern = Sparsity::Pattern { n: 2, m: 4 };
+        let pruned = testing::method::<SparseGpt>(&[])?.prune(&layer, pattern, &device)?;
+        for group in pruned.weight.to_vec()?.chunks(4) {
+            assert_eq!(group.iter().filter(|weight| **weight == 0.0).count(), 2);
+        }
+        let odd = testing::method::<SparseGpt>(&[("blocksize", 6.into())])?;
+        assert!(odd.prune(&layer, pattern, &device).is_err());
+        assert!(testing::method::<SparseGpt>(&[("percdamp", (-1.0).into())]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_dead_input_takes_its_column_along() -> Result<()> {
+        let device = testing::device();
+        let weight = testing::tensor(&device, &[[1.0, 9.0, 3.0, 4.0]])?;
+        let inputs =
+            testing::tensor(&device, &[[1.0, 0.0, 2.0, 3.0], [2.0, 0.0, 1.0, -1.0], [0.5, 0.0, 1.0, 1.0]])?;
+        let layer = testing::layer(&device, weight, inputs)?;
+        let pruned = testing::method::<SparseGpt>(&[])?.prune(&layer, Sparsity::Ratio(0.25), &device)?;
+        assert_eq!(pruned.weight.to_vec()?[1], 0.0);
+        assert_eq!(pruned.numbers["dead_columns"], 1.0);
+        Ok(())
+    }
+}

@@ -78,3 +78,34 @@ fn energy(weight: &Tensor, norms: &Tensor, device: &Device) -> Result<f64> {
 }
 
 export_plugin! { methods: [Wanda] }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use espalier_sdk::testing;
+
+    #[test]
+    fn the_input_decides_between_weights() -> Result<()> {
+        let device = testing::device();
+        // The second feature's input is ten times as large, so its smaller weight stays.
+        let weight = testing::tensor(&device, &[[4.0, 1.0], [-4.0, 0.1]])?;
+        let layer = testing::layer(&device, weight, testing::tensor(&device, &[[1.0, 10.0]])?)?;
+        let pruned = testing::method::<Wanda>(&[])?.prune(&layer, Sparsity::Ratio(0.5), &device)?;
+        assert_eq!(testing::rows(&pruned.weight)?, [[0.0, 1.0], [-4.0, 0.0]]);
+        assert_eq!(pruned.error, Some(17.0));
+        Ok(())
+    }
+
+    #[test]
+    fn the_variant_comes_close_to_the_target_and_refuses_patterns() -> Result<()> {
+        let device = testing::device();
+        let (weight, inputs) = (testing::random(&device, 33, 65, 1)?, testing::random(&device, 70, 65, 2)?);
+        let layer = testing::layer(&device, weight, inputs)?;
+        let wanda = testing::method::<Wanda>(&[("use_variant", true.into())])?;
+        let pruned = wanda.prune(&layer, Sparsity::Ratio(0.6), &device)?;
+        assert!((testing::sparsity(&pruned.weight)? - 0.6).abs() < 0.01);
+        let refused = wanda.prune(&layer, Sparsity::Pattern { n: 2, m: 4 }, &device).unwrap_err();
+        assert!(refused.to_string().contains("use_variant"), "{refused}");
+        Ok(())
+    }
+}
