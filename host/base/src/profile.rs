@@ -28,7 +28,7 @@ thread_local! {
 
 struct Recording {
     began: Instant,
-    events: Vec<Event>,
+    events: Vec<TraceEvent>,
 }
 
 /// The kind of a span, which is its category in the table.
@@ -60,7 +60,7 @@ pub enum Clock {
 }
 
 #[derive(Debug, Clone)]
-struct Event {
+struct TraceEvent {
     track: Option<&'static str>,
     kind: Kind,
     name: String,
@@ -73,7 +73,7 @@ struct Event {
     work: Work,
 }
 
-impl Event {
+impl TraceEvent {
     /// How long it lasted by the clock that tells it best, in seconds, and which one that is.
     fn lasted(&self) -> (f64, Clock) {
         self.measured.map_or((self.seconds, Clock::Host), |seconds| (seconds, Clock::Device))
@@ -147,7 +147,15 @@ impl Drop for Span {
         let seconds = began.elapsed().as_secs_f64();
         if let Some(recording) = EVENTS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             let start = began.duration_since(recording.began).as_secs_f64();
-            recording.events.push(Event { track: TRACK.get(), kind, name, start, seconds, measured, work });
+            recording.events.push(TraceEvent {
+                track: TRACK.get(),
+                kind,
+                name,
+                start,
+                seconds,
+                measured,
+                work,
+            });
         }
     }
 }
@@ -155,7 +163,7 @@ impl Drop for Span {
 /// The recorded spans.
 #[derive(Debug, Default)]
 pub struct Trace {
-    events: Vec<Event>,
+    events: Vec<TraceEvent>,
     seconds: f64,
 }
 
@@ -246,9 +254,9 @@ impl Trace {
 mod tests {
     use super::*;
 
-    fn event(track: Option<&'static str>, kind: Kind, name: &str, start: f64, end: f64) -> Event {
+    fn event(track: Option<&'static str>, kind: Kind, name: &str, start: f64, end: f64) -> TraceEvent {
         let work = Work { flops: 2.0, bytes: 8.0 };
-        Event { track, kind, name: name.to_owned(), start, seconds: end - start, measured: None, work }
+        TraceEvent { track, kind, name: name.to_owned(), start, seconds: end - start, measured: None, work }
     }
 
     /// A layer that a method prunes with two operations, while another one is written.

@@ -15,7 +15,7 @@ pub struct TokenizedCollection {
     collection: Collection,
     renderer: Renderer,
     tokenizer: Tokenizer,
-    kept: Mutex<Kept>,
+    kept: Mutex<KeptDocument>,
     refusals: Mutex<Refusals>,
 }
 
@@ -26,14 +26,14 @@ impl fmt::Debug for TokenizedCollection {
 }
 
 /// The tokens of documents read lately.
-struct Kept {
+struct KeptDocument {
     limit: usize,
     total: usize,
     documents: HashMap<usize, Arc<[u32]>>,
     order: VecDeque<usize>,
 }
 
-impl Kept {
+impl KeptDocument {
     fn new(limit: usize) -> Self {
         Self { limit, total: 0, documents: HashMap::new(), order: VecDeque::new() }
     }
@@ -55,7 +55,7 @@ impl Kept {
 impl TokenizedCollection {
     /// The documents of a collection, rendered and tokenised when they are asked for.
     pub fn new(collection: Collection, renderer: Renderer, tokenizer: Tokenizer) -> Self {
-        let kept = Mutex::new(Kept::new(KEPT_TOKENS));
+        let kept = Mutex::new(KeptDocument::new(KEPT_TOKENS));
         Self { collection, renderer, tokenizer, kept, refusals: Mutex::default() }
     }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut kept = Kept::new(10);
+        let mut kept = KeptDocument::new(10);
         for index in 0..100 {
             kept.insert(index, vec![0; index % 7].into());
             let held: usize = kept.documents.values().map(|tokens| tokens.len()).sum();

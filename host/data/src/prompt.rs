@@ -114,11 +114,11 @@ impl Renderer {
     /// template file writes a prompt that depends on the answer.
     pub fn render(&self, record: &Record, place: impl Fn() -> String) -> Result<Rendered, CalibrationError> {
         match self.way(record, &place)? {
-            Way::File(file) => file.render(record).map_err(|source| file.failed(place(), source)),
-            Way::Chat(chat) => {
+            PromptWay::File(file) => file.render(record).map_err(|source| file.failed(place(), source)),
+            PromptWay::Chat(chat) => {
                 exchange(chat, &conversation(record)).map_err(|source| chat.failed(place(), source))
             }
-            Way::Plain(rendered) => Ok(rendered),
+            PromptWay::Plain(rendered) => Ok(rendered),
         }
     }
 
@@ -133,26 +133,26 @@ impl Renderer {
         place: impl Fn() -> String,
     ) -> Result<Document, CalibrationError> {
         match self.way(record, &place)? {
-            Way::File(file) => {
+            PromptWay::File(file) => {
                 let text = file.document(record).map_err(|source| file.failed(place(), source))?;
                 Ok(Document { text, special: true })
             }
-            Way::Chat(chat) => {
+            PromptWay::Chat(chat) => {
                 let said = conversation(record);
                 let text = chat.render(&said, false).map_err(|source| chat.failed(place(), source))?;
                 Ok(Document { text, special: false })
             }
-            Way::Plain(rendered) => Ok(Document { text: rendered.whole(), special: rendered.special }),
+            PromptWay::Plain(rendered) => Ok(Document { text: rendered.whole(), special: rendered.special }),
         }
     }
 
     /// How a record is rendered.
-    fn way(&self, record: &Record, place: impl Fn() -> String) -> Result<Way<'_>, CalibrationError> {
+    fn way(&self, record: &Record, place: impl Fn() -> String) -> Result<PromptWay<'_>, CalibrationError> {
         if let Record::Tokens(_) = record {
             return Err(CalibrationError::NoText { place: place(), found: record.kind() });
         }
         if let Some(file) = &self.file {
-            return Ok(Way::File(file));
+            return Ok(PromptWay::File(file));
         }
         let prompt = self.prompt.as_ref().unwrap_or(match record {
             Record::Instruction { .. } => &Prompt::Alpaca,
@@ -160,12 +160,12 @@ impl Renderer {
             _ => &Prompt::Raw,
         });
         match (prompt, record) {
-            (_, Record::Text(text)) => Ok(Way::Plain(Rendered::new(text, ""))),
+            (_, Record::Text(text)) => Ok(PromptWay::Plain(Rendered::new(text, ""))),
             (Prompt::Alpaca, record) => alpaca(record)
-                .map(Way::Plain)
+                .map(PromptWay::Plain)
                 .ok_or_else(|| CalibrationError::NoInstruction { place: place(), found: record.kind() }),
-            (Prompt::Chat, _) => Ok(Way::Chat(self.chat()?)),
-            (_, record) => Ok(Way::Plain(raw(record))),
+            (Prompt::Chat, _) => Ok(PromptWay::Chat(self.chat()?)),
+            (_, record) => Ok(PromptWay::Plain(raw(record))),
         }
     }
 
@@ -182,7 +182,7 @@ impl Renderer {
 }
 
 /// How a record becomes text.
-enum Way<'a> {
+enum PromptWay<'a> {
     File(&'a FileTemplate),
     Chat(&'a ChatTemplate),
     Plain(Rendered),

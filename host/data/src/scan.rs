@@ -117,7 +117,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, (u64, std::str::Utf8Error)> {
 /// Reads a file of JSON rows: a list of objects, or one object a line. Every row is checked.
 pub(super) fn rows(target: &Target, how: &How) -> Result<Scan, CalibrationError> {
     let mut feed = Feed::open(target.path, target.data, target.hashed)?;
-    let mut found = Found {
+    let mut found = FoundRow {
         path: target.path,
         how,
         layout: None,
@@ -136,7 +136,7 @@ pub(super) fn rows(target: &Target, how: &How) -> Result<Scan, CalibrationError>
 }
 
 /// The rows found so far.
-struct Found<'a> {
+struct FoundRow<'a> {
     path: &'a Path,
     how: &'a How<'a>,
     layout: Option<Layout>,
@@ -148,7 +148,7 @@ struct Found<'a> {
     first: Option<CalibrationError>,
 }
 
-impl Found<'_> {
+impl FoundRow<'_> {
     fn add(
         &mut self,
         offset: u64,
@@ -262,7 +262,7 @@ fn located(path: &Path, line: u64, error: RowError) -> CalibrationError {
     }
 }
 
-fn lines(feed: &mut Feed, found: &mut Found) -> Result<(), CalibrationError> {
+fn lines(feed: &mut Feed, found: &mut FoundRow) -> Result<(), CalibrationError> {
     while feed.visible()?.is_some() {
         let (offset, line) = (feed.offset(), feed.line());
         found.add(offset, line, feed.rest_of_line()?, true)?;
@@ -270,7 +270,7 @@ fn lines(feed: &mut Feed, found: &mut Found) -> Result<(), CalibrationError> {
     Ok(())
 }
 
-fn list(feed: &mut Feed, found: &mut Found) -> Result<(), CalibrationError> {
+fn list(feed: &mut Feed, found: &mut FoundRow) -> Result<(), CalibrationError> {
     feed.next();
     let mut first = true;
     loop {

@@ -25,13 +25,13 @@ use std::{
 const SIZES: Sizes = Sizes { piece: 1 << 17, shared: 1 << 12 };
 
 /// Why a text does not tokenise.
-enum Failure {
+enum TokenizerFailure {
     Interrupted(Interrupted),
     Panicked(Panicked),
     Fault(tokenizers::Error),
 }
 
-impl From<Interrupted> for Failure {
+impl From<Interrupted> for TokenizerFailure {
     fn from(interrupted: Interrupted) -> Self {
         Self::Interrupted(interrupted)
     }
@@ -125,9 +125,9 @@ impl Tokenizer {
         place: impl Fn() -> String,
     ) -> Result<Vec<u32>, CalibrationError> {
         let ids = self.run(text, special).map_err(|source| match source {
-            Failure::Interrupted(interrupted) => interrupted.into(),
-            Failure::Fault(source) => CalibrationError::Encode { place: place(), source },
-            Failure::Panicked(panic) => {
+            TokenizerFailure::Interrupted(interrupted) => interrupted.into(),
+            TokenizerFailure::Fault(source) => CalibrationError::Encode { place: place(), source },
+            TokenizerFailure::Panicked(panic) => {
                 CalibrationError::Tokenizer { path: self.path.clone(), source: panic.into() }
             }
         })?;
@@ -146,13 +146,13 @@ impl Tokenizer {
     }
 
     /// The tokens of a text.
-    fn run(&self, text: &str, special: bool) -> Result<Vec<u32>, Failure> {
+    fn run(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizerFailure> {
         if text.len() <= SIZES.piece {
             return Ok(self.whole(text, special)?.get_ids().to_vec());
         }
-        let piece = |text: &str| -> Result<Vec<Piece>, Failure> {
+        let piece = |text: &str| -> Result<Vec<Piece>, TokenizerFailure> {
             let encoded = guard::catch(|| self.inner.encode(text, false));
-            let encoded = encoded.map_err(Failure::Panicked)?.map_err(Failure::Fault)?;
+            let encoded = encoded.map_err(TokenizerFailure::Panicked)?.map_err(TokenizerFailure::Fault)?;
             let tokens = encoded.get_ids().iter().zip(encoded.get_offsets());
             Ok(tokens.map(|(&id, &(begin, end))| Piece { id, begin, end }).collect())
         };
@@ -160,7 +160,11 @@ impl Tokenizer {
             // A text without a place to part it at, such as one letter again and again.
             let (inner, text) = (Arc::clone(&self.inner), text.to_owned());
             let whole = guard::interruptible(move || inner.encode_fast(text, special))?;
-            return Ok(whole.map_err(Failure::Panicked)?.map_err(Failure::Fault)?.get_ids().to_vec());
+            return Ok(whole
+                .map_err(TokenizerFailure::Panicked)?
+                .map_err(TokenizerFailure::Fault)?
+                .get_ids()
+                .to_vec());
         };
         if !special {
             return Ok(ids);
@@ -173,10 +177,10 @@ impl Tokenizer {
         Ok(with[..at].iter().copied().chain(ids).chain(behind.iter().copied()).collect())
     }
 
-    fn whole(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, Failure> {
+    fn whole(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, TokenizerFailure> {
         guard::catch(|| self.inner.encode_fast(text, special))
-            .map_err(Failure::Panicked)?
-            .map_err(Failure::Fault)
+            .map_err(TokenizerFailure::Panicked)?
+            .map_err(TokenizerFailure::Fault)
     }
 
     /// Tokens that the model knows.

@@ -82,7 +82,8 @@ impl TaskItems {
         }
         let collection = Collection::open_for_evaluation(std::slice::from_ref(&task.source), &task.reading)?;
         let renderer = Renderer::new(task.reading.prompt.clone(), folder)?;
-        let reader = Reader { task, collection: &collection, renderer: &renderer, tokenizer, config, seqlen };
+        let reader =
+            ItemReader { task, collection: &collection, renderer: &renderer, tokenizer, config, seqlen };
         let mut counts = ItemCounts::default();
         let items = match reader.first_answer()? {
             Some(index) => reader.answers(index, &mut counts)?,
@@ -138,7 +139,7 @@ impl TaskItems {
     }
 }
 
-struct Reader<'a> {
+struct ItemReader<'a> {
     task: &'a Task,
     collection: &'a Collection,
     renderer: &'a Renderer,
@@ -147,7 +148,7 @@ struct Reader<'a> {
     seqlen: usize,
 }
 
-impl Reader<'_> {
+impl ItemReader<'_> {
     /// The first row that has an answer.
     fn first_answer(&self) -> Result<Option<usize>> {
         for index in 0..self.collection.len() {

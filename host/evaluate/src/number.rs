@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 /// A number as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum WrittenNumber {
     Number(f64),
     Text(String),
 }
 
-impl From<f64> for Written {
+impl From<f64> for WrittenNumber {
     fn from(number: f64) -> Self {
         if number.is_finite() { Self::Number(number) } else { Self::Text(number.to_string()) }
     }
 }
 
-impl Written {
+impl WrittenNumber {
     fn read<E: Error>(self) -> Result<f64, E> {
         match self {
             Self::Number(number) => Ok(number),
@@ -29,31 +29,31 @@ impl Written {
 
 /// Writes a number.
 pub(super) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    Written::from(*number).serialize(serializer)
+    WrittenNumber::from(*number).serialize(serializer)
 }
 
 /// Reads a number.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Written::deserialize(deserializer)?.read()
+    WrittenNumber::deserialize(deserializer)?.read()
 }
 
 /// Numbers by metric.
 pub(super) mod by_metric {
-    use super::{BTreeMap, Deserialize, Deserializer, Metric, Serializer, Written};
+    use super::{BTreeMap, Deserialize, Deserializer, Metric, Serializer, WrittenNumber};
 
     /// Writes them.
     pub(crate) fn serialize<S: Serializer>(
         scores: &BTreeMap<Metric, f64>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(scores.iter().map(|(metric, score)| (metric, Written::from(*score))))
+        serializer.collect_map(scores.iter().map(|(metric, score)| (metric, WrittenNumber::from(*score))))
     }
 
     /// Reads them.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<BTreeMap<Metric, f64>, D::Error> {
-        let scores = BTreeMap::<Metric, Written>::deserialize(deserializer)?;
+        let scores = BTreeMap::<Metric, WrittenNumber>::deserialize(deserializer)?;
         scores.into_iter().map(|(metric, score)| Ok((metric, score.read()?))).collect()
     }
 }

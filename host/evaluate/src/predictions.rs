@@ -10,7 +10,7 @@ use std::{
 
 /// A line of the file.
 #[derive(Serialize)]
-struct Line<'a> {
+struct PredictionLine<'a> {
     task: &'a str,
     item: usize,
     #[serde(flatten)]
@@ -29,7 +29,7 @@ pub fn write_predictions(path: &Path, overwrite: bool, results: &[TaskResult]) -
 fn write(mut out: &mut dyn Write, results: &[TaskResult]) -> io::Result<()> {
     for result in results {
         for (item, found) in result.items.iter().enumerate() {
-            serde_json::to_writer(&mut out, &Line { task: &result.name, item, result: found })?;
+            serde_json::to_writer(&mut out, &PredictionLine { task: &result.name, item, result: found })?;
             out.write_all(b"\n")?;
         }
     }

@@ -23,7 +23,7 @@ pub type Shared = Arc<RwLock<Tensor>>;
 
 /// A tensor in the table.
 #[derive(Clone)]
-struct Entry {
+struct KnownTensor {
     tensor: Shared,
     /// Lent by the host: a plugin reads it, and neither writes nor frees it.
     lent: bool,
@@ -33,7 +33,7 @@ struct Entry {
 /// plugin keeps for too long is unknown, not another one.
 pub struct DeviceTensors {
     device: Arc<dyn Device>,
-    tensors: Mutex<HashMap<TensorId, Entry>>,
+    tensors: Mutex<HashMap<TensorId, KnownTensor>>,
     next: AtomicU64,
     twins: Twins,
 }
@@ -52,14 +52,14 @@ impl DeviceTensors {
 
     /// Lends a tensor to the plugin, to be read until [`clear`](DeviceTensors::clear).
     pub fn lend(&self, tensor: &Shared) -> TensorHandle {
-        self.enter(Entry { tensor: Arc::clone(tensor), lent: true })
+        self.enter(KnownTensor { tensor: Arc::clone(tensor), lent: true })
     }
 
     fn insert(&self, tensor: Tensor) -> TensorHandle {
-        self.enter(Entry { tensor: Arc::new(RwLock::new(tensor)), lent: false })
+        self.enter(KnownTensor { tensor: Arc::new(RwLock::new(tensor)), lent: false })
     }
 
-    fn enter(&self, entry: Entry) -> TensorHandle {
+    fn enter(&self, entry: KnownTensor) -> TensorHandle {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let handle = {
             let tensor = entry.tensor.read().unwrap_or_else(PoisonError::into_inner);
@@ -90,11 +90,11 @@ impl DeviceTensors {
     }
 
     // No code panics while it holds the table, so a poisoned one is whole.
-    fn table(&self) -> MutexGuard<'_, HashMap<TensorId, Entry>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<TensorId, KnownTensor>> {
         self.tensors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, id: TensorId) -> Result<Entry> {
+    fn get(&self, id: TensorId) -> Result<KnownTensor> {
         self.table().get(&id).cloned().ok_or_else(|| unknown(id))
     }
 
@@ -109,7 +109,7 @@ impl DeviceTensors {
     }
 
     /// A tensor to read. Waiting for one that is being written to could be for ever.
-    fn reading<'a>(&self, id: TensorId, entry: &'a Entry) -> Result<RwLockReadGuard<'a, Tensor>> {
+    fn reading<'a>(&self, id: TensorId, entry: &'a KnownTensor) -> Result<RwLockReadGuard<'a, Tensor>> {
         match entry.tensor.try_read() {
             Ok(tensor) => Ok(tensor),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
@@ -118,7 +118,7 @@ impl DeviceTensors {
     }
 
     /// A tensor to write to.
-    fn writing<'a>(&self, id: TensorId, entry: &'a Entry) -> Result<RwLockWriteGuard<'a, Tensor>> {
+    fn writing<'a>(&self, id: TensorId, entry: &'a KnownTensor) -> Result<RwLockWriteGuard<'a, Tensor>> {
         match entry.tensor.try_write() {
             Ok(tensor) => Ok(tensor),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),

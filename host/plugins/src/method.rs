@@ -10,7 +10,7 @@ use espalier_sdk::{
 use std::{fmt, sync::Arc};
 
 /// A pruning method, wherever it runs.
-pub struct PluginMethod(Place);
+pub struct PluginMethod(MethodPlace);
 
 impl fmt::Debug for PluginMethod {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -18,7 +18,7 @@ impl fmt::Debug for PluginMethod {
     }
 }
 
-enum Place {
+enum MethodPlace {
     /// In this process; taken when the value is dropped.
     Here(Option<LoadedMethod>),
     /// In a process of its own.
@@ -28,12 +28,12 @@ enum Place {
 
 impl PluginMethod {
     pub(super) fn here(method: LoadedMethod) -> Self {
-        Self(Place::Here(Some(method)))
+        Self(MethodPlace::Here(Some(method)))
     }
 
     #[cfg(unix)]
     pub(super) fn apart(method: Apart) -> Self {
-        Self(Place::Apart(Box::new(method)))
+        Self(MethodPlace::Apart(Box::new(method)))
     }
 
     /// When it wants statistics to be taken.
@@ -42,9 +42,9 @@ impl PluginMethod {
     /// The method panics.
     pub fn order(&self) -> Result<Order> {
         match &self.0 {
-            Place::Here(method) => method.as_ref().map_or(Ok(Order::Block), LoadedMethod::order),
+            MethodPlace::Here(method) => method.as_ref().map_or(Ok(Order::Block), LoadedMethod::order),
             #[cfg(unix)]
-            Place::Apart(method) => Ok(method.order()),
+            MethodPlace::Apart(method) => Ok(method.order()),
         }
     }
 
@@ -63,19 +63,21 @@ impl PluginMethod {
         device: Arc<dyn DeviceService>,
     ) -> Result<LoadedPruned> {
         match &self.0 {
-            Place::Here(Some(method)) => {
+            MethodPlace::Here(Some(method)) => {
                 method.prune(name, block, weight, tokens, statistics, target, device)
             }
-            Place::Here(None) => Err(espalier_sdk::Error::invalid("the method has ended")),
+            MethodPlace::Here(None) => Err(espalier_sdk::Error::invalid("the method has ended")),
             #[cfg(unix)]
-            Place::Apart(method) => method.prune(name, block, weight, tokens, statistics, target, &*device),
+            MethodPlace::Apart(method) => {
+                method.prune(name, block, weight, tokens, statistics, target, &*device)
+            }
         }
     }
 }
 
 impl Drop for PluginMethod {
     fn drop(&mut self) {
-        let Place::Here(method) = &mut self.0 else { return };
+        let MethodPlace::Here(method) = &mut self.0 else { return };
         // What the method made of the layers is whole: its destructor's panic costs nothing but a word.
         if let Some(Err(error)) = method.take().map(LoadedMethod::close) {
             tracing::warn!("a method failed at its end, after its work was done: {error}");

@@ -10,7 +10,7 @@
 
 use super::{
     Event, Job, Pass, PruneError, Result,
-    layer::{self, Place},
+    layer::{self, LayerPlace},
     needed,
     statistics::{self, Gatherer},
     weights,
@@ -53,7 +53,7 @@ pub(super) fn prune(
             }
             let layers = job.plan.layers(index);
             for (place, &(projection, sparsity)) in layers.iter().enumerate() {
-                let at = Place { block: index, projection, sparsity };
+                let at = LayerPlace { block: index, projection, sparsity };
                 let (_, report) = layer::prune(
                     model,
                     &job.plan,

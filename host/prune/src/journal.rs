@@ -19,7 +19,7 @@ use std::{
 /// A line of the journal. (`{"commit": …}`, which the writer adds at the end, is none of these.)
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+enum JournalLine {
     /// The first: what the run was started with.
     Begin(Fingerprint),
     /// All layers of this block are written, and what became of them.
@@ -125,7 +125,7 @@ impl Progress {
     /// Counts a block as finished, and gives the line that says so.
     pub(super) fn finish_block(&mut self, index: usize) -> Result<String, serde_json::Error> {
         let layers = self.layers[self.finished_layers..].to_vec();
-        let line = serde_json::to_string(&Line::Block { index, layers })?;
+        let line = serde_json::to_string(&JournalLine::Block { index, layers })?;
         self.finished_layers = self.layers.len();
         self.blocks = index + 1;
         Ok(line)
@@ -134,7 +134,7 @@ impl Progress {
     /// Counts the hidden states that enter a block as kept, and gives the line that says so.
     pub(super) fn keep_hidden(&mut self, block: usize) -> Result<String, serde_json::Error> {
         self.hidden = Some(block);
-        serde_json::to_string(&Line::Hidden { block })
+        serde_json::to_string(&JournalLine::Hidden { block })
     }
 
     /// The names of the tensors that are written.
@@ -152,7 +152,7 @@ pub fn finished(output: &Path) -> Option<String> {
 
 /// The line that a journal begins with.
 pub(super) fn begin(fingerprint: &Fingerprint) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&Line::Begin(fingerprint.clone()))
+    serde_json::to_string(&JournalLine::Begin(fingerprint.clone()))
 }
 
 /// How far an earlier run came that the same things determine; nothing where it finished no block.
@@ -165,14 +165,14 @@ pub(super) fn read(lines: &[String], now: &Fingerprint) -> Result<Option<Progres
         return Ok(None);
     }
     let damaged = || vec!["its journal is damaged".to_owned()];
-    let Ok(Line::Begin(earlier)) = serde_json::from_str(first) else { return Err(damaged()) };
+    let Ok(JournalLine::Begin(earlier)) = serde_json::from_str(first) else { return Err(damaged()) };
     if earlier != *now {
         return Err(now.differences(&earlier));
     }
     let mut progress = Progress::default();
     for line in rest {
         match serde_json::from_str(line) {
-            Ok(Line::Block { index, layers }) if index == progress.blocks => {
+            Ok(JournalLine::Block { index, layers }) if index == progress.blocks => {
                 let of_block = |layer: &LayerReport| {
                     layout::Projection::parse(&layer.name).is_some_and(|(block, _)| block == index)
                 };
@@ -183,7 +183,7 @@ pub(super) fn read(lines: &[String], now: &Fingerprint) -> Result<Option<Progres
                 progress.finished_layers = progress.layers.len();
                 progress.blocks = index + 1;
             }
-            Ok(Line::Hidden { block }) if block <= progress.blocks => progress.hidden = Some(block),
+            Ok(JournalLine::Hidden { block }) if block <= progress.blocks => progress.hidden = Some(block),
             // The writer's own last line.
             _ if line.starts_with("{\"commit\"") => {}
             _ => return Err(damaged()),
@@ -194,7 +194,7 @@ pub(super) fn read(lines: &[String], now: &Fingerprint) -> Result<Option<Progres
 
 /// How many blocks the run of a journal has finished; nothing where it is damaged.
 pub fn finished_blocks(lines: &[String]) -> Option<usize> {
-    let Line::Begin(fingerprint) = serde_json::from_str(lines.first()?).ok()? else { return None };
+    let JournalLine::Begin(fingerprint) = serde_json::from_str(lines.first()?).ok()? else { return None };
     Some(read(lines, &fingerprint).ok()?.map_or(0, |progress| progress.blocks))
 }
 
@@ -271,7 +271,7 @@ mod tests {
         let now = fingerprint("0.5");
         let first = begin(&now).unwrap();
         let of_another_block =
-            serde_json::to_string(&Line::Block { index: 0, layers: vec![report(1)] }).unwrap();
+            serde_json::to_string(&JournalLine::Block { index: 0, layers: vec![report(1)] }).unwrap();
         for line in [
             "",
             "{",

@@ -49,7 +49,7 @@ pub struct LayerReport {
 
 /// Which layer, and how much of it.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct LayerPlace {
     pub(super) block: usize,
     pub(super) projection: Projection,
     pub(super) sparsity: Sparsity,
@@ -61,7 +61,7 @@ pub(super) fn prune(
     plan: &Plan,
     output: &mut CheckpointWriter,
     tensors: &Arc<DeviceTensors>,
-    at: Place,
+    at: LayerPlace,
     linear: &Linear,
     measured: &BTreeMap<LayerInput, Measured>,
 ) -> Result<(Tensor, LayerReport)> {
@@ -128,7 +128,7 @@ pub(super) fn prune(
 fn call_method(
     plan: &Plan,
     tensors: &Arc<DeviceTensors>,
-    (name, at): (&str, Place),
+    (name, at): (&str, LayerPlace),
     weight: Tensor,
     measured: Option<&Measured>,
 ) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {

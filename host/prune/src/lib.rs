@@ -50,7 +50,7 @@ use espalier_model::{
 };
 use espalier_plugins::{DeviceTensors, PluginMethod};
 use espalier_sdk::{MethodInfo, Order, Sparsity, Statistic};
-use layer::Place;
+use layer::LayerPlace;
 use resume::Keeper;
 use statistics::Gatherer;
 use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
@@ -196,7 +196,7 @@ fn propagate(
             let mut measured = measured.map_err(|error| error.in_block(index))?;
             drop(passing);
             for (place, &(projection, sparsity)) in stage.layers.iter().enumerate() {
-                let at = Place { block: index, projection, sparsity };
+                let at = LayerPlace { block: index, projection, sparsity };
                 let linear = block.linear_mut(projection);
                 let (weight, report) =
                     layer::prune(model, &job.plan, job.output, pass.tensors, at, linear, &measured)?;

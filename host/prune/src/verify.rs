@@ -97,15 +97,15 @@ impl Check {
 
 /// The part of a manifest that can be checked.
 #[derive(Deserialize)]
-struct Manifest {
+struct RecordedManifest {
     model: String,
-    layers: Vec<Layer>,
+    layers: Vec<RecordedLayer>,
     #[serde(default)]
     files: BTreeMap<String, FileRecord>,
 }
 
 #[derive(Deserialize)]
-struct Layer {
+struct RecordedLayer {
     name: String,
     target: Sparsity,
     zeros: usize,
@@ -125,7 +125,7 @@ pub fn verify(
     let path = folder.join(MANIFEST);
     let bytes = files::read(&path, Limit::RECORD)
         .map_err(|source| VerifyError::Read { path: path.clone(), source })?;
-    let manifest: Manifest =
+    let manifest: RecordedManifest =
         serde_json::from_slice(&bytes).map_err(|source| VerifyError::Manifest { path, source })?;
     let mut checks = vec![hashes(folder, &manifest)?];
     let opened = LlamaConfig::read(folder).map_err(ModelError::from).and_then(|config| {
@@ -147,7 +147,7 @@ pub fn verify(
 }
 
 /// Every file that the manifest lists is there with its hash.
-fn hashes(folder: &Path, manifest: &Manifest) -> Result<Check, VerifyError> {
+fn hashes(folder: &Path, manifest: &RecordedManifest) -> Result<Check, VerifyError> {
     const NAME: &str = "files";
     if manifest.files.is_empty() {
         return Ok(Check::not_done(NAME, "the manifest was written by a version that lists no files"));
@@ -192,7 +192,7 @@ fn hashes(folder: &Path, manifest: &Manifest) -> Result<Check, VerifyError> {
 }
 
 /// Files in a folder that its manifest does not list.
-fn unlisted(folder: &Path, manifest: &Manifest) -> Vec<String> {
+fn unlisted(folder: &Path, manifest: &RecordedManifest) -> Vec<String> {
     let found = files::walk(folder, &|_| true).unwrap_or_default();
     let names = found
         .iter()
@@ -201,9 +201,9 @@ fn unlisted(folder: &Path, manifest: &Manifest) -> Vec<String> {
 }
 
 /// Every pruned layer has the zeros that the manifest counts, and meets its target.
-fn layers(checkpoint: &Checkpoint, manifest: &Manifest) -> Result<Check, VerifyError> {
+fn layers(checkpoint: &Checkpoint, manifest: &RecordedManifest) -> Result<Check, VerifyError> {
     let mut faults = Vec::new();
-    for Layer { name, target, zeros } in &manifest.layers {
+    for RecordedLayer { name, target, zeros } in &manifest.layers {
         interrupt::check()?;
         let view = match checkpoint.tensor(name) {
             Ok(view) if view.shape.len() == 2 => view,
@@ -253,7 +253,7 @@ fn finite(checkpoint: &Checkpoint) -> Result<Check, VerifyError> {
 /// Tensors that were not pruned are those of the source, to the bit.
 fn untouched(
     checkpoint: &Checkpoint,
-    manifest: &Manifest,
+    manifest: &RecordedManifest,
     source: Option<&str>,
 ) -> Result<Check, VerifyError> {
     const NAME: &str = "untouched";

@@ -57,17 +57,17 @@ pub(super) struct Cutter<'a> {
 struct Packing {
     input_ids: Vec<u32>,
     pieces: Vec<Piece>,
-    score: Mean,
+    score: RunningMean,
 }
 
 /// The mean of the scores of a window's documents.
 #[derive(Default)]
-struct Mean {
+struct RunningMean {
     sum: f64,
     count: usize,
 }
 
-impl Mean {
+impl RunningMean {
     fn add(&mut self, score: Option<f64>) {
         if let Some(score) = score {
             self.sum += score;

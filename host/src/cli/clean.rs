@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// An unfinished output, as it is listed.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedPartial<'a> {
     folder: &'a Path,
     bytes: u64,
     age_seconds: u64,
@@ -36,14 +36,14 @@ pub(super) fn run(command: &args::Clean) -> Result<(), CliError> {
             },
         };
         let age_seconds = one.age.as_secs();
-        listed.push(Listed { folder: &one.folder, bytes: one.bytes, age_seconds, blocks, state });
+        listed.push(ListedPartial { folder: &one.folder, bytes: one.bytes, age_seconds, blocks, state });
     }
     if command.json {
         print_json(&listed)?;
     } else if listed.is_empty() {
         print(&format!("no unfinished outputs in {}", command.folder.display()))?;
     } else {
-        let row = |one: &Listed| {
+        let row = |one: &ListedPartial| {
             let age = duration(one.age_seconds as f64);
             let blocks = one.blocks.map_or_else(|| "-".to_owned(), |blocks| blocks.to_string());
             vec![

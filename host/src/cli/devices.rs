@@ -10,7 +10,7 @@ use espalier_device::{
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Devices {
+struct DeviceList {
     auto: DeviceInfo,
     adapters: Vec<AdapterReport>,
 }
@@ -22,7 +22,7 @@ pub(super) fn run(command: &args::Devices) -> Result<(), CliError> {
         Some(taken) => DeviceInfo::of_adapter(reports[taken], Compute::F32),
         None => Cpu::new().info().clone(),
     };
-    let devices = Devices { auto, adapters: reports.into_iter().cloned().collect() };
+    let devices = DeviceList { auto, adapters: reports.into_iter().cloned().collect() };
     if command.json {
         return print_json(&devices);
     }

@@ -14,7 +14,7 @@ use std::{path::Path, sync::Arc};
 
 /// The measurements.
 #[derive(Serialize)]
-struct Report {
+struct EvalReport {
     #[serde(flatten)]
     text: Option<Perplexity>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -50,7 +50,7 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
         write_predictions(path, command.overwrite, &results)?;
     }
     if command.json {
-        return print_json(&Report { text, tasks: results });
+        return print_json(&EvalReport { text, tasks: results });
     }
     let mut lines = Vec::new();
     if let Some(Perplexity { perplexity, tokens, windows, .. }) = text {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};
 
 #[derive(Serialize)]
-struct Found {
+struct FoundLibrary {
     path: PathBuf,
     interface: String,
     sha256: String,
@@ -24,7 +24,7 @@ pub(super) fn run(command: &args::Plugins) -> Result<(), CliError> {
         return trust::run(action);
     }
     let Some(name) = &command.library else { return list(command.json) };
-    let found = Found::new(&describe(&find(name)?)?, &TrustList::open()?);
+    let found = FoundLibrary::new(&describe(&find(name)?)?, &TrustList::open()?);
     if command.json {
         return print_json(&found);
     }
@@ -58,7 +58,7 @@ fn list(json: bool) -> Result<(), CliError> {
     for path in available() {
         interrupt::check()?;
         match describe(&path) {
-            Ok(library) => plugins.push(Found::new(&library, &trust)),
+            Ok(library) => plugins.push(FoundLibrary::new(&library, &trust)),
             Err(error) => unusable.push(Unusable { path, reason: causes(&error).join(": ") }),
         }
     }
@@ -94,7 +94,7 @@ fn list(json: bool) -> Result<(), CliError> {
     print(&text)
 }
 
-impl Found {
+impl FoundLibrary {
     fn new(library: &Library, trust: &TrustList) -> Self {
         let trust = match (library.is_shipped(), trust.has(library.sha256())) {
             (_, true) => "yes",

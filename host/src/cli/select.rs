@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// The output of `host select --json`.
 #[derive(Serialize)]
-struct Report<'a> {
+struct SelectReport<'a> {
     out: &'a Path,
     summary: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<
     let tokenizer = Tokenizer::open(&folder, config.vocab_size)?;
     let rows = espalier_select::rows(&selection.windows, &selection.record, &tokenizer)?;
     write_rows(&command.out, &rows, command.overwrite)?;
-    let report = Report {
+    let report = SelectReport {
         out: &command.out,
         summary: Summary::new(&rows),
         overlap: others.map(|others: Vec<Row>| Overlap::new(&rows, &others)),
@@ -53,8 +53,8 @@ pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<
 }
 
 /// The report for people.
-fn text(report: &Report, command: &args::Select) -> String {
-    let Report { out, summary, overlap, record } = report;
+fn text(report: &SelectReport, command: &args::Select) -> String {
+    let SelectReport { out, summary, overlap, record } = report;
     let modes: std::collections::BTreeMap<_, _> =
         record.sources.iter().map(|source| (source.path.display().to_string(), source.mode)).collect();
     let rows: Vec<_> = summary

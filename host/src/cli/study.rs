@@ -115,7 +115,7 @@ fn chosen(plan: &Plan, words: &str) -> Result<Vec<ReportCell>, CliError> {
 
 /// A cell, as it is listed.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedCell<'a> {
     hash: &'a str,
     state: CellState,
     model: &'a str,
@@ -134,7 +134,7 @@ fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-impl<'a> Listed<'a> {
+impl<'a> ListedCell<'a> {
     const HEADER: [&'static str; 6] = ["cell", "model", "row", "sparsity", "seed", "state"];
 
     fn new(cell: &'a ReportCell) -> Self {
@@ -166,12 +166,12 @@ impl<'a> Listed<'a> {
 
 fn list(plan: &Plan, words: &str, format: ListFormat) -> Result<(), CliError> {
     let cells = chosen(plan, words)?;
-    let listed: Vec<_> = cells.iter().map(Listed::new).collect();
+    let listed: Vec<_> = cells.iter().map(ListedCell::new).collect();
     match format {
         ListFormat::Json => print_json(&serde_json::json!({ "cells": listed })),
         ListFormat::Text => {
-            let rows: Vec<_> = listed.iter().map(Listed::row).collect();
-            print(&table::render(&Listed::HEADER, &rows))
+            let rows: Vec<_> = listed.iter().map(ListedCell::row).collect();
+            print(&table::render(&ListedCell::HEADER, &rows))
         }
     }
 }
@@ -180,7 +180,7 @@ fn dry_run(plan: &Plan, words: &str, command: &args::Study) -> Result<(), CliErr
     let device = choose::open(&command.device.request())?;
     let cells = chosen(plan, words)?;
     let estimates = plan.estimates(&device)?;
-    let mut listed: Vec<_> = cells.iter().map(Listed::new).collect();
+    let mut listed: Vec<_> = cells.iter().map(ListedCell::new).collect();
     for (listed, estimate) in listed.iter_mut().zip(&estimates) {
         listed.estimate = Some(*estimate);
     }
@@ -202,7 +202,7 @@ fn dry_run(plan: &Plan, words: &str, command: &args::Study) -> Result<(), CliErr
             "cells": listed,
         }));
     }
-    let mut header = Listed::HEADER.to_vec();
+    let mut header = ListedCell::HEADER.to_vec();
     header.extend(["pruning", "evaluation", "TFLOP", "memory", "disk"]);
     let rows: Vec<_> = listed
         .iter()

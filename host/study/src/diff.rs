@@ -55,7 +55,7 @@ impl Change {
     }
 }
 
-type Key = (String, String, Option<Sparsity>, String, Metric);
+type ScoreKey = (String, String, Option<Sparsity>, String, Metric);
 
 /// Compares the scores of two folders of results, row by row of their tables, means over seeds. A score is
 /// worse if it is so by more than `tolerance` times its first value.
@@ -64,11 +64,11 @@ type Key = (String, String, Option<Sparsity>, String, Metric);
 /// One of the folders holds no results.
 pub fn diff(before: &Path, after: &Path, tolerance: f64) -> Result<Vec<Change>> {
     let (before, after) = (means(before)?, means(after)?);
-    let mut keys: Vec<&Key> = before.iter().map(|(key, _)| key).collect();
+    let mut keys: Vec<&ScoreKey> = before.iter().map(|(key, _)| key).collect();
     keys.extend(
         after.iter().map(|(key, _)| key).filter(|key| !before.iter().any(|(known, _)| known == *key)),
     );
-    let find = |scores: &[(Key, f64)], key: &Key| {
+    let find = |scores: &[(ScoreKey, f64)], key: &ScoreKey| {
         scores.iter().find(|(known, _)| known == key).map(|(_, score)| *score)
     };
     let changes = keys.into_iter().map(|key| {
@@ -97,7 +97,7 @@ fn verdict(metric: Metric, before: Option<f64>, after: Option<f64>, tolerance: f
 }
 
 /// The mean over seeds of every score, in the order of the results.
-fn means(folder: &Path) -> Result<Vec<(Key, f64)>> {
+fn means(folder: &Path) -> Result<Vec<(ScoreKey, f64)>> {
     let path = folder.join("results.jsonl");
     let text = files::read_text(&path, Limit::RECORD).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => {
@@ -105,7 +105,7 @@ fn means(folder: &Path) -> Result<Vec<(Key, f64)>> {
         }
         _ => StudyError::Read { path: path.clone(), source },
     })?;
-    let mut scores: Vec<(Key, Vec<f64>)> = Vec::new();
+    let mut scores: Vec<(ScoreKey, Vec<f64>)> = Vec::new();
     for line in text.lines() {
         let row: Cell = serde_json::from_str(line)
             .map_err(|source| StudyError::Malformed { path: path.clone(), source })?;
@@ -122,7 +122,7 @@ fn means(folder: &Path) -> Result<Vec<(Key, f64)>> {
             }
         }
     }
-    let mean = |(key, means): (Key, Vec<f64>)| (key, means.iter().sum::<f64>() / means.len() as f64);
+    let mean = |(key, means): (ScoreKey, Vec<f64>)| (key, means.iter().sum::<f64>() / means.len() as f64);
     Ok(scores.into_iter().map(mean).collect())
 }
 

@@ -89,7 +89,7 @@ impl Rates {
 }
 
 /// The cost of a model's forward pass.
-struct Shape<'a> {
+struct ModelShape<'a> {
     config: &'a LlamaConfig,
     /// Weights of a block's linear layers.
     block: f64,
@@ -97,7 +97,7 @@ struct Shape<'a> {
     head: f64,
 }
 
-impl<'a> Shape<'a> {
+impl<'a> ModelShape<'a> {
     fn new(config: &'a LlamaConfig) -> Self {
         let weights = Projection::ALL.into_iter().map(|projection| {
             let (rows, cols) = projection.shape(config);
@@ -161,7 +161,7 @@ pub(super) fn estimate(
     rates: Rates,
 ) -> Result<Estimate> {
     let config = &model.config;
-    let shape = Shape::new(config);
+    let shape = ModelShape::new(config);
     let mut pruning = 0.0;
     let mut memory_bytes = shape.evaluating();
     let mut disk_bytes = 0;

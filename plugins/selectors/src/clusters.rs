@@ -13,12 +13,12 @@ use espalier_sdk::{
 /// Numbers that a document's hidden states are projected to.
 const WIDTH: usize = 64;
 
-pub(crate) struct Clusters {
+pub(crate) struct ClusterSelector {
     layers: String,
     pool: Pool,
 }
 
-impl Selector for Clusters {
+impl Selector for ClusterSelector {
     fn info() -> SelectorInfo {
         let info =
             SelectorInfo::new("clusters", "one document for each cluster of the model's hidden states");

@@ -6,12 +6,12 @@ use espalier_sdk::{
 };
 
 pub(crate) struct Length {
-    order: Order,
+    order: LengthOrder,
     target: usize,
     pool: usize,
 }
 
-enum Order {
+enum LengthOrder {
     Longest,
     Shortest,
     Nearest,
@@ -37,9 +37,9 @@ impl Selector for Length {
                 .map_err(|_| Error::invalid(format!("option `{name}` is {value}, but must not be negative")))
         };
         let order = match options.string("order")? {
-            "longest" => Order::Longest,
-            "shortest" => Order::Shortest,
-            "nearest" => Order::Nearest,
+            "longest" => LengthOrder::Longest,
+            "shortest" => LengthOrder::Shortest,
+            "nearest" => LengthOrder::Nearest,
             other => {
                 let message =
                     format!("option `order` is `{other}`, but must be longest, shortest or nearest");
@@ -65,9 +65,9 @@ impl Selector for Length {
             let length = documents.tokens(document)?.len();
             if length >= documents.sources()[source].min_tokens {
                 let rank = match self.order {
-                    Order::Longest => usize::MAX - length,
-                    Order::Shortest => length,
-                    Order::Nearest => length.abs_diff(target),
+                    LengthOrder::Longest => usize::MAX - length,
+                    LengthOrder::Shortest => length,
+                    LengthOrder::Nearest => length.abs_diff(target),
                 };
                 ranked.push((rank, document, length));
             }

@@ -28,7 +28,7 @@ export_plugin! {
         length::Length,
         perplexity::Perplexity,
         diverse::Diverse,
-        clusters::Clusters,
+        clusters::ClusterSelector,
         mix::Mix,
         self_generated::SelfGenerated,
     ],

@@ -11,7 +11,7 @@ use espalier_sdk::{
 };
 use inverse::Inverse;
 use std::ops::Neg;
-use sweep::Target;
+use sweep::SweepTarget;
 
 struct SparseGpt {
     blocksize: usize,
@@ -105,9 +105,9 @@ impl SparseGpt {
                     // As published, all up to the value at this place of the sorted scores, counted from 0; of equal ones,
                     // as many as make up the share.
                     let count = (target.count(weights) + 1).min(weights);
-                    Target::Mask(device.select(scores, Selection::Whole { count })?)
+                    SweepTarget::Mask(device.select(scores, Selection::Whole { count })?)
                 }
-                Sparsity::Pattern { n, m } => Target::Groups { n, m },
+                Sparsity::Pattern { n, m } => SweepTarget::Groups { n, m },
             };
             let errors = sweep::run(&mut columns, &block, &target, device)?;
             device.copy(columns.view(), weight.block_mut(0..rows, start..end))?;

@@ -29,7 +29,7 @@ struct Params {
 }
 
 /// The target of a block.
-pub(crate) enum Target {
+pub(crate) enum SweepTarget {
     /// These weights of the block.
     Mask(Mask),
     /// Of every `m` columns the `n` of the smallest current score.
@@ -43,13 +43,18 @@ pub(crate) enum Target {
 
 /// Prunes the columns of one block in place and returns the errors `(w − q) / U_jj`, `[rows, cols]`.
 /// `columns` is `[rows, cols]`, `factor` the block's part of `U`, `[cols, cols]`.
-pub(crate) fn run(columns: &mut Tensor, factor: &Tensor, target: &Target, device: &Device) -> Result<Tensor> {
+pub(crate) fn run(
+    columns: &mut Tensor,
+    factor: &Tensor,
+    target: &SweepTarget,
+    device: &Device,
+) -> Result<Tensor> {
     let (rows, cols) = (columns.rows(), columns.cols());
     let mut errors = device.zeros(DType::F32, rows, cols)?;
     let unused;
     let (mask, n, m) = match target {
-        Target::Mask(mask) => (mask.words(), 0, 0),
-        &Target::Groups { n, m } => {
+        SweepTarget::Mask(mask) => (mask.words(), 0, 0),
+        &SweepTarget::Groups { n, m } => {
             unused = device.zeros(DType::U32, 1, 1)?;
             (&unused, n, m)
         }

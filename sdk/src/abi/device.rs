@@ -43,18 +43,18 @@ pub type DeviceBox = DeviceAbi_TO<'static, RBox<()>>;
 
 /// Packs the host's device for a plugin.
 pub(super) fn pack(service: Arc<dyn DeviceService>) -> DeviceBox {
-    DeviceAbi_TO::from_value(HostSide(service), TD_Opaque)
+    DeviceAbi_TO::from_value(ExportedDevice(service), TD_Opaque)
 }
 
 /// Unpacks a device in a plugin.
 pub(super) fn unpack(device: DeviceBox) -> Arc<dyn DeviceService> {
-    Arc::new(PluginSide(device))
+    Arc::new(ImportedDevice(device))
 }
 
 /// The host's end: takes stable types, calls the plain trait.
-struct HostSide(Arc<dyn DeviceService>);
+struct ExportedDevice(Arc<dyn DeviceService>);
 
-impl DeviceAbi for HostSide {
+impl DeviceAbi for ExportedDevice {
     fn name(&self) -> RString {
         guard(|| Ok(self.0.name().into())).unwrap_or_default()
     }
@@ -103,9 +103,9 @@ impl DeviceAbi for HostSide {
 }
 
 /// The plugin's end: offers the plain trait, calls through stable types.
-struct PluginSide(DeviceBox);
+struct ImportedDevice(DeviceBox);
 
-impl DeviceService for PluginSide {
+impl DeviceService for ImportedDevice {
     fn name(&self) -> String {
         self.0.name().into()
     }

@@ -34,12 +34,12 @@ pub type DocumentsBox<'a> = DocumentsAbi_TO<'a, RBox<()>>;
 
 /// Packs the host's documents for a plugin.
 pub(super) fn pack(service: &dyn DocumentService) -> DocumentsBox<'_> {
-    DocumentsAbi_TO::from_value(HostSide(service), TD_Opaque)
+    DocumentsAbi_TO::from_value(ExportedDocuments(service), TD_Opaque)
 }
 
-struct HostSide<'a>(&'a dyn DocumentService);
+struct ExportedDocuments<'a>(&'a dyn DocumentService);
 
-impl DocumentsAbi for HostSide<'_> {
+impl DocumentsAbi for ExportedDocuments<'_> {
     fn len(&self) -> u64 {
         self.0.len() as u64
     }
@@ -68,9 +68,9 @@ impl DocumentsAbi for HostSide<'_> {
 }
 
 /// The plugin's end of a collection.
-pub(super) struct PluginSide<'a>(pub(super) DocumentsBox<'a>);
+pub(super) struct ImportedDocuments<'a>(pub(super) DocumentsBox<'a>);
 
-impl DocumentService for PluginSide<'_> {
+impl DocumentService for ImportedDocuments<'_> {
     fn len(&self) -> usize {
         self.0.len() as usize
     }

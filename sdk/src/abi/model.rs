@@ -47,12 +47,12 @@ pub type ModelBox<'a> = ModelAbi_TO<'a, RBox<()>>;
 
 /// Packs the host's model for a plugin.
 pub(super) fn pack(service: &dyn ModelService) -> ModelBox<'_> {
-    ModelAbi_TO::from_value(HostSide(service), TD_Opaque)
+    ModelAbi_TO::from_value(ExportedModel(service), TD_Opaque)
 }
 
-struct HostSide<'a>(&'a dyn ModelService);
+struct ExportedModel<'a>(&'a dyn ModelService);
 
-impl ModelAbi for HostSide<'_> {
+impl ModelAbi for ExportedModel<'_> {
     fn info(&self) -> AbiResult<ModelInfoAbi> {
         guard(|| {
             let ModelInfo { vocab_size, layers, bos, eos } = self.0.info()?;
@@ -99,9 +99,9 @@ fn inward<T>(rows: RVec<RVec<T>>) -> Vec<Vec<T>> {
 }
 
 /// The plugin's end of a model.
-pub(super) struct PluginSide<'a>(pub(super) ModelBox<'a>);
+pub(super) struct ImportedModel<'a>(pub(super) ModelBox<'a>);
 
-impl ModelService for PluginSide<'_> {
+impl ModelService for ImportedModel<'_> {
     fn info(&self) -> Result<ModelInfo> {
         let info = plain(self.0.info())?;
         Ok(ModelInfo {

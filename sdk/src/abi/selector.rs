@@ -63,9 +63,9 @@ impl SelectorAbi for SelectorSide {
         windows: WindowsBox<'_>,
     ) -> AbiResult<()> {
         guard(|| {
-            let documents = documents::PluginSide(documents);
-            let model = model::PluginSide(model);
-            let mut windows = windows::PluginSide(windows);
+            let documents = documents::ImportedDocuments(documents);
+            let model = model::ImportedModel(model);
+            let mut windows = windows::ImportedWindows(windows);
             let request: SelectionRequest = from_json(request.as_str())?;
             let documents = Documents::new(&documents)?;
             let Some(selector) = &self.0 else { return Err(Error::invalid("the selector has ended")) };

@@ -23,12 +23,12 @@ pub type WindowsBox<'a> = WindowsAbi_TO<'a, RBox<()>>;
 
 /// Packs the host's windows for a plugin.
 pub(super) fn pack(service: &mut dyn WindowService) -> WindowsBox<'_> {
-    WindowsAbi_TO::from_value(HostSide(service), TD_Opaque)
+    WindowsAbi_TO::from_value(ExportedWindows(service), TD_Opaque)
 }
 
-struct HostSide<'a>(&'a mut dyn WindowService);
+struct ExportedWindows<'a>(&'a mut dyn WindowService);
 
-impl WindowsAbi for HostSide<'_> {
+impl WindowsAbi for ExportedWindows<'_> {
     fn wanted(&self) -> AbiResult<bool> {
         guard(|| Ok(self.0.wanted()))
     }
@@ -55,9 +55,9 @@ fn index(number: u64) -> usize {
 }
 
 /// The plugin's end of windows to be.
-pub(super) struct PluginSide<'a>(pub(super) WindowsBox<'a>);
+pub(super) struct ImportedWindows<'a>(pub(super) WindowsBox<'a>);
 
-impl WindowService for PluginSide<'_> {
+impl WindowService for ImportedWindows<'_> {
     fn wanted(&self) -> bool {
         // A host that fails to answer wants nothing any more.
         plain(self.0.wanted()).unwrap_or(false)

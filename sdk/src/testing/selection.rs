@@ -19,23 +19,23 @@ pub fn select<S: Selector>(
     request: &SelectionRequest,
 ) -> Result<Vec<usize>> {
     let selector = S::new(&super::options(&S::info().options, options)?)?;
-    let collection = Collection(documents);
-    let mut chosen = Chosen { of: documents.len(), wanted: request.samples, offered: Vec::new() };
+    let collection = TestDocuments(documents);
+    let mut chosen = OfferedDocuments { of: documents.len(), wanted: request.samples, offered: Vec::new() };
     let documents = Documents::new(&collection)?;
     selector.select(&documents, &Model::new(&NoModel), request, &mut Windows::new(&mut chosen))?;
     Ok(chosen.offered)
 }
 
-struct Collection<'a>(&'a [&'a str]);
+struct TestDocuments<'a>(&'a [&'a str]);
 
-impl Collection<'_> {
+impl TestDocuments<'_> {
     fn text(&self, index: usize) -> Result<&str> {
         let text = self.0.get(index).copied();
         text.ok_or_else(|| Error::invalid(format!("there is no document {index} of {}", self.0.len())))
     }
 }
 
-impl DocumentService for Collection<'_> {
+impl DocumentService for TestDocuments<'_> {
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -54,13 +54,13 @@ impl DocumentService for Collection<'_> {
 }
 
 /// The offers that were taken.
-struct Chosen {
+struct OfferedDocuments {
     of: usize,
     wanted: usize,
     offered: Vec<usize>,
 }
 
-impl WindowService for Chosen {
+impl WindowService for OfferedDocuments {
     fn wanted(&self) -> bool {
         self.offered.len() < self.wanted
     }

@@ -1,6 +1,6 @@
 //! The file for Chrome's trace viewer.
 
-use super::{Clock, Event, Kind, Work};
+use super::{Clock, Kind, TraceEvent, Work};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -16,11 +16,11 @@ struct Complete<'a> {
     name: &'a str,
     ts: f64,
     dur: f64,
-    args: Args,
+    args: EventArgs,
 }
 
 #[derive(Serialize)]
-struct Args {
+struct EventArgs {
     #[serde(flatten)]
     work: Work,
     clock: Clock,
@@ -32,16 +32,16 @@ struct TrackName<'a> {
     pid: u32,
     tid: usize,
     name: &'static str,
-    args: Named<'a>,
+    args: NamedTrack<'a>,
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
+struct NamedTrack<'a> {
     name: &'a str,
 }
 
 /// Writes complete events, in microseconds, and the names of their tracks.
-pub(super) fn write(events: &[Event], mut file: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(events: &[TraceEvent], mut file: &mut dyn Write) -> io::Result<()> {
     let mut tracks = TRACKS.to_vec();
     for track in events.iter().filter_map(|event| event.track) {
         if !tracks.contains(&track) {
@@ -51,7 +51,7 @@ pub(super) fn write(events: &[Event], mut file: &mut dyn Write) -> io::Result<()
     file.write_all(b"{\"displayTimeUnit\": \"ms\", \"traceEvents\": [")?;
     for (tid, name) in tracks.iter().enumerate() {
         file.write_all(if tid == 0 { b"\n" } else { b",\n" })?;
-        let named = TrackName { ph: "M", pid: 1, tid, name: "thread_name", args: Named { name } };
+        let named = TrackName { ph: "M", pid: 1, tid, name: "thread_name", args: NamedTrack { name } };
         serde_json::to_writer(&mut file, &named)?;
     }
     for event in events {
@@ -66,7 +66,7 @@ pub(super) fn write(events: &[Event], mut file: &mut dyn Write) -> io::Result<()
             name: &event.name,
             ts: event.start * 1e6,
             dur: seconds * 1e6,
-            args: Args { work: event.work, clock },
+            args: EventArgs { work: event.work, clock },
         };
         serde_json::to_writer(&mut file, &complete)?;
     }

@@ -42,13 +42,13 @@ impl Meter {
 /// until they are written to; then, or from the start, the tensor's own.
 #[derive(Debug)]
 pub struct Memory {
-    content: Content,
+    content: TensorContent,
     bytes: usize,
     meter: Arc<Meter>,
 }
 
 #[derive(Debug)]
-enum Content {
+enum TensorContent {
     Shared(Bytes),
     Owned(Words),
 }
@@ -100,7 +100,7 @@ impl std::ops::DerefMut for Words {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Content::Owned(words) = &self.content {
+        if let TensorContent::Owned(words) = &self.content {
             self.meter.subtract(size_of_val::<[u32]>(words) as u64);
         }
     }
@@ -110,14 +110,14 @@ impl Memory {
     /// Zeros, which take no memory until they are touched.
     pub(super) fn zeros(bytes: usize, meter: &Arc<Meter>) -> Result<Self> {
         let words = allocate(bytes, meter)?;
-        Ok(Self { content: Content::Owned(words), bytes, meter: Arc::clone(meter) })
+        Ok(Self { content: TensorContent::Owned(words), bytes, meter: Arc::clone(meter) })
     }
 
     /// These elements: shared where they are aligned, copied where they are not.
     pub(super) fn upload(dtype: DType, bytes: Bytes, meter: &Arc<Meter>) -> Result<Self> {
         let aligned = bytes.as_ptr().addr().is_multiple_of(dtype.size());
         let mut memory =
-            Self { bytes: bytes.len(), content: Content::Shared(bytes), meter: Arc::clone(meter) };
+            Self { bytes: bytes.len(), content: TensorContent::Shared(bytes), meter: Arc::clone(meter) };
         if !aligned {
             memory.words_mut()?;
         }
@@ -127,8 +127,8 @@ impl Memory {
     /// The elements' bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.content {
-            Content::Shared(bytes) => bytes,
-            Content::Owned(words) => &bytemuck::cast_slice::<u32, u8>(words)[..self.bytes],
+            TensorContent::Shared(bytes) => bytes,
+            TensorContent::Owned(words) => &bytemuck::cast_slice::<u32, u8>(words)[..self.bytes],
         }
     }
 
@@ -139,14 +139,14 @@ impl Memory {
     }
 
     fn words_mut(&mut self) -> Result<&mut [u32]> {
-        if let Content::Shared(bytes) = &self.content {
+        if let TensorContent::Shared(bytes) = &self.content {
             let mut words = allocate(self.bytes, &self.meter)?;
             bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes].copy_from_slice(bytes);
-            self.content = Content::Owned(words);
+            self.content = TensorContent::Owned(words);
         }
         match &mut self.content {
-            Content::Owned(words) => Ok(words),
-            Content::Shared(_) => unreachable!("shared elements were copied just above"),
+            TensorContent::Owned(words) => Ok(words),
+            TensorContent::Shared(_) => unreachable!("shared elements were copied just above"),
         }
     }
 }

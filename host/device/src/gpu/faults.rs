@@ -9,11 +9,11 @@ use std::{
 /// The driver's errors since they were last taken.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    state: Mutex<State>,
+    state: Mutex<FaultState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FaultState {
     /// The first error since the last check: later ones tend to follow from it.
     first: Option<Fault>,
     /// Why the device was lost. It stays lost.
@@ -79,7 +79,7 @@ impl Faults {
         self.state().lost.get_or_insert_with(|| why.to_owned());
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FaultState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,13 +16,13 @@ pub(super) struct Pipeline {
 }
 
 /// A kernel's name and the bits of its override constants.
-type Key = (&'static str, Vec<(&'static str, u64)>);
+type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
 
 /// The kernels compiled so far.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
-    pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
 }
 
 impl Pipelines {
@@ -36,7 +36,7 @@ impl Pipelines {
         kernel: &'static Kernel,
         constants: &[(&'static str, f64)],
     ) -> Result<Arc<Pipeline>> {
-        let key: Key =
+        let key: PipelineKey =
             (kernel.name, constants.iter().map(|&(name, value)| (name, value.to_bits())).collect());
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = pipelines.get(&key) {

@@ -15,7 +15,7 @@ use std::{
 /// given up when a new one would pass that mark.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// How many times recorded work was handed over. A buffer released in the current epoch may still
     /// be used by work that is recorded and not handed over.
     epoch: AtomicU64,
@@ -23,7 +23,7 @@ pub(super) struct Pool {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PoolState {
     free: BTreeMap<u64, Vec<Free>>,
     free_bytes: u64,
     live_bytes: u64,
@@ -106,12 +106,12 @@ impl Pool {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl PoolState {
     fn hold(&mut self, size: u64) {
         self.live_bytes += size;
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);

@@ -76,9 +76,9 @@ pub(super) fn stem(word: &str) -> String {
 }
 
 /// Every step gives back the new word, or nothing where the word stays.
-type Step = Option<String>;
+type PorterStep = Option<String>;
 
-fn step_1a(word: &str) -> Step {
+fn step_1a(word: &str) -> PorterStep {
     if let Some(stem) = word.strip_suffix("ies") {
         return Some(if word.len() == 4 { format!("{stem}ie") } else { format!("{stem}i") });
     }
@@ -88,7 +88,7 @@ fn step_1a(word: &str) -> Step {
     if word.ends_with("ss") { None } else { word.strip_suffix('s').map(str::to_owned) }
 }
 
-fn step_1b(word: &str) -> Step {
+fn step_1b(word: &str) -> PorterStep {
     if let Some(stem) = word.strip_suffix("ied") {
         return Some(if word.len() == 4 { format!("{stem}ie") } else { format!("{stem}i") });
     }
@@ -107,12 +107,12 @@ fn step_1b(word: &str) -> Step {
     Some(if measure(stem) == 1 && ends_short(stem) { format!("{stem}e") } else { stem.to_owned() })
 }
 
-fn step_1c(word: &str) -> Step {
+fn step_1c(word: &str) -> PorterStep {
     let stem = word.strip_suffix('y')?;
     (stem.len() > 1 && consonants(stem).last().copied().unwrap_or(false)).then(|| format!("{stem}i"))
 }
 
-fn step_2(word: &str) -> Step {
+fn step_2(word: &str) -> PorterStep {
     // This suffix first, and what it leaves once more.
     if let Some(stem) = word.strip_suffix("alli").filter(|stem| measure(stem) > 0) {
         let shorter = format!("{stem}al");
@@ -126,30 +126,30 @@ fn step_2(word: &str) -> Step {
     (measure(stem) > 0).then(|| format!("{stem}og"))
 }
 
-fn step_3(word: &str) -> Step {
+fn step_3(word: &str) -> PorterStep {
     let (suffix, replacement) = STEP_3.iter().find(|(suffix, _)| word.ends_with(suffix))?;
     replaced(word, suffix, replacement)
 }
 
-fn replaced(word: &str, suffix: &str, replacement: &str) -> Step {
+fn replaced(word: &str, suffix: &str, replacement: &str) -> PorterStep {
     let stem = word.strip_suffix(suffix)?;
     (measure(stem) > 0).then(|| format!("{stem}{replacement}"))
 }
 
-fn step_4(word: &str) -> Step {
+fn step_4(word: &str) -> PorterStep {
     let suffix = STEP_4.iter().find(|suffix| word.ends_with(**suffix))?;
     let stem = word.strip_suffix(suffix)?;
     let fits = *suffix != "ion" || stem.ends_with(['s', 't']);
     (fits && measure(stem) > 1).then(|| stem.to_owned())
 }
 
-fn step_5a(word: &str) -> Step {
+fn step_5a(word: &str) -> PorterStep {
     let stem = word.strip_suffix('e')?;
     let measure = measure(stem);
     (measure > 1 || measure == 1 && !ends_short(stem)).then(|| stem.to_owned())
 }
 
-fn step_5b(word: &str) -> Step {
+fn step_5b(word: &str) -> PorterStep {
     let stem = word.strip_suffix('l').filter(|stem| stem.ends_with('l'))?;
     (measure(stem) > 1).then(|| stem.to_owned())
 }

@@ -19,12 +19,12 @@ pub struct Shard {
     pub header: Header,
     preamble: Vec<u8>,
     length: usize,
-    content: Content,
+    content: ShardContent,
     /// The file's identity when it was opened.
     identity: Identity,
 }
 
-enum Content {
+enum ShardContent {
     Mapped { map: Arc<Mmap>, bytes: Bytes },
     Read(File),
 }
@@ -55,9 +55,9 @@ impl Shard {
             // file meanwhile: that is noticed after every block, and where files are known to be shared, they are not
             // mapped.
             let map = Arc::new(unsafe { Mmap::map(&opened) }.map_err(unreadable)?);
-            Content::Mapped { bytes: Bytes::from_owner(Mapped(Arc::clone(&map))), map }
+            ShardContent::Mapped { bytes: Bytes::from_owner(Mapped(Arc::clone(&map))), map }
         } else {
-            Content::Read(opened)
+            ShardContent::Read(opened)
         };
         Ok(Self { file, path, header, preamble, length, content, identity })
     }
@@ -68,8 +68,8 @@ impl Shard {
     /// The file cannot be read, or is shorter than it was.
     pub(crate) fn read(&self, range: Range<usize>) -> Result<Bytes, CheckpointError> {
         match &self.content {
-            Content::Mapped { bytes, .. } => Ok(bytes.slice(range)),
-            Content::Read(_) => {
+            ShardContent::Mapped { bytes, .. } => Ok(bytes.slice(range)),
+            ShardContent::Read(_) => {
                 let mut bytes = vec![0; range.len()];
                 self.read_into(range.start, &mut bytes)?;
                 Ok(bytes.into())
@@ -83,8 +83,8 @@ impl Shard {
     /// As [`read`](Self::read).
     pub(super) fn read_into(&self, start: usize, into: &mut [u8]) -> Result<(), CheckpointError> {
         match &self.content {
-            Content::Mapped { bytes, .. } => into.copy_from_slice(&bytes[start..start + into.len()]),
-            Content::Read(file) => access::read_exact_at(file, start as u64, into)
+            ShardContent::Mapped { bytes, .. } => into.copy_from_slice(&bytes[start..start + into.len()]),
+            ShardContent::Read(file) => access::read_exact_at(file, start as u64, into)
                 .map_err(|source| CheckpointError::Read { path: self.path.clone(), source })?,
         }
         Ok(())
@@ -106,8 +106,10 @@ impl Shard {
     /// As [`read`](Self::read).
     pub(crate) fn passing(&self, range: Range<usize>) -> Result<Bytes, CheckpointError> {
         match &self.content {
-            Content::Mapped { map, .. } => Ok(Bytes::from_owner(Passing { map: Arc::clone(map), range })),
-            Content::Read(_) => self.read(range),
+            ShardContent::Mapped { map, .. } => {
+                Ok(Bytes::from_owner(Passing { map: Arc::clone(map), range }))
+            }
+            ShardContent::Read(_) => self.read(range),
         }
     }
 
@@ -128,7 +130,7 @@ impl Shard {
     /// Asks the system to read these bytes from the file soon.
     pub(crate) fn request(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Content::Mapped { map, .. } = &self.content
+        if let ShardContent::Mapped { map, .. } = &self.content
             && !range.is_empty()
         {
             // A failure only means that they are read when they are touched.
@@ -141,7 +143,7 @@ impl Shard {
     /// Gives the memory of these bytes back to the system, which reads them from the file again if they
     /// are used again.
     pub(crate) fn release(&self, range: Range<usize>) {
-        if let Content::Mapped { map, .. } = &self.content {
+        if let ShardContent::Mapped { map, .. } = &self.content {
             release(map, range);
         }
     }

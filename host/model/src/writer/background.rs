@@ -21,7 +21,7 @@ use std::{
 pub const IN_FLIGHT: usize = 2;
 
 /// The tasks of the thread, which it does in order.
-enum Task {
+enum WriteTask {
     /// Writes bytes of a tensor, at the place that they have in the source's shard.
     Tensor { shard: usize, start: usize, bytes: Bytes },
     /// Appends hidden states to the file of those that enter a block.
@@ -38,7 +38,7 @@ enum Task {
 pub(super) struct Background(Option<Running>);
 
 struct Running {
-    queue: SyncSender<Task>,
+    queue: SyncSender<WriteTask>,
     thread: JoinHandle<Result<Written, WriteError>>,
 }
 
@@ -60,32 +60,32 @@ impl Background {
 
     /// Writes bytes at the place that they have in the source, later. An error of something before is returned here.
     pub(super) fn write(&mut self, shard: usize, start: usize, bytes: Bytes) -> Result<(), WriteError> {
-        self.send(Task::Tensor { shard, start, bytes })
+        self.send(WriteTask::Tensor { shard, start, bytes })
     }
 
     /// Appends hidden states to a file, later. Where that fails, they are not kept, which is no error.
     pub(super) fn write_hidden(&mut self, path: PathBuf, bytes: Bytes) -> Result<(), WriteError> {
-        self.send(Task::Hidden { path, bytes })
+        self.send(WriteTask::Hidden { path, bytes })
     }
 
     /// Brings the tensors to the disk and then a line to the journal, later.
     pub(super) fn mark(&mut self, line: String) -> Result<(), WriteError> {
-        self.send(Task::Tensors { line })
+        self.send(WriteTask::Tensors { line })
     }
 
     /// Brings the hidden states that enter a block to the disk and then a line to the journal, later.
     pub(super) fn mark_hidden(&mut self, block: usize, line: String) -> Result<(), WriteError> {
-        self.send(Task::HiddenStates { block, line })
+        self.send(WriteTask::HiddenStates { block, line })
     }
 
     /// Waits until everything so far is written.
     pub(super) fn flush(&mut self) -> Result<(), WriteError> {
         let (answer, done) = mpsc::sync_channel(1);
-        self.send(Task::Flush(answer))?;
+        self.send(WriteTask::Flush(answer))?;
         if done.recv().is_err() { self.finish().and(Err(WriteError::Failed)) } else { Ok(()) }
     }
 
-    fn send(&mut self, task: Task) -> Result<(), WriteError> {
+    fn send(&mut self, task: WriteTask) -> Result<(), WriteError> {
         let Some(running) = &self.0 else { return Err(WriteError::Failed) };
         let sent = {
             let _wait = profile::wait("wait for the disk");
@@ -125,26 +125,28 @@ struct Writer {
 
 impl Writer {
     /// Works until there is nothing more to come.
-    fn run(mut self, tasks: Receiver<Task>) -> Result<Written, WriteError> {
+    fn run(mut self, tasks: Receiver<WriteTask>) -> Result<Written, WriteError> {
         profile::background("writer");
         for task in tasks {
             match task {
-                Task::Tensor { shard, start, bytes } => self.written.shards[shard].write_at(start, &bytes)?,
-                Task::Hidden { path, bytes } => self.append_hidden(&path, &bytes),
-                Task::Tensors { line } => {
+                WriteTask::Tensor { shard, start, bytes } => {
+                    self.written.shards[shard].write_at(start, &bytes)?
+                }
+                WriteTask::Hidden { path, bytes } => self.append_hidden(&path, &bytes),
+                WriteTask::Tensors { line } => {
                     for shard in &mut self.written.shards {
                         shard.sync()?;
                     }
                     self.written.journal.append(&line)?;
                 }
-                Task::HiddenStates { block, line } => {
+                WriteTask::HiddenStates { block, line } => {
                     if self.sync_hidden() {
                         self.written.journal.append(&line)?;
                         Partial::forget_hidden(&self.root, Some(block));
                     }
                 }
                 // Nobody waits where the run ended meanwhile.
-                Task::Flush(answer) => drop(answer.send(())),
+                WriteTask::Flush(answer) => drop(answer.send(())),
             }
         }
         Ok(self.written)

@@ -1,7 +1,7 @@
 //! A method in a process of its own.
 
 use super::{
-    message::{Outcome, Prune, ToChild},
+    message::{PruneAnswer, PruneMessage, ToChild},
     process::Process,
 };
 use espalier_sdk::{
@@ -60,7 +60,7 @@ impl Apart {
             None => Process::open(&self.library, &self.sha256, self.patience)?.0,
         };
         match process.call(&self.make, None)? {
-            Outcome::Method(order) => Ok((process, order)),
+            PruneAnswer::Method(order) => Ok((process, order)),
             other => Err(process.unexpected(&other)),
         }
     }
@@ -89,7 +89,7 @@ impl Apart {
             Some(process) => process,
             None => slot.insert(self.begin(None)?.0),
         };
-        let call = ToChild::Prune(Prune {
+        let call = ToChild::Prune(PruneMessage {
             name: name.to_owned(),
             block,
             weight,
@@ -100,7 +100,7 @@ impl Apart {
         });
         let outcome = process.call(&call, Some(device));
         let pruned = match outcome {
-            Ok(Outcome::Pruned(pruned)) => return Ok(pruned),
+            Ok(PruneAnswer::Pruned(pruned)) => return Ok(pruned),
             Ok(other) => Err(process.unexpected(&other)),
             Err(error) => Err(error),
         };

@@ -3,7 +3,7 @@
 use super::{
     channel::Channel,
     forward::{Forward, gone},
-    message::{FromChild, Outcome, ToChild},
+    message::{FromChild, PruneAnswer, ToChild},
 };
 use crate::{Library, load::load_here};
 use espalier_base::cause::causes;
@@ -81,30 +81,35 @@ fn end_with_the_host() -> io::Result<()> {
     thread::Builder::new().name("watch".to_owned()).spawn(watch).map(|_| ())
 }
 
-fn open(path: &Path, sha256: &str) -> Result<(Library, Outcome)> {
+fn open(path: &Path, sha256: &str) -> Result<(Library, PruneAnswer)> {
     let library = load_here(path).map_err(|error| Error::invalid(causes(&error).join(": ")))?;
     if library.sha256() != sha256 {
         let path = path.display();
         return Err(Error::invalid(format!("{path} was replaced while it was opened; try again")));
     }
     let info = serde_json::to_string(library.info()).map_err(|error| Error::invalid(error.to_string()))?;
-    let outcome = Outcome::Library { interface: library.interface(), info };
+    let outcome = PruneAnswer::Library { interface: library.interface(), info };
     Ok((library, outcome))
 }
 
-fn make(library: &Library, name: &str, options: &str, slot: &mut Option<LoadedMethod>) -> Result<Outcome> {
+fn make(
+    library: &Library,
+    name: &str,
+    options: &str,
+    slot: &mut Option<LoadedMethod>,
+) -> Result<PruneAnswer> {
     let options = serde_json::from_str(options).map_err(|error| Error::invalid(error.to_string()))?;
     let made = library.make_here(name, &options)?;
     let order = made.order()?;
     *slot = Some(made);
-    Ok(Outcome::Method(order))
+    Ok(PruneAnswer::Method(order))
 }
 
 fn prune(
     method: Option<&LoadedMethod>,
-    layer: &super::message::Prune,
+    layer: &super::message::PruneMessage,
     device: Arc<Forward>,
-) -> Result<Outcome> {
+) -> Result<PruneAnswer> {
     let Some(method) = method else { return Err(Error::new(Code::Other, "there is no method")) };
     let statistics: &[(_, TensorHandle)] = &layer.statistics;
     let pruned = method.prune(
@@ -116,5 +121,5 @@ fn prune(
         layer.target,
         device,
     )?;
-    Ok(Outcome::Pruned(pruned))
+    Ok(PruneAnswer::Pruned(pruned))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     channel::Channel,
-    message::{FromChild, Request, Run, ToChild},
+    message::{FromChild, KernelMessage, Request, ToChild},
 };
 use espalier_sdk::{
     Access, Buffer, Code, DType, DeviceKind, Error, Result,
@@ -71,7 +71,7 @@ impl DeviceService for Forward {
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
-        let run = Run {
+        let run = KernelMessage {
             name: kernel.name.to_owned(),
             wgsl: kernel.wgsl.to_owned(),
             access: kernel.bindings.to_vec(),

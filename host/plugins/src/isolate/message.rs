@@ -13,7 +13,7 @@ pub(super) enum ToChild {
     /// Make the method of this name; its options are JSON.
     Method { name: String, options: String },
     /// Prune a layer.
-    Prune(Prune),
+    Prune(PruneMessage),
     /// The answer to a request; the payload is what was read.
     Reply(Result<TensorId>),
     /// Run the CPU twin of the kernel that was asked for. The payload is all buffers, one after the
@@ -23,7 +23,7 @@ pub(super) enum ToChild {
 
 /// One layer, as [`LoadedMethod::prune`](espalier_sdk::abi::LoadedMethod::prune) takes it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Prune {
+pub(super) struct PruneMessage {
     pub(super) name: String,
     pub(super) block: usize,
     pub(super) weight: TensorHandle,
@@ -38,7 +38,7 @@ pub(super) struct Prune {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromChild {
     /// The request is done.
-    Done(Result<Outcome>),
+    Done(Result<PruneAnswer>),
     /// The plugin asks the device, and waits for the reply.
     Ask(Request),
     /// The plugin gives a tensor back; there is no reply.
@@ -49,7 +49,7 @@ pub(super) enum FromChild {
 
 /// The result of a request.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Outcome {
+pub(super) enum PruneAnswer {
     /// The library is open. `info` is JSON.
     Library { interface: (u16, u16), info: String },
     /// The method is made.
@@ -80,12 +80,12 @@ pub(super) enum Request {
         numbers: Vec<u64>,
         out: TensorId,
     },
-    Run(Run),
+    Run(KernelMessage),
 }
 
 /// A run of a plugin's own kernel.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Run {
+pub(super) struct KernelMessage {
     pub(super) name: String,
     pub(super) wgsl: String,
     pub(super) access: Vec<Access>,

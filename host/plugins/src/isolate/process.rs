@@ -3,7 +3,7 @@
 use super::{
     COMMAND,
     channel::{Broken, Channel},
-    message::{FromChild, Outcome, ToChild},
+    message::{FromChild, PruneAnswer, ToChild},
     serve::serve,
 };
 use espalier_sdk::{Code, Error, LibraryInfo, Result, service::DeviceService};
@@ -46,7 +46,7 @@ impl Process {
             Error::new(Code::Other, format!("a plugin process cannot be started: {error}"))
         })?;
         match process.wait(None)? {
-            Outcome::Library { interface, info } => {
+            PruneAnswer::Library { interface, info } => {
                 let info = serde_json::from_str(&info).map_err(|error| {
                     let library = library.display();
                     Error::invalid(format!("{library} describes itself in a way that does not fit: {error}"))
@@ -79,18 +79,18 @@ impl Process {
     ///
     /// # Errors
     /// What the plugin reports, or what became of the process: see [`Process::is_alive`].
-    pub(super) fn call(&mut self, call: &ToChild, device: Option<&dyn DeviceService>) -> Result<Outcome> {
+    pub(super) fn call(&mut self, call: &ToChild, device: Option<&dyn DeviceService>) -> Result<PruneAnswer> {
         if let Err(broken) = self.channel.send(call, &[]) {
             return Err(self.ended(&broken));
         }
         self.wait(device)
     }
 
-    fn wait(&mut self, device: Option<&dyn DeviceService>) -> Result<Outcome> {
+    fn wait(&mut self, device: Option<&dyn DeviceService>) -> Result<PruneAnswer> {
         self.converse(device).unwrap_or_else(|broken| Err(self.ended(&broken)))
     }
 
-    fn converse(&self, device: Option<&dyn DeviceService>) -> Result<Result<Outcome>, Broken> {
+    fn converse(&self, device: Option<&dyn DeviceService>) -> Result<Result<PruneAnswer>, Broken> {
         loop {
             match (self.channel.receive()?, device) {
                 ((FromChild::Done(outcome), _), _) => return Ok(outcome),
@@ -105,7 +105,7 @@ impl Process {
         }
     }
 
-    pub(super) fn unexpected(&self, outcome: &Outcome) -> Error {
+    pub(super) fn unexpected(&self, outcome: &PruneAnswer) -> Error {
         let library = self.library.display();
         Error::new(
             Code::Other,

@@ -2,7 +2,7 @@
 
 use super::{
     channel::{Broken, Channel},
-    message::{FromChild, Request, Run, ToChild},
+    message::{FromChild, KernelMessage, Request, ToChild},
 };
 use espalier_sdk::{
     Buffer, Code, Error, Result,
@@ -42,7 +42,7 @@ fn answer(
 }
 
 /// Runs a plugin's kernel, whose twin is the child's.
-fn launch(channel: &Channel, device: &dyn DeviceService, run: &Run) -> Result<()> {
+fn launch(channel: &Channel, device: &dyn DeviceService, run: &KernelMessage) -> Result<()> {
     let twin = |buffers: &mut [Buffer<'_>], _: &[u8]| twin(channel, device, buffers);
     let kernel = KernelCall {
         name: &run.name,

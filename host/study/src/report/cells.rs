@@ -3,7 +3,7 @@
 use super::{
     data::{Cell, CellState},
     metric::{MetricFormat, duration, sparsity_title},
-    view::{Look, View, distinct},
+    view::{Look, ReportView, distinct},
 };
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ struct CellScore<'a> {
 }
 
 /// Variants against seeds, and a box for every cell.
-pub(super) fn cells<'a>(view: &View<'a>) -> Cells<'a> {
+pub(super) fn cells<'a>(view: &ReportView<'a>) -> Cells<'a> {
     let seeds = distinct(view.report.cells.iter().map(|cell| cell.seed));
     let rows = view.variants.iter().map(|variant| StateRow {
         look: view.look_of(variant),
@@ -81,7 +81,7 @@ fn link(cell: &Cell) -> StateLink<'_> {
     StateLink { state: cell.state, hash: &cell.hash, duration: seconds.map(duration) }
 }
 
-fn title(view: &View<'_>, cell: &Cell) -> String {
+fn title(view: &ReportView<'_>, cell: &Cell) -> String {
     let mut title = cell.label.clone();
     if let (Some(sparsity), Some(_)) = (cell.sparsity, &cell.method) {
         title += &format!(" at {}", sparsity_title(sparsity));

@@ -8,7 +8,7 @@ const MINUS: char = '−';
 
 /// The outcome of a difference's 95% interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum IntervalOutcome {
     /// All of it is on the better side of 0.
     Better,
     /// All of it is on the worse side.
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl IntervalOutcome {
     /// In words.
     pub(crate) fn words(self) -> &'static str {
         match self {
@@ -116,13 +116,13 @@ impl MetricFormat {
     }
 
     /// The outcome of a difference's interval.
-    pub(crate) fn outcome(&self, low: f64, high: f64) -> Outcome {
+    pub(crate) fn outcome(&self, low: f64, high: f64) -> IntervalOutcome {
         let (worst, best) = if self.metric.higher_is_better() { (low, high) } else { (-high, -low) };
         match () {
-            () if worst.is_nan() || best.is_nan() => Outcome::Unknown,
-            () if worst > 0.0 => Outcome::Better,
-            () if best < 0.0 => Outcome::Worse,
-            () => Outcome::Undecided,
+            () if worst.is_nan() || best.is_nan() => IntervalOutcome::Unknown,
+            () if worst > 0.0 => IntervalOutcome::Better,
+            () if best < 0.0 => IntervalOutcome::Worse,
+            () => IntervalOutcome::Undecided,
         }
     }
 
@@ -194,13 +194,13 @@ mod tests {
     #[test]
     fn intervals_tell_which_way() {
         let (f1, perplexity) = (MetricFormat::of(Metric::F1), MetricFormat::of(Metric::Perplexity));
-        assert_eq!(f1.outcome(0.1, 0.2), Outcome::Better);
-        assert_eq!(f1.outcome(-0.2, -0.1), Outcome::Worse);
-        assert_eq!(perplexity.outcome(-0.2, -0.1), Outcome::Better);
-        assert_eq!(perplexity.outcome(0.1, 0.2), Outcome::Worse);
-        assert_eq!(f1.outcome(0.0, 0.2), Outcome::Undecided);
-        assert_eq!(perplexity.outcome(-0.1, 0.0), Outcome::Undecided);
-        assert_eq!(f1.outcome(f64::NAN, -0.1), Outcome::Unknown);
+        assert_eq!(f1.outcome(0.1, 0.2), IntervalOutcome::Better);
+        assert_eq!(f1.outcome(-0.2, -0.1), IntervalOutcome::Worse);
+        assert_eq!(perplexity.outcome(-0.2, -0.1), IntervalOutcome::Better);
+        assert_eq!(perplexity.outcome(0.1, 0.2), IntervalOutcome::Worse);
+        assert_eq!(f1.outcome(0.0, 0.2), IntervalOutcome::Undecided);
+        assert_eq!(perplexity.outcome(-0.1, 0.0), IntervalOutcome::Undecided);
+        assert_eq!(f1.outcome(f64::NAN, -0.1), IntervalOutcome::Unknown);
     }
 
     #[test]

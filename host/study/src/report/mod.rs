@@ -18,4 +18,4 @@ pub use data::{
 pub use metric::duration;
 pub(super) use metric::{MetricFormat, sparsity_title};
 pub use page::render;
-pub(super) use view::{Column, Variant, View, distinct};
+pub(super) use view::{Column, ReportVariant, ReportView, distinct};

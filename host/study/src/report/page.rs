@@ -9,7 +9,7 @@ use super::{
     table::{self, ScoreTable},
     template,
     verdict::verdict,
-    view::{Choice, Look, Span, View, distinct},
+    view::{FilterChoice, Look, ReportView, TextSpan, distinct},
 };
 use serde::Serialize;
 
@@ -29,11 +29,11 @@ struct Page<'a> {
     work: Option<String>,
     unfinished: Vec<StateCount>,
     /// The choices of the filter of figures, which the script shows and answers.
-    filter: Vec<Choice>,
+    filter: Vec<FilterChoice>,
     /// Colours and shapes.
     legend: Vec<LegendEntry<'a>>,
     dense_look: Look,
-    verdict: Vec<Span>,
+    verdict: Vec<TextSpan>,
     scores: Vec<ScoreTable<'a>>,
     dense: Vec<FigureGroup<'a>>,
     task: Vec<FigureGroup<'a>>,
@@ -65,7 +65,7 @@ struct LegendEntry<'a> {
 /// # Errors
 /// A template that does not fit the report, which is a fault of this program.
 pub fn render(report: &Report) -> Result<String, minijinja::Error> {
-    let view = &View::new(report);
+    let view = &ReportView::new(report);
     let count = |state| report.cells.iter().filter(|cell| cell.state == state).count();
     let unfinished =
         [CellState::Failed, CellState::Missing].map(|state| StateCount { state, count: count(state) });
@@ -101,23 +101,28 @@ pub fn render(report: &Report) -> Result<String, minijinja::Error> {
 }
 
 /// The choices of the filter of all figures that leave a choice.
-fn filter(view: &View<'_>) -> Vec<Choice> {
+fn filter(view: &ReportView<'_>) -> Vec<FilterChoice> {
     let columns = view.columns();
     let evaluations = distinct(columns.iter().map(|column| column.evaluation.to_owned()));
     let metrics = distinct(columns.iter().map(|column| column.metric.to_string()));
     let models = view.models.iter().map(|&model| model.to_owned()).collect();
     let sparsities = view.sparsities.iter().map(ToString::to_string).collect();
     let choices = [
-        Choice { name: "model", label: "Model", every: "every model", values: models },
-        Choice { name: "evaluation", label: "Evaluation", every: "every evaluation", values: evaluations },
-        Choice { name: "metric", label: "Metric", every: "every metric", values: metrics },
-        Choice { name: "sparsity", label: "Sparsity", every: "every sparsity", values: sparsities },
+        FilterChoice { name: "model", label: "Model", every: "every model", values: models },
+        FilterChoice {
+            name: "evaluation",
+            label: "Evaluation",
+            every: "every evaluation",
+            values: evaluations,
+        },
+        FilterChoice { name: "metric", label: "Metric", every: "every metric", values: metrics },
+        FilterChoice { name: "sparsity", label: "Sparsity", every: "every sparsity", values: sparsities },
     ];
     choices.into_iter().filter(|choice| choice.values.len() > 1).collect()
 }
 
 /// The first model's variants, each label once.
-fn legend<'a>(view: &View<'a>) -> Vec<LegendEntry<'a>> {
+fn legend<'a>(view: &ReportView<'a>) -> Vec<LegendEntry<'a>> {
     let first = |at: &usize| view.variants[..*at].iter().all(|other| other.label != view.variants[*at].label);
     let of_first_model = |at: &usize| view.variants[*at].model == view.models[0];
     let entry = |at: usize| {

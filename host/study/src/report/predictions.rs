@@ -3,7 +3,7 @@
 use super::{
     data::{Output, Prediction},
     metric::MetricFormat,
-    view::{Choice, Look, View, distinct},
+    view::{FilterChoice, Look, ReportView, distinct},
 };
 use espalier_evaluate::Metric;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 /// The section of predictions.
 #[derive(Serialize)]
 pub(super) struct Predictions<'a> {
-    filter: [Choice; 2],
+    filter: [FilterChoice; 2],
     items: Vec<ShownItem<'a>>,
 }
 
@@ -74,20 +74,25 @@ impl AnswerChange {
 }
 
 /// The filter and the list; nothing where no predictions were kept.
-pub(super) fn predictions<'a>(view: &View<'a>) -> Option<Predictions<'a>> {
+pub(super) fn predictions<'a>(view: &ReportView<'a>) -> Option<Predictions<'a>> {
     let all = &view.report.predictions;
     let evaluations = distinct(all.iter().map(|prediction| prediction.evaluation.clone()));
     let outputs = all.iter().flat_map(|prediction| &prediction.others);
     let variants = distinct(outputs.map(|output| view.name(&output.label, output.sparsity)));
     let filter = [
-        Choice { name: "evaluation", label: "Evaluation", every: "every evaluation", values: evaluations },
-        Choice { name: "variant", label: "Variant", every: "every variant", values: variants },
+        FilterChoice {
+            name: "evaluation",
+            label: "Evaluation",
+            every: "every evaluation",
+            values: evaluations,
+        },
+        FilterChoice { name: "variant", label: "Variant", every: "every variant", values: variants },
     ];
     let items = all.iter().map(|prediction| item(view, prediction)).collect();
     (!all.is_empty()).then_some(Predictions { filter, items })
 }
 
-fn item<'a>(view: &View<'a>, prediction: &'a Prediction) -> ShownItem<'a> {
+fn item<'a>(view: &ReportView<'a>, prediction: &'a Prediction) -> ShownItem<'a> {
     let evaluation =
         view.report.evaluations.iter().find(|evaluation| evaluation.name == prediction.evaluation);
     let metrics = evaluation.map_or(&[][..], |evaluation| &evaluation.metrics);

@@ -2,8 +2,8 @@
 
 use super::{
     data::CellState,
-    metric::{Outcome, sparsity_title},
-    view::{Column, Look, Variant, View},
+    metric::{IntervalOutcome, sparsity_title},
+    view::{Column, Look, ReportVariant, ReportView},
 };
 use espalier_sdk::Sparsity;
 use serde::Serialize;
@@ -64,7 +64,7 @@ struct ScoreCell {
 }
 
 /// One table for every model and sparsity, each led by the dense model.
-pub(super) fn tables<'a>(view: &View<'a>) -> Vec<ScoreTable<'a>> {
+pub(super) fn tables<'a>(view: &ReportView<'a>) -> Vec<ScoreTable<'a>> {
     let mut tables = Vec::new();
     for &model in &view.models {
         let mut sparsities: Vec<_> = view.sparsities.iter().copied().map(Some).collect();
@@ -82,7 +82,7 @@ pub(super) fn tables<'a>(view: &View<'a>) -> Vec<ScoreTable<'a>> {
 }
 
 /// The heads of all columns.
-pub(super) fn heads<'a>(view: &View<'a>) -> (Vec<EvaluationHead<'a>>, Vec<ColumnHead>) {
+pub(super) fn heads<'a>(view: &ReportView<'a>) -> (Vec<EvaluationHead<'a>>, Vec<ColumnHead>) {
     let measured = view.report.evaluations.iter().filter(|evaluation| !evaluation.metrics.is_empty());
     let evaluations = measured.map(|evaluation| EvaluationHead {
         name: &evaluation.name,
@@ -97,14 +97,14 @@ pub(super) fn heads<'a>(view: &View<'a>) -> (Vec<EvaluationHead<'a>>, Vec<Column
 }
 
 fn table<'a>(
-    view: &View<'a>,
+    view: &ReportView<'a>,
     model: &'a str,
     sparsity: Option<Sparsity>,
-    rows: &[&Variant<'a>],
+    rows: &[&ReportVariant<'a>],
 ) -> ScoreTable<'a> {
     let columns = view.columns();
     let bests: Vec<_> = columns.iter().map(|column| best(rows, *column)).collect();
-    let row = |variant: &Variant<'a>| ScoreRow {
+    let row = |variant: &ReportVariant<'a>| ScoreRow {
         look: view.look_of(variant),
         label: variant.label,
         unfinished: unfinished(variant),
@@ -124,7 +124,7 @@ fn table<'a>(
 }
 
 /// The best of the pruned variants' means, as it is shown, so that what reads the same is equally bold.
-fn best(rows: &[&Variant<'_>], column: Column<'_>) -> Option<String> {
+fn best(rows: &[&ReportVariant<'_>], column: Column<'_>) -> Option<String> {
     let means = rows.iter().filter_map(|variant| Some(variant.score(column)?.mean));
     let finite = means.filter(|mean| mean.is_finite());
     let best = finite.max_by(|a, b| column.format.gain(*a).total_cmp(&column.format.gain(*b)))?;
@@ -132,12 +132,17 @@ fn best(rows: &[&Variant<'_>], column: Column<'_>) -> Option<String> {
 }
 
 /// The variant's cells that are not done.
-fn unfinished<'a>(variant: &Variant<'a>) -> Vec<UnfinishedCell<'a>> {
+fn unfinished<'a>(variant: &ReportVariant<'a>) -> Vec<UnfinishedCell<'a>> {
     let cells = variant.cells.iter().filter(|cell| cell.state != CellState::Done);
     cells.map(|cell| UnfinishedCell { state: cell.state, hash: &cell.hash, seed: cell.seed }).collect()
 }
 
-fn cell(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, best: Option<&str>) -> ScoreCell {
+fn cell(
+    view: &ReportView<'_>,
+    variant: &ReportVariant<'_>,
+    column: Column<'_>,
+    best: Option<&str>,
+) -> ScoreCell {
     let format = column.format;
     let Some(score) = variant.score(column) else {
         let state = match () {
@@ -161,7 +166,12 @@ fn cell(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, best: Option
 
 /// Below a mean: the dense model's interval over items, or the difference from dense and whether it is
 /// undecided.
-fn second_line(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, mean: f64) -> (String, bool) {
+fn second_line(
+    view: &ReportView<'_>,
+    variant: &ReportVariant<'_>,
+    column: Column<'_>,
+    mean: f64,
+) -> (String, bool) {
     let format = column.format;
     if variant.method.is_none() {
         let cell =
@@ -170,7 +180,7 @@ fn second_line(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, mean:
         return (interval.unwrap_or_default(), false);
     }
     if let Some(difference) = view.difference(variant, column) {
-        let undecided = format.outcome(difference.low, difference.high) == Outcome::Undecided;
+        let undecided = format.outcome(difference.low, difference.high) == IntervalOutcome::Undecided;
         return (format.signed(difference.difference), undecided);
     }
     let dense = view.dense(variant.model).and_then(|dense| dense.score(column));

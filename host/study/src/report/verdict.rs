@@ -3,8 +3,8 @@
 
 use super::{
     data::Gain,
-    metric::{MetricFormat, Outcome, sparsity_title},
-    view::{Span, View, distinct},
+    metric::{IntervalOutcome, MetricFormat, sparsity_title},
+    view::{ReportView, TextSpan, distinct},
 };
 use std::cmp::Ordering;
 
@@ -22,9 +22,9 @@ impl Tally {
         let mut tally = Self::default();
         for gain in gains {
             match MetricFormat::of(gain.metric).outcome(gain.low, gain.high) {
-                Outcome::Better => tally.better += 1,
-                Outcome::Worse => tally.worse += 1,
-                Outcome::Undecided | Outcome::Unknown => tally.undecided += 1,
+                IntervalOutcome::Better => tally.better += 1,
+                IntervalOutcome::Worse => tally.worse += 1,
+                IntervalOutcome::Undecided | IntervalOutcome::Unknown => tally.undecided += 1,
             }
         }
         tally
@@ -50,12 +50,12 @@ impl Tally {
 }
 
 /// The paragraph.
-pub(super) fn verdict(view: &View<'_>) -> Vec<Span> {
+pub(super) fn verdict(view: &ReportView<'_>) -> Vec<TextSpan> {
     let gains = &view.report.gains;
     if gains.is_empty() {
         let text = "This study has no finished pair of a task calibration set and a plain-text one, so it cannot say \
                     whether task calibration beats plain text.";
-        return vec![Span::plain(text)];
+        return vec![TextSpan::plain(text)];
     }
     let mut out = Vec::new();
     for method in distinct(gains.iter().map(|gain| gain.method.as_str())) {
@@ -65,7 +65,7 @@ pub(super) fn verdict(view: &View<'_>) -> Vec<Span> {
     }
     out.extend(comparison(view));
     let count = gains.len();
-    out.push(Span::plain(format!(
+    out.push(TextSpan::plain(format!(
         "Each interval holds its difference with 95% confidence, over the items of its evaluation with the seeds \
          averaged; of {}, one in twenty would look like a difference by chance alone.",
         if count == 1 { "1 such comparison".to_owned() } else { format!("{count} such comparisons") }
@@ -74,7 +74,7 @@ pub(super) fn verdict(view: &View<'_>) -> Vec<Span> {
 }
 
 /// One method's sentences: the outcome, the count, and the widest difference.
-fn sentences(view: &View<'_>, method: &str, scored: &[&Gain], rest: &[&Gain]) -> Vec<Span> {
+fn sentences(view: &ReportView<'_>, method: &str, scored: &[&Gain], rest: &[&Gain]) -> Vec<TextSpan> {
     let tally = |gains: &[&Gain]| Tally::of(gains.iter().copied());
     let (main, what) = if scored.is_empty() { (rest, "likelihood") } else { (scored, "answer score") };
     let counts = tally(main);
@@ -96,7 +96,10 @@ fn sentences(view: &View<'_>, method: &str, scored: &[&Gain], rest: &[&Gain]) ->
             counts.better, counts.worse, counts.undecided
         );
     }
-    vec![Span::strong(format!("With {method}, task calibration {}", counts.words())), Span::plain(text)]
+    vec![
+        TextSpan::strong(format!("With {method}, task calibration {}", counts.words())),
+        TextSpan::plain(text),
+    ]
 }
 
 /// The widest of differences that are in one unit.
@@ -112,7 +115,7 @@ fn widest<'g>(gains: &[&'g Gain]) -> Option<&'g Gain> {
 }
 
 /// The metric, the data and the sparsity of a gain, in words.
-fn place(view: &View<'_>, gain: &Gain) -> String {
+fn place(view: &ReportView<'_>, gain: &Gain) -> String {
     format!(
         "{} on {} with {} instead of {} at {}{}",
         MetricFormat::of(gain.metric).title,
@@ -131,7 +134,7 @@ fn interval(gain: &Gain) -> String {
 }
 
 /// Which method gained more.
-fn comparison(view: &View<'_>) -> Vec<Span> {
+fn comparison(view: &ReportView<'_>) -> Vec<TextSpan> {
     let contrasts = &view.report.contrasts;
     let mut out = Vec::new();
     for (name, other) in
@@ -142,13 +145,13 @@ fn comparison(view: &View<'_>) -> Vec<Span> {
         let main = if scored.is_empty() { rest } else { scored };
         let counts = Tally::of(main.iter().copied());
         let Some(first) = widest(&main) else { continue };
-        out.push(Span::strong(match (counts.better, counts.worse) {
+        out.push(TextSpan::strong(match (counts.better, counts.worse) {
             (0, 0) => format!("Neither of {name} and {other} was seen to gain more"),
             (_, 0) => format!("{name} gained more from it than {other}"),
             (0, _) => format!("{other} gained more from it than {name}"),
             _ => format!("Whether {name} or {other} gained more depends on the score"),
         }));
-        out.push(Span::plain(format!(
+        out.push(TextSpan::plain(format!(
             ": {name}’s gain was larger in {}, smaller in {}, and not told apart in {} of {} (the widest: {}: gain of \
              {name} minus gain of {other} {}). ",
             counts.better,

@@ -9,7 +9,7 @@ use espalier_sdk::Sparsity;
 use serde::Serialize;
 
 /// A report with what the page's parts share.
-pub(crate) struct View<'a> {
+pub(crate) struct ReportView<'a> {
     pub(crate) report: &'a Report,
     /// Models, by first appearance, as are the next three.
     pub(crate) models: Vec<&'a str>,
@@ -17,11 +17,11 @@ pub(crate) struct View<'a> {
     pub(crate) sparsities: Vec<Sparsity>,
     /// Ways of getting calibration data: the set, and the selector where the study has several.
     pub(crate) sets: Vec<String>,
-    pub(crate) variants: Vec<Variant<'a>>,
+    pub(crate) variants: Vec<ReportVariant<'a>>,
 }
 
 /// The cells that differ by their seed alone: one row of the table.
-pub(crate) struct Variant<'a> {
+pub(crate) struct ReportVariant<'a> {
     pub(crate) model: &'a str,
     pub(crate) label: &'a str,
     pub(crate) method: Option<&'a str>,
@@ -32,7 +32,7 @@ pub(crate) struct Variant<'a> {
 }
 
 /// A variant's score over its seeds.
-pub(crate) struct Score {
+pub(crate) struct VariantScore {
     /// The mean over seeds.
     pub(crate) mean: f64,
     /// Standard deviation over seeds (n − 1), where there are two.
@@ -49,11 +49,11 @@ pub(crate) struct Column<'a> {
     pub(crate) format: MetricFormat,
 }
 
-impl<'a> View<'a> {
+impl<'a> ReportView<'a> {
     pub(crate) fn new(report: &'a Report) -> Self {
         let cells = &report.cells;
         let several_selectors = distinct(cells.iter().filter_map(|cell| cell.selector.as_deref())).len() > 1;
-        let mut variants: Vec<Variant<'a>> = Vec::new();
+        let mut variants: Vec<ReportVariant<'a>> = Vec::new();
         for cell in cells {
             let sparsity = cell.sparsity.filter(|_| cell.method.is_some());
             let known = variants.iter_mut().find(|variant| {
@@ -68,7 +68,7 @@ impl<'a> View<'a> {
                 Some(selector) if several_selectors => format!("{calibration} ({selector})"),
                 _ => calibration.to_owned(),
             });
-            variants.push(Variant {
+            variants.push(ReportVariant {
                 model: &cell.model,
                 label: &cell.label,
                 method: cell.method.as_deref(),
@@ -102,17 +102,21 @@ impl<'a> View<'a> {
     }
 
     /// The dense model's row.
-    pub(crate) fn dense(&self, model: &str) -> Option<&Variant<'a>> {
+    pub(crate) fn dense(&self, model: &str) -> Option<&ReportVariant<'a>> {
         self.variants.iter().find(|variant| variant.model == model && variant.method.is_none())
     }
 
     /// The pruned variants of a model.
-    pub(crate) fn pruned<'v>(&'v self, model: &'v str) -> impl Iterator<Item = &'v Variant<'a>> {
+    pub(crate) fn pruned<'v>(&'v self, model: &'v str) -> impl Iterator<Item = &'v ReportVariant<'a>> {
         self.variants.iter().filter(move |variant| variant.model == model && variant.method.is_some())
     }
 
     /// The study's comparison of a variant with the dense model.
-    pub(crate) fn difference(&self, variant: &Variant<'_>, column: Column<'_>) -> Option<&'a Difference> {
+    pub(crate) fn difference(
+        &self,
+        variant: &ReportVariant<'_>,
+        column: Column<'_>,
+    ) -> Option<&'a Difference> {
         self.report.differences.iter().find(|difference| {
             difference.model == variant.model
                 && difference.label == variant.label
@@ -155,14 +159,14 @@ impl<'a> View<'a> {
     }
 
     /// The look of a variant.
-    pub(crate) fn look_of(&self, variant: &Variant<'_>) -> Look {
+    pub(crate) fn look_of(&self, variant: &ReportVariant<'_>) -> Look {
         self.look(variant.method, variant.set.as_deref())
     }
 }
 
-impl Variant<'_> {
+impl ReportVariant<'_> {
     /// The score over all seeds that have one.
-    pub(crate) fn score(&self, column: Column<'_>) -> Option<Score> {
+    pub(crate) fn score(&self, column: Column<'_>) -> Option<VariantScore> {
         let seeds: Vec<_> = self
             .cells
             .iter()
@@ -175,7 +179,7 @@ impl Variant<'_> {
         let mean = seeds.iter().map(|(_, value)| value).sum::<f64>() / count;
         let squares: f64 = seeds.iter().map(|(_, value)| (value - mean).powi(2)).sum();
         let spread = (seeds.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
-        (!seeds.is_empty()).then_some(Score { mean, spread, seeds })
+        (!seeds.is_empty()).then_some(VariantScore { mean, spread, seeds })
     }
 
     /// How many of its cells are in a state.
@@ -197,7 +201,7 @@ pub(crate) struct Look {
 
 /// A choice among values, in a form.
 #[derive(Serialize)]
-pub(crate) struct Choice {
+pub(crate) struct FilterChoice {
     pub(crate) name: &'static str,
     pub(crate) label: &'static str,
     /// The words for all of them.
@@ -207,12 +211,12 @@ pub(crate) struct Choice {
 
 /// A piece of a sentence.
 #[derive(Serialize)]
-pub(crate) struct Span {
+pub(crate) struct TextSpan {
     strong: bool,
     text: String,
 }
 
-impl Span {
+impl TextSpan {
     pub(crate) fn plain(text: impl Into<String>) -> Self {
         Self { strong: false, text: text.into() }
     }

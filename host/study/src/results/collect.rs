@@ -40,17 +40,17 @@ pub(crate) struct Failure {
 struct Pruning {
     reached: f64,
     seconds: f64,
-    device: Named,
-    layers: Vec<Layer>,
+    device: DeviceRecord,
+    layers: Vec<LayerRecord>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Named {
+struct DeviceRecord {
     name: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Layer {
+struct LayerRecord {
     name: String,
     sparsity: f64,
     error: Option<f64>,
@@ -147,7 +147,7 @@ pub(super) fn cell(
     Ok((found, device))
 }
 
-fn layer(layer: &Layer) -> Option<LayerResult> {
+fn layer(layer: &LayerRecord) -> Option<LayerResult> {
     let (block, projection) = Projection::parse(&layer.name)?;
     Some(LayerResult { block, projection, sparsity: layer.sparsity, error: layer.error })
 }

@@ -77,10 +77,10 @@ pub(super) fn check_owner(plan: &Plan) -> Result<()> {
         Err(source) => return Err(StudyError::Read { path, source }),
     };
     // A line that does not read is no result that could be lost.
-    let there = text.lines().filter_map(|line| serde_json::from_str::<Kept>(line).ok());
-    let there: BTreeSet<Row> = there.flat_map(Kept::rows).collect();
+    let there = text.lines().filter_map(|line| serde_json::from_str::<KeptResult>(line).ok());
+    let there: BTreeSet<ResultRow> = there.flat_map(KeptResult::rows).collect();
     let evaluations = &plan.study().evaluations;
-    let due: BTreeSet<Row> = plan
+    let due: BTreeSet<ResultRow> = plan
         .cells()
         .iter()
         .flat_map(|cell| {
@@ -114,19 +114,19 @@ pub(super) fn check_owner(plan: &Plan) -> Result<()> {
 }
 
 /// A result's model, row of the table, and evaluation.
-type Row = (String, String, String);
+type ResultRow = (String, String, String);
 
 /// The part of a line of `results.jsonl` that is read.
 #[derive(Deserialize)]
-struct Kept {
+struct KeptResult {
     model: String,
     label: String,
     #[serde(default)]
     scores: BTreeMap<String, IgnoredAny>,
 }
 
-impl Kept {
-    fn rows(self) -> Vec<Row> {
+impl KeptResult {
+    fn rows(self) -> Vec<ResultRow> {
         let Self { model, label, scores } = self;
         scores.into_keys().map(|evaluation| (model.clone(), label.clone(), evaluation)).collect()
     }

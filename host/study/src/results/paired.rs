@@ -26,13 +26,13 @@ type Terms<'a> = Vec<(f64, &'a [Score])>;
 
 /// One way to prune, whatever the seed.
 #[derive(Clone, Copy, PartialEq)]
-struct Way {
+struct PruningWay {
     method: usize,
     sparsity: Sparsity,
     set: Option<usize>,
 }
 
-impl Way {
+impl PruningWay {
     fn of(variant: &Variant) -> Self {
         Self {
             method: variant.method,
@@ -73,13 +73,14 @@ pub(super) fn compare(plan: &Plan, folder: &Folder, report: &mut Report) -> Resu
 
 impl Scored<'_> {
     /// The ways of pruning that have scores, in the order of the study.
-    fn ways(&self) -> Vec<Way> {
-        distinct(self.cells.iter().filter_map(|(cell, _)| cell.variant.as_ref()).map(Way::of))
+    fn ways(&self) -> Vec<PruningWay> {
+        distinct(self.cells.iter().filter_map(|(cell, _)| cell.variant.as_ref()).map(PruningWay::of))
     }
 
     /// The mean over a way's seeds, taken `share` times.
-    fn seeds(&self, way: Way, share: f64) -> Terms<'_> {
-        let is_way = |cell: &Cell| cell.variant.as_ref().is_some_and(|variant| Way::of(variant) == way);
+    fn seeds(&self, way: PruningWay, share: f64) -> Terms<'_> {
+        let is_way =
+            |cell: &Cell| cell.variant.as_ref().is_some_and(|variant| PruningWay::of(variant) == way);
         let found: Vec<_> = self.cells.iter().filter(|(cell, _)| is_way(cell)).collect();
         let share = share / found.len() as f64;
         found.into_iter().map(|(_, scores)| (share, scores.as_slice())).collect()
@@ -126,19 +127,19 @@ impl Scored<'_> {
         let ways = self.ways();
         for task in of_kind(CalibrationKind::Task) {
             for plain in of_kind(CalibrationKind::PlainText) {
-                let with = |way: &Way, set: usize| Way { set: Some(set), ..*way };
-                let both = |way: &&Way| way.set == Some(task) && ways.contains(&with(way, plain));
-                let of_task: Vec<Way> = ways.iter().filter(both).copied().collect();
-                let terms = |way: &Way, share: f64| {
+                let with = |way: &PruningWay, set: usize| PruningWay { set: Some(set), ..*way };
+                let both = |way: &&PruningWay| way.set == Some(task) && ways.contains(&with(way, plain));
+                let of_task: Vec<PruningWay> = ways.iter().filter(both).copied().collect();
+                let terms = |way: &PruningWay, share: f64| {
                     let mut terms = self.seeds(*way, share);
                     terms.extend(self.seeds(with(way, plain), -share));
                     terms
                 };
-                let gain = |way: &Way, against: Option<&Way>| -> Result<Gain> {
+                let gain = |way: &PruningWay, against: Option<&PruningWay>| -> Result<Gain> {
                     let mut all = terms(way, 1.0);
                     all.extend(against.iter().flat_map(|against| terms(against, -1.0)));
                     let found = contrast(self.metric, &all)?;
-                    let method = |way: &Way| study.methods[way.method].name.clone();
+                    let method = |way: &PruningWay| study.methods[way.method].name.clone();
                     Ok(Gain {
                         model: study.models[self.model].name.clone(),
                         method: method(way),

@@ -1,7 +1,7 @@
 //! The table of the founding question, in Markdown: rows of variants, columns of metrics, one table for every
 //! model and sparsity.
 
-use crate::report::{CellState, Column, Report, Variant, View, sparsity_title};
+use crate::report::{CellState, Column, Report, ReportVariant, ReportView, sparsity_title};
 use espalier_base::text::markdown;
 use espalier_evaluate::Metric;
 use espalier_sdk::Sparsity;
@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 /// The table, or tables.
 pub(super) fn render(report: &Report) -> String {
-    let view = View::new(report);
+    let view = ReportView::new(report);
     let mut text = format!("# {}\n", markdown(&report.title));
     for &model in &view.models {
         let mut sparsities: Vec<Option<Sparsity>> = view.sparsities.iter().copied().map(Some).collect();
@@ -34,7 +34,7 @@ pub(super) fn render(report: &Report) -> String {
     text
 }
 
-fn table(text: &mut String, view: &View, dense: Option<&Variant>, pruned: &[&Variant]) {
+fn table(text: &mut String, view: &ReportView, dense: Option<&ReportVariant>, pruned: &[&ReportVariant]) {
     let columns = view.columns();
     let mut rows = vec![vec![String::new()]];
     rows[0].extend(columns.iter().map(|column| format!("{} {}", markdown(column.evaluation), short(column))));
@@ -78,7 +78,12 @@ fn short(column: &Column) -> &'static str {
 }
 
 /// A score with its spread and its difference from the dense model's.
-fn score(variant: &Variant, column: Column, dense: Option<&Variant>, best: Option<&str>) -> String {
+fn score(
+    variant: &ReportVariant,
+    column: Column,
+    dense: Option<&ReportVariant>,
+    best: Option<&str>,
+) -> String {
     let failed = variant.cells.iter().any(|cell| cell.state == CellState::Failed);
     let Some(score) = variant.score(column) else {
         return if failed { "failed" } else { "missing" }.to_owned();
@@ -102,7 +107,7 @@ fn score(variant: &Variant, column: Column, dense: Option<&Variant>, best: Optio
 }
 
 /// The best mean of a column as it is shown, so that what looks equal is equal.
-fn best(column: Column, pruned: &[&Variant]) -> Option<String> {
+fn best(column: Column, pruned: &[&ReportVariant]) -> Option<String> {
     let metric = column.format;
     let means = pruned.iter().filter_map(|variant| variant.score(column)).map(|score| score.mean);
     let best =

@@ -21,14 +21,14 @@ const CACHE: &str = "ESPALIER_CACHE";
 #[derive(Debug)]
 pub(super) struct Cache {
     path: PathBuf,
-    key: Key,
+    key: CacheKey,
     /// Whether it was said that the file cannot be used.
     warned: AtomicBool,
 }
 
 /// Where picks hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Key {
+struct CacheKey {
     adapter: String,
     backend: String,
     vendor: u32,
@@ -41,8 +41,8 @@ struct Key {
 
 /// The file's content.
 #[derive(Debug, Serialize, Deserialize)]
-struct Content {
-    key: Key,
+struct CacheContent {
+    key: CacheKey,
     /// The variant of every class so far.
     picks: BTreeMap<String, String>,
 }
@@ -50,7 +50,7 @@ struct Content {
 impl Cache {
     /// The cache of an adapter in this folder.
     pub(super) fn new(folder: &Path, adapter: &AdapterReport, candidates: &[Variant]) -> Self {
-        let key = Key {
+        let key = CacheKey {
             adapter: adapter.name.clone(),
             backend: adapter.backend.to_string(),
             vendor: adapter.vendor,
@@ -81,7 +81,7 @@ impl Cache {
     pub(super) fn put(&self, class: &str, variant: &str) {
         let mut picks = self.read();
         picks.insert(class.to_owned(), variant.to_owned());
-        if let Err(error) = self.write(&Content { key: self.key.clone(), picks }) {
+        if let Err(error) = self.write(&CacheContent { key: self.key.clone(), picks }) {
             self.warn("cannot be written, so that kernels are tuned again every time", &error);
         }
     }
@@ -96,7 +96,7 @@ impl Cache {
                 return BTreeMap::new();
             }
         };
-        match serde_json::from_slice::<Content>(&bytes) {
+        match serde_json::from_slice::<CacheContent>(&bytes) {
             Ok(content) if content.key == self.key => content.picks,
             // Another driver's, or another version's.
             Ok(_) => BTreeMap::new(),
@@ -107,7 +107,7 @@ impl Cache {
         }
     }
 
-    fn write(&self, content: &Content) -> io::Result<()> {
+    fn write(&self, content: &CacheContent) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let fill = |out: &mut dyn io::Write| Ok(serde_json::to_writer_pretty(out, content)?);

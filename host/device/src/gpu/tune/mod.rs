@@ -46,11 +46,11 @@ pub(super) struct Tuner {
     /// The least and the most invocations in a subgroup, where kernels may use them.
     subgroup_size: Option<[u32; 2]>,
     cache: Option<Cache>,
-    state: Mutex<State>,
+    state: Mutex<TunerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TunerState {
     picks: HashMap<Class, Variant>,
     /// Candidates that did not compile or were wrong.
     refused: Vec<String>,
@@ -98,7 +98,7 @@ impl Tuner {
     }
 
     /// The kernel of subgroups, where the class has few tokens and the kernel works.
-    fn few(&self, context: &Context, class: &Class, state: &mut State) -> Option<Variant> {
+    fn few(&self, context: &Context, class: &Class, state: &mut TunerState) -> Option<Variant> {
         let Kind::Linear { dtype, compute, aligned } = class.kind else { return None };
         let few = Variant::few(class.rows(), class.cols(), self.subgroup_size?)?;
         if !few.fits(context.limits()) {
@@ -209,7 +209,7 @@ impl Tuner {
         Ok(fastest.map_or_else(|| Variant::built_in(class), |(variant, _)| variant))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TunerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

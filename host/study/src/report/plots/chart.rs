@@ -1,6 +1,6 @@
 //! Plots with two axes.
 
-use super::{Shape, Tick, scale::Scale};
+use super::{Element, Tick, scale::Scale};
 use crate::report::view::Look;
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ pub(super) struct Chart {
     height: u32,
     x_ticks: Vec<Tick>,
     y_ticks: Vec<Tick>,
-    shapes: Vec<Shape>,
+    shapes: Vec<Element>,
 }
 
 /// The axes of a plot.
@@ -39,12 +39,12 @@ impl Axes {
     }
 
     /// Line segments from point to point.
-    pub(super) fn path(&self, look: Look, points: &[(f64, f64)]) -> Shape {
-        Shape::Path { look, places: points.iter().filter_map(|&(x, y)| self.place(x, y)).collect() }
+    pub(super) fn path(&self, look: Look, points: &[(f64, f64)]) -> Element {
+        Element::Path { look, places: points.iter().filter_map(|&(x, y)| self.place(x, y)).collect() }
     }
 
     /// The plot of some shapes, with labels at values of the horizontal axis.
-    pub(super) fn chart(self, description: String, x_ticks: &[(f64, String)], shapes: Vec<Shape>) -> Chart {
+    pub(super) fn chart(self, description: String, x_ticks: &[(f64, String)], shapes: Vec<Element>) -> Chart {
         let y_ticks = self.y.ticks(if self.height < 100 { 3 } else { 5 });
         let y_tick = |(value, label)| Some(Tick { at: self.down(value)?, label });
         Chart {

@@ -1,33 +1,33 @@
 //! Scores against sparsity.
 
 use super::{
-    Figure, Shape,
+    Element, Figure,
     chart::{Axes, Chart},
     scale::Scale,
 };
 use crate::report::{
     metric::{percent, sparsity_title},
-    view::{Column, Span, Variant, View, distinct},
+    view::{Column, ReportVariant, ReportView, TextSpan, distinct},
 };
 use espalier_sdk::Sparsity;
 
 /// A variant's point on its curve.
 struct Point<'a> {
     sparsity: Sparsity,
-    variant: &'a Variant<'a>,
+    variant: &'a ReportVariant<'a>,
     /// In the metric's display scale.
     mean: f64,
 }
 
 /// A curve for every method and calibration set, from the dense model on, where a study has several
 /// sparsities.
-pub(in super::super) fn curves<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
+pub(in super::super) fn curves<'a>(view: &ReportView<'a>) -> Vec<Figure<'a>> {
     let mut figures = Vec::new();
     for &model in &view.models {
         for column in view.columns() {
             if let Some(chart) = chart(view, model, column) {
                 let mut figure = Figure { charts: vec![chart], ..Figure::of(model, column) };
-                figure.caption.push(Span::plain(view.of_model(model)));
+                figure.caption.push(TextSpan::plain(view.of_model(model)));
                 figures.push(figure);
             }
         }
@@ -35,7 +35,7 @@ pub(in super::super) fn curves<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
     figures
 }
 
-fn chart(view: &View<'_>, model: &str, column: Column<'_>) -> Option<Chart> {
+fn chart(view: &ReportView<'_>, model: &str, column: Column<'_>) -> Option<Chart> {
     let format = column.format;
     let points: Vec<_> = view.pruned(model).filter_map(|variant| point(variant, column)).collect();
     let mut ratios = distinct(points.iter().map(Point::ratio));
@@ -67,7 +67,7 @@ fn chart(view: &View<'_>, model: &str, column: Column<'_>) -> Option<Chart> {
         for point in own {
             if let Some(at) = axes.place(point.ratio(), point.mean) {
                 let title = format!("{label} at {}: {}", sparsity_title(point.sparsity), shown(point.mean));
-                shapes.push(Shape::Mark { look, at, small: false, title });
+                shapes.push(Element::Mark { look, at, small: false, title });
             }
         }
     }
@@ -75,7 +75,7 @@ fn chart(view: &View<'_>, model: &str, column: Column<'_>) -> Option<Chart> {
         && let Some(at) = axes.place(0.0, mean)
     {
         let title = format!("{}: {}", dense.label, shown(mean));
-        shapes.push(Shape::Mark { look: view.look(None, None), at, small: false, title });
+        shapes.push(Element::Mark { look: view.look(None, None), at, small: false, title });
     }
     let description =
         format!("{} against sparsity, a curve for each method and calibration set", format.title);
@@ -90,7 +90,7 @@ impl Point<'_> {
     }
 }
 
-fn point<'a>(variant: &'a Variant<'a>, column: Column<'_>) -> Option<Point<'a>> {
+fn point<'a>(variant: &'a ReportVariant<'a>, column: Column<'_>) -> Option<Point<'a>> {
     let mean = column.format.scaled(variant.score(column)?.mean);
     mean.is_finite().then_some(Point { sparsity: variant.sparsity?, variant, mean })
 }

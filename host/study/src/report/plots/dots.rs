@@ -1,14 +1,14 @@
 //! A dot for every seed behind each mean.
 
 use super::{
-    FigureGroup, Shape, by_sparsity,
+    Element, FigureGroup, by_sparsity,
     scale::Scale,
     strips::{MIDDLE, StripRow, hatching, states, strips},
 };
-use crate::report::view::{Column, Variant, View};
+use crate::report::view::{Column, ReportVariant, ReportView};
 
 /// The scores of every seed, on an axis for each evaluation and metric.
-pub(in super::super) fn dots<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
+pub(in super::super) fn dots<'a>(view: &ReportView<'a>) -> Vec<FigureGroup<'a>> {
     by_sparsity(view, |model, sparsity, column| {
         let dense = view.dense(model);
         let pruned = view.pruned(model).filter(|variant| variant.sparsity == Some(sparsity));
@@ -23,7 +23,7 @@ pub(in super::super) fn dots<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
     })
 }
 
-fn row(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, scale: &Scale) -> StripRow {
+fn row(view: &ReportView<'_>, variant: &ReportVariant<'_>, column: Column<'_>, scale: &Scale) -> StripRow {
     let format = column.format;
     let look = view.look_of(variant);
     let mut shapes = Vec::new();
@@ -32,14 +32,14 @@ fn row(view: &View<'_>, variant: &Variant<'_>, column: Column<'_>, scale: &Scale
     if let Some(score) = variant.score(column) {
         if let Some(x) = scale.percent(format.scaled(score.mean)) {
             let class = format!("mean {}", look.class);
-            shapes.push(Shape::Line { class, from: (x, 1.0), to: (x, 2.0 * MIDDLE - 1.0) });
+            shapes.push(Element::Line { class, from: (x, 1.0), to: (x, 2.0 * MIDDLE - 1.0) });
         }
         let mut words = Vec::new();
         for (seed, value) in &score.seeds {
             let value_text = format.value(*value);
             let title = seed.map_or_else(|| value_text.clone(), |seed| format!("seed {seed}: {value_text}"));
             if let Some(x) = scale.percent(format.scaled(*value)) {
-                shapes.push(Shape::Mark { look, at: (x, MIDDLE), small: false, title: title.clone() });
+                shapes.push(Element::Mark { look, at: (x, MIDDLE), small: false, title: title.clone() });
             }
             words.push(title);
         }

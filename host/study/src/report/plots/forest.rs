@@ -1,14 +1,14 @@
 //! Differences with their intervals.
 
 use super::{
-    FigureGroup, Shape, by_sparsity,
+    Element, FigureGroup, by_sparsity,
     scale::Scale,
     strips::{MIDDLE, StripPlot, StripRow, hatching, states, strips},
 };
 use crate::report::{
     data::Gain,
     metric::MetricFormat,
-    view::{Column, Look, Variant, View},
+    view::{Column, Look, ReportVariant, ReportView},
 };
 
 /// A row of a forest plot.
@@ -22,13 +22,13 @@ struct Interval {
 }
 
 /// A row with an interval, or one that says why there is none.
-enum Entry {
+enum ForestRow {
     Known(Interval),
     Unknown(StripRow),
 }
 
 /// Every pruned variant minus dense.
-pub(in super::super) fn forest<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
+pub(in super::super) fn forest<'a>(view: &ReportView<'a>) -> Vec<FigureGroup<'a>> {
     by_sparsity(view, |model, sparsity, column| {
         let variants = view.pruned(model).filter(|variant| variant.sparsity == Some(sparsity));
         let entries = variants.map(|variant| {
@@ -40,14 +40,14 @@ pub(in super::super) fn forest<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
                 high: one.high,
                 seeds: one.seeds,
             });
-            interval.map_or_else(|| Entry::Unknown(unknown(view, variant)), Entry::Known)
+            interval.map_or_else(|| ForestRow::Unknown(unknown(view, variant)), ForestRow::Known)
         });
         plot("Difference from dense", column, entries.collect())
     })
 }
 
 /// Task calibration minus plain-text calibration, for every method.
-pub(in super::super) fn gains<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
+pub(in super::super) fn gains<'a>(view: &ReportView<'a>) -> Vec<FigureGroup<'a>> {
     let row = |gain: &Gain| Interval {
         look: view.look(Some(&gain.method), Some(&gain.task)),
         name: format!("{}: {} − {}", gain.method, gain.task, gain.plain),
@@ -63,16 +63,16 @@ pub(in super::super) fn gains<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
                 && one.evaluation == column.evaluation
                 && one.metric == column.metric
         });
-        plot("Task calibration minus plain text", column, here.map(row).map(Entry::Known).collect())
+        plot("Task calibration minus plain text", column, here.map(row).map(ForestRow::Known).collect())
     })
 }
 
 /// The plot of intervals, and of rows where there is none; nothing where there is none at all.
-fn plot(axis: &str, column: Column<'_>, entries: Vec<Entry>) -> Option<StripPlot> {
+fn plot(axis: &str, column: Column<'_>, entries: Vec<ForestRow>) -> Option<StripPlot> {
     let format = column.format;
     let ends = entries.iter().flat_map(|entry| match entry {
-        Entry::Known(interval) => vec![interval.low, interval.high, interval.difference],
-        Entry::Unknown(_) => Vec::new(),
+        ForestRow::Known(interval) => vec![interval.low, interval.high, interval.difference],
+        ForestRow::Unknown(_) => Vec::new(),
     });
     let ends: Vec<_> = ends.collect();
     if ends.is_empty() {
@@ -84,14 +84,14 @@ fn plot(axis: &str, column: Column<'_>, entries: Vec<Entry>) -> Option<StripPlot
         unit => format!("{axis} ({unit}); {}", format.direction()),
     };
     let rows = entries.into_iter().map(|entry| match entry {
-        Entry::Known(interval) => interval.row(&format, &scale),
-        Entry::Unknown(row) => row,
+        ForestRow::Known(interval) => interval.row(&format, &scale),
+        ForestRow::Unknown(row) => row,
     });
     Some(strips(&scale, Some(0.0), axis, rows.collect()))
 }
 
 /// The row of a variant that has no difference to show.
-fn unknown(view: &View<'_>, variant: &Variant<'_>) -> StripRow {
+fn unknown(view: &ReportView<'_>, variant: &ReportVariant<'_>) -> StripRow {
     StripRow {
         look: view.look_of(variant),
         name: variant.label.to_owned(),
@@ -118,14 +118,14 @@ impl Interval {
         let place = |value| scale.percent(format.scaled(value));
         let mut shapes = Vec::new();
         if let (Some(low), Some(high)) = (place(self.low), place(self.high)) {
-            let line = |from, to| Shape::Line { class: format!("interval {}", self.look.class), from, to };
+            let line = |from, to| Element::Line { class: format!("interval {}", self.look.class), from, to };
             shapes.push(line((low, MIDDLE), (high, MIDDLE)));
             shapes.push(line((low, MIDDLE - 4.0), (low, MIDDLE + 4.0)));
             shapes.push(line((high, MIDDLE - 4.0), (high, MIDDLE + 4.0)));
         }
         if let Some(x) = place(self.difference) {
             let title = description.clone();
-            shapes.push(Shape::Mark { look: self.look, at: (x, MIDDLE), small: false, title });
+            shapes.push(Element::Mark { look: self.look, at: (x, MIDDLE), small: false, title });
         }
         StripRow {
             look: self.look,

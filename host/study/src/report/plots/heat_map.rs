@@ -4,7 +4,7 @@ use crate::report::{
     data::CellState,
     metric::sparsity_title,
     table::{ColumnHead, EvaluationHead, heads},
-    view::{Column, Variant, View},
+    view::{Column, ReportVariant, ReportView},
 };
 use espalier_sdk::Sparsity;
 use serde::Serialize;
@@ -27,12 +27,12 @@ pub(in super::super) struct HeatMap<'a> {
 #[derive(Serialize)]
 struct HeatRow {
     set: String,
-    tiles: Vec<Tile>,
+    tiles: Vec<HeatTile>,
 }
 
 /// A score and its difference from dense, on the colour of that difference.
 #[derive(Serialize)]
-struct Tile {
+struct HeatTile {
     class: &'static str,
     /// How much of the colour, in percent.
     share: Option<f64>,
@@ -42,7 +42,7 @@ struct Tile {
 
 /// One map for every model, sparsity and method that has calibration sets. The colour is the difference
 /// from dense, turned so that better is always the same colour, and scaled by each metric's largest.
-pub(in super::super) fn heat_maps<'a>(view: &View<'a>) -> Vec<HeatMap<'a>> {
+pub(in super::super) fn heat_maps<'a>(view: &ReportView<'a>) -> Vec<HeatMap<'a>> {
     let columns = view.columns();
     let mut maps = Vec::new();
     for &model in &view.models {
@@ -67,16 +67,16 @@ pub(in super::super) fn heat_maps<'a>(view: &View<'a>) -> Vec<HeatMap<'a>> {
     maps
 }
 
-fn tile(view: &View<'_>, model: &str, row: &Variant<'_>, column: Column<'_>) -> Tile {
+fn tile(view: &ReportView<'_>, model: &str, row: &ReportVariant<'_>, column: Column<'_>) -> HeatTile {
     let format = column.format;
     let Some(score) = row.score(column) else {
         let word = if row.count(CellState::Failed) > 0 { "failed" } else { "missing" };
-        return Tile { class: word, share: None, text: word.to_owned(), difference: None };
+        return HeatTile { class: word, share: None, text: word.to_owned(), difference: None };
     };
     let dense = view.dense(model).and_then(|dense| dense.score(column)).map(|score| score.mean);
     let difference = dense.map(|dense| score.mean - dense);
     let share = difference.map_or(0.0, |difference| intensity(view, model, column, format.gain(difference)));
-    Tile {
+    HeatTile {
         class: if share < 0.0 { "tile worse" } else { "tile better" },
         share: Some(share.abs() * STRONGEST),
         text: format.value(score.mean),
@@ -85,7 +85,7 @@ fn tile(view: &View<'_>, model: &str, row: &Variant<'_>, column: Column<'_>) -> 
 }
 
 /// How strongly a tile is coloured, −1 to 1: as a share of the largest gain or loss on this column.
-fn intensity(view: &View<'_>, model: &str, column: Column<'_>, gain: f64) -> f64 {
+fn intensity(view: &ReportView<'_>, model: &str, column: Column<'_>, gain: f64) -> f64 {
     let Some(dense) = view.dense(model).and_then(|dense| dense.score(column)) else { return 0.0 };
     let compress = |value: f64| {
         // Perplexities may be thousands of times the dense model's.

@@ -1,14 +1,14 @@
 //! Layers: error and sparsity by block.
 
 use super::{
-    Figure, Shape,
+    Element, Figure,
     chart::{Axes, Chart},
     scale::Scale,
 };
 use crate::report::{
     data::{CellState, LayerResult},
     metric::{number, sparsity_title},
-    view::{Look, Span, Variant, View, distinct},
+    view::{Look, ReportVariant, ReportView, TextSpan, distinct},
 };
 use espalier_model::layout::Projection;
 
@@ -20,7 +20,7 @@ struct Series<'a> {
 }
 
 /// Two plots for every projection: the method's own error, and the sparsity reached.
-pub(in super::super) fn layers<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
+pub(in super::super) fn layers<'a>(view: &ReportView<'a>) -> Vec<Figure<'a>> {
     let mut figures = Vec::new();
     for &model in &view.models {
         for &sparsity in &view.sparsities {
@@ -35,7 +35,7 @@ pub(in super::super) fn layers<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
                     evaluation: None,
                     metric: None,
                     sparsity: Some(sparsity),
-                    caption: vec![Span::strong(projection.name()), Span::plain(place)],
+                    caption: vec![TextSpan::strong(projection.name()), TextSpan::plain(place)],
                     strips: None,
                     charts: charts(view, &variants, projection),
                 });
@@ -45,7 +45,7 @@ pub(in super::super) fn layers<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
     figures
 }
 
-fn charts(view: &View<'_>, variants: &[&Variant<'_>], projection: Projection) -> Vec<Chart> {
+fn charts(view: &ReportView<'_>, variants: &[&ReportVariant<'_>], projection: Projection) -> Vec<Chart> {
     let name = projection.name();
     let series = |value: &dyn Fn(&LayerResult) -> Option<f64>| -> Vec<Series<'_>> {
         let all = variants.iter().map(|variant| Series {
@@ -86,7 +86,7 @@ fn draw(axes: Axes, last: f64, series: &[Series<'_>], description: String) -> Ch
             if let Some(at) = axes.place(block, value) {
                 let value = if value.abs() < 0.01 { format!("{value:.2e}") } else { number(value, 2) };
                 let title = format!("{}, block {block}: {value}", series.label);
-                shapes.push(Shape::Mark { look: series.look, at, small: true, title });
+                shapes.push(Element::Mark { look: series.look, at, small: true, title });
             }
         }
     }
@@ -98,7 +98,7 @@ fn draw(axes: Axes, last: f64, series: &[Series<'_>], description: String) -> Ch
 
 /// The mean over seeds of a value, block by block.
 fn by_block(
-    variant: &Variant<'_>,
+    variant: &ReportVariant<'_>,
     projection: Projection,
     value: &dyn Fn(&LayerResult) -> Option<f64>,
 ) -> Vec<(f64, f64)> {

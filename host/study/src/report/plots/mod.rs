@@ -26,7 +26,7 @@ use self::{chart::Chart, strips::StripPlot};
 use super::{
     data::CellState,
     metric::sparsity_title,
-    view::{Column, Look, Span, View},
+    view::{Column, Look, ReportView, TextSpan},
 };
 use espalier_evaluate::Metric;
 use espalier_sdk::Sparsity;
@@ -39,7 +39,7 @@ pub(super) struct Figure<'a> {
     evaluation: Option<&'a str>,
     metric: Option<Metric>,
     sparsity: Option<Sparsity>,
-    caption: Vec<Span>,
+    caption: Vec<TextSpan>,
     strips: Option<StripPlot>,
     charts: Vec<Chart>,
 }
@@ -56,7 +56,7 @@ pub(super) struct FigureGroup<'a> {
 /// One element of a drawing.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum Shape {
+enum Element {
     /// A straight line.
     Line { class: String, from: (f64, f64), to: (f64, f64) },
     /// A mark of a variant, with what a pointer that rests on it is told.
@@ -77,8 +77,10 @@ struct Tick {
 impl<'a> Figure<'a> {
     /// The figure of one column of the table, without its content.
     fn of(model: &'a str, column: Column<'a>) -> Self {
-        let caption =
-            vec![Span::plain(format!("{} on ", column.format.title)), Span::strong(column.evaluation)];
+        let caption = vec![
+            TextSpan::plain(format!("{} on ", column.format.title)),
+            TextSpan::strong(column.evaluation),
+        ];
         Self {
             model,
             evaluation: Some(column.evaluation),
@@ -94,7 +96,7 @@ impl<'a> Figure<'a> {
 /// A group of figures for every model and sparsity, so that no axis has to span the damage of them all; a
 /// figure for every column of the table that has something to show.
 fn by_sparsity<'a>(
-    view: &View<'a>,
+    view: &ReportView<'a>,
     strips: impl Fn(&'a str, Sparsity, Column<'a>) -> Option<StripPlot>,
 ) -> Vec<FigureGroup<'a>> {
     let mut groups = Vec::new();

@@ -1,18 +1,18 @@
 //! Perplexity against task scores: whether the one tells of the other.
 
 use super::{
-    Figure, Shape,
+    Element, Figure,
     chart::{Axes, Chart},
     scale::Scale,
 };
 use crate::report::{
     data::CellState,
     metric::sparsity_title,
-    view::{Column, Span, View},
+    view::{Column, ReportView, TextSpan},
 };
 
 /// Every cell's task score against its perplexity, for each pair of the two.
-pub(in super::super) fn scatter<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
+pub(in super::super) fn scatter<'a>(view: &ReportView<'a>) -> Vec<Figure<'a>> {
     let columns = view.columns();
     let perplexities = columns.iter().filter(|column| column.metric.is_perplexity());
     let mut figures = Vec::new();
@@ -22,9 +22,9 @@ pub(in super::super) fn scatter<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
                 if let Some(chart) = chart(view, model, *perplexity, *task) {
                     let against = format!(" against {} on ", perplexity.format.title.to_lowercase());
                     let mut figure = Figure { charts: vec![chart], ..Figure::of(model, *task) };
-                    figure.caption.push(Span::plain(against));
-                    figure.caption.push(Span::strong(perplexity.evaluation));
-                    figure.caption.push(Span::plain(view.of_model(model)));
+                    figure.caption.push(TextSpan::plain(against));
+                    figure.caption.push(TextSpan::strong(perplexity.evaluation));
+                    figure.caption.push(TextSpan::plain(view.of_model(model)));
                     figures.push(figure);
                 }
             }
@@ -33,7 +33,7 @@ pub(in super::super) fn scatter<'a>(view: &View<'a>) -> Vec<Figure<'a>> {
     figures
 }
 
-fn chart(view: &View<'_>, model: &str, perplexity: Column<'_>, task: Column<'_>) -> Option<Chart> {
+fn chart(view: &ReportView<'_>, model: &str, perplexity: Column<'_>, task: Column<'_>) -> Option<Chart> {
     let mut points = Vec::new();
     // The dense model is drawn last, on top.
     for variant in view.variants.iter().filter(|variant| variant.model == model).rev() {
@@ -69,7 +69,7 @@ fn chart(view: &View<'_>, model: &str, perplexity: Column<'_>, task: Column<'_>)
         }
         let (x, y) = (x / perplexity.format.scaled(1.0), y / task.format.scaled(1.0));
         title += &format!(": {} at {}", task.format.value(y), perplexity.format.value(x));
-        shapes.push(Shape::Mark { look: view.look_of(variant), at, small: false, title });
+        shapes.push(Element::Mark { look: view.look_of(variant), at, small: false, title });
     }
     let description =
         format!("{} against {}, {} cells", task.format.title, perplexity.format.title, points.len());

@@ -1,15 +1,15 @@
 //! How far apart a method's calibration sets are.
 
 use super::{
-    FigureGroup, Shape, by_sparsity,
+    Element, FigureGroup, by_sparsity,
     scale::Scale,
     strips::{MIDDLE, StripRow, strips},
 };
-use crate::report::view::{Column, View};
+use crate::report::view::{Column, ReportView};
 use espalier_sdk::Sparsity;
 
 /// The means of a method's calibration sets, with their range, for each evaluation and metric.
-pub(in super::super) fn sensitivity<'a>(view: &View<'a>) -> Vec<FigureGroup<'a>> {
+pub(in super::super) fn sensitivity<'a>(view: &ReportView<'a>) -> Vec<FigureGroup<'a>> {
     by_sparsity(view, |model, sparsity, column| {
         let groups = groups(view, model, sparsity, column);
         let values = groups.iter().flat_map(|group| group.means.iter().map(|(_, mean)| *mean));
@@ -28,7 +28,12 @@ struct Group<'a> {
 }
 
 /// The methods that have at least two sets to compare.
-fn groups<'v>(view: &'v View<'_>, model: &'v str, sparsity: Sparsity, column: Column<'_>) -> Vec<Group<'v>> {
+fn groups<'v>(
+    view: &'v ReportView<'_>,
+    model: &'v str,
+    sparsity: Sparsity,
+    column: Column<'_>,
+) -> Vec<Group<'v>> {
     let here = view.pruned(model).filter(|variant| variant.sparsity == Some(sparsity));
     let here: Vec<_> = here.collect();
     let groups = view.methods.iter().map(|method| {
@@ -40,7 +45,7 @@ fn groups<'v>(view: &'v View<'_>, model: &'v str, sparsity: Sparsity, column: Co
 }
 
 impl Group<'_> {
-    fn row(&self, view: &View<'_>, column: Column<'_>, scale: &Scale) -> StripRow {
+    fn row(&self, view: &ReportView<'_>, column: Column<'_>, scale: &Scale) -> StripRow {
         let format = column.format;
         let means = self.means.iter().map(|(_, mean)| *mean);
         let (low, high) =
@@ -50,14 +55,14 @@ impl Group<'_> {
         let place = |mean| scale.percent(format.scaled(mean));
         if let (Some(from), Some(to)) = (place(low), place(high)) {
             let class = format!("interval {}", look.class);
-            shapes.push(Shape::Line { class, from: (from, MIDDLE), to: (to, MIDDLE) });
+            shapes.push(Element::Line { class, from: (from, MIDDLE), to: (to, MIDDLE) });
         }
         let mut words = Vec::new();
         for (set, mean) in &self.means {
             let title = format!("{set}: {}", format.value(*mean));
             if let Some(x) = place(*mean) {
                 let look = view.look(Some(self.method), Some(set));
-                shapes.push(Shape::Mark { look, at: (x, MIDDLE), small: false, title: title.clone() });
+                shapes.push(Element::Mark { look, at: (x, MIDDLE), small: false, title: title.clone() });
             }
             words.push(title);
         }

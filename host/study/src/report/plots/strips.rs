@@ -1,11 +1,11 @@
 //! Plots whose rows are variants: a name, a strip on a common axis, and the numbers in words.
 
-use super::{Shape, Tick, scale::Scale};
+use super::{Element, Tick, scale::Scale};
 use crate::report::{
     data::CellState,
-    metric::Outcome,
+    metric::IntervalOutcome,
     page::StateCount,
-    view::{Look, Variant},
+    view::{Look, ReportVariant},
 };
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ pub(super) struct StripPlot {
 pub(super) struct StripRow {
     pub(super) look: Look,
     pub(super) name: String,
-    pub(super) shapes: Vec<Shape>,
+    pub(super) shapes: Vec<Element>,
     /// A description of the shapes.
     pub(super) description: String,
     /// The word before the numbers.
@@ -48,21 +48,21 @@ pub(super) struct OutcomeWords {
     words: &'static str,
 }
 
-impl From<Outcome> for OutcomeWords {
-    fn from(outcome: Outcome) -> Self {
+impl From<IntervalOutcome> for OutcomeWords {
+    fn from(outcome: IntervalOutcome) -> Self {
         Self { class: outcome.class(), words: outcome.words() }
     }
 }
 
 /// A strip that is hatched, because its variant failed or has not run.
-pub(super) fn hatching(variant: &Variant<'_>) -> Shape {
+pub(super) fn hatching(variant: &ReportVariant<'_>) -> Element {
     let failed = variant.count(CellState::Failed) > 0;
     let state = if failed { CellState::Failed } else { CellState::Missing };
-    Shape::Hatching { state, height: 2.0 * MIDDLE - 6.0 }
+    Element::Hatching { state, height: 2.0 * MIDDLE - 6.0 }
 }
 
 /// How many of a variant's cells failed or are missing.
-pub(super) fn states(variant: &Variant<'_>) -> Vec<StateCount> {
+pub(super) fn states(variant: &ReportVariant<'_>) -> Vec<StateCount> {
     let states = [CellState::Failed, CellState::Missing];
     let counts = states.map(|state| StateCount { state, count: variant.count(state) });
     counts.into_iter().filter(|state| state.count > 0).collect()
