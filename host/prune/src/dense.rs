@@ -9,7 +9,7 @@
 //! ```
 
 use super::{
-    Event, Job, Pass, PruneError, Result,
+    Job, Pass, PruneError, PruneEvent, Result,
     layer::{self, LayerPlace},
     needed,
     statistics::{self, Gatherer},
@@ -25,7 +25,7 @@ pub(super) fn prune(
     jobs: &mut [Job],
     mut hidden: HiddenStates,
     mut pass: Pass,
-    on_event: &mut dyn FnMut(Event),
+    on_event: &mut dyn FnMut(PruneEvent),
 ) -> Result<()> {
     if jobs.iter().any(|job| job.plan.propagate) {
         return Err(PruneError::Propagated);
@@ -39,7 +39,7 @@ pub(super) fn prune(
         let inputs: Vec<_> = inputs.into_iter().collect();
         let gatherer = Gatherer::new(&*model.device, &needed, &inputs, hidden.tokens());
         let passing = profile::stage(|| format!("measure block {index}"));
-        let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+        let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
         let measured = if index + 1 < end {
             statistics::measure_and_advance(model, (index, block), &mut hidden, gatherer, progress)
         } else {
@@ -66,7 +66,7 @@ pub(super) fn prune(
                 if number == ways {
                     statistics::keep_for(&mut measured, &layers[place + 1..]);
                 }
-                on_event(Event::Layer(&report));
+                on_event(PruneEvent::Layer(&report));
                 job.progress.layers.push(report);
             }
             job.finish_block(index)?;

@@ -91,7 +91,7 @@ pub struct Plan<'a> {
 
 /// Events of a run, for progress bars and logs.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum PruneEvent<'a> {
     /// What the run is about to keep where; again, where it starts over with smaller batches.
     Planned(&'a MemoryPlan),
     /// This many tokens have gone through a block once.
@@ -107,7 +107,7 @@ pub enum Event<'a> {
     Layer(&'a LayerReport),
 }
 
-impl Event<'_> {
+impl PruneEvent<'_> {
     /// A layer's own work counts as much as some tokens, so that a bar moves while layers are pruned.
     const LAYER: usize = 512;
 
@@ -132,7 +132,7 @@ pub fn prune(
     memory: &MemoryPlan,
     windows: &[&[u32]],
     keep_hidden: bool,
-    on_event: &mut dyn FnMut(Event),
+    on_event: &mut dyn FnMut(PruneEvent),
 ) -> Result<()> {
     for job in &*jobs {
         check(&model.config, job.plan.targets)?;
@@ -145,7 +145,7 @@ pub fn prune(
     let end = jobs.iter().map(|job| job.plan.end(of)).max().unwrap_or(0);
     let start = jobs.iter().map(|job| job.progress.blocks).min().unwrap_or(0);
     if start > 0 {
-        on_event(Event::Continued { blocks: start, of });
+        on_event(PruneEvent::Continued { blocks: start, of });
     }
     if start >= end {
         return Ok(());
@@ -153,7 +153,7 @@ pub fn prune(
     if !windows.is_empty() {
         weights::check_embedding(model)?;
     }
-    let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+    let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
     let hidden = resume::hidden_states(model, jobs, start, memory, windows, progress)?;
     let pass = Pass {
         blocks: start..end,
@@ -182,7 +182,7 @@ fn propagate(
     job: &mut Job,
     mut hidden: HiddenStates,
     mut pass: Pass,
-    on_event: &mut dyn FnMut(Event),
+    on_event: &mut dyn FnMut(PruneEvent),
 ) -> Result<()> {
     let end = pass.blocks.end;
     model.each_block(pass.blocks, pass.ahead, |index, block| {
@@ -191,7 +191,7 @@ fn propagate(
             let needed = &job.plan.info.statistics;
             let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
             let passing = profile::stage(|| format!("measure block {index}"));
-            let progress = &mut |tokens| on_event(Event::Tokens(tokens));
+            let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
             let measured = statistics::measure(model, (index, block), &hidden, gatherer, progress);
             let mut measured = measured.map_err(|error| error.in_block(index))?;
             drop(passing);
@@ -204,14 +204,14 @@ fn propagate(
                 // On the CPU the old one was the file itself, mapped.
                 model.checkpoint.release(&projection.weight(index));
                 statistics::keep_for(&mut measured, &stage.layers[place + 1..]);
-                on_event(Event::Layer(&report));
+                on_event(PruneEvent::Layer(&report));
                 job.progress.layers.push(report);
             }
         }
         job.finish_block(index)?;
         if index + 1 < end {
             let advancing = profile::stage(|| format!("advance through block {index}"));
-            let advanced = hidden.advance(model, block, |tokens| on_event(Event::Tokens(tokens)));
+            let advanced = hidden.advance(model, block, |tokens| on_event(PruneEvent::Tokens(tokens)));
             advanced.map_err(|error| PruneError::from(error).in_block(index))?;
             drop(advancing);
             pass.keeper.keep(model, slice::from_mut(job), &hidden, index + 1)?;
@@ -280,7 +280,7 @@ fn expected_work(plans: &[Plan], blocks: usize, windows: &[&[u32]]) -> usize {
         }
         plans => plans.iter().map(|plan| plan.end(blocks)).max().unwrap_or(0),
     };
-    passes * tokens + layers * Event::LAYER
+    passes * tokens + layers * PruneEvent::LAYER
 }
 
 /// Refuses targets that do not fit the model, before anything runs.

@@ -1,8 +1,8 @@
 //! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
 
 use super::{
-    Event, Fingerprint, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Origin,
-    Plan, Progress, PruneError, Result, Targets, check, expected_work,
+    Fingerprint, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Origin, Plan,
+    Progress, PruneError, PruneEvent, Result, Targets, check, expected_work,
     journal::{self, begin},
     model_card, prune,
 };
@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
         self,
         windows: &[&[u32]],
         calibration: Option<CalibrationRecord>,
-        on_event: &mut dyn FnMut(Event),
+        on_event: &mut dyn FnMut(PruneEvent),
     ) -> Result<Manifest> {
         let mut manifests = Self::finish_together(vec![self], windows, calibration.as_ref(), on_event)?;
         manifests.pop().ok_or(PruneError::NothingToDo)
@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
         runs: Vec<Self>,
         windows: &[&[u32]],
         calibration: Option<&CalibrationRecord>,
-        on_event: &mut dyn FnMut(Event),
+        on_event: &mut dyn FnMut(PruneEvent),
     ) -> Result<Vec<Manifest>> {
         if runs.is_empty() {
             return Ok(Vec::new());
@@ -274,7 +274,7 @@ const REOPENED: usize = 3;
 fn prune_within_memory(
     runs: &mut [Started],
     windows: &[&[u32]],
-    on_event: &mut dyn FnMut(Event),
+    on_event: &mut dyn FnMut(PruneEvent),
 ) -> Result<MemoryPlan> {
     let plans: Vec<_> = runs.iter().map(Started::plan).collect();
     let (original, budget, keep_hidden) = (runs[0].model, runs[0].settings.memory, runs[0].to.keep_hidden);
@@ -286,7 +286,7 @@ fn prune_within_memory(
         let model = reopened.as_ref().unwrap_or(original);
         let spill = runs[0].output.folder();
         let memory = MemoryPlan::new(model, &plans, windows, batch_tokens, ahead, budget, spill)?;
-        on_event(Event::Planned(&memory));
+        on_event(PruneEvent::Planned(&memory));
         let jobs = runs.iter_mut().map(|run| Job {
             plan: run.method.plan(run.settings),
             output: &mut run.output,

@@ -53,7 +53,7 @@ pub enum VerifyError {
 /// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// It holds.
     Ok,
     /// It does not.
@@ -68,7 +68,7 @@ pub struct Check {
     /// The name of the check.
     pub check: &'static str,
     /// Its outcome.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// How much was checked, or what is wrong.
     pub detail: String,
 }
@@ -77,21 +77,21 @@ impl Check {
     /// A check of several things, of which these are wrong.
     fn of(check: &'static str, count: usize, what: &str, faults: &[String]) -> Self {
         match faults {
-            [] => Self { check, outcome: Outcome::Ok, detail: format!("{count} {what}") },
+            [] => Self { check, outcome: CheckOutcome::Ok, detail: format!("{count} {what}") },
             [first, rest @ ..] => {
                 let more =
                     if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-                Self { check, outcome: Outcome::Failed, detail: format!("{first}{more}") }
+                Self { check, outcome: CheckOutcome::Failed, detail: format!("{first}{more}") }
             }
         }
     }
 
     fn not_done(check: &'static str, why: impl ToString) -> Self {
-        Self { check, outcome: Outcome::NotDone, detail: why.to_string() }
+        Self { check, outcome: CheckOutcome::NotDone, detail: why.to_string() }
     }
 
     fn failed(check: &'static str, why: &dyn std::error::Error) -> Self {
-        Self { check, outcome: Outcome::Failed, detail: espalier_base::cause::causes(why).join(": ") }
+        Self { check, outcome: CheckOutcome::Failed, detail: espalier_base::cause::causes(why).join(": ") }
     }
 }
 

@@ -18,7 +18,7 @@ mod window;
 
 pub use error::{Result, SelectError};
 pub use file::{Row, RowPiece, read_rows, rows, write_rows};
-pub use model::Step;
+pub use model::SelectionStep;
 pub use plugin::Chosen;
 pub use record::{CalibrationRecord, SourceRecord};
 pub use summary::{Overlap, Share, Summary};
@@ -94,7 +94,7 @@ pub fn seqlen(given: Option<usize>, config: &LlamaConfig) -> usize {
 
 /// The model that windows are for.
 #[derive(Clone, Copy)]
-pub struct Target<'a> {
+pub struct SelectionTarget<'a> {
     /// Its folder, for the tokenizer and the chat template.
     pub folder: &'a Path,
     /// Its configuration.
@@ -103,9 +103,9 @@ pub struct Target<'a> {
     pub device: &'a dyn Fn() -> Result<Arc<dyn Device>, DeviceError>,
 }
 
-impl fmt::Debug for Target<'_> {
+impl fmt::Debug for SelectionTarget<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Target").finish_non_exhaustive()
+        f.debug_struct("SelectionTarget").finish_non_exhaustive()
     }
 }
 
@@ -133,8 +133,8 @@ impl Selection {
 pub fn select(
     request: &Request,
     libraries: &[Library],
-    target: Target,
-    progress: &(dyn Fn(Step) + Sync),
+    target: SelectionTarget,
+    progress: &(dyn Fn(SelectionStep) + Sync),
 ) -> Result<Selection> {
     let collection = Collection::open(&request.sources, &request.reading)?;
     if collection.has_windows() && request.selector.is_none() && request.windows.is_none() {

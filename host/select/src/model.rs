@@ -16,7 +16,7 @@ const MAX_LOGITS: usize = 1 << 24;
 
 /// How far the model is with a selector's question, for progress bars.
 #[derive(Debug, Clone, Copy)]
-pub enum Step {
+pub enum SelectionStep {
     /// A question that takes so many steps.
     Begin(usize),
     /// So many steps were made.
@@ -28,11 +28,11 @@ pub enum Step {
 /// The host's model, if a selector asked for one.
 pub(super) struct HostModel<'a> {
     model: Option<Llama>,
-    progress: &'a (dyn Fn(Step) + Sync),
+    progress: &'a (dyn Fn(SelectionStep) + Sync),
 }
 
 impl<'a> HostModel<'a> {
-    pub(super) fn new(model: Option<Llama>, progress: &'a (dyn Fn(Step) + Sync)) -> Self {
+    pub(super) fn new(model: Option<Llama>, progress: &'a (dyn Fn(SelectionStep) + Sync)) -> Self {
         Self { model, progress }
     }
 
@@ -62,7 +62,7 @@ impl<'a> HostModel<'a> {
             return Err(Error::invalid(format!("sequence {at} is empty")));
         }
         let tokens: usize = sequences.iter().map(|sequence| sequence.len()).sum();
-        (self.progress)(Step::Begin(tokens * layers));
+        (self.progress)(SelectionStep::Begin(tokens * layers));
         let mut found: Vec<T> = sequences.iter().map(|_| empty()).collect();
         let mut answer = || {
             let mut from = 0;
@@ -73,7 +73,7 @@ impl<'a> HostModel<'a> {
                     HiddenStates::embed(model, &sequences[from..to], BATCH_TOKENS, &Placement::Device)?;
                 let ahead = model.has_room_ahead(hidden.tokens());
                 model.each_block(0..layers, ahead, |index, block| {
-                    hidden.advance(model, block, |tokens| (self.progress)(Step::Advance(tokens)))?;
+                    hidden.advance(model, block, |tokens| (self.progress)(SelectionStep::Advance(tokens)))?;
                     behind(model, index, &hidden, group)
                 })?;
                 end(model, &hidden, group)?;
@@ -82,7 +82,7 @@ impl<'a> HostModel<'a> {
             Ok(())
         };
         let answer: Result<(), ModelError> = answer();
-        (self.progress)(Step::End);
+        (self.progress)(SelectionStep::End);
         answer.map_err(border)?;
         Ok(found)
     }
@@ -161,9 +161,9 @@ impl ModelService for HostModel<'_> {
             seed: options.seed,
         });
         let generation = Generation { sampling, ..Generation::greedy(&model.config, options.max_tokens) };
-        (self.progress)(Step::Begin(prefixes.len()));
-        let written = model.generate(prefixes, &generation, || (self.progress)(Step::Advance(1)));
-        (self.progress)(Step::End);
+        (self.progress)(SelectionStep::Begin(prefixes.len()));
+        let written = model.generate(prefixes, &generation, || (self.progress)(SelectionStep::Advance(1)));
+        (self.progress)(SelectionStep::End);
         Ok(written.map_err(border)?.into_iter().map(|text| text.tokens).collect())
     }
 }

@@ -4,7 +4,7 @@ use super::{CliError, args, print, progress};
 use espalier_base::text;
 use espalier_data::Tokenizer;
 use espalier_plugins::Library;
-use espalier_select::{Request, Selection, Step, Target};
+use espalier_select::{Request, Selection, SelectionStep, SelectionTarget};
 use indicatif::ProgressBar;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,16 +12,18 @@ use std::sync::{Mutex, PoisonError};
 pub(super) fn select(
     request: &Request,
     libraries: &[Library],
-    target: Target,
+    target: SelectionTarget,
     verbosity: args::Verbosity,
 ) -> Result<Selection, CliError> {
     let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
     let selection = espalier_select::select(request, libraries, target, &|step| {
         let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         match (step, &*bar) {
-            (Step::Begin(total), _) => *bar = Some(progress::bar("selecting", total, verbosity.quiet)),
-            (Step::Advance(steps), Some(bar)) => bar.inc(steps as u64),
-            (Step::End, Some(bar)) => bar.finish_and_clear(),
+            (SelectionStep::Begin(total), _) => {
+                *bar = Some(progress::bar("selecting", total, verbosity.quiet))
+            }
+            (SelectionStep::Advance(steps), Some(bar)) => bar.inc(steps as u64),
+            (SelectionStep::End, Some(bar)) => bar.finish_and_clear(),
             (_, None) => {}
         }
     });
@@ -29,7 +31,11 @@ pub(super) fn select(
 }
 
 /// Prints the first windows as text, special tokens visible.
-pub(super) fn show(selection: &Selection, count: Option<usize>, target: Target) -> Result<(), CliError> {
+pub(super) fn show(
+    selection: &Selection,
+    count: Option<usize>,
+    target: SelectionTarget,
+) -> Result<(), CliError> {
     let Some(count) = count else { return Ok(()) };
     let tokenizer = Tokenizer::open(target.folder, target.config.vocab_size)?;
     for (at, window) in selection.windows.iter().take(count).enumerate() {

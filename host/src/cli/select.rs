@@ -6,7 +6,7 @@ use espalier_data::Tokenizer;
 use espalier_device::choose;
 use espalier_model::{LlamaConfig, resolve};
 use espalier_plugins::{find, load, set_policy};
-use espalier_select::{CalibrationRecord, Overlap, Row, Summary, Target, read_rows, write_rows};
+use espalier_select::{CalibrationRecord, Overlap, Row, SelectionTarget, Summary, read_rows, write_rows};
 use serde::Serialize;
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<
     let folder = resolve(&command.model)?;
     let config = LlamaConfig::read(&folder)?;
     let device = || choose::open(&command.device.request());
-    let target = Target { folder: &folder, config: &config, device: &device };
+    let target = SelectionTarget { folder: &folder, config: &config, device: &device };
     let options = command.calibration.options.iter().cloned().collect();
     let request = command.calibration.request(options);
 

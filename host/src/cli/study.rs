@@ -11,8 +11,9 @@ use espalier_plugins::set_policy;
 use espalier_prune::Size;
 use espalier_sdk::Sparsity;
 use espalier_study::{
-    Change, Choice, Estimate, Event, Outcome, Plan, State, Study, StudyFile, Verdict, diff, gather,
-    report::{Cell as ReportCell, CellState, duration},
+    CellChoice, CellEnd, Estimate, Plan, ScoreChange, Study, StudyEvent, StudyFile, StudyOutcome, Verdict,
+    diff, gather,
+    report::{CellState, ReportCell, duration},
     run as run_cells, write_results,
 };
 use indicatif::ProgressBar;
@@ -28,7 +29,7 @@ pub(super) fn run(command: &args::Study, verbosity: args::Verbosity) -> Result<(
     let study = Study::check(StudyFile::read(path)?)?;
     let out = command.out.clone().unwrap_or_else(|| default_out(path));
     let request = command.device.request();
-    let choice = Choice { cells: command.cell.clone(), shard: command.shard, compute: request.compute };
+    let choice = CellChoice { cells: command.cell.clone(), shard: command.shard, compute: request.compute };
     let plan = Plan::new(&study, &out, &choice)?;
     let quoted = |path: &Path| shell_quote(&path.to_string_lossy());
     let mut words = format!("host study {} --out {}", quoted(path), quoted(&out));
@@ -60,7 +61,7 @@ fn default_out(study: &Path) -> PathBuf {
 }
 
 /// The result of a run for the exit code.
-fn ended(outcome: &Outcome, out: &Path) -> Result<(), CliError> {
+fn ended(outcome: &StudyOutcome, out: &Path) -> Result<(), CliError> {
     if outcome.interrupted {
         return Err(CliError::Again("the study was interrupted; run it again to go on".to_owned()));
     }
@@ -81,24 +82,24 @@ fn run_with_bars(
     plan: &Plan,
     command: &args::Study,
     verbosity: args::Verbosity,
-) -> Result<Outcome, CliError> {
+) -> Result<StudyOutcome, CliError> {
     let mut bar = ProgressBar::hidden();
     let mut of_all = String::new();
     let outcome = run_cells(plan, &command.device.request(), &mut |event| match event {
-        Event::Begins { cell, place, of } => of_all = format!("[{place}/{of}] {cell}"),
-        Event::Step { what, total } => {
+        StudyEvent::Begins { cell, place, of } => of_all = format!("[{place}/{of}] {cell}"),
+        StudyEvent::Step { what, total } => {
             bar.finish_and_clear();
             bar = progress::bar(what, total, verbosity.quiet);
             bar.set_message(of_all.clone());
         }
-        Event::Progress(count) => bar.inc(count as u64),
-        Event::Ends { cell, state, seconds } => {
+        StudyEvent::Progress(count) => bar.inc(count as u64),
+        StudyEvent::Ends { cell, state, seconds } => {
             bar.finish_and_clear();
             match state {
-                State::Was => tracing::debug!("{of_all}: done before"),
-                State::Done => tracing::info!("{of_all}: {seconds:.1} s"),
-                State::Held => tracing::info!("{of_all}: another process works on it"),
-                State::Failed(error) => tracing::warn!("{cell} failed: {error}"),
+                CellEnd::Was => tracing::debug!("{of_all}: done before"),
+                CellEnd::Done => tracing::info!("{of_all}: {seconds:.1} s"),
+                CellEnd::Held => tracing::info!("{of_all}: another process works on it"),
+                CellEnd::Failed(error) => tracing::warn!("{cell} failed: {error}"),
             }
         }
     });
@@ -247,7 +248,7 @@ fn compare(command: &args::StudyDiff) -> Result<(), CliError> {
     if worse == 0 { Ok(()) } else { Err(CliError::Failed(format!("{worse} scores are worse or missing"))) }
 }
 
-fn difference(change: &Change) -> Vec<String> {
+fn difference(change: &ScoreChange) -> Vec<String> {
     let score = |score: Option<f64>| score.map_or_else(|| "-".to_owned(), |score| format!("{score:.4}"));
     let verdict = match change.verdict {
         Verdict::Same => "same",

@@ -2,7 +2,7 @@
 
 use super::{
     Result, StudyError,
-    report::{Cell, CellState, MetricFormat},
+    report::{CellState, MetricFormat, ReportCell},
 };
 use espalier_base::files::{self, Limit};
 use espalier_evaluate::Metric;
@@ -12,7 +12,7 @@ use std::{io, path::Path};
 
 /// How a score of one study compares with that of another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Change {
+pub struct ScoreChange {
     /// The model.
     pub model: String,
     /// The row of the table: `dense`, or method and calibration.
@@ -48,7 +48,7 @@ pub enum Verdict {
     New,
 }
 
-impl Change {
+impl ScoreChange {
     /// Whether it is for the worse.
     pub fn is_regression(&self) -> bool {
         matches!(self.verdict, Verdict::Worse | Verdict::Missing)
@@ -62,7 +62,7 @@ type ScoreKey = (String, String, Option<Sparsity>, String, Metric);
 ///
 /// # Errors
 /// One of the folders holds no results.
-pub fn diff(before: &Path, after: &Path, tolerance: f64) -> Result<Vec<Change>> {
+pub fn diff(before: &Path, after: &Path, tolerance: f64) -> Result<Vec<ScoreChange>> {
     let (before, after) = (means(before)?, means(after)?);
     let mut keys: Vec<&ScoreKey> = before.iter().map(|(key, _)| key).collect();
     keys.extend(
@@ -75,7 +75,7 @@ pub fn diff(before: &Path, after: &Path, tolerance: f64) -> Result<Vec<Change>> 
         let (old, new) = (find(&before, key), find(&after, key));
         let (model, label, sparsity, evaluation, metric) = key.clone();
         let verdict = verdict(metric, old, new, tolerance);
-        Change { model, label, sparsity, evaluation, metric, before: old, after: new, verdict }
+        ScoreChange { model, label, sparsity, evaluation, metric, before: old, after: new, verdict }
     });
     Ok(changes.collect())
 }
@@ -107,7 +107,7 @@ fn means(folder: &Path) -> Result<Vec<(ScoreKey, f64)>> {
     })?;
     let mut scores: Vec<(ScoreKey, Vec<f64>)> = Vec::new();
     for line in text.lines() {
-        let row: Cell = serde_json::from_str(line)
+        let row: ReportCell = serde_json::from_str(line)
             .map_err(|source| StudyError::Malformed { path: path.clone(), source })?;
         if row.state != CellState::Done {
             continue;

@@ -24,11 +24,11 @@ mod run;
 mod windows;
 
 pub use check::{Study, StudyCalibration, StudyEvaluation, StudyMethod, StudyModel};
-pub use diff::{Change, Verdict, diff};
+pub use diff::{ScoreChange, Verdict, diff};
 pub use error::{Result, StudyError};
 pub use estimate::Estimate;
 pub use file::StudyFile;
 pub use matrix::{Cell, Drawn, Variant};
-pub use plan::{Choice, ParseShardError, Plan, Shard};
+pub use plan::{CellChoice, ParseShardError, Plan, Shard};
 pub use results::{gather, write_results};
-pub use run::{Event, Outcome, State, run};
+pub use run::{CellEnd, StudyEvent, StudyOutcome, run};

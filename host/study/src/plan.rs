@@ -18,7 +18,7 @@ use std::{
 
 /// Which cells are run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct CellChoice {
     /// Cells by their hash, or by the beginning of it; all where there are none.
     pub cells: Vec<String>,
     /// A part of all cells.
@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// Something cannot be read, two entries of the study do the same, or there is no cell of a chosen hash.
-    pub fn new(study: &'a Study, out: &Path, choice: &Choice) -> Result<Self> {
+    pub fn new(study: &'a Study, out: &Path, choice: &CellChoice) -> Result<Self> {
         let mut digests = Digests::open(out.join("digests.json"));
         let mut model_computed = |folder: &Path| -> Result<String> {
             let digest = digests.model(folder)?;
@@ -114,7 +114,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn choose(&self, choice: &Choice) -> Result<Vec<Cell>> {
+    fn choose(&self, choice: &CellChoice) -> Result<Vec<Cell>> {
         if let Some(shard) = choice.shard {
             return Ok(self.cells.iter().skip(shard.index - 1).step_by(shard.of).cloned().collect());
         }

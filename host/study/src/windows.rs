@@ -6,7 +6,7 @@ use super::{
     matrix::Drawn,
 };
 use espalier_data::Tokenizer;
-use espalier_select::{CalibrationRecord, Request, Step, Target};
+use espalier_select::{CalibrationRecord, Request, SelectionStep, SelectionTarget};
 
 /// Chosen windows, and what a manifest says of them.
 pub(super) struct Windows {
@@ -24,8 +24,8 @@ pub(super) fn windows(
     hash: String,
     set: &StudyCalibration,
     drawn: Drawn,
-    target: Target,
-    progress: &(dyn Fn(Step) + Sync),
+    target: SelectionTarget,
+    progress: &(dyn Fn(SelectionStep) + Sync),
 ) -> Result<Windows> {
     let home = folder.selection(&hash);
     let (rows, record) = (home.join("windows.jsonl"), home.join("record.json"));

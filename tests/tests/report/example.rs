@@ -86,7 +86,7 @@ fn score(variant: Option<(&str, usize, f64)>, seed: u64, evaluation: &str, metri
     }
 }
 
-fn cell(variant: Option<(&str, usize, f64)>, seed: u64) -> Cell {
+fn cell(variant: Option<(&str, usize, f64)>, seed: u64) -> ReportCell {
     let state = match (variant, seed) {
         (Some(("Wanda", 2, 0.7)), _) => CellState::Missing,
         (Some(("SparseGPT", 1, 0.7)), 2) => CellState::Failed,
@@ -104,7 +104,7 @@ fn cell(variant: Option<(&str, usize, f64)>, seed: u64) -> Cell {
         };
         scores.insert(name.into(), metrics.iter().map(of).collect());
     }
-    Cell {
+    ReportCell {
         command: format!("host study tests/studies/llama-2-7b.toml --out results/llama-2-7b --cell {hash}"),
         hash,
         state,
@@ -143,7 +143,7 @@ fn layers((method, set, sparsity): (&str, usize, f64)) -> Vec<LayerResult> {
 
 /// The mean over a variant's seeds.
 fn mean(
-    cells: &[Cell],
+    cells: &[ReportCell],
     label: &str,
     sparsity: f64,
     evaluation: &str,
@@ -167,7 +167,7 @@ fn half(metric: Metric) -> f64 {
     if metric.is_perplexity() { 0.25 } else { 0.012 }
 }
 
-fn differences(cells: &[Cell]) -> Vec<Difference> {
+fn differences(cells: &[ReportCell]) -> Vec<Difference> {
     let mut all = Vec::new();
     for (evaluation, metric) in columns() {
         for sparsity in SPARSITIES {
@@ -200,7 +200,7 @@ fn differences(cells: &[Cell]) -> Vec<Difference> {
     all
 }
 
-fn gains(cells: &[Cell]) -> Vec<Gain> {
+fn gains(cells: &[ReportCell]) -> Vec<Gain> {
     let mut all = Vec::new();
     for (evaluation, metric) in columns() {
         for sparsity in SPARSITIES {
@@ -232,7 +232,7 @@ fn gains(cells: &[Cell]) -> Vec<Gain> {
     all
 }
 
-fn contrasts(cells: &[Cell]) -> Vec<Gain> {
+fn contrasts(cells: &[ReportCell]) -> Vec<Gain> {
     let gains = gains(cells);
     let of = |gain: &Gain| {
         let same = |other: &&Gain| {

@@ -14,8 +14,8 @@ use espalier_model::{
     writer::{MANIFEST, WriteError, tidy},
 };
 use espalier_plugins::set_policy;
-use espalier_prune::{Event, Fingerprint, Manifest, Run};
-use espalier_select::{CalibrationRecord, Selection, Target};
+use espalier_prune::{Fingerprint, Manifest, PruneEvent, Run};
+use espalier_select::{CalibrationRecord, Selection, SelectionTarget};
 use request::PruneRequest;
 use std::{path::Path, sync::Arc};
 
@@ -34,7 +34,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
 
     let selection = request.calibration.as_ref().map(|calibration| {
         let device = || Ok(Arc::clone(&model.device));
-        let target = Target { folder: &request.folder, config: &model.config, device: &device };
+        let target = SelectionTarget { folder: &request.folder, config: &model.config, device: &device };
         let selection = calibrate::select(calibration, &request.libraries, target, verbosity)?;
         calibrate::show(&selection, request.show_samples, target)?;
         Ok::<_, CliError>(selection)
@@ -92,15 +92,15 @@ fn finish_with_bar(
         progress::bar("pruning", Run::expected_work(std::slice::from_ref(&run), windows), verbosity.quiet);
     let result = run.finish(windows, calibration, &mut |event| {
         bar.inc(event.work() as u64);
-        if let Event::Planned(memory) = event {
+        if let PruneEvent::Planned(memory) = event {
             bar.set_position(0);
             bar.suspend(|| note(&memory.to_string(), verbosity));
         }
-        if let Event::Continued { blocks, of } = event {
+        if let PruneEvent::Continued { blocks, of } = event {
             let text = format!("continuing an unfinished run: {blocks} of {of} blocks are finished");
             bar.suspend(|| note(&text, verbosity));
         }
-        if let Event::Layer(layer) = event {
+        if let PruneEvent::Layer(layer) = event {
             bar.set_message(layer.name.clone());
             bar.suspend(|| {
                 tracing::info!("{}: sparsity {:.4}, {:.2} s", layer.name, layer.sparsity, layer.seconds);

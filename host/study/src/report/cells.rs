@@ -1,7 +1,7 @@
 //! Every cell of the matrix: its state at a glance, and the command that reproduces it.
 
 use super::{
-    data::{Cell, CellState},
+    data::{CellState, ReportCell},
     metric::{MetricFormat, duration, sparsity_title},
     view::{Look, ReportView, distinct},
 };
@@ -76,12 +76,12 @@ pub(super) fn cells<'a>(view: &ReportView<'a>) -> Cells<'a> {
     Cells { rows: rows.collect(), boxes: boxes.collect(), seeds }
 }
 
-fn link(cell: &Cell) -> StateLink<'_> {
+fn link(cell: &ReportCell) -> StateLink<'_> {
     let seconds = cell.seconds.filter(|_| cell.state == CellState::Done);
     StateLink { state: cell.state, hash: &cell.hash, duration: seconds.map(duration) }
 }
 
-fn title(view: &ReportView<'_>, cell: &Cell) -> String {
+fn title(view: &ReportView<'_>, cell: &ReportCell) -> String {
     let mut title = cell.label.clone();
     if let (Some(sparsity), Some(_)) = (cell.sparsity, &cell.method) {
         title += &format!(" at {}", sparsity_title(sparsity));
@@ -92,7 +92,7 @@ fn title(view: &ReportView<'_>, cell: &Cell) -> String {
     title + &view.of_model(&cell.model)
 }
 
-fn facts(cell: &Cell) -> Vec<(&'static str, String)> {
+fn facts(cell: &ReportCell) -> Vec<(&'static str, String)> {
     let facts = [
         ("model", Some(cell.model.clone())),
         ("method", cell.method.clone()),
@@ -105,7 +105,7 @@ fn facts(cell: &Cell) -> Vec<(&'static str, String)> {
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn scores(cell: &Cell) -> Vec<CellScore<'_>> {
+fn scores(cell: &ReportCell) -> Vec<CellScore<'_>> {
     let all = cell.scores.iter().flat_map(|(evaluation, metrics)| {
         metrics.iter().map(move |(&metric, score)| {
             let format = MetricFormat::of(metric);

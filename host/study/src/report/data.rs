@@ -23,7 +23,7 @@ pub struct Report {
     /// The command that runs the whole study.
     pub command: String,
     /// Every cell of the matrix: done, failed, or not run yet.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<ReportCell>,
     /// The evaluations.
     pub evaluations: Vec<Evaluation>,
     /// The calibration sets.
@@ -41,7 +41,7 @@ pub struct Report {
 /// One cell of the matrix: a model, dense or pruned in one way with one seed, and its scores.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Cell {
+pub struct ReportCell {
     /// Hash of all that determines the cell.
     pub hash: String,
     /// Its outcome.

@@ -12,8 +12,8 @@ mod verdict;
 mod view;
 
 pub use data::{
-    Calibration, CalibrationKind, Cell, CellState, Difference, Evaluation, Gain, LayerResult, Output,
-    Prediction, Report,
+    Calibration, CalibrationKind, CellState, Difference, Evaluation, Gain, LayerResult, Output, Prediction,
+    Report, ReportCell,
 };
 pub use metric::duration;
 pub(super) use metric::{MetricFormat, sparsity_title};

@@ -1,5 +1,5 @@
 use super::{
-    super::{Cell, Difference, Evaluation, Gain, Output, Prediction},
+    super::{Difference, Evaluation, Gain, Output, Prediction, ReportCell},
     *,
 };
 use espalier_evaluate::{Mean, Metric};
@@ -49,10 +49,10 @@ fn report() -> Report {
     }
 }
 
-fn cell(label: &str, seed: Option<u64>, mean: f64) -> Cell {
+fn cell(label: &str, seed: Option<u64>, mean: f64) -> ReportCell {
     let pruned = |value: &str| seed.map(|_| value.to_owned());
     let score = Mean { mean, low: mean - 0.05, high: mean + 0.05, items: 200 };
-    Cell {
+    ReportCell {
         hash: format!("{label}{seed:?}").replace(['(', ')'], "-"),
         state: CellState::Done,
         command: format!("host study study.toml --cell {label}"),
@@ -64,7 +64,7 @@ fn cell(label: &str, seed: Option<u64>, mean: f64) -> Cell {
         seed,
         seconds: Some(61.0),
         scores: BTreeMap::from([("alpaca".into(), BTreeMap::from([(Metric::ExactMatch, score)]))]),
-        ..Cell::default()
+        ..ReportCell::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The report in the order it is read: cells gathered into variants, seeds into means and spreads.
 
 use super::{
-    data::{Cell, CellState, Difference, Report},
+    data::{CellState, Difference, Report, ReportCell},
     metric::{MetricFormat, sparsity_title},
 };
 use espalier_evaluate::Metric;
@@ -28,7 +28,7 @@ pub(crate) struct ReportVariant<'a> {
     pub(crate) sparsity: Option<Sparsity>,
     /// The way of getting calibration data, one of [`View::sets`].
     pub(crate) set: Option<String>,
-    pub(crate) cells: Vec<&'a Cell>,
+    pub(crate) cells: Vec<&'a ReportCell>,
 }
 
 /// A variant's score over its seeds.

@@ -97,15 +97,15 @@ pub(super) fn cell(
     folder: &Folder,
     cell: &Cell,
     command: &str,
-) -> Result<(report::Cell, Option<String>)> {
+) -> Result<(report::ReportCell, Option<String>)> {
     let study = plan.study();
     let home = folder.cell(&cell.hash);
-    let mut found = report::Cell {
+    let mut found = report::ReportCell {
         hash: cell.hash.clone(),
         command: format!("{command} --cell {}", cell.hash),
         model: study.models[cell.model].name.clone(),
         label: plan.label(cell),
-        ..report::Cell::default()
+        ..report::ReportCell::default()
     };
     if let Some(variant) = &cell.variant {
         found.method = Some(study.methods[variant.method].name.clone());

@@ -19,7 +19,7 @@ use espalier_device::{
 };
 use espalier_evaluate::{DenseReference, Metric, TaskItems};
 use espalier_model::Llama;
-use espalier_select::Target;
+use espalier_select::SelectionTarget;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -29,7 +29,7 @@ use std::{
 
 /// Events of a study, for progress bars and logs.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum StudyEvent<'a> {
     /// A cell begins.
     Begins {
         /// A summary in words.
@@ -53,7 +53,7 @@ pub enum Event<'a> {
         /// A summary in words.
         cell: &'a str,
         /// Its outcome.
-        state: &'a State,
+        state: &'a CellEnd,
         /// Wall time, in seconds.
         seconds: f64,
     },
@@ -61,7 +61,7 @@ pub enum Event<'a> {
 
 /// The state of a cell after a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum CellEnd {
     /// It was done already.
     Was,
     /// It is done.
@@ -74,7 +74,7 @@ pub enum State {
 
 /// The outcome of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct StudyOutcome {
     /// Cells that are done, by this run or before.
     pub done: usize,
     /// Cells that failed.
@@ -89,7 +89,11 @@ pub struct Outcome {
 ///
 /// # Errors
 /// What stops the whole study: no device, or results that cannot be written.
-pub fn run(plan: &Plan, device: &DeviceRequest, on_event: &mut (dyn FnMut(Event) + Send)) -> Result<Outcome> {
+pub fn run(
+    plan: &Plan,
+    device: &DeviceRequest,
+    on_event: &mut (dyn FnMut(StudyEvent) + Send),
+) -> Result<StudyOutcome> {
     results::check_owner(plan)?;
     let folder = Folder::create(plan.out(), plan.study().file.text())?;
     plan.remember(&folder)?;
@@ -103,7 +107,7 @@ pub fn run(plan: &Plan, device: &DeviceRequest, on_event: &mut (dyn FnMut(Event)
         apart: BTreeSet::new(),
         on_event,
     };
-    let mut outcome = Outcome::default();
+    let mut outcome = StudyOutcome::default();
     let mut left: Vec<&Cell> = plan.chosen().iter().collect();
     // What others hold may be done, or theirs to fail, by the time that everything else is.
     for _ in 0..2 {
@@ -129,7 +133,7 @@ struct Runner<'a> {
     prepared: BTreeMap<(usize, usize), Prepared>,
     /// Hashes of cells that could not be pruned together.
     apart: BTreeSet<String>,
-    on_event: &'a mut (dyn FnMut(Event) + Send),
+    on_event: &'a mut (dyn FnMut(StudyEvent) + Send),
 }
 
 /// An evaluation's data, the same for all models pruned from one.
@@ -141,7 +145,7 @@ struct Prepared {
 
 impl<'a> Runner<'a> {
     /// Runs cells, and gives back those that others hold.
-    fn pass(&mut self, cells: &[&'a Cell], outcome: &mut Outcome) -> Result<Vec<&'a Cell>> {
+    fn pass(&mut self, cells: &[&'a Cell], outcome: &mut StudyOutcome) -> Result<Vec<&'a Cell>> {
         let mut held = Vec::new();
         for (place, cell) in cells.iter().enumerate() {
             if interrupt::check().is_err() {
@@ -150,7 +154,7 @@ impl<'a> Runner<'a> {
             }
             let name = self.plan.name(cell);
             let started = Instant::now();
-            (self.on_event)(Event::Begins { cell: &name, place: place + 1, of: cells.len() });
+            (self.on_event)(StudyEvent::Begins { cell: &name, place: place + 1, of: cells.len() });
             let state = match self.cell(cell) {
                 // Ctrl-C comes out of wherever it was noticed; what was finished before is written.
                 Err(_) if interrupt::check().is_err() => {
@@ -159,24 +163,24 @@ impl<'a> Runner<'a> {
                 }
                 state => state?,
             };
-            (self.on_event)(Event::Ends {
+            (self.on_event)(StudyEvent::Ends {
                 cell: &name,
                 state: &state,
                 seconds: started.elapsed().as_secs_f64(),
             });
             match state {
-                State::Was | State::Done => outcome.done += 1,
-                State::Failed(_) => outcome.failed += 1,
-                State::Held => held.push(*cell),
+                CellEnd::Was | CellEnd::Done => outcome.done += 1,
+                CellEnd::Failed(_) => outcome.failed += 1,
+                CellEnd::Held => held.push(*cell),
             }
         }
         Ok(held)
     }
 
-    fn cell(&mut self, cell: &Cell) -> Result<State> {
+    fn cell(&mut self, cell: &Cell) -> Result<CellEnd> {
         let done = is_done(self.plan, &self.folder, cell);
         let Some(_lease) = self.folder.lease(&cell.hash)? else {
-            return Ok(if done { State::Was } else { State::Held });
+            return Ok(if done { CellEnd::Was } else { CellEnd::Held });
         };
         let home = self.folder.cell(&cell.hash);
         folder::make(&home)?;
@@ -185,12 +189,12 @@ impl<'a> Runner<'a> {
         if is_done(self.plan, &self.folder, cell) {
             // A process that was killed may have left its model.
             self.drop_model(&home)?;
-            return Ok(State::Was);
+            return Ok(CellEnd::Was);
         }
         match self.work(cell, &home) {
             Ok(()) => {
                 folder::remove(&home.join(FAILED))?;
-                Ok(State::Done)
+                Ok(CellEnd::Done)
             }
             Err(error) if interrupt::check().is_err() => Err(error),
             Err(error) => {
@@ -200,7 +204,7 @@ impl<'a> Runner<'a> {
                 }
                 let error = error.chain();
                 folder::write_json(&home.join(FAILED), &Failure { error: error.clone() })?;
-                Ok(State::Failed(error))
+                Ok(CellEnd::Failed(error))
             }
         }
     }
@@ -232,8 +236,8 @@ impl<'a> Runner<'a> {
         self.prepare(cell.model, evaluation)?;
         let Some(prepared) = self.prepared.get(&(cell.model, evaluation)) else { return Ok(()) };
         let on_event = &mut *self.on_event;
-        on_event(Event::Step { what: "evaluating", total: prepared.items.work(&model.config) });
-        let progress = &mut |work| on_event(Event::Progress(work));
+        on_event(StudyEvent::Step { what: "evaluating", total: prepared.items.work(&model.config) });
+        let progress = &mut |work| on_event(StudyEvent::Progress(work));
         let Prepared { tokenizer, items, dense } = prepared;
         let result = espalier_evaluate::run(model, tokenizer, items, dense.as_ref(), progress)?;
         let home = evaluation_folder(self.plan, home, evaluation);
@@ -269,8 +273,8 @@ impl<'a> Runner<'a> {
         if task.measures(Metric::JsDivergence) {
             let whole = Llama::open(&model.folder, self.device()?)?;
             let on_event = &mut *self.on_event;
-            on_event(Event::Step { what: "dense model", total: items.reading_work(&model.config) });
-            let progress = &mut |work| on_event(Event::Progress(work));
+            on_event(StudyEvent::Step { what: "dense model", total: items.reading_work(&model.config) });
+            let progress = &mut |work| on_event(StudyEvent::Progress(work));
             dense = Some(DenseReference::new(&whole, &items, progress)?);
         }
         self.prepared.insert(key, Prepared { tokenizer, items, dense });
@@ -286,7 +290,7 @@ impl<'a> Runner<'a> {
             Some(windows) => windows,
             None => {
                 let device = self.device()?;
-                let target = Target {
+                let target = SelectionTarget {
                     folder: &model.folder,
                     config: &model.config,
                     device: &|| Ok(Arc::clone(&device)),
@@ -297,11 +301,13 @@ impl<'a> Runner<'a> {
                 let progress = |step| {
                     let mut on_event = on_event.lock().unwrap_or_else(PoisonError::into_inner);
                     match step {
-                        espalier_select::Step::Begin(total) => {
-                            on_event(Event::Step { what: "choosing data", total })
+                        espalier_select::SelectionStep::Begin(total) => {
+                            on_event(StudyEvent::Step { what: "choosing data", total })
                         }
-                        espalier_select::Step::Advance(steps) => on_event(Event::Progress(steps)),
-                        espalier_select::Step::End => {}
+                        espalier_select::SelectionStep::Advance(steps) => {
+                            on_event(StudyEvent::Progress(steps))
+                        }
+                        espalier_select::SelectionStep::End => {}
                     }
                 };
                 windows(&self.folder, hash, set, drawn, target, &progress)?

@@ -1,6 +1,6 @@
 //! Pruning for cells: those that want the same dense pass share one.
 
-use super::{Event, Runner, is_done};
+use super::{Runner, StudyEvent, is_done};
 use crate::{
     Cell, Result, StudyError, Variant,
     folder::{self, Lease},
@@ -97,8 +97,8 @@ impl<'a> Runner<'a> {
             runs.push(Run::begin(settings, method, &model, to)?);
         }
         let on_event = &mut *self.on_event;
-        on_event(Event::Step { what: "pruning", total: Run::expected_work(&runs, &windows) });
-        let progress = &mut |event: espalier_prune::Event| on_event(Event::Progress(event.work()));
+        on_event(StudyEvent::Step { what: "pruning", total: Run::expected_work(&runs, &windows) });
+        let progress = &mut |event: espalier_prune::PruneEvent| on_event(StudyEvent::Progress(event.work()));
         Run::finish_together(runs, &windows, record.as_ref(), progress)?;
         Ok(())
     }
