@@ -9,7 +9,7 @@ use std::{collections::HashMap, ops::Range};
 pub struct Shuffled {
     drawn: usize,
     n: usize,
-    /// What stands at a place where it is not the place's own number.
+    /// The numbers at places that do not hold their own.
     moved: HashMap<usize, usize>,
 }
 

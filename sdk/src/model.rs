@@ -77,7 +77,7 @@ impl<'a> Model<'a> {
         self.0.pooled(sequences, layers)
     }
 
-    /// What the model writes after each prefix, without the prefix; a text that the model ends itself ends
+    /// The model's continuation of each prefix, without the prefix; a text that the model ends itself ends
     /// with its end-of-text token.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ fn solve_below(x: &mut [f32], side: usize, first: usize, inverse: &[f32], width:
     });
 }
 
-/// What is right of a factored block of columns: `x₂₂ −= L₂₁ · L₂₁ᵀ`, the lower half.
+/// The update to the right of a factored block of columns: `x₂₂ −= L₂₁ · L₂₁ᵀ`, the lower half.
 fn update(x: &mut [f32], side: usize, first: usize, width: usize) {
     let below = first + width;
     // Apart from what is written to, so that tasks may read it.

@@ -1,7 +1,7 @@
 //! Espalier's compute kernels. One kernel is one pair of files: `NAME.wgsl`, and `NAME.rs` with its CPU
 //! twin, which is also what the CPU device runs.
 //!
-//! What several shaders share is in `parts`; the line `//!include NAME` stands for `parts/NAME.wgsl`. They are joined
+//! Shared WGSL is in `parts`; the line `//!include NAME` stands for `parts/NAME.wgsl`. They are joined
 //! when this crate is built (see `build`), and what the host has to know of a shader is then read from it.
 
 mod compute;

@@ -30,7 +30,7 @@ pub struct Params {
     pub out_row: u32,
 }
 
-/// What a task of the twin reads: [`BLOCK_ROWS`] rows of so many columns, whose sums fit the first-level
+/// The part that one task of the twin reads: [`BLOCK_ROWS`] rows of so many columns, whose sums fit the first-level
 /// cache.
 const STRIP: usize = 512;
 

@@ -1,4 +1,4 @@
-//! What the plugin border costs: an operation of the device on one number, with a new tensor for its result, asked for
+//! The cost of the FFI boundary: an operation of the device on one number, with a new tensor for its result, asked for
 //! directly and by a plugin.
 //!
 //! ```text

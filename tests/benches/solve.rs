@@ -35,7 +35,7 @@ struct Args {
     device: String,
     #[arg(long, default_value_t = 3)]
     repeats: usize,
-    /// What `cargo bench` adds to every call.
+    /// The argument that `cargo bench` adds to every call.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -57,7 +57,7 @@ impl TestGpu {
         Self(Gpu::open(adapter(), options).expect("the adapter opens"))
     }
 
-    /// What the adapter says of itself.
+    /// The adapter's description.
     pub fn report() -> &'static AdapterReport {
         adapter().report()
     }

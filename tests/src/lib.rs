@@ -71,7 +71,7 @@ pub fn copy_model(to: &Path) {
     }
 }
 
-/// What a process said, for assertions.
+/// A process' output, for assertions.
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -24,7 +24,7 @@ fn words(device: &dyn Device, mask: &Tensor) -> Vec<u32> {
     bytemuck::pod_collect_to_vec(&device.read(mask).expect("it is read"))
 }
 
-/// What the twin selects.
+/// The twin's selection.
 fn twin_mask(scores: &[f32], rows: usize, cols: usize, selection: Selection) -> Vec<u32> {
     let cpu: &dyn Device = &Cpu::new();
     let mut mask = cpu.zeros(DType::U32, rows, cols.div_ceil(32)).expect("memory");

@@ -1,4 +1,4 @@
-//! What is written where: nothing of the user's is lost, and a terminal that is gone ends no run.
+//! Outputs: nothing of the user's is lost, and a terminal that is gone ends no run.
 
 use espalier_tests::{host, path, run, said};
 use std::{
@@ -94,7 +94,7 @@ fn a_log_that_cannot_be_written_ends_no_run() {
     }
 }
 
-/// What a file of a cell says is asked of it again where the file is damaged.
+/// A damaged file of a cell is computed again.
 #[test]
 fn a_damaged_cell_is_run_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -74,7 +74,7 @@ impl Small {
         self.cells(out).iter().map(|cell| cell["hash"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// What is the same however often a study was stopped.
+    /// The results that do not depend on how often a study was stopped.
     fn results(&self, out: &str) -> [String; 2] {
         ["results.csv", "table.md"].map(|file| fs::read_to_string(self.path(out).join(file)).unwrap())
     }
@@ -190,7 +190,7 @@ fn shards_together_are_the_whole_study() {
     assert!(ends_with(small.study("one").args(["--cell", "feed"]), 2).contains("no cell feed"));
 }
 
-/// What does not propagate wants the same dense pass behind the same windows: that is made once, and changes nothing.
+/// Runs that do not propagate need the same dense pass behind the same windows: that is made once, and changes nothing.
 #[test]
 fn cells_share_a_dense_pass() {
     let dense = "Wanda = { sparsity = [0.5, \"2:4\"], propagate = false }\n\

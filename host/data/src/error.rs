@@ -41,7 +41,7 @@ pub enum CalibrationError {
         /// The unsupported feature.
         what: String,
     },
-    /// What is in a packed file cannot be written.
+    /// The content of a packed file cannot be written.
     #[error(
         "what is in {} cannot be unpacked into {}: make room there, or set TMPDIR",
         path.display(),
@@ -201,7 +201,7 @@ pub enum CalibrationError {
     /// A record that is not there.
     #[error("there is no record {index}, only {records}")]
     NoRecord {
-        /// What was asked for.
+        /// The request.
         index: usize,
         /// How many there are.
         records: usize,
@@ -315,9 +315,9 @@ pub enum CalibrationError {
     TooFew {
         /// The file.
         path: PathBuf,
-        /// What it has.
+        /// The names that exist.
         rows: usize,
-        /// What was asked for.
+        /// The request.
         samples: usize,
     },
     /// Too little text to evaluate on.

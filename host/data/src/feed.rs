@@ -27,7 +27,7 @@ pub(super) struct Feed {
     file: File,
     hash: Option<Sha256>,
     buffer: Vec<u8>,
-    /// What of the buffer is still to come.
+    /// The part of the buffer that is not read yet.
     begin: usize,
     end: usize,
     /// Where in the file `begin` is.

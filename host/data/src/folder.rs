@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the name of a file of data ends in, where a folder holds other things too.
+/// The extensions of data files, where a folder holds other things too.
 const ENDS: [&str; 7] = ["json", "jsonl", "ndjson", "parquet", "txt", "text", "raw"];
 
 /// The files of a source.

@@ -281,7 +281,7 @@ fn exchange(chat: &ChatTemplate, said: &Conversation) -> Result<Rendered, miniji
     Ok(Rendered { prompt, answer, special: false, rewritten })
 }
 
-/// What a document has from its last answer on, with the space before it if the prompt does not end with one; the answer
+/// The part of a document from its last answer on, with the space before it if the prompt does not end with one; the answer
 /// as it is where the document writes it otherwise.
 fn end_from(document: &str, answer: &str, prompt: &str) -> String {
     let Some(at) = document.rfind(answer).or_else(|| document.rfind(answer.trim())) else {

@@ -58,7 +58,7 @@ fn alpacas_templates_are_the_published_ones() {
     assert!(message.contains("a.json, line 1 is a conversation"), "{message}");
 }
 
-/// What holds for every task comes first, in whatever prompt.
+/// Properties of every prompt come first.
 #[test]
 fn the_system_of_an_instruction_is_kept() {
     let Record::Instruction { instruction, input, outputs, .. } = instruction("1 2") else { panic!() };

@@ -12,7 +12,7 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// What was made of a record; nothing if the record was refused and is left out.
+    /// The result for a record; nothing if the record was refused and is left out.
     ///
     /// # Errors
     /// The record was refused and cannot be left out, or something else went wrong.

@@ -22,7 +22,7 @@ struct CaseMessage {
     content: String,
 }
 
-/// What transformers' `apply_chat_template` rendered (`tests/scripts/make_prompts.py`).
+/// Texts that transformers' `apply_chat_template` rendered (`tests/scripts/make_prompts.py`).
 #[test]
 fn conversations_are_rendered_as_transformers_does() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/prompts.json");

@@ -38,7 +38,7 @@ pub(super) struct Unpacked {
     pub(super) data: Data,
     /// SHA-256 of the packed file, in hex.
     pub(super) sha256: String,
-    /// What the name of what was packed ends in: `jsonl` for `rows.jsonl.gz`, and for Parquet.
+    /// The extension of the packed file: `jsonl` for `rows.jsonl.gz`, and for Parquet.
     pub(super) end: String,
 }
 

@@ -141,7 +141,7 @@ fn what_comes_to_far_more_than_its_size_is_refused() {
     }
 }
 
-/// What `zstd --long=31` writes: a window of 2 GiB, of which only what is used is touched.
+/// An output of `zstd --long=31`: a window of 2 GiB, of which only what is used is touched.
 #[test]
 fn long_windows_of_zstd_are_read() {
     let dir = tempfile::tempdir().unwrap();

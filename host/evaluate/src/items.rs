@@ -43,7 +43,7 @@ pub(super) struct TaskItem {
     pub(super) references: Vec<String>,
     /// The tokens of the prompt.
     pub(super) prompt_ids: Vec<u32>,
-    /// What its likelihood is measured of: the prompt, the first answer and the end token; or a window.
+    /// The tokens whose likelihood is measured: the prompt, the first answer and the end token; or a window.
     pub(super) ids: Vec<u32>,
     /// The first of them that is predicted.
     pub(super) from: usize,
@@ -269,7 +269,7 @@ impl ItemReader<'_> {
     }
 }
 
-/// What of an item is not as its row has it.
+/// How an item differs from its row.
 #[derive(Default)]
 struct Changed {
     rewritten: bool,

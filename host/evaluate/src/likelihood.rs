@@ -26,7 +26,7 @@ pub(super) struct Likelihood {
     pub(super) tokens: usize,
 }
 
-/// What a dense model makes of a task's data: the last hidden states of the positions that predict. Heads
+/// A dense model's pass over a task's data: the last hidden states of the positions that predict. Heads
 /// are never pruned, so that a pruned model's own head makes the dense distributions of them.
 #[derive(Debug, Clone)]
 pub struct DenseReference {

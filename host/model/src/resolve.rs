@@ -23,7 +23,7 @@ pub enum ResolveError {
     /// A file in place of a folder.
     #[error("{name} is a file; {advice}")]
     File {
-        /// What was asked for.
+        /// The request.
         name: String,
         /// The kind of input, and what to give instead.
         advice: String,
@@ -34,7 +34,7 @@ pub enum ResolveError {
          example with `hf download {name}`", .cache.display()
     )]
     NotCached {
-        /// What was asked for.
+        /// The request.
         name: String,
         /// The cache that was looked in.
         cache: PathBuf,

@@ -98,7 +98,7 @@ impl DeviceTensors {
         self.table().get(&id).cloned().ok_or_else(|| unknown(id))
     }
 
-    /// What stands before every operation that a plugin asks for: none is done for a run that was interrupted, nor
+    /// The check before every operation that a plugin asks for: none is done for a run that was interrupted, nor
     /// for the CPU twin of a kernel, whose tensors are being used.
     fn admit(&self) -> Result<()> {
         interrupt::check()?;

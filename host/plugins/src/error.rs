@@ -11,7 +11,7 @@ pub enum PluginError {
     /// No file of this name in any of the places.
     #[error("no plugin `{name}`: looked for {file} in {}{hint}", list(.places))]
     NotFound {
-        /// What was asked for.
+        /// The request.
         name: String,
         /// The file name looked for.
         file: String,

@@ -51,7 +51,7 @@ impl PluginMethod {
     /// Prunes one layer; see [`LoadedMethod::prune`].
     ///
     /// # Errors
-    /// What the method reports, its panics included, and of a method in its own process whatever ended that.
+    /// The method's error, its panics included, and of a method in its own process whatever ended that.
     pub fn prune(
         &self,
         name: &str,

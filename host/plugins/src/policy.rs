@@ -47,7 +47,7 @@ pub struct Policy {
     pub trusted_only: bool,
 }
 
-/// What holds where nothing was said: programs that use this library open plugins in their own process.
+/// The default: programs that use this library open plugins in their own process.
 impl Default for Policy {
     fn default() -> Self {
         Self { isolate: Isolate::Never, patience: Duration::from_secs(600), trusted_only: false }

@@ -34,7 +34,7 @@ pub(super) fn is_shipped(library: &Path) -> bool {
     }
 }
 
-/// What is wrong with a file or folder.
+/// A problem with a file or folder.
 #[cfg(unix)]
 pub(super) fn complaint(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -55,7 +55,7 @@ pub(super) fn complaint(path: &Path) -> Option<String> {
     None
 }
 
-/// What is wrong with a file or folder: nothing is known of it here.
+/// A problem with a file or folder: unknown on this system.
 #[cfg(not(unix))]
 pub(super) fn complaint(_: &Path) -> Option<String> {
     None

@@ -64,7 +64,7 @@ pub fn inspect(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<Inspecti
     Ok(Inspection { weights, zeros, sparsity: zeros as f64 / weights as f64, patterns, tensors })
 }
 
-/// What a row adds to the count.
+/// The number that a row adds to the count.
 #[derive(Clone, Copy)]
 struct Count {
     zeros: usize,

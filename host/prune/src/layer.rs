@@ -28,7 +28,7 @@ pub struct LayerReport {
     pub name: String,
     /// `[out_features, in_features]`
     pub shape: [usize; 2],
-    /// What was asked for.
+    /// The request.
     pub target: Sparsity,
     /// Zeros in the written weight.
     pub zeros: usize,

@@ -92,7 +92,7 @@ pub struct Plan<'a> {
 /// Events of a run, for progress bars and logs.
 #[derive(Debug)]
 pub enum PruneEvent<'a> {
-    /// What the run is about to keep where; again, where it starts over with smaller batches.
+    /// The memory plan; again, where it starts over with smaller batches.
     Planned(&'a MemoryPlan),
     /// This many tokens have gone through a block once.
     Tokens(usize),

@@ -192,7 +192,7 @@ impl MemoryPlan {
         self.device_budget.map(|budget| budget.saturating_add(budget / 8 + (32 << 20)))
     }
 
-    /// What runs that share a pass keep where: hidden states as near as they fit, batches of `batch_tokens` tokens and,
+    /// The memory plan of runs that share a pass: hidden states as near as they fit, batches of `batch_tokens` tokens and,
     /// with `ahead`, two blocks at a time if that is possible.
     /// `spill` is the folder of a temporary file, should one be needed.
     ///

@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         Ok(Self { settings, method, model, to, place, started })
     }
 
-    /// How much work runs that share a pass will be, for a progress bar that counts [`Event::work`].
+    /// How much work runs that share a pass will be, for a progress bar that counts [`PruneEvent::work`].
     pub fn expected_work(runs: &[Self], windows: &[&[u32]]) -> usize {
         let plans: Vec<_> = runs.iter().map(|run| run.method.plan(run.settings)).collect();
         let blocks = runs.first().map_or(0, |run| run.model.config.num_hidden_layers);

@@ -101,7 +101,7 @@ impl<'a> Cutter<'a> {
     /// The windows, in the order they were cut in.
     ///
     /// # Errors
-    /// What went wrong on the way.
+    /// The first error.
     pub(super) fn finish(self) -> Result<Vec<Window>> {
         self.failed.map_or(Ok(self.windows), Err)
     }

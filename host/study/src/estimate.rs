@@ -1,4 +1,4 @@
-//! What a cell will cost: floating-point operations, and from a short measurement of the device the time; room
+//! The cost of a cell: floating-point operations, and from a short measurement of the device the time; room
 //! on the disk and on the device.
 
 use super::{Cell, Result, Study};
@@ -149,7 +149,7 @@ impl<'a> ModelShape<'a> {
     }
 }
 
-/// What a cell will cost, where its pass through the model was made for another cell if it is `passed`. `weights` is the
+/// The cost of a cell, where its pass through the model was made for another cell if it is `passed`. `weights` is the
 /// size of the model's files.
 pub(super) fn estimate(
     study: &Study,

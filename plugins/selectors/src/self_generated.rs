@@ -97,7 +97,7 @@ impl SelfGenerated {
         self.prefix + usize::from(info.bos.is_some() && tokens.first() == info.bos.as_ref())
     }
 
-    /// What the model makes of each prefix, the prefix before it.
+    /// The model's continuation of each prefix, with the prefix.
     fn write(
         &self,
         model: &Model,

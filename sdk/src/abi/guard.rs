@@ -30,7 +30,7 @@ pub(super) fn guard<T>(call: impl FnOnce() -> Result<T>) -> AbiResult<T> {
     }
 }
 
-/// What a panic said. The hook has noted it, with its place, where the panic began on this thread; where another thread's
+/// The message of a panic. The hook has noted it, with its place, where the panic began on this thread; where another thread's
 /// was passed on, as thread pools do, only its message came along.
 fn said(payload: &(dyn Any + Send)) -> String {
     let noted = SAID.with(RefCell::take);

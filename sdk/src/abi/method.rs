@@ -188,7 +188,7 @@ impl fmt::Debug for LoadedMethod {
     }
 }
 
-/// What a loaded method made of a layer; the weight is a tensor of the host's service now.
+/// A loaded method's result for a layer; the weight is a tensor of the host's service now.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LoadedPruned {
     /// The new weight.

@@ -118,7 +118,7 @@ mod tests {
     use super::{super::*, *};
     use half::f16;
 
-    /// What processors without AVX-512 run, which the tests of [`cpu`] do not reach on those with it.
+    /// The path of processors without AVX-512, which the tests of [`cpu`] do not reach on those with it.
     #[test]
     fn every_way_to_multiply_agrees() {
         let (tokens, inputs, outputs) = (130, 2100, 150);

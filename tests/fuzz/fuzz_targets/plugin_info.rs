@@ -1,4 +1,4 @@
-//! What a plugin library says of itself, and the options that it declares.
+//! A plugin library's description of itself, and the options that it declares.
 #![no_main]
 
 use espalier_sdk::LibraryInfo;

@@ -103,7 +103,7 @@ fn masks_of_thresholds_have_equals_and_no_nan() {
     });
 }
 
-/// What a method computes of weights and ranks is ranked as if it had been written first.
+/// Scores that are computed while they are ranked are ranked as if it had been written first.
 #[test]
 fn scores_are_computed_as_they_are_ranked() {
     let functions = [

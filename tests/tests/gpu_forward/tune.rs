@@ -170,7 +170,7 @@ fn without_a_place_for_the_cache_it_still_tunes() {
     assert_eq!((result, picked.is_empty()), (untuned(), false));
 }
 
-/// What a device makes of products of rectangles that are stored in every way, and of a Gram matrix.
+/// A device's products of rectangles that are stored in every way, and of a Gram matrix.
 fn rectangles(gpu: &TestGpu) -> Vec<Vec<f32>> {
     let (m, n, k) = (150, 70, 45);
     let ways = [[false, false], [true, false], [false, true], [true, true]];

@@ -22,7 +22,7 @@ pub(crate) struct Browser {
     from: Receiver<Value>,
     last: u64,
     session: Option<String>,
-    /// What the page did unasked, since the page was opened.
+    /// Events of the page since the page was opened.
     pub(crate) events: Vec<Value>,
     _profile: TempDir,
 }

@@ -34,7 +34,7 @@ struct ExpressionCase {
     error: Option<String>,
 }
 
-/// What minijinja cannot do, or what has no use in a chat template.
+/// Expressions that minijinja cannot evaluate or that have no use in a chat template.
 const DIFFERENT: [&str; 15] = [
     "{{ '%r' % 'a' }}",
     "{{ 'a b c d'|wordwrap(3) }}",
@@ -53,7 +53,7 @@ const DIFFERENT: [&str; 15] = [
     "{{ self }}",
 ];
 
-/// What transformers' Jinja made of expressions (`tests/scripts/make_expressions.py`).
+/// Results of expressions in transformers' Jinja (`tests/scripts/make_expressions.py`).
 #[test]
 fn expressions_are_those_of_transformers() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/expressions.json");

@@ -20,7 +20,7 @@ const IN_FLIGHT: usize = 64 << 20;
 /// How long a callback may take after the wait for it, before it is waited for again.
 const CALLBACK: Duration = Duration::from_millis(10);
 
-/// What guard words hold in turn: a NaN, so that reading one shows, and a large number, because a kernel
+/// The values of guard words, in turn: a NaN, so that reading one shows, and a large number, because a kernel
 /// that works in place turns a NaN into the same NaN.
 const GUARDS: [u32; 2] = [0x7fc0_dead, 0x5e5e_c0de];
 

@@ -21,7 +21,7 @@ const IRREGULAR: [(&str, &str); 16] = [
     ("succeed", "succeed"),
 ];
 
-/// What each suffix of step 2 becomes behind a stem of measure above 0.
+/// The replacement of each suffix of step 2 behind a stem of measure above 0.
 const STEP_2: [(&str, &str); 21] = [
     ("ational", "ate"),
     ("tional", "tion"),

@@ -10,7 +10,7 @@ pub enum CheckpointError {
     /// No folder there.
     #[error("{} is not a folder", path.display())]
     NoFolder {
-        /// What was asked for.
+        /// The request.
         path: PathBuf,
     },
     /// A folder without safetensors files.

@@ -70,7 +70,7 @@ fn tied_embeddings() {
     assert!(message.contains("the tensor `lm_head.weight` is missing"), "{message}");
 }
 
-/// What stands in a folder instead of the weights of the model is told, and what to do.
+/// A folder without the model's weights is an error that says what it holds instead and what to do.
 #[test]
 fn weights_of_other_kinds_are_told() {
     let renamed = |rename: fn(&str) -> String| {

@@ -81,7 +81,7 @@ impl Sequence<'_> {
 impl Llama {
     /// Continues every prompt. `progress` is told of every prompt that is done.
     ///
-    /// What is written for a prompt depends on the prompt and its number alone, but for the rounding of
+    /// The text written for a prompt depends on the prompt and its number alone, but for the rounding of
     /// sums, which differs with the number of sequences in a step. Blocks stay on the device if they fit,
     /// else those that do not are loaded anew in every step.
     ///

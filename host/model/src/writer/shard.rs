@@ -103,7 +103,7 @@ pub(super) fn read_back(source: &Shard, folder: &Path, range: Range<usize>) -> R
     Ok(bytes)
 }
 
-/// What stands before the tensors in the output: the source's header, noted as [`OpenShard::create`] says.
+/// The bytes before the tensors in the output: the source's header, noted as [`OpenShard::create`] says.
 fn preamble(source: &Shard) -> Result<Vec<u8>, WriteError> {
     let noted = source.header.metadata.get("format").is_some_and(|format| format == "pt");
     if noted { Ok(source.preamble().to_vec()) } else { with_format(source) }

@@ -73,7 +73,7 @@ impl Apart {
     /// As [`LoadedMethod::prune`](espalier_sdk::abi::LoadedMethod::prune).
     ///
     /// # Errors
-    /// What the method reports, or what became of its process.
+    /// The method's error, or the end of its process.
     pub(crate) fn prune(
         &self,
         name: &str,

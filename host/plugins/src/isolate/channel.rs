@@ -31,7 +31,7 @@ pub(super) enum Broken {
     Silent(Duration),
     /// The run was interrupted.
     Interrupted,
-    /// What it said is no message, or no message that fits.
+    /// Its output is not a message, or no message that fits.
     Garbled(String),
 }
 

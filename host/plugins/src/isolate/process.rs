@@ -78,7 +78,7 @@ impl Process {
     /// Asks for something and waits for it; meanwhile the device does what the plugin asks of it.
     ///
     /// # Errors
-    /// What the plugin reports, or what became of the process: see [`Process::is_alive`].
+    /// The plugin's error, or the end of the process: see [`Process::is_alive`].
     pub(super) fn call(&mut self, call: &ToChild, device: Option<&dyn DeviceService>) -> Result<PruneAnswer> {
         if let Err(broken) = self.channel.send(call, &[]) {
             return Err(self.ended(&broken));

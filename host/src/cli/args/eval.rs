@@ -16,7 +16,7 @@ pub(crate) struct Eval {
     /// Rows with prompts and answers, or running text, to measure `--metrics` on; may be given more than once
     #[arg(help_heading = "Evaluation", long, value_name = "FILE")]
     pub(crate) task: Vec<Source>,
-    /// What to measure on tasks: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
+    /// Metrics of tasks: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
     /// running text perplexity, js_divergence
     #[arg(
         help_heading = "Evaluation",

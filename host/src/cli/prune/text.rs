@@ -1,4 +1,4 @@
-//! What `host prune` prints for people.
+//! The tables and sentences that `host prune` prints.
 
 use super::super::table;
 use espalier_base::profile::{Clock, Trace};

@@ -168,7 +168,7 @@ pub struct Difference {
     pub seeds: usize,
 }
 
-/// What calibration on a task's data gave one method over calibration on plain text, paired over items, seeds
+/// The difference that calibration on a task's data made for one method over calibration on plain text, paired over items, seeds
 /// averaged; or how much more it gave this method than another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gain {

@@ -1,4 +1,4 @@
-//! What the study says of its question, in one paragraph: did calibration on a task's data beat calibration
+//! The study's answer to its question, in one paragraph: did calibration on a task's data beat calibration
 //! on plain text, and for which method more?
 
 use super::{

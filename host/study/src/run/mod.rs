@@ -88,7 +88,7 @@ pub struct StudyOutcome {
 /// Runs the cells of a plan that are not done. A cell that fails is recorded, and the others go on.
 ///
 /// # Errors
-/// What stops the whole study: no device, or results that cannot be written.
+/// An error that stops the whole study: no device, or results that cannot be written.
 pub fn run(
     plan: &Plan,
     device: &DeviceRequest,

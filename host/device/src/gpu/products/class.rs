@@ -104,7 +104,7 @@ impl Class {
         1 << self.cols_log2
     }
 
-    /// What candidates are timed on. The number of tiles is the class's or enough to fill a GPU, but there are no
+    /// The problem that candidates are timed on. The number of tiles is the class's or enough to fill a GPU, but there are no
     /// more products to add up than it takes to make a run long compared to its start: at most 2³³ operations, 9 ms
     /// at 1 TFLOP/s.
     pub(in crate::gpu) fn timed(&self) -> Sizes {

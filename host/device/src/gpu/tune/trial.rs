@@ -57,7 +57,7 @@ impl Operands {
         }
     }
 
-    /// What a variant adds to made-up numbers: what it does not write is not what it should be.
+    /// The product added to made-up numbers, so that elements a variant does not write are wrong.
     fn result(&self, context: &Context, variant: &Variant) -> Result<Vec<f32>> {
         let Sizes { rows, cols, .. } = self.sizes;
         let before = noise(DType::F32, rows * cols);
