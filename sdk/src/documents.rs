@@ -54,7 +54,7 @@ impl<'a> Documents<'a> {
         self.service.len()
     }
 
-    /// Whether there are none.
+    /// Whether the collection is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -64,7 +64,7 @@ impl Registry {
     /// An instance of the method of this name.
     ///
     /// # Errors
-    /// There is none, or it refuses the options.
+    /// It does not exist, or it refuses the options.
     pub fn new_method(&self, name: &str, options: &Options) -> Result<Box<dyn PruningMethod>> {
         let at = self.info.methods.iter().position(|info| info.name == name);
         self.methods[at.ok_or_else(|| self.missing("method", name))?](options)
@@ -73,7 +73,7 @@ impl Registry {
     /// An instance of the selector of this name.
     ///
     /// # Errors
-    /// There is none, or it refuses the options.
+    /// It does not exist, or it refuses the options.
     pub fn new_selector(&self, name: &str, options: &Options) -> Result<Box<dyn Selector>> {
         let at = self.info.selectors.iter().position(|info| info.name == name);
         self.selectors[at.ok_or_else(|| self.missing("selector", name))?](options)

@@ -81,7 +81,7 @@ impl Options {
         for (name, value) in given {
             let Some(spec) = specs.iter().find(|spec| &spec.name == name) else {
                 let known: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
-                let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(Error::invalid(format!("unknown option `{name}` (known: {known})")));
             };
             if !spec.kind.holds(value) {

@@ -80,7 +80,7 @@ pub trait DocumentService: Send + Sync {
     /// How many there are.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether the collection is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -36,7 +36,7 @@ impl<'a> Floats<'a> {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the collection is empty.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }

@@ -42,7 +42,7 @@ impl Limit {
     }
 }
 
-/// Opens a regular file, be it through links. A pipe, a device, a socket or a folder is refused instead of being waited
+/// Opens a regular file, also through links. A pipe, a device, a socket or a folder is refused instead of being waited
 /// for.
 ///
 /// # Errors

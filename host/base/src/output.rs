@@ -31,7 +31,7 @@ pub enum OutputError {
     },
 }
 
-/// Checks that a file can be written: it is not there, or may be replaced and is none of `inputs`, and files can be made
+/// Checks that a file can be written: it is not there, or may be replaced and is not one of `inputs`, and files can be made
 /// in its folder.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether two paths are of one file, be it by links.
+/// Whether two paths name the same file, also through links.
 fn is_same(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {

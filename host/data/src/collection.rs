@@ -148,7 +148,7 @@ impl Collection {
         self.starts.last().copied().unwrap_or(0)
     }
 
-    /// Whether there are none; a collection that opened has some.
+    /// Whether it is empty; a collection that opened is not.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -31,7 +31,7 @@ impl ChatTemplate {
     /// `tokenizer_config.json`, of several the one named `default`, and `tool_use` for conversations with tools.
     ///
     /// # Errors
-    /// There is none, or it does not read or is no template.
+    /// The file does not exist, cannot be read, or is not a template.
     pub fn of_model(folder: &Path) -> Result<Self, CalibrationError> {
         let config = folder.join("tokenizer_config.json");
         let object = config.exists().then(|| Object::read(&config)).transpose()?;

@@ -97,7 +97,7 @@ fn the_fingerprint_is_that_of_the_packed_file() {
     assert_eq!((fs::read_to_string(&*unpacked.data).unwrap(), &*unpacked.end), (ROWS.to_owned(), "jsonl"));
     let data = unpacked.data.to_path_buf();
     drop(unpacked);
-    // Where it had no name any more, there is none to be left.
+    // A file that was unlinked leaves nothing behind.
     assert!(data.starts_with("/proc/self/fd") || !data.exists());
 }
 

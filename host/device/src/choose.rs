@@ -64,7 +64,7 @@ pub struct DeviceRequest {
 /// Opens the device that was asked for.
 ///
 /// # Errors
-/// There is none like it, or it does not open.
+/// No device matches, or it cannot be opened.
 pub fn open(request: &DeviceRequest) -> Result<Arc<dyn Device>> {
     let names_gpu = request.backend.is_some() || request.adapter.is_some();
     match request.choice {

@@ -72,7 +72,7 @@ impl DeviceTensors {
     /// Takes a tensor that the plugin made.
     ///
     /// # Errors
-    /// There is none of this number, it is lent, or an operation is using it.
+    /// There is no tensor of this id, it is lent, or an operation is using it.
     pub fn take(&self, id: TensorId) -> Result<Tensor> {
         let entry = self.get(id)?;
         if entry.lent {

@@ -37,7 +37,7 @@ pub enum PluginError {
         /// The permission that is too wide, and how to mend it.
         message: String,
     },
-    /// Only trusted libraries are opened, and this is none.
+    /// Only trusted libraries are opened, and this library is not trusted.
     #[error(
         "{} is not trusted (SHA-256 {sha256}) and --trusted-only is set: `host plugins trust {}` adds it to the \
          list, once you know what it is",

@@ -238,7 +238,7 @@ fn resolve(specs: &[OptionSpec], given: &BTreeMap<String, String>) -> espalier_s
             None => {
                 let known: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
                 let hint = did_you_mean(name, known.iter().copied());
-                let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(espalier_sdk::Error::invalid(format!(
                     "unknown option `{name}` (known: {known}){hint}"
                 )));

@@ -1,6 +1,6 @@
 //! Whether others than the user could have put a library where it is.
 //!
-//! A library may be changed by whoever owns its file or its folder, so these are the user, root, or the owner of
+//! A library may be changed by the owner of its file or its folder, so these must be the user, root, or the owner of
 //! this binary, who could change that as well; and neither is open to everybody. On systems without owners and modes
 //! of Unix, nothing is checked.
 

@@ -29,10 +29,10 @@ pub struct TrustList {
 }
 
 impl TrustList {
-    /// The user's list; empty where there is none.
+    /// The user's list; empty if the file does not exist.
     ///
     /// # Errors
-    /// There is no configuration folder, or the list cannot be read, has a line that is none, or may be changed by
+    /// There is no configuration folder, or the list cannot be read, has a line that is not a hash, or may be changed by
     /// others.
     pub fn open() -> Result<Self, PluginError> {
         let folders = etcetera::choose_base_strategy().map_err(|error| PluginError::TrustList {

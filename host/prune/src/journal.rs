@@ -16,7 +16,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-/// A line of the journal. (`{"commit": …}`, which the writer adds at the end, is none of these.)
+/// A line of the journal. (`{"commit": …}`, which the writer adds at the end, is not one of these.)
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum JournalLine {

@@ -64,7 +64,7 @@ impl BudgetBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
 
-/// A text that is no size.
+/// A text that is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a size: write a number of bytes with K, M, G or T behind, such as 8G")]
 pub struct ParseSizeError(String);

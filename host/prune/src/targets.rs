@@ -80,7 +80,7 @@ pub enum TargetsError {
         #[source]
         source: serde_json::Error,
     },
-    /// A sparsity in the file is none.
+    /// A value in the file is not a sparsity.
     #[error("{}: {layer}", .path.display())]
     Sparsity {
         /// The file.

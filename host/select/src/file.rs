@@ -110,7 +110,7 @@ pub fn write_rows(path: &Path, rows: &[Row], overwrite: bool) -> Result<()> {
 /// Reads windows that were written.
 ///
 /// # Errors
-/// The file does not read, or a row is none.
+/// The file cannot be read, or a row is not a window.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
     let failed = |source| CalibrationError::Read { path: path.to_owned(), source };
     let mut rows = Vec::new();

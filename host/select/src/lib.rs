@@ -99,7 +99,7 @@ pub struct SelectionTarget<'a> {
     pub folder: &'a Path,
     /// Its configuration.
     pub config: &'a LlamaConfig,
-    /// Opens the device that it answers a selector's questions on; not called if there are none.
+    /// Opens the device that it answers a selector's questions on; not called if it has no questions.
     pub device: &'a dyn Fn() -> Result<Arc<dyn Device>, DeviceError>,
 }
 

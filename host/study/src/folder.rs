@@ -101,7 +101,7 @@ impl Folder {
         }
     }
 
-    /// The lease of this name, when whoever has it is done with it.
+    /// The lease of this name, once its holder has released it.
     ///
     /// # Errors
     /// The lease cannot be had at all, or an interrupt.

@@ -19,7 +19,7 @@ use std::{
 /// Which cells are run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CellChoice {
-    /// Cells by their hash, or by the beginning of it; all where there are none.
+    /// Cells by their hash, or by the beginning of it; all cells if empty.
     pub cells: Vec<String>,
     /// A part of all cells.
     pub shard: Option<Shard>,

@@ -149,7 +149,7 @@ impl LoadedLibrary {
     /// An instance of one of its methods.
     ///
     /// # Errors
-    /// There is none of this name, or it refuses the options.
+    /// It does not exist, or it refuses the options.
     pub fn method(&self, name: &str, options: &Options) -> Result<LoadedMethod> {
         let options = to_json(options)?;
         plain(self.library.new_method()(name.into(), options.as_str().into())).map(LoadedMethod)
@@ -158,7 +158,7 @@ impl LoadedLibrary {
     /// An instance of one of its selectors.
     ///
     /// # Errors
-    /// There is none of this name, or it refuses the options.
+    /// It does not exist, or it refuses the options.
     pub fn selector(&self, name: &str, options: &Options) -> Result<LoadedSelector> {
         let options = to_json(options)?;
         plain(self.library.new_selector()(name.into(), options.as_str().into())).map(LoadedSelector)

@@ -97,7 +97,7 @@ fn check_widths(format: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A whole number of a value; the default, 0 where none is given, where there is none in it.
+/// The whole number in a value, or the default (0 if not given).
 fn int(value: &Value, args: Rest<Value>, kwargs: Kwargs) -> Result<Value, Error> {
     let default = option(&args, &kwargs, 0, "default")?.unwrap_or_else(|| Value::from(0));
     let base = option(&args, &kwargs, 1, "base")?.map_or(Ok(10), u32::try_from)?;

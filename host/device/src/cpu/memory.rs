@@ -38,7 +38,7 @@ impl Meter {
     }
 }
 
-/// A tensor's elements in host memory: shared with whoever uploaded them, a mapped checkpoint as a rule,
+/// A tensor's elements in host memory: shared with the uploader, usually a mapped checkpoint,
 /// until they are written to; then, or from the start, the tensor's own.
 #[derive(Debug)]
 pub struct Memory {

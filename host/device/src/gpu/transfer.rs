@@ -155,7 +155,7 @@ impl Context {
         see: impl FnOnce(&[u8]),
     ) -> Result<()> {
         let (sender, receiver) = mpsc::channel();
-        // The receiver outlives the wait below; were it gone, nobody would want the news.
+        // The receiver outlives the wait below; without it the result is not needed.
         buffer.map_async(wgpu::MapMode::Read, ..length, move |mapped| drop(sender.send(mapped)));
         let failed = |message| DeviceError::Failed { operation: operation.to_owned(), message };
         let mapped = loop {

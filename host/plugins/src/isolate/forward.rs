@@ -16,7 +16,7 @@ pub(super) struct Forward {
     pub(super) device: (String, DeviceKind),
 }
 
-/// The host's end is gone, and with it whoever could be told.
+/// The host's end is gone, so the error cannot be reported.
 pub(super) fn gone<T>(_: T) -> ! {
     std::process::exit(1)
 }

@@ -1,4 +1,4 @@
-//! The command line of `host prune`, resolved: plugins are loaded, options are given to whoever declares them, and
+//! The command line of `host prune`, resolved: plugins are loaded, options are assigned to the methods and selectors that declare them, and
 //! what contradicts itself is refused.
 
 use super::super::{CliError, args};
@@ -103,7 +103,7 @@ fn calibration(
     }
 }
 
-/// The options as typed, each for whoever declares it.
+/// The options as typed, split into those of the method and those of the selector.
 struct Given {
     method: BTreeMap<String, String>,
     selector: BTreeMap<String, String>,

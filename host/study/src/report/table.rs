@@ -51,7 +51,7 @@ struct UnfinishedCell<'a> {
     seed: Option<u64>,
 }
 
-/// A score, or the state that explains why there is none.
+/// A score, or the state that explains why it is missing.
 #[derive(Serialize, Default)]
 struct ScoreCell {
     state: Option<&'static str>,

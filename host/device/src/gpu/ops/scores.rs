@@ -11,7 +11,7 @@ pub(super) struct Ranked<'a> {
     pub constants: [(&'static str, f64); 3],
     /// The matrix.
     pub a: &'a Panels,
-    /// The row of numbers; where there is none, anything.
+    /// The row of numbers, or any tensor if there is no row.
     pub by: wgpu::BufferBinding<'a>,
 }
 

@@ -86,7 +86,7 @@ impl Cache {
         }
     }
 
-    /// The picks of this adapter, driver and kernels; none if there are none, or the file is damaged.
+    /// The picks of this adapter, driver and kernels; empty if there are none, or if the file is damaged.
     fn read(&self) -> BTreeMap<String, String> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,

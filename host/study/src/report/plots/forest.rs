@@ -21,7 +21,7 @@ struct Interval {
     seeds: usize,
 }
 
-/// A row with an interval, or one that says why there is none.
+/// A row with an interval, or one that explains why the interval is missing.
 enum ForestRow {
     Known(Interval),
     Unknown(StripRow),
@@ -67,7 +67,7 @@ pub(in super::super) fn gains<'a>(view: &ReportView<'a>) -> Vec<FigureGroup<'a>>
     })
 }
 
-/// The plot of intervals, and of rows where there is none; nothing where there is none at all.
+/// The plot of all rows; nothing if no row has an interval.
 fn plot(axis: &str, column: Column<'_>, entries: Vec<ForestRow>) -> Option<StripPlot> {
     let format = column.format;
     let ends = entries.iter().flat_map(|entry| match entry {
