@@ -66,3 +66,9 @@ pub use windows::Windows;
 /// The interface version of this SDK, as (major, minor). A host loads a plugin whose major version is its own and whose
 /// minor version is at most its own. Before 1.0, minor versions are not compatible: both must be the same.
 pub const INTERFACE_VERSION: (u16, u16) = (0, 2);
+
+/// The source of this crate.
+#[cfg(feature = "source")]
+pub static SOURCE: include_dir::Dir<'static> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/src");
+#[cfg(feature = "source")]
+pub use espalier_ops::SOURCE as OPS_SOURCE;

@@ -1,5 +1,6 @@
 //! Errors of commands.
 
+use super::new::NewPluginError;
 use espalier_base::{interrupt, output::OutputError};
 use espalier_data::CalibrationError;
 use espalier_device::DeviceError;
@@ -36,6 +37,8 @@ pub(super) enum CliError {
     Output(#[from] OutputError),
     #[error(transparent)]
     Study(#[from] StudyError),
+    #[error(transparent)]
+    NewPlugin(#[from] NewPluginError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
     #[error(transparent)]
@@ -121,6 +124,7 @@ impl CliError {
             Self::Select(error) => select(error),
             Self::Output(error) => output(error),
             Self::Study(error) => study(error),
+            Self::NewPlugin(error) => error.is_failure(),
             Self::Interrupted(_)
             | Self::PluginProcess(_)
             | Self::Again(_)

@@ -7,6 +7,7 @@ mod devices;
 mod error;
 mod eval;
 mod inspect;
+mod new;
 mod plugins;
 mod progress;
 mod prune;

@@ -1,9 +1,10 @@
 //! `host plugins`: what is found, and what a library offers.
 
-use super::{CliError, args, print, print_json, trust};
+use super::{CliError, args, new, print, print_json, trust};
 use espalier_base::{cause::causes, interrupt};
 #[cfg(unix)]
-use espalier_plugins::{Library, TrustList, available, describe, find, isolate};
+use espalier_plugins::isolate;
+use espalier_plugins::{Library, TrustList, available, describe, find};
 use espalier_sdk::{LibraryInfo, OptionSpec};
 use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};
@@ -20,8 +21,10 @@ struct FoundLibrary {
 }
 
 pub(super) fn run(command: &args::Plugins) -> Result<(), CliError> {
-    if let Some(action) = &command.action {
-        return trust::run(action);
+    match &command.action {
+        Some(args::PluginsAction::New(command)) => return new::run(command),
+        Some(args::PluginsAction::Trust(action)) => return trust::run(action),
+        None => {}
     }
     let Some(name) = &command.library else { return list(command.json) };
     let found = FoundLibrary::new(&describe(&find(name)?)?, &TrustList::open()?);

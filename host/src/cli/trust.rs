@@ -1,13 +1,13 @@
 //! `host plugins trust`, `untrust` and `trusted`.
 
-use super::{CliError, args::PluginsAction, print, print_json, table};
+use super::{CliError, args::TrustAction, print, print_json, table};
 use espalier_plugins::{TrustList, find};
 use std::path::Path;
 
-pub(super) fn run(action: &PluginsAction) -> Result<(), CliError> {
+pub(super) fn run(action: &TrustAction) -> Result<(), CliError> {
     let mut list = TrustList::open()?;
     match action {
-        PluginsAction::Trust { library } => {
+        TrustAction::Trust { library } => {
             let trusted = list.add(&find(library)?)?;
             print(&format!(
                 "{}\nSHA-256 {}\nis trusted from now on, for as long as the file does not change; {} has the list",
@@ -16,11 +16,11 @@ pub(super) fn run(action: &PluginsAction) -> Result<(), CliError> {
                 list.file().display()
             ))
         }
-        PluginsAction::Untrust { library } => untrust(&mut list, library),
-        PluginsAction::Trusted { json: true } => {
+        TrustAction::Untrust { library } => untrust(&mut list, library),
+        TrustAction::Trusted { json: true } => {
             print_json(&serde_json::json!({ "list": list.file(), "trusted": list.entries() }))
         }
-        PluginsAction::Trusted { json: false } => {
+        TrustAction::Trusted { json: false } => {
             if list.entries().is_empty() {
                 return print("no library is trusted; `host plugins trust LIB` adds one");
             }

@@ -20,3 +20,7 @@ pub use op::Op;
 pub use operands::{AttentionShape, Block, Matrix, Scores, Span};
 pub use pack::{Packed, UnpackError};
 pub use work::Work;
+
+/// The source of this crate.
+#[cfg(feature = "source")]
+pub static SOURCE: include_dir::Dir<'static> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/src");

@@ -12,7 +12,9 @@ pub(crate) use calibration::{Calibration, Select};
 pub(crate) use device::Device;
 pub(crate) use eval::Eval;
 pub(crate) use models::{Clean, Devices, Inspect, Verify};
-pub(crate) use plugins::{Opening, PluginProcess, Plugins, PluginsAction, Trust};
+pub(crate) use plugins::{
+    NewPlugin, Opening, PluginKind, PluginProcess, Plugins, PluginsAction, Trust, TrustAction,
+};
 pub(crate) use prune::Prune;
 pub(crate) use study::{ListFormat, Study, StudyAction, StudyDiff};
 
@@ -53,7 +55,8 @@ pub(crate) enum Command {
     Eval(Box<Eval>),
     /// Run a study: models, dense and pruned with different calibration data, side by side
     Study(Box<Study>),
-    /// List the plugins that are found, or what one library offers
+    /// List the plugins that are found, or what one library offers; make a new one
+    #[command(visible_alias = "plugin")]
     Plugins(Plugins),
     /// List devices, and which one `--device auto` takes
     Devices(Devices),

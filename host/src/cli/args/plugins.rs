@@ -1,6 +1,6 @@
 //! Flags of plugins.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use espalier_plugins::{Isolate, Policy};
 use std::path::PathBuf;
 
@@ -67,6 +67,32 @@ pub(crate) struct Plugins {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginsAction {
+    /// Make a crate for a new plugin: a worked example with its test, and the SDK
+    New(NewPlugin),
+    #[command(flatten)]
+    Trust(TrustAction),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewPlugin {
+    /// Name of the plugin and of its crate
+    pub(crate) name: String,
+    /// The example to begin with: a pruning method that works on a layer, or a selector of calibration data
+    #[arg(long, value_enum, default_value_t = PluginKind::Layer)]
+    pub(crate) kind: PluginKind,
+    /// Folder to make [default: NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PluginKind {
+    Layer,
+    Selector,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustAction {
     /// Trust a library as it is now: add the hash of its file to your list, without running it
     Trust {
         /// Plugin library: a name, a file name, or a path
