@@ -12,8 +12,8 @@ use espalier_model::{
     layout::{LayerInput, Projection},
 };
 use espalier_ops::Work;
-use espalier_plugins::DeviceTensors;
-use espalier_sdk::{Sparsity, abi::LoadedPruned};
+use espalier_plugins::{DeviceTensors, PluginMethod};
+use espalier_sdk::{MethodInfo, Sparsity, abi::LoadedPruned};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -78,7 +78,9 @@ pub(super) fn prune(
     let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
     device.execute(Op::Convert { x: &linear.weight }, &mut weight).map_err(on_device)?;
     let measured = measured.get(&at.projection.input());
-    let called = call_method(plan, tensors, (&name, at), weight, measured);
+    let call =
+        Call { method: plan.method, info: plan.info, name: &name, block: at.block, target: at.sparsity };
+    let called = call.run(tensors, weight, measured);
     if called.is_err() {
         // What stops a method from outside comes back as its error.
         interrupt::check()?;
@@ -124,28 +126,46 @@ pub(super) fn prune(
     Ok((rounded, report))
 }
 
-/// Lends the weight and its statistics to the method, and takes what it made.
-fn call_method(
-    plan: &Plan,
-    tensors: &Arc<DeviceTensors>,
-    (name, at): (&str, LayerPlace),
-    weight: Tensor,
-    measured: Option<&Measured>,
-) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {
-    let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
-    let tokens = measured.map_or(0, |measured| measured.tokens as u64);
-    // Others may have asked for more.
-    let statistics = measured
-        .iter()
-        .flat_map(|measured| &measured.statistics)
-        .filter(|(kind, _)| plan.info.statistics.contains(kind));
-    let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
-    let pruned = {
-        let _method = profile::span(Kind::Method, Work::default(), || "method and border".to_owned());
-        plan.method.prune(name, at.block, weight, tokens, &statistics, at.sparsity, tensors.clone())
-    };
-    let pruned = pruned.and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
-    // What the method forgot to free must not pile up over a model's layers.
-    tensors.clear();
-    pruned
+/// One call of a method.
+pub(super) struct Call<'a> {
+    pub(super) method: &'a PluginMethod,
+    pub(super) info: &'a MethodInfo,
+    pub(super) name: &'a str,
+    pub(super) block: usize,
+    pub(super) target: Sparsity,
+}
+
+impl Call<'_> {
+    /// Lends the weight and its statistics to the method, and takes what it made.
+    pub(super) fn run(
+        &self,
+        tensors: &Arc<DeviceTensors>,
+        weight: Tensor,
+        measured: Option<&Measured>,
+    ) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {
+        let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
+        let tokens = measured.map_or(0, |measured| measured.tokens as u64);
+        // Others may have asked for more.
+        let statistics = measured
+            .iter()
+            .flat_map(|measured| &measured.statistics)
+            .filter(|(kind, _)| self.info.statistics.contains(kind));
+        let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
+        let pruned = {
+            let _method = profile::span(Kind::Method, Work::default(), || "method and border".to_owned());
+            self.method.prune(
+                self.name,
+                self.block,
+                weight,
+                tokens,
+                &statistics,
+                self.target,
+                tensors.clone(),
+            )
+        };
+        let pruned = pruned.and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
+        // What the method forgot to free must not pile up over a model's layers.
+        tensors.clear();
+        pruned
+    }
 }

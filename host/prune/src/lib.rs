@@ -16,6 +16,7 @@
 //! ways to prune can share: see `dense`.
 
 mod card;
+pub mod check;
 mod dense;
 mod error;
 pub mod inspect;

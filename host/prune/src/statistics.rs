@@ -109,7 +109,8 @@ impl<'a> Gatherer<'a> {
         Ok(model.forward_block(block, batch, hidden, Some(observe))?)
     }
 
-    fn add(&mut self, input: LayerInput, x: &Tensor) -> Result<(), DeviceError> {
+    /// Adds a batch of an input `[tokens, features]`.
+    pub(super) fn add(&mut self, input: LayerInput, x: &Tensor) -> Result<(), DeviceError> {
         let device = self.device;
         if !self.sums.contains_key(&input) {
             let others = self.needed.iter().filter(|&&kind| kind != Statistic::ColumnNorms);
@@ -150,7 +151,7 @@ impl<'a> Gatherer<'a> {
     }
 
     /// From what was summed to what a method sees. What is not finite is named by the first layer that reads it.
-    fn finish(self, block: usize) -> Result<BTreeMap<LayerInput, Measured>> {
+    pub(super) fn finish(self, block: usize) -> Result<BTreeMap<LayerInput, Measured>> {
         let device = self.device;
         let mut measured = BTreeMap::new();
         for (input, sums) in self.sums {

@@ -2,6 +2,7 @@
 
 mod args;
 mod calibrate;
+mod check;
 mod clean;
 mod devices;
 mod error;
@@ -47,7 +48,7 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Select(command) => select::run(command, args.verbosity),
         Command::Eval(command) => eval::run(command, args.verbosity),
         Command::Study(command) => study::run(command, args.verbosity),
-        Command::Plugins(command) => plugins::run(command),
+        Command::Plugins(command) => plugins::run(command, args.verbosity),
         Command::Devices(command) => devices::run(command),
         Command::Inspect(command) => inspect::run(command),
         Command::Clean(command) => clean::run(command),

@@ -1,6 +1,6 @@
 //! `host plugins`: what is found, and what a library offers.
 
-use super::{CliError, args, new, print, print_json, trust};
+use super::{CliError, args, check, new, print, print_json, trust};
 use espalier_base::{cause::causes, interrupt};
 #[cfg(unix)]
 use espalier_plugins::isolate;
@@ -20,9 +20,10 @@ struct FoundLibrary {
     info: LibraryInfo,
 }
 
-pub(super) fn run(command: &args::Plugins) -> Result<(), CliError> {
+pub(super) fn run(command: &args::Plugins, verbosity: args::Verbosity) -> Result<(), CliError> {
     match &command.action {
         Some(args::PluginsAction::New(command)) => return new::run(command),
+        Some(args::PluginsAction::Check(command)) => return check::run(command, verbosity),
         Some(args::PluginsAction::Trust(action)) => return trust::run(action),
         None => {}
     }

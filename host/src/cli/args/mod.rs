@@ -13,7 +13,7 @@ pub(crate) use device::Device;
 pub(crate) use eval::Eval;
 pub(crate) use models::{Clean, Devices, Inspect, Verify};
 pub(crate) use plugins::{
-    NewPlugin, Opening, PluginKind, PluginProcess, Plugins, PluginsAction, Trust, TrustAction,
+    CheckPlugin, NewPlugin, Opening, PluginKind, PluginProcess, Plugins, PluginsAction, Trust, TrustAction,
 };
 pub(crate) use prune::Prune;
 pub(crate) use study::{ListFormat, Study, StudyAction, StudyDiff};

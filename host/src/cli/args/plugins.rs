@@ -69,6 +69,8 @@ pub(crate) struct Plugins {
 pub(crate) enum PluginsAction {
     /// Make a crate for a new plugin: a worked example with its test, and the SDK
     New(NewPlugin),
+    /// Try a pruning method on made-up layers: odd shapes, patterns, zeros, extremes; twice, and on the CPU and a GPU
+    Check(Box<CheckPlugin>),
     #[command(flatten)]
     Trust(TrustAction),
 }
@@ -83,6 +85,26 @@ pub(crate) struct NewPlugin {
     /// Folder to make [default: NAME]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckPlugin {
+    /// Plugin library: a name, a file name, or a path
+    #[arg(value_name = "LIB")]
+    pub(crate) library: String,
+    /// Pruning method, where the library offers several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<String>,
+    /// Option of the method; may be given more than once
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = super::calibration::key_value)]
+    pub(crate) options: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
+    pub(crate) device: super::Device,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -26,7 +26,7 @@ pub(crate) struct ReportVariant<'a> {
     pub(crate) label: &'a str,
     pub(crate) method: Option<&'a str>,
     pub(crate) sparsity: Option<Sparsity>,
-    /// The way of getting calibration data, one of [`View::sets`].
+    /// The way of getting calibration data, one of [`ReportView::sets`].
     pub(crate) set: Option<String>,
     pub(crate) cells: Vec<&'a ReportCell>,
 }

@@ -1,0 +1,309 @@
+//! A method tried on made-up layers, as `host plugin check` does: odd shapes, patterns, inputs and weights that
+//! are 0, equal or extreme, twice over, and on every device.
+
+use super::{
+    Method, PruneError, Result,
+    layer::Call,
+    statistics::{Gatherer, Measured},
+    weights,
+};
+use espalier_base::{cause::causes, interrupt, text};
+use espalier_device::{DType, Device, DeviceError, Op, Scores, Selection, Tensor, Unary};
+use espalier_model::layout::{LayerInput, Projection};
+use espalier_plugins::{DeviceTensors, PluginRecord};
+use espalier_sdk::{Code, Rng, Sparsity};
+use serde::Serialize;
+use std::{sync::Arc, time::Instant};
+
+/// The share of weights that two devices may prune differently: sums differ in their last bits, and so do ranks.
+const DIFFERING: f64 = 0.01;
+
+/// A made-up layer.
+struct Case {
+    name: &'static str,
+    /// `[out_features, in_features]`
+    shape: (usize, usize),
+    tokens: usize,
+    target: Sparsity,
+    /// Changes the weight at a row and a column.
+    weight: fn(f32, usize, usize) -> f32,
+    /// Changes a feature of an input.
+    input: fn(f32, usize) -> f32,
+}
+
+const HALF: Sparsity = Sparsity::Ratio(0.5);
+
+/// An ordinary layer, which the others differ from.
+const PLAIN: Case =
+    Case { name: "square", shape: (64, 64), tokens: 256, target: HALF, weight: |x, _, _| x, input: |x, _| x };
+
+const CASES: [Case; 14] = [
+    PLAIN,
+    Case { name: "odd shape", shape: (33, 65), ..PLAIN },
+    Case { name: "wide, 0.7", shape: (7, 300), target: Sparsity::Ratio(0.7), ..PLAIN },
+    Case { name: "tall, 0.3", shape: (300, 20), target: Sparsity::Ratio(0.3), ..PLAIN },
+    Case { name: "one row", shape: (1, 64), ..PLAIN },
+    Case { name: "one column", shape: (64, 1), ..PLAIN },
+    Case { name: "pattern 2:4", shape: (32, 64), target: Sparsity::Pattern { n: 2, m: 4 }, ..PLAIN },
+    Case { name: "pattern 4:8", shape: (32, 64), target: Sparsity::Pattern { n: 4, m: 8 }, ..PLAIN },
+    Case { name: "few tokens", tokens: 8, ..PLAIN },
+    Case { name: "dead inputs", input: |x, feature| if feature % 3 == 0 { 0.0 } else { x }, ..PLAIN },
+    Case { name: "zero rows", weight: |x, row, _| if row % 8 == 0 { 0.0 } else { x }, ..PLAIN },
+    Case { name: "equal weights", weight: |_, _, _| 0.5, ..PLAIN },
+    Case { name: "weights × 1e15", weight: |x, _, _| x * 1e15, ..PLAIN },
+    Case { name: "weights × 1e-15", weight: |x, _, _| x * 1e-15, ..PLAIN },
+];
+
+/// The layer that the method is timed on.
+const TIMED: Case = Case { name: "timed", shape: (512, 512), tokens: 1024, ..PLAIN };
+
+/// What a method did with all made-up layers.
+#[derive(Debug, Serialize)]
+pub struct CheckReport {
+    /// The method, its options and its library.
+    pub method: PluginRecord,
+    /// The devices, in words; results are compared with those of the first.
+    pub devices: Vec<String>,
+    /// Every layer on every device.
+    pub cases: Vec<CaseReport>,
+    /// The time of a 512 × 512 layer on every device.
+    pub times: Vec<CaseTime>,
+}
+
+/// A layer on one device.
+#[derive(Debug, Serialize)]
+pub struct CaseReport {
+    /// The layer, in words.
+    pub case: &'static str,
+    /// `[out_features, in_features]`
+    pub shape: [usize; 2],
+    /// The sparsity asked for.
+    pub target: Sparsity,
+    /// The place of the device among [`CheckReport::devices`].
+    pub device: usize,
+    /// The outcome.
+    pub outcome: CaseOutcome,
+    /// The sparsity reached, or the reason why there is none.
+    pub detail: String,
+}
+
+/// The outcome of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseOutcome {
+    /// The result is finite, meets the target, is the same twice, and agrees with the first device's.
+    Ok,
+    /// The method says that it cannot do this.
+    Refused,
+    /// Anything else.
+    Failed,
+}
+
+/// Seconds for a 512 × 512 layer: the method's, and those of magnitude pruning of the same layer.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CaseTime {
+    /// The method's.
+    pub method: f64,
+    /// Of magnitude pruning.
+    pub magnitude: f64,
+}
+
+impl CheckReport {
+    /// Layers that failed, over all devices.
+    pub fn failed(&self) -> usize {
+        self.cases.iter().filter(|case| case.outcome == CaseOutcome::Failed).count()
+    }
+}
+
+/// Tries a method on every made-up layer, on these devices; `progress` is called after each layer.
+///
+/// # Errors
+/// A device fails, or the run is interrupted. What the method does wrong is in the report.
+pub fn check(
+    method: &Method,
+    devices: &[Arc<dyn Device>],
+    progress: &mut dyn FnMut(),
+) -> Result<CheckReport> {
+    let mut cases = Vec::new();
+    for case in &CASES {
+        let mut first: Option<Vec<f32>> = None;
+        for (place, device) in devices.iter().enumerate() {
+            interrupt::check()?;
+            let (outcome, detail) = match case.check(method, device, first.as_deref()) {
+                Ok(Checked { weight, sparsity }) => {
+                    first.get_or_insert(weight);
+                    (CaseOutcome::Ok, format!("sparsity {sparsity:.4}"))
+                }
+                // What refuses an ordinary layer can do nothing.
+                Err(Fault::Refused(message)) if case.name != PLAIN.name => (CaseOutcome::Refused, message),
+                Err(Fault::Refused(message) | Fault::Failed(message)) => (CaseOutcome::Failed, message),
+                Err(Fault::Device(error)) => return Err(error),
+            };
+            let shape = [case.shape.0, case.shape.1];
+            cases.push(CaseReport {
+                case: case.name,
+                shape,
+                target: case.target,
+                device: place,
+                outcome,
+                detail,
+            });
+        }
+        progress();
+    }
+    let times = devices.iter().map(|device| time(method, device)).collect::<Result<_>>()?;
+    Ok(CheckReport {
+        method: method.record.clone(),
+        devices: devices.iter().map(|device| device.info().to_string()).collect(),
+        cases,
+        times,
+    })
+}
+
+/// The number of layers that [`check`] tries.
+pub const fn layers() -> usize {
+    CASES.len()
+}
+
+/// A layer that passed.
+struct Checked {
+    weight: Vec<f32>,
+    sparsity: f64,
+}
+
+enum Fault {
+    Refused(String),
+    Failed(String),
+    Device(PruneError),
+}
+
+impl From<DeviceError> for Fault {
+    fn from(source: DeviceError) -> Self {
+        Self::Device(PruneError::Device { layer: "a made-up layer".to_owned(), source })
+    }
+}
+
+impl Case {
+    fn weights(&self) -> Vec<f32> {
+        let (rows, cols) = self.shape;
+        let noise = noise(rows * cols, 1);
+        noise.into_iter().enumerate().map(|(at, x)| (self.weight)(x, at / cols, at % cols)).collect()
+    }
+
+    /// The statistics that the method needs.
+    fn measure(&self, method: &Method, device: &dyn Device) -> Result<Option<Measured>> {
+        if !method.measures() {
+            return Ok(None);
+        }
+        let cols = self.shape.1;
+        let inputs = noise(self.tokens * cols, 2);
+        let inputs = inputs.into_iter().enumerate().map(|(at, x)| (self.input)(x, at % cols)).collect();
+        let on_device = |source| PruneError::Device { layer: "a made-up layer".to_owned(), source };
+        let inputs = device.from_f32(self.tokens, cols, inputs).map_err(on_device)?;
+        let read = [LayerInput::Mlp];
+        let mut gatherer = Gatherer::new(device, &method.info.statistics, &read, self.tokens);
+        gatherer.add(LayerInput::Mlp, &inputs).map_err(on_device)?;
+        Ok(gatherer.finish(0)?.remove(&LayerInput::Mlp))
+    }
+
+    /// The pruned weight.
+    fn prune(
+        &self,
+        method: &Method,
+        device: &Arc<dyn Device>,
+        weights: &[f32],
+        measured: Option<&Measured>,
+    ) -> Result<Vec<f32>, Fault> {
+        let (rows, cols) = self.shape;
+        let weight = device.from_f32(rows, cols, weights.to_vec())?;
+        let tensors = Arc::new(DeviceTensors::new(Arc::clone(device)));
+        let name = Projection::Up.weight(0);
+        let call =
+            Call { method: &method.loaded, info: &method.info, name: &name, block: 0, target: self.target };
+        let (pruned, _) = call.run(&tensors, weight, measured).map_err(|error| {
+            let message = text::line(&causes(&error).join(": "));
+            match error.code {
+                Code::InvalidInput | Code::Unsupported => Fault::Refused(message),
+                _ => Fault::Failed(message),
+            }
+        })?;
+        if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
+            let found = format!("{} [{}, {}]", pruned.dtype(), pruned.rows(), pruned.cols());
+            return Err(Fault::Failed(format!("it returned {found} where f32 [{rows}, {cols}] is expected")));
+        }
+        Ok(device.to_f32(&pruned)?)
+    }
+
+    fn check(
+        &self,
+        method: &Method,
+        device: &Arc<dyn Device>,
+        first: Option<&[f32]>,
+    ) -> Result<Checked, Fault> {
+        let measured = self.measure(method, &**device).map_err(Fault::Device)?;
+        let dense = self.weights();
+        let weight = self.prune(method, device, &dense, measured.as_ref())?;
+        let again = self.prune(method, device, &dense, measured.as_ref())?;
+        let bits = |weight: &[f32]| weight.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        if bits(&weight) != bits(&again) {
+            return Err(Fault::Failed("the same layer, pruned twice, gave different weights".to_owned()));
+        }
+        let mut bytes = bytemuck::cast_slice(&weight).to_vec();
+        let zeros = weights::clean(DType::F32, &mut bytes, self.shape.1).map_err(Fault::Failed)?;
+        let before = || dense.iter().filter(|x| **x == 0.0).count();
+        weights::compare(self.target, DType::F32, &bytes, self.shape, zeros, before)
+            .map_err(Fault::Failed)?;
+        if let Some(first) = first {
+            let differing = weight.iter().zip(first).filter(|(a, b)| (**a == 0.0) != (**b == 0.0)).count();
+            let share = differing as f64 / weight.len() as f64;
+            // One row's or one matrix' last rank may change, however small the layer.
+            if share > DIFFERING && differing > 2 {
+                let percent = share * 100.0;
+                return Err(Fault::Failed(format!(
+                    "{percent:.1}% of the weights are pruned on one device only"
+                )));
+            }
+        }
+        Ok(Checked { sparsity: zeros as f64 / weight.len() as f64, weight })
+    }
+}
+
+/// The time of the second of two runs, of the method and of magnitude pruning; uploads and downloads included.
+fn time(method: &Method, device: &Arc<dyn Device>) -> Result<CaseTime> {
+    let on_device = |source| PruneError::Device { layer: "the timed layer".to_owned(), source };
+    let measured = TIMED.measure(method, &**device)?;
+    let weights = TIMED.weights();
+    let mut times = CaseTime { method: f64::NAN, magnitude: f64::NAN };
+    for _ in 0..2 {
+        interrupt::check()?;
+        let began = Instant::now();
+        // A method that cannot do this has no time; why is in the report's cases.
+        times.method = match TIMED.prune(method, device, &weights, measured.as_ref()) {
+            Ok(_) => began.elapsed().as_secs_f64(),
+            Err(Fault::Device(error)) => return Err(error),
+            Err(_) => f64::NAN,
+        };
+        let began = Instant::now();
+        magnitude(&**device, &weights).map_err(on_device)?;
+        times.magnitude = began.elapsed().as_secs_f64();
+    }
+    Ok(times)
+}
+
+fn magnitude(device: &dyn Device, weights: &[f32]) -> Result<Tensor, DeviceError> {
+    let (rows, cols) = TIMED.shape;
+    let mut weight = device.from_f32(rows, cols, weights.to_vec())?;
+    let mut mask = device.zeros(DType::U32, rows, cols.div_ceil(32))?;
+    let selection = Selection::Whole { count: HALF.count(rows * cols) };
+    device.execute(Op::Select { scores: Scores::of(Unary::Abs, &weight), selection }, &mut mask)?;
+    device.execute(Op::ZeroWhere { mask: &mask }, &mut weight)?;
+    device.to_f32(&weight)?;
+    Ok(weight)
+}
+
+/// Numbers around 0 whose size varies, as that of weights and activations does.
+fn noise(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = Rng::new(seed);
+    let mut number = || (0..6).map(|_| rng.unit()).sum::<f64>() - 3.0;
+    (0..count).map(|_| number() as f32).collect()
+}
