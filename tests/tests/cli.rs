@@ -3,7 +3,7 @@
 use espalier_tests::{built, copy_model, host, path, run, said};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 fn prune(out: &Path) -> Command {
     let mut command = host();
@@ -305,4 +305,32 @@ fn equal_weights_are_pruned_to_the_share() {
             assert!((sparsity - 0.5).abs() < 0.002, "{plugin}: {layer}");
         }
     }
+}
+
+#[test]
+fn libraries_of_one_name_and_methods_of_one_name_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shadow, copy) = (folder.path().join("shadow"), folder.path().join("copy"));
+    fs::create_dir(&shadow).unwrap();
+    fs::create_dir(&copy).unwrap();
+    let file = format!("{}wanda{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    fs::copy(built().join(&file), shadow.join(&file)).unwrap();
+    let hidden = |command: &mut Command| command.env("ESPALIER_PLUGIN_PATH", &shadow).output().unwrap();
+    let output = hidden(host().args(["plugins", "wanda"]));
+    assert!(said(&output).contains("it hides "), "{}", said(&output));
+    let listed = hidden(host().args(["plugins", "--json"]));
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let by: Vec<_> =
+        listed["hidden"].as_array().unwrap().iter().map(|one| one["by"].as_str().unwrap()).collect();
+    assert_eq!(by, [shadow.join(&file).to_str().unwrap()]);
+
+    // The same file twice is one library; another that offers the same method is not.
+    let mut other = fs::read(built().join(&file)).unwrap();
+    other.push(0);
+    fs::write(copy.join(&file), other).unwrap();
+    let out = folder.path().join("pruned");
+    let output =
+        prune(&out).arg("--plugin").arg(copy.join(&file)).args(["--method", "wanda"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("offer a method named `wanda`: give one of them"), "{}", said(&output));
 }

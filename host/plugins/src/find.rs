@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     env,
     env::consts::{DLL_EXTENSION, DLL_PREFIX},
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -30,27 +31,53 @@ pub fn find(name: &str) -> Result<PathBuf, PluginError> {
     }
     let file = file_name(name);
     let places = places();
-    let found = places.iter().map(|place| place.join(&file)).find(|path| path.is_file());
-    found.ok_or_else(|| {
-        let names = available();
-        let names = names.iter().filter_map(|path| path.file_stem()?.to_str()?.strip_prefix(DLL_PREFIX));
-        PluginError::NotFound { name: name.to_owned(), file, places, hint: did_you_mean(name, names) }
-    })
+    let mut found = places.iter().map(|place| place.join(&file)).filter(|path| path.is_file());
+    if let Some(path) = found.next() {
+        if let Some(hidden) = found.find(|other| !is_same(other, &path)) {
+            let (used, hidden) = (path.display(), hidden.display());
+            tracing::warn!("{used} is used; it hides {hidden}, which has the same name");
+        }
+        return Ok(path);
+    }
+    drop(found);
+    let names = available();
+    let names = names.iter().filter_map(|path| path.file_stem()?.to_str()?.strip_prefix(DLL_PREFIX));
+    let hint = did_you_mean(name, names);
+    Err(PluginError::NotFound { name: name.to_owned(), file, places, hint })
+}
+
+/// Whether two paths lead to one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Every dynamic library in the places that plugins are looked for, by file name; the first place wins.
 pub fn available() -> Vec<PathBuf> {
-    let mut found = BTreeMap::new();
+    everywhere().into_values().filter_map(|paths| paths.into_iter().next()).collect()
+}
+
+/// Every library that is hidden by another of the same name, and that other one.
+pub fn hidden() -> Vec<(PathBuf, PathBuf)> {
+    let pairs = everywhere().into_values().flat_map(|paths| {
+        let first = paths[0].clone();
+        paths.into_iter().skip(1).map(move |path| (path, first.clone()))
+    });
+    pairs.filter(|(path, by)| !is_same(path, by)).collect()
+}
+
+/// The libraries of each file name, in the order of the places.
+fn everywhere() -> BTreeMap<OsString, Vec<PathBuf>> {
+    let mut found: BTreeMap<_, Vec<PathBuf>> = BTreeMap::new();
     for place in places() {
         let Ok(entries) = place.read_dir() else { continue };
         for path in entries.flatten().map(|entry| entry.path()) {
             let is_library = path.is_file() && path.extension().is_some_and(|ext| ext == DLL_EXTENSION);
             if let (true, Some(file)) = (is_library, path.file_name()) {
-                found.entry(file.to_owned()).or_insert(path);
+                found.entry(file.to_owned()).or_default().push(path);
             }
         }
     }
-    found.into_values().collect()
+    found
 }
 
 /// `wanda` → `libwanda.so`, `libwanda.dylib` or `wanda.dll`; a name with the extension stays.

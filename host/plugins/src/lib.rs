@@ -15,8 +15,8 @@ mod twins;
 
 pub use device::{DeviceTensors, Shared};
 pub use error::PluginError;
-pub use find::{available, find};
-pub use load::{Library, describe, load};
+pub use find::{available, find, hidden};
+pub use load::{Library, describe, load, offering};
 pub use method::PluginMethod;
 pub use policy::{Isolate, Policy, set_policy};
 pub use record::PluginRecord;

@@ -230,6 +230,27 @@ impl Library {
 }
 
 /// Types what was typed, by the option's declaration.
+/// The library among these that offers a method or selector, which `kind` says, of this name; none if none does.
+///
+/// # Errors
+/// Several different libraries offer it.
+pub fn offering<'a>(
+    offered: &[(&'a Library, &str)],
+    kind: &str,
+    name: &str,
+) -> Result<Option<&'a Library>, PluginError> {
+    let mut all = offered.iter().filter(|(_, offered)| *offered == name).map(|(library, _)| *library);
+    let Some(first) = all.next() else { return Ok(None) };
+    match all.find(|other| other.sha256() != first.sha256()) {
+        None => Ok(Some(first)),
+        Some(other) => {
+            let (first, other) = (first.path().display(), other.path().display());
+            let message = format!("both {first} and {other} offer a {kind} named `{name}`: give one of them");
+            Err(PluginError::NotOffered(message))
+        }
+    }
+}
+
 fn resolve(specs: &[OptionSpec], given: &BTreeMap<String, String>) -> espalier_sdk::Result<Options> {
     let mut values = Map::new();
     for (name, text) in given {

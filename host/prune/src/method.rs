@@ -2,7 +2,7 @@
 
 use super::{Plan, PruneError, Result, Settings};
 use espalier_base::text::did_you_mean;
-use espalier_plugins::{Library, PluginError, PluginMethod, PluginRecord};
+use espalier_plugins::{Library, PluginError, PluginMethod, PluginRecord, offering};
 use espalier_sdk::{MethodInfo, Order};
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ impl Method {
                 let names = names.join(", ");
                 return not_offered(format!("there are several methods ({names}): choose one with --method"));
             }
-            (Some(wanted), offered) => match offered.iter().find(|(_, name)| *name == wanted) {
-                Some(found) => *found,
+            (Some(wanted), offered) => match offering(offered, "method", wanted)? {
+                Some(library) => (library, wanted),
                 None => {
                     let names = names.join(", ");
                     let hint = did_you_mean(wanted, offered.iter().map(|(_, name)| *name));

@@ -1,7 +1,7 @@
 //! The selector of a run: found in the libraries that were given, or in one of its own name.
 
 use super::Result;
-use espalier_plugins::{Library, PluginError, PluginRecord, find, load};
+use espalier_plugins::{Library, PluginError, PluginRecord, find, load, offering};
 use espalier_sdk::{SelectorInfo, abi::LoadedSelector};
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ impl Chosen {
                 return Err(PluginError::NotOffered(message).into());
             }
         };
-        if let Some((library, _)) = offered.iter().find(|(_, offered)| *offered == name) {
+        if let Some(library) = offering(&offered, "selector", name)? {
             return Self::of(library, name, options);
         }
         Self::of(&library_of(name)?, name, options)

@@ -4,7 +4,7 @@ use super::{CliError, args, check, new, print, print_json, trust};
 use espalier_base::{cause::causes, interrupt};
 #[cfg(unix)]
 use espalier_plugins::isolate;
-use espalier_plugins::{Library, TrustList, available, describe, find};
+use espalier_plugins::{Library, TrustList, available, describe, find, hidden};
 use espalier_sdk::{LibraryInfo, OptionSpec};
 use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};
@@ -55,6 +55,13 @@ struct Unusable {
     reason: String,
 }
 
+/// A library that another of the same name hides.
+#[derive(Serialize)]
+struct Hidden {
+    path: PathBuf,
+    by: PathBuf,
+}
+
 /// Every library found: what the plugins among them offer, and why the others cannot be used.
 fn list(json: bool) -> Result<(), CliError> {
     let trust = TrustList::open()?;
@@ -66,8 +73,10 @@ fn list(json: bool) -> Result<(), CliError> {
             Err(error) => unusable.push(Unusable { path, reason: causes(&error).join(": ") }),
         }
     }
+    let hidden: Vec<_> = hidden().into_iter().map(|(path, by)| Hidden { path, by }).collect();
     if json {
-        return print_json(&serde_json::json!({ "plugins": plugins, "unusable": unusable }));
+        let all = serde_json::json!({ "plugins": plugins, "unusable": unusable, "hidden": hidden });
+        return print_json(&all);
     }
     let rows: Vec<_> = plugins
         .iter()
@@ -92,6 +101,18 @@ fn list(json: bool) -> Result<(), CliError> {
                 "\n  {}\n    {}",
                 espalier_base::text::line(&path),
                 espalier_base::text::line(reason)
+            );
+        }
+    }
+    if !hidden.is_empty() {
+        text += "\n\nhidden by a library of the same name:";
+        for Hidden { path, by } in &hidden {
+            let (path, by) = (path.display().to_string(), by.display().to_string());
+            let _ = write!(
+                text,
+                "\n  {}\n    by {}",
+                espalier_base::text::line(&path),
+                espalier_base::text::line(&by)
             );
         }
     }
