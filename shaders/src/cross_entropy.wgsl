@@ -10,7 +10,7 @@ struct Params {
     targets_row: u32,
     loss_row: u32,
     // The bits of a NaN, which WGSL has no way to write: for targets that there are not, and rows
-    // with a logit that is no number.
+    // with a logit that is not a number.
     nan: u32,
 }
 

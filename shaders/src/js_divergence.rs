@@ -26,7 +26,7 @@ pub struct Params {
     pub b_row: u32,
     /// The first row of out in its panel.
     pub out_row: u32,
-    /// The bits of the divergence of rows with a logit that is no number: a NaN's.
+    /// The bits of the divergence of rows with a logit that is not a number: a NaN's.
     pub nan: u32,
 }
 
@@ -49,7 +49,7 @@ pub fn cpu(a: &[f32], b: &[f32], vocab: usize, out: &mut [f32]) {
         let (max_a, max_b) = (maximum(a), maximum(b));
         let (sum_a, sum_b) = (sum_exponentials(a, max_a), sum_exponentials(b, max_b));
         let value = divergence(a, b, max_a, max_b, (1.0 / sum_a) as f32, (1.0 / sum_b) as f32);
-        // The comparisons on the way pass over what is no number; the sums do not.
+        // Comparisons ignore NaN; sums do not.
         *out = if (sum_a + sum_b).is_nan() { f32::NAN } else { value as f32 };
     });
 }

@@ -12,7 +12,7 @@ struct Params {
     a_row: u32,
     b_row: u32,
     out_row: u32,
-    // The bits of a NaN, which WGSL has no way to write: for rows with a logit that is no number.
+    // The bits of a NaN, which WGSL cannot write as a literal: for rows with a NaN logit.
     nan: u32,
 }
 

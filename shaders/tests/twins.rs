@@ -226,7 +226,7 @@ fn rope_turns_the_halves() {
     assert_close(&y, expected, 1e-6, "rope");
 }
 
-/// Of gates that leave f32's range when raised, and of what is no number.
+/// Gates whose exponential leaves f32's range, and NaN.
 #[test]
 fn gates_of_every_size() {
     let values = [-90.0, 90.0, -1000.0, 1000.0, 0.0, -0.0, 1e-30, 88.8, -88.8, f32::NAN];

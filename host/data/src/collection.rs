@@ -74,9 +74,9 @@ impl Collection {
     /// in a hundred is wrong is refused; when [strict](Reading::strict), any row is enough.
     ///
     /// # Errors
-    /// A file does not read, is empty, is in a format that is not read, is no JSON list and no rows, or has
+    /// A file cannot be read, is empty, is in a format that is not read, is neither a JSON list nor rows, or has
     /// too many rows that cannot be used: the message names the line of the first. No files, or weights
-    /// that are no shares of anything.
+    /// that are not shares of anything.
     pub fn open(sources: &[Source], reading: &Reading) -> Result<Self, CalibrationError> {
         Self::read(sources, reading, false)
     }

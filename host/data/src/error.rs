@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrationError {
-    /// A file that does not open or does not read.
+    /// A file that does not open or cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {
         /// The file.
@@ -64,7 +64,7 @@ pub enum CalibrationError {
         /// The file.
         path: PathBuf,
     },
-    /// Bytes that are no UTF-8.
+    /// Bytes that are not UTF-8.
     #[error("{}, line {line}: it is not valid UTF-8", path.display())]
     Utf8 {
         /// The file.
@@ -74,7 +74,7 @@ pub enum CalibrationError {
         /// Where in the row.
         source: std::str::Utf8Error,
     },
-    /// A row that is no JSON.
+    /// A row that is not JSON.
     #[error("{}, line {line}: it is not valid JSON: {problem}", path.display())]
     Json {
         /// The file.
@@ -170,7 +170,7 @@ pub enum CalibrationError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// A weight that is no share.
+    /// A weight that is not a share.
     #[error("{} has the weight {weight}; a weight is a number from 0", path.display())]
     Weight {
         /// The source.
@@ -222,7 +222,7 @@ pub enum CalibrationError {
         /// The actual value.
         found: &'static str,
     },
-    /// A template file that does not read.
+    /// A template file that cannot be read.
     #[error("the template {} cannot be read; a prompt is raw, alpaca, chat or a template file", path.display())]
     TemplateFile {
         /// The file.
@@ -230,7 +230,7 @@ pub enum CalibrationError {
         /// Why.
         source: std::io::Error,
     },
-    /// Text that is no template.
+    /// Text that is not a template.
     #[error("{} is not a template", path.display())]
     Template {
         /// The file.

@@ -109,7 +109,7 @@ impl Feed {
         self.skip(1);
     }
 
-    /// The next byte that is no white space, left in place.
+    /// The next byte that is not white space, left in place.
     pub(super) fn visible(&mut self) -> Result<Option<u8>, CalibrationError> {
         loop {
             while self.begin < self.end {

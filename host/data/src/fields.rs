@@ -37,7 +37,7 @@ impl Field {
         Self::AttentionMask,
     ];
 
-    /// The keys it stands under where nothing is said, the first before the others.
+    /// Its default keys, in order of precedence.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
             Self::Text => &["text"],

@@ -93,7 +93,7 @@ impl Renderer {
     /// of the model in `folder`.
     ///
     /// # Errors
-    /// A template that does not read or is no template, or none in the model's folder where one is asked
+    /// A file that cannot be read or is not a template, or none in the model's folder where one is asked
     /// for.
     pub fn new(prompt: Option<Prompt>, folder: &Path) -> Result<Self, CalibrationError> {
         let file = match &prompt {

@@ -107,7 +107,7 @@ fn chat_templates_part_before_the_answer() {
     assert_eq!((unanswered.prompt.as_str(), unanswered.answer.as_str()), ("<s>user: Hi</s>\n", ""));
     let given = render(Some(Prompt::Chat), dir.path(), &instruction("1 2")).unwrap();
     assert_eq!(given.whole(), "<s>user: Add.\n\n1 2</s>\nassistant: 3</s>\n");
-    // Running text is in nobody's mouth.
+    // Running text has no speaker.
     let text = render(Some(Prompt::Chat), dir.path(), &Record::Text("a".to_owned())).unwrap();
     assert_eq!(text, Rendered::new("a", ""));
 

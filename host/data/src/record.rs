@@ -9,11 +9,11 @@ use serde::{Serialize, Serializer};
 pub enum Record {
     /// Running text.
     Text(String),
-    /// The beginning of a text, and how it goes on.
+    /// The beginning of a text, and how it continues.
     Completion {
         /// The beginning.
         prefix: String,
-        /// How it goes on: one, or several that would do.
+        /// How it continues: one, or several that would do.
         completions: Vec<String>,
     },
     /// A task: Alpaca's, Dolly's and Unnatural Instructions' rows, and questions with answers.

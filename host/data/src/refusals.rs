@@ -3,7 +3,7 @@
 use super::{CalibrationError, Collection, scan::ONE_IN};
 use std::collections::BTreeSet;
 
-/// Records that a template or the tokenizer refuses: left out, counted and told of, as rows that do not read are; more than
+/// Records that a template or the tokenizer refuses: left out, counted and reported, as rows that cannot be read are; more than
 /// one in a hundred, or any if the collection is [strict](super::Reading::strict), are an error.
 #[derive(Debug, Default)]
 pub struct Refusals {

@@ -20,7 +20,7 @@ pub enum Shape {
     Plain,
     /// Rows of running text.
     Text,
-    /// Beginnings of texts, and how they go on.
+    /// Beginnings of texts, and how they continue.
     Completion,
     /// Tasks with their answers.
     Instruction,

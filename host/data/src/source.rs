@@ -13,7 +13,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 pub struct Source {
     /// The file or folder.
     pub path: PathBuf,
-    /// Its weight beside the other sources, which weigh 1 where nothing is said.
+    /// Its weight beside the other sources, which weigh 1 by default.
     pub weight: Option<f64>,
 }
 
@@ -92,7 +92,7 @@ pub struct Reading {
     /// The keys of rows that name their fields in their own way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Fields>,
-    /// How rows become text; what their shape asks for, where nothing is said.
+    /// How rows become text; by their shape by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<Prompt>,
     /// Whether a row that cannot be used stops the run instead of being skipped and counted.

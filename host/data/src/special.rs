@@ -34,7 +34,7 @@ impl SpecialTokens {
     /// count where there is none.
     ///
     /// # Errors
-    /// A file that does not read, or names what is no token.
+    /// A file that cannot be read, or names what is not a token.
     pub(super) fn read(folder: &Path) -> Result<Self, ConfigError> {
         let file = |name: &str| {
             let path = folder.join(name);

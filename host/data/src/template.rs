@@ -63,7 +63,7 @@ impl ChatTemplate {
     /// A template over these special tokens; `path` is where it is from.
     ///
     /// # Errors
-    /// It is no template.
+    /// It is not a template.
     pub fn new(
         source: &str,
         tokens: BTreeMap<String, String>,
@@ -125,7 +125,7 @@ impl FileTemplate {
     /// take a space and the word behind it as one.
     ///
     /// The prompt is what the template writes before an answer that it knows nothing of; where that is not how the
-    /// document begins, or differs from answer to answer, the template looks at the answer, and a model would be told it.
+    /// document begins, or differs from answer to answer, the template looks at the answer, and a model would see it.
     pub(super) fn render(&self, record: &Record) -> Result<Rendered, Error> {
         // Texts that stand in no data mark the place of the answer.
         const MARKS: [&str; 2] = ["\u{fdd0}answer\u{fdd1}", "\u{fdd0}A longer text, 2\u{fdd1}"];

@@ -80,7 +80,7 @@ impl Deref for Data {
 /// Unpacks a file, if it is of a packed kind by its name.
 ///
 /// # Errors
-/// It does not read, or is damaged; or there is no room for what is in it.
+/// It cannot be read, or is damaged; or there is no room for what is in it.
 pub(super) fn unpack(path: &Path) -> Result<Option<Unpacked>, CalibrationError> {
     let end = end_of(path);
     if !ENDS.contains(&end.as_str()) {
@@ -120,7 +120,7 @@ pub(super) fn end_of(path: &Path) -> String {
 fn rows(path: &Path, file: File, out: &mut Out) -> Result<(), CalibrationError> {
     let wrong = |error: ParquetError| match error {
         ParquetError::NYI(what) => unsupported(path, what),
-        // A codec that this build has not is told of as a general error.
+        // A codec that this build lacks is reported as a general error.
         ParquetError::General(what) if what.contains("isabled feature") || what.contains("not supported") => {
             unsupported(path, what)
         }

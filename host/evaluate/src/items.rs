@@ -66,7 +66,7 @@ impl TaskItems {
     /// likelihood loses its end. Both are counted.
     ///
     /// # Errors
-    /// Data that do not read, metrics that do not fit them, or no room for a prompt.
+    /// Data that cannot be read, metrics that do not fit them, or no room for a prompt.
     pub fn read(task: &Task, folder: &Path, config: &LlamaConfig, tokenizer: &Tokenizer) -> Result<Self> {
         if task.metrics.is_empty() {
             return Err(EvaluateError::NoMetrics { task: task.name.clone() });

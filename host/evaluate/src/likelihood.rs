@@ -37,7 +37,7 @@ pub struct DenseReference {
 }
 
 impl DenseReference {
-    /// Runs the dense model. `progress` is told of every token that went through a block.
+    /// Runs the dense model. `progress` is called for every token that went through a block.
     ///
     /// # Errors
     /// A failing device, a broken checkpoint, or an interrupt.

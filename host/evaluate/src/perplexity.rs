@@ -17,7 +17,7 @@ pub struct Perplexity {
     pub windows: usize,
 }
 
-/// The perplexity of a model on windows, one block's weights at a time. `progress` is told of every
+/// The perplexity of a model on windows, one block's weights at a time. `progress` is called for every
 /// token that went through a block.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ pub struct Task {
     pub stop: Vec<String>,
 }
 
-/// Tokens that are written for an item where nothing is said.
+/// The default limit of tokens that are written for an item.
 const MAX_NEW_TOKENS: usize = 64;
 
 fn max_new_tokens() -> usize {

@@ -17,7 +17,7 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is no JSON.
+    /// The file is not JSON.
     #[error("{} is not valid JSON", path.display())]
     Json {
         /// The file.

@@ -74,10 +74,10 @@ pub enum ModelError {
     /// Settings that nothing can be drawn with.
     #[error("sampling: {0}")]
     Sampling(String),
-    /// Logits that are no numbers: weights that overflowed, or that are none themselves.
+    /// Logits that are not numbers: weights that overflowed, or are not finite themselves.
     #[error("the model's logits are not numbers, so it cannot write; its weights are damaged or overflow")]
     NotNumbers,
-    /// Logits that are no numbers, where a likelihood is measured.
+    /// Logits that are not numbers, where a likelihood is measured.
     #[error(
         "the model's logits for sequence {sequence} are NaN or infinite, so nothing can be measured: its weights are damaged, \
          or overflow in their type"

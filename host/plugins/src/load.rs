@@ -107,7 +107,7 @@ pub(super) fn digest(path: &Path) -> Result<String, PluginError> {
     hash.map_err(|source| PluginError::Unreadable { path: path.to_owned(), source })
 }
 
-/// The safe question: one C symbol that answers with a number. A library that is no plugin, or one of
+/// The safe question: one C symbol that answers with a number. A library that is not a plugin, or one of
 /// another version, gets a clear sentence here instead of a dump of layouts later.
 fn check_interface(path: &Path) -> Result<(u16, u16), PluginError> {
     // SAFETY: opening a library runs its initialisers, which is what `--plugin` asks for.

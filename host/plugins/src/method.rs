@@ -36,7 +36,7 @@ impl PluginMethod {
         Self(MethodPlace::Apart(Box::new(method)))
     }
 
-    /// When it wants statistics to be taken.
+    /// When statistics are taken.
     ///
     /// # Errors
     /// The method panics.

@@ -27,7 +27,7 @@ pub enum PruneError {
     /// The method cannot be had, or not so.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// The method does not say when it wants statistics to be taken.
+    /// The method does not say when statistics are to be taken.
     #[error("the method {method} cannot be asked for its order")]
     Order {
         /// The method.
@@ -97,7 +97,7 @@ pub enum PruneError {
         #[source]
         source: espalier_sdk::Error,
     },
-    /// The method returned something that is no pruned weight.
+    /// The method returned something that is not a pruned weight.
     #[error("the method returned an unusable weight for {layer}: {message}")]
     Returned {
         /// The weight's name.

@@ -82,7 +82,7 @@ pub struct Plan<'a> {
     pub method: &'a PluginMethod,
     /// The method's description, with the statistics it needs.
     pub info: &'a MethodInfo,
-    /// When it wants statistics to be taken.
+    /// When statistics are taken.
     pub order: Order,
     /// Which layers are pruned, and how much of each.
     pub targets: &'a Targets,

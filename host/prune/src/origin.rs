@@ -1,4 +1,4 @@
-//! Where a model comes from, as the card of a model made of it says it to the hub.
+//! Where a model comes from, as the model card states it.
 
 use espalier_base::files::{self, Limit};
 use espalier_model::writer::CARD;

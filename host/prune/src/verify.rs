@@ -116,7 +116,7 @@ struct RecordedLayer {
 /// manifest does where it is absent.
 ///
 /// # Errors
-/// There is no manifest that could be compared with.
+/// There is no manifest to compare with.
 pub fn verify(
     folder: &Path,
     source: Option<&str>,

@@ -118,7 +118,7 @@ fn a_part_is_limited_and_packed_apart() {
     assert_eq!((part.offer(1, None), part.offer(2, None), part.wanted()), (Ok(2), Ok(1), false));
     let windows = cutter.finish().unwrap();
     assert_eq!(windows[1].input_ids, [1, 1, 1]);
-    // The seventh token of document 1 goes on into the next window.
+    // The seventh token of document 1 continues into the next window.
     assert_eq!(windows[3].input_ids, [1, 2, 2]);
 }
 

@@ -36,7 +36,7 @@ use offered::Offered;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
-/// Windows where nothing is said.
+/// The default number of windows.
 pub const SAMPLES: usize = 128;
 
 /// A request for calibration windows.
@@ -48,20 +48,20 @@ pub struct Request {
     /// How rows are read and become text.
     #[serde(default)]
     pub reading: Reading,
-    /// How windows are cut; by the shape of each source where nothing is said: running text is cropped,
+    /// How windows are cut; by the shape of each source by default: running text is cropped,
     /// instructions and conversations are packed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<WindowMode>,
-    /// When there are enough; 128 windows where nothing is said, all of a file of ready windows.
+    /// When there are enough; 128 windows by default, all of a file of ready windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Tokens in a window, at most; 2048 where nothing is said, or the model's context.
+    /// Tokens in a window, at most; 2048 by default, or the model's context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seqlen: Option<usize>,
     /// The seed of every random draw.
     #[serde(default)]
     pub seed: u64,
-    /// The selector; `random` where nothing is said and no library was given for its selector.
+    /// The selector; by default that of the given library, or `random`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
     /// The selector's options as typed.
@@ -70,7 +70,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Windows of these sources, all else as where nothing is said.
+    /// Windows of these sources, all else at its default.
     pub fn new(sources: Vec<Source>) -> Self {
         Self {
             sources,

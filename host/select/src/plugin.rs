@@ -5,7 +5,7 @@ use espalier_plugins::{Library, PluginError, PluginRecord, find, load, offering}
 use espalier_sdk::{SelectorInfo, abi::LoadedSelector};
 use std::collections::BTreeMap;
 
-/// The selector where nothing is said, and the library it is in.
+/// The default selector, and its library.
 const SELECTOR: &str = "random";
 
 /// The library of the selectors that have none of their own name.

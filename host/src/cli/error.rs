@@ -92,7 +92,7 @@ impl From<DeviceError> for CliError {
 /// The exit code of a run that was interrupted, as shells count: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// The exit code of a study that goes on when it is run again (`EX_TEMPFAIL`).
+/// The exit code of a study that continues when it is run again (`EX_TEMPFAIL`).
 const TRY_AGAIN: u8 = 75;
 
 /// The exit code where what was given cannot be used, as clap's for its own errors.

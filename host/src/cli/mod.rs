@@ -61,7 +61,7 @@ fn run(args: &Args) -> Result<(), CliError> {
 fn report(error: &CliError) {
     let causes: Vec<_> = causes(error).iter().map(|cause| text::line(cause)).collect();
     let text = causes.join("\n  because: ");
-    // With standard error gone there is nobody left to tell.
+    // Without standard error the message cannot be shown.
     let _ = writeln!(std::io::stderr(), "error: {text}");
 }
 
@@ -124,7 +124,7 @@ fn print(text: &str) -> Result<(), CliError> {
 /// Says something about a run on standard error, unless silence was asked for.
 fn note(text: &str, verbosity: Verbosity) {
     if !verbosity.quiet {
-        // With standard error gone there is nobody left to tell.
+        // Without standard error the message cannot be shown.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Progress bars on standard error, for people: they vanish when it is no terminal.
+//! Progress bars on standard error, for people: they are hidden where it is not a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

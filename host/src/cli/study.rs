@@ -53,7 +53,7 @@ pub(super) fn run(command: &args::Study, verbosity: args::Verbosity) -> Result<(
     ended(&outcome, &out)
 }
 
-/// The folder of results where nothing is said: the study file's name, in the working directory.
+/// The default folder of results: the study file's name, in the working directory.
 fn default_out(study: &Path) -> PathBuf {
     let mut name = study.file_stem().unwrap_or(study.as_os_str()).to_owned();
     name.push("-results");

@@ -85,7 +85,7 @@ fn verdict(metric: Metric, before: Option<f64>, after: Option<f64>, tolerance: f
         return if before.is_some() { Verdict::Missing } else { Verdict::New };
     };
     let gain = MetricFormat::of(metric).gain(after - before);
-    // What is no number any more is worse, whatever it was.
+    // A NaN is worse than any number.
     match (before.is_nan(), after.is_nan()) {
         (false, true) => Verdict::Worse,
         (true, false) => Verdict::Better,

@@ -188,7 +188,7 @@ pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write(path, &bytes)
 }
 
-/// The JSON of a file; nothing where there is no file.
+/// The JSON of a file; nothing if there is no file.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match files::read(path, Limit::RECORD) {
         Ok(bytes) => {

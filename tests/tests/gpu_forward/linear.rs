@@ -87,7 +87,7 @@ fn operands_are_rounded_to_the_type_to_compute_in() {
             }
         }
     }
-    // What overflows, what is subnormal, what is halfway, and what is no number.
+    // Overflow, subnormal numbers, ties, and NaN.
     let gpu = TestGpu::computing(Compute::F16);
     let values = [65_519.0, 65_520.0, -1e30, 6e-8, 2.9e-8, 1.000_488_3, 1.001_464_9, f32::NAN, -0.0, 5.96e-5];
     let x = gpu.f32(values.len(), 1, &values);
@@ -272,7 +272,7 @@ fn norms_and_gates_are_part_of_a_product() {
     }
 }
 
-/// Of gates that leave f32's range when raised, and of what is no number.
+/// Gates whose exponential leaves f32's range, and NaN.
 #[test]
 fn gates_of_every_size() {
     let gpu = TestGpu::open(None);

@@ -33,7 +33,7 @@ impl Jinja {
     /// As jinja2 does, line ends are read as `\n`; a byte-order mark is dropped.
     ///
     /// # Errors
-    /// The text is no template.
+    /// The text is not a template.
     pub(super) fn new(source: &str, strict: bool) -> Result<Self, Error> {
         let mut environment = environment()?;
         if strict {

@@ -37,7 +37,7 @@ impl Watchdog {
     /// A watchdog with the limit of `ESPALIER_DEVICE_TIMEOUT`, where it is set.
     ///
     /// # Errors
-    /// It is no number of seconds.
+    /// It is not a number of seconds.
     pub(super) fn from_environment() -> Result<Self> {
         let limit = match env::var_os(VARIABLE) {
             None => LIMIT,

@@ -60,7 +60,7 @@ pub enum CheckpointError {
         /// The cause.
         source: HeaderError,
     },
-    /// An index that is no JSON or of another shape.
+    /// An index that is not JSON or of another shape.
     #[error("{} is malformed", path.display())]
     IndexJson {
         /// The file.

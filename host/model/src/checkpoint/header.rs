@@ -41,7 +41,7 @@ pub struct Header {
     pub data_start: usize,
 }
 
-/// Why a file is no safetensors file, or lies about itself.
+/// Why a file is not a safetensors file, or lies about itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -61,7 +61,7 @@ pub enum HeaderError {
     /// A header beyond all reason.
     #[error("its header claims {0} bytes, more than the {LONGEST_HEADER} that are read")]
     HeaderTooLong(u64),
-    /// A header that is no JSON, or JSON of another shape.
+    /// A header that is not JSON, or JSON of another shape.
     #[error("its header is malformed")]
     Json(#[source] serde_json::Error),
     /// A type this format does not know.

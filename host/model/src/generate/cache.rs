@@ -7,7 +7,7 @@ use espalier_device::{DType, DeviceError, Tensor};
 const CACHE_BYTES: usize = 4 << 30;
 
 /// The keys and values of all sequences that are being written. The sequence in slot `s` has its position
-/// `p` in row `s · capacity + p`: its keys lie together, as attention wants them.
+/// `p` in row `s · capacity + p`: its keys lie together, as attention needs them.
 pub(super) struct Cache {
     blocks: Vec<(Tensor, Tensor)>,
     slots: usize,

@@ -70,7 +70,7 @@ impl Sampling {
     }
 }
 
-/// The token that follows; none where a logit is no number, or none is finite.
+/// The token that follows; none where a logit is not a number, or none is finite.
 pub(super) fn next(logits: &[f32], sampling: Option<&Sampling>, rng: &mut Rng) -> Option<u32> {
     let greedy = most_likely(logits)?;
     Some(match sampling {

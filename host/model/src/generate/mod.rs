@@ -38,7 +38,7 @@ pub struct Generation {
     pub sequences: usize,
 }
 
-/// Sequences at a time where nothing is said: with so many, a step still reads every weight once.
+/// The default number of sequences at a time: with so many, a step still reads every weight once.
 const SEQUENCES: usize = 64;
 
 impl Generation {
@@ -79,7 +79,7 @@ impl Sequence<'_> {
 }
 
 impl Llama {
-    /// Continues every prompt. `progress` is told of every prompt that is done.
+    /// Continues every prompt. `progress` is called for every prompt that is done.
     ///
     /// The text written for a prompt depends on the prompt and its number alone, but for the rounding of
     /// sums, which differs with the number of sequences in a step. Blocks stay on the device if they fit,
@@ -89,7 +89,7 @@ impl Llama {
     ///
     /// # Errors
     /// An empty prompt for a model without BOS, a token outside the vocabulary, settings that cannot be
-    /// drawn with, logits that are no numbers, a failing device, or an interrupt.
+    /// drawn with, logits that are not numbers, a failing device, or an interrupt.
     pub fn generate(
         &self,
         prompts: &[&[u32]],

@@ -63,7 +63,7 @@ impl Background {
         self.send(WriteTask::Tensor { shard, start, bytes })
     }
 
-    /// Appends hidden states to a file, later. Where that fails, they are not kept, which is no error.
+    /// Appends hidden states to a file, later. Where that fails, they are not kept, which is not an error.
     pub(super) fn write_hidden(&mut self, path: PathBuf, bytes: Bytes) -> Result<(), WriteError> {
         self.send(WriteTask::Hidden { path, bytes })
     }
@@ -108,7 +108,7 @@ impl Drop for Background {
     fn drop(&mut self) {
         if let Some(Running { queue, thread }) = self.0.take() {
             drop(queue);
-            // Nobody wants what it wrote, nor to know why it did not.
+            // Its result is not needed, and neither is its error.
             let _ = thread.join();
         }
     }
@@ -152,7 +152,7 @@ impl Writer {
         Ok(self.written)
     }
 
-    /// A run goes on without its hidden states: only time is lost, should it have to be continued.
+    /// A run continues without its hidden states: only time is lost, if it has to be continued.
     fn append_hidden(&mut self, path: &Path, bytes: &[u8]) {
         let _span = profile::disk("keep hidden states", bytes.len());
         let file =

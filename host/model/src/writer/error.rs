@@ -47,7 +47,7 @@ pub enum WriteError {
         /// The model that is read.
         source_dir: PathBuf,
     },
-    /// The target is no name of a folder.
+    /// The target has no folder name.
     #[error("{} is not the name of a folder that can be written", .0.display())]
     NoName(PathBuf),
     /// The disk cannot hold the output.

@@ -119,7 +119,7 @@ impl<'a> CheckpointWriter<'a> {
     }
 
     /// Appends to the hidden states that enter a block, in the background. Where the disk has no room, they are not
-    /// kept, and the run goes on.
+    /// kept, and the run continues.
     ///
     /// # Errors
     /// Something that was written before has failed.

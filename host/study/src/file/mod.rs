@@ -24,7 +24,7 @@ impl StudyFile {
     /// Reads a study file.
     ///
     /// # Errors
-    /// It does not read or parse, has a key that is not known, or a value of another kind than is due; the
+    /// It cannot be read or parse, has a key that is not known, or a value of another kind than is due; the
     /// message has the line and column.
     pub fn read(path: &Path) -> Result<Self> {
         let text = files::read_text(path, Limit::SETTINGS)

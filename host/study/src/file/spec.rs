@@ -38,7 +38,7 @@ pub(crate) struct ModelSpec {
 #[derive(Debug, Clone)]
 pub(crate) struct MethodSpec {
     pub(crate) name: At<String>,
-    /// The library; the name of the entry, in lower case, where nothing is said.
+    /// The library; the name of the entry, in lower case by default.
     pub(crate) plugin: At<String>,
     pub(crate) method: Option<At<String>>,
     pub(crate) options: Vec<(At<String>, At<String>)>,

@@ -76,7 +76,7 @@ pub(super) fn check_owner(plan: &Plan) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(StudyError::Read { path, source }),
     };
-    // A line that does not read is no result that could be lost.
+    // A line that cannot be read is not a result that could be lost.
     let there = text.lines().filter_map(|line| serde_json::from_str::<KeptResult>(line).ok());
     let there: BTreeSet<ResultRow> = there.flat_map(KeptResult::rows).collect();
     let evaluations = &plan.study().evaluations;

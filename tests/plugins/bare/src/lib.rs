@@ -1,4 +1,4 @@
-//! A dynamic library that is no plugin.
+//! A dynamic library that is not a plugin.
 
 #[unsafe(no_mangle)]
 extern "C" fn an_unrelated_function() -> u32 {
