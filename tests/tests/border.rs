@@ -159,7 +159,14 @@ fn only_devices_know_wgpu() {
 
 #[test]
 fn operations_depend_on_nothing() {
-    assert_eq!(dependencies("sdk/ops"), ["serde"], "optional, for messages between processes");
+    let optional = ["include_dir", "serde"];
+    assert_eq!(
+        dependencies("sdk/ops"),
+        optional,
+        "for `host plugin new`, and for messages between processes"
+    );
+    let manifest = fs::read_to_string(path("../sdk/ops/Cargo.toml")).unwrap();
+    assert_eq!(manifest.matches("optional = true").count(), optional.len());
 }
 
 /// Where `unsafe` may stand, and why. Everywhere else the compiler checks what memory is touched.
