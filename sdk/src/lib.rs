@@ -55,7 +55,7 @@ pub use export::{LibraryInfo, Registry};
 pub use kernel::{Buffer, Kernel, Twin};
 pub use method::{Layer, MethodInfo, Order, Pruned, PruningMethod, Statistic, Statistics};
 pub use model::{Model, ModelInfo, SamplingOptions};
-pub use options::{OptionKind, OptionSpec, Options};
+pub use options::{Allowed, OptionKind, OptionSpec, Options};
 pub use rng::Rng;
 pub use scores::Scores;
 pub use selector::{SelectionRequest, Selector, SelectorInfo};

@@ -1,9 +1,10 @@
 //! Pruning methods.
 
-use crate::{Device, Error, OptionKind, OptionSpec, Options, Result, Sparsity, Tensor};
+use crate::options::limit;
+use crate::{Allowed, Device, Error, OptionKind, OptionSpec, Options, Result, Sparsity, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// A way of pruning one linear layer.
 ///
@@ -111,7 +112,22 @@ impl MethodInfo {
             kind,
             default: default.into(),
             summary: summary.into(),
+            allowed: Allowed::Any,
         });
+        self
+    }
+
+    /// Limits the option before it to numbers in this range; an infinite end is no bound.
+    #[must_use]
+    pub fn range(mut self, range: RangeInclusive<f64>) -> Self {
+        limit(&mut self.options, Allowed::range(range));
+        self
+    }
+
+    /// Limits the option before it to these texts.
+    #[must_use]
+    pub fn choices(mut self, choices: &[&str]) -> Self {
+        limit(&mut self.options, Allowed::Choices(choices.iter().map(|&choice| choice.to_owned()).collect()));
         self
     }
 

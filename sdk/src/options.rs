@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::{fmt, ops::RangeInclusive};
 
 /// The type of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,91 @@ pub struct OptionSpec {
     pub default: Value,
     /// A summary in one line.
     pub summary: String,
+    /// The values of its type that it may have.
+    #[serde(default)]
+    pub allowed: Allowed,
+}
+
+/// The values that an option may have.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Allowed {
+    /// All of its type.
+    #[default]
+    Any,
+    /// Numbers in a range, which includes its ends; an end that is missing is no bound.
+    Range(Option<f64>, Option<f64>),
+    /// One of these texts.
+    Choices(Vec<String>),
+}
+
+impl Allowed {
+    /// A range of numbers; an infinite end is no bound.
+    pub fn range(range: RangeInclusive<f64>) -> Self {
+        let bound = |end: &f64| Some(*end).filter(|end| end.is_finite());
+        Self::Range(bound(range.start()), bound(range.end()))
+    }
+
+    fn has(&self, value: &Value) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Range(from, to) => value.as_f64().is_some_and(|value| {
+                from.is_none_or(|from| value >= from) && to.is_none_or(|to| value <= to)
+            }),
+            Self::Choices(choices) => {
+                value.as_str().is_some_and(|value| choices.iter().any(|choice| choice == value))
+            }
+        }
+    }
+}
+
+/// In words that follow "must be"; nothing where all values are allowed.
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any | Self::Range(None, None) => Ok(()),
+            Self::Range(Some(from), None) => write!(f, "at least {from}"),
+            Self::Range(None, Some(to)) => write!(f, "at most {to}"),
+            Self::Range(Some(from), Some(to)) => write!(f, "from {from} to {to}"),
+            Self::Choices(choices) => write!(f, "one of {}", choices.join(", ")),
+        }
+    }
+}
+
+impl OptionSpec {
+    /// Reads a value from what a user typed.
+    ///
+    /// # Errors
+    /// The text is of another type, or the value is not allowed.
+    pub fn parse(&self, text: &str) -> Result<Value> {
+        let value = self.kind.parse(text)?;
+        self.check(&value)?;
+        Ok(value)
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// It is of another type, or not allowed.
+    pub fn check(&self, value: &Value) -> Result<()> {
+        let name = &self.name;
+        if !self.kind.holds(value) {
+            let wanted = self.kind.described();
+            return Err(Error::invalid(format!("option `{name}` is {value}, which is not {wanted}")));
+        }
+        if !self.allowed.has(value) {
+            return Err(Error::invalid(format!("option `{name}` is {value}, but must be {}", self.allowed)));
+        }
+        Ok(())
+    }
+}
+
+/// Limits the option that was declared last. Called by the builders of descriptions.
+pub(crate) fn limit(specs: &mut [OptionSpec], allowed: Allowed) {
+    if let Some(spec) = specs.last_mut() {
+        spec.allowed = allowed;
+    }
 }
 
 /// The values of a method's or selector's options: what was given, over the defaults.
@@ -75,7 +161,7 @@ impl Options {
     /// The given values over the defaults of `specs`.
     ///
     /// # Errors
-    /// A name that `specs` does not have, or a value of another type.
+    /// A name that `specs` does not have, or a value of another type or that is not allowed.
     pub fn resolve(specs: &[OptionSpec], given: &Map<String, Value>) -> Result<Self> {
         let mut values: Map<_, _> = specs.iter().map(|s| (s.name.clone(), s.default.clone())).collect();
         for (name, value) in given {
@@ -84,10 +170,7 @@ impl Options {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(Error::invalid(format!("unknown option `{name}` (known: {known})")));
             };
-            if !spec.kind.holds(value) {
-                let wanted = spec.kind.described();
-                return Err(Error::invalid(format!("option `{name}` is {value}, which is not {wanted}")));
-            }
+            spec.check(value)?;
             values.insert(name.clone(), value.clone());
         }
         Ok(Self(values))
@@ -149,12 +232,21 @@ mod tests {
                 kind: OptionKind::Integer,
                 default: json!(128),
                 summary: String::new(),
+                allowed: Allowed::range(1.0..=256.0),
             },
             OptionSpec {
                 name: "percdamp".into(),
                 kind: OptionKind::Float,
                 default: json!(0.01),
                 summary: String::new(),
+                allowed: Allowed::range(0.0..=f64::INFINITY),
+            },
+            OptionSpec {
+                name: "band".into(),
+                kind: OptionKind::String,
+                default: json!("low"),
+                summary: String::new(),
+                allowed: Allowed::Choices(vec!["low".into(), "high".into()]),
             },
         ]
     }
@@ -170,8 +262,11 @@ mod tests {
     #[test]
     fn unknown_names_and_wrong_types_are_refused() {
         for (given, words) in [
-            (json!({"percdmap": 0.1}), "unknown option `percdmap` (known: blocksize, percdamp)"),
+            (json!({"percdmap": 0.1}), "unknown option `percdmap` (known: blocksize, percdamp, band)"),
             (json!({"blocksize": 0.5}), "option `blocksize` is 0.5, which is not a whole number"),
+            (json!({"blocksize": 257}), "option `blocksize` is 257, but must be from 1 to 256"),
+            (json!({"percdamp": -0.5}), "option `percdamp` is -0.5, but must be at least 0"),
+            (json!({"band": "lower"}), "option `band` is \"lower\", but must be one of low, high"),
         ] {
             let error = Options::resolve(&specs(), given.as_object().unwrap()).unwrap_err();
             assert_eq!(error.message, words);

@@ -318,11 +318,11 @@ fn options_of_selectors_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("windows.jsonl");
     for (selector, option, words) in [
-        ("perplexity", "band=lowest", "must be low, middle or high"),
+        ("perplexity", "band=lowest", "must be one of low, middle, high"),
         ("perplexity", "pool=0", "must be at least 1"),
-        ("length", "order=long", "must be longest, shortest or nearest"),
+        ("length", "order=long", "must be one of longest, shortest, nearest"),
         ("clusters", "layers=7", "`7` is not a layer from 0 to 3"),
-        ("mix", "by=size", "must be equal, weights or tokens"),
+        ("mix", "by=size", "must be one of equal, weights, tokens"),
         ("self", "drop=1", "must be from 0 to 0.9"),
         ("random", "pool=3", "unknown option `pool`"),
         ("no-such", "pool=3", "looked for libno-such.so"),

@@ -339,6 +339,11 @@ fn what_cannot_run_is_refused_before_anything_does() {
             "Magnitude = { options = { speed = 11 } }",
             ":11:27: the method magnitude has no option",
         ),
+        (
+            "Magnitude = 0.5",
+            "Magnitude = { plugin = \"sparsegpt\", options = { blocksize = 500 } }",
+            "must be from 1 to 256",
+        ),
         ("Magnitude = 0.5", "Magnitude = { skip = \"head\" }", "not a linear layer"),
         ("Magnitude = 0.5", "Magnitude = { layers = \"0-99\" }", "no block 99"),
         ("\"2:4\"", "\"2:7\"", "columns, which do not divide"),

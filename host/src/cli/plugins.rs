@@ -5,7 +5,7 @@ use espalier_base::{cause::causes, interrupt};
 #[cfg(unix)]
 use espalier_plugins::isolate;
 use espalier_plugins::{Library, TrustList, available, describe, find, hidden};
-use espalier_sdk::{LibraryInfo, OptionSpec};
+use espalier_sdk::{Allowed, LibraryInfo, OptionSpec};
 use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};
 
@@ -138,7 +138,10 @@ impl FoundLibrary {
 
 fn describe_options(text: &mut String, options: &[OptionSpec]) {
     for option in options {
-        let kind = format!("{:?}", option.kind).to_lowercase();
+        let mut kind = format!("{:?}", option.kind).to_lowercase();
+        if option.allowed != Allowed::Any {
+            kind += &format!(", {}", option.allowed);
+        }
         let _ = writeln!(text, "  --option {}={}  ({kind}) {}", option.name, option.default, option.summary);
     }
 }

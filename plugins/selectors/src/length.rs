@@ -1,8 +1,8 @@
 //! Documents by their length in tokens.
 
 use espalier_sdk::{
-    Documents, Draw, Error, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector,
-    SelectorInfo, Windows,
+    Documents, Draw, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo,
+    Windows,
 };
 
 pub(crate) struct Length {
@@ -21,32 +21,26 @@ impl Selector for Length {
     fn info() -> SelectorInfo {
         SelectorInfo::new("length", "documents by their length")
             .option("order", OptionKind::String, "longest", "longest, shortest, or nearest to `target`")
+            .choices(&["longest", "shortest", "nearest"])
             .option("target", OptionKind::Integer, 0, "tokens to be near to; 0 is as many as a window has")
+            .range(0.0..=f64::INFINITY)
             .option(
                 "pool",
                 OptionKind::Integer,
                 100_000,
                 "documents to choose from, at random if there are more",
             )
+            .range(1.0..=f64::INFINITY)
     }
 
     fn new(options: &Options) -> Result<Self> {
-        let size = |name: &str| {
-            let value = options.integer(name)?;
-            usize::try_from(value)
-                .map_err(|_| Error::invalid(format!("option `{name}` is {value}, but must not be negative")))
-        };
         let order = match options.string("order")? {
             "longest" => LengthOrder::Longest,
             "shortest" => LengthOrder::Shortest,
-            "nearest" => LengthOrder::Nearest,
-            other => {
-                let message =
-                    format!("option `order` is `{other}`, but must be longest, shortest or nearest");
-                return Err(Error::invalid(message));
-            }
+            _ => LengthOrder::Nearest,
         };
-        Ok(Self { order, target: size("target")?, pool: size("pool")?.max(1) })
+        let size = |name: &str| options.integer(name).map(|size| size as usize);
+        Ok(Self { order, target: size("target")?, pool: size("pool")? })
     }
 
     fn select(

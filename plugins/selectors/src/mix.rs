@@ -19,24 +19,22 @@ enum By {
 
 impl Selector for Mix {
     fn info() -> SelectorInfo {
-        SelectorInfo::new("mix", "random documents, with a given number of windows from each source").option(
-            "by",
-            OptionKind::String,
-            "equal",
-            "equal (as many of each), weights (as given with --calibration), or tokens (as many as each has)",
-        )
+        SelectorInfo::new("mix", "random documents, with a given number of windows from each source")
+            .option(
+                "by",
+                OptionKind::String,
+                "equal",
+                "equal (as many of each), weights (as given with --calibration), or tokens (as many as each has)",
+            )
+            .choices(&["equal", "weights", "tokens"])
     }
 
     fn new(options: &Options) -> Result<Self> {
-        match options.string("by")? {
-            "equal" => Ok(Self(By::Equal)),
-            "weights" => Ok(Self(By::Weights)),
-            "tokens" => Ok(Self(By::Tokens)),
-            other => {
-                let message = format!("option `by` is `{other}`, but must be equal, weights or tokens");
-                Err(Error::invalid(message))
-            }
-        }
+        Ok(Self(match options.string("by")? {
+            "equal" => By::Equal,
+            "weights" => By::Weights,
+            _ => By::Tokens,
+        }))
     }
 
     fn select(

@@ -2,8 +2,7 @@
 
 use crate::pool::{Candidate, Pool};
 use espalier_sdk::{
-    Documents, Error, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo,
-    Windows,
+    Documents, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo, Windows,
 };
 
 pub(crate) struct Perplexity {
@@ -20,23 +19,20 @@ enum Band {
 impl Selector for Perplexity {
     fn info() -> SelectorInfo {
         let info = SelectorInfo::new("perplexity", "documents by the model's own perplexity on them");
-        Pool::declare(info.needs_model().option(
+        let info = info.needs_model().option(
             "band",
             OptionKind::String,
             "middle",
             "low (what it predicts best), middle or high",
-        ))
+        );
+        Pool::declare(info.choices(&["low", "middle", "high"]))
     }
 
     fn new(options: &Options) -> Result<Self> {
         let band = match options.string("band")? {
             "low" => Band::Low,
             "middle" => Band::Middle,
-            "high" => Band::High,
-            other => {
-                let message = format!("option `band` is `{other}`, but must be low, middle or high");
-                return Err(Error::invalid(message));
-            }
+            _ => Band::High,
         };
         Ok(Self { band, pool: Pool::new(options)? })
     }

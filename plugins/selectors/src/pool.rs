@@ -1,8 +1,6 @@
 //! The documents that a selector looks at closely: a random part of a collection that may have millions.
 
-use espalier_sdk::{
-    Documents, Draw, Error, OptionKind, Options, Result, Rng, SelectionRequest, SelectorInfo,
-};
+use espalier_sdk::{Documents, Draw, OptionKind, Options, Result, Rng, SelectionRequest, SelectorInfo};
 
 /// A document that may be chosen.
 pub(crate) struct Candidate {
@@ -24,14 +22,11 @@ impl Pool {
             4,
             "how much to choose from, as a multiple of the tokens that are wanted",
         )
+        .range(1.0..=f64::INFINITY)
     }
 
     pub(crate) fn new(options: &Options) -> Result<Self> {
-        let pool = options.integer("pool")?;
-        match usize::try_from(pool) {
-            Ok(pool @ 1..) => Ok(Self(pool)),
-            _ => Err(Error::invalid(format!("option `pool` is {pool}, but must be at least 1"))),
-        }
+        Ok(Self(options.integer("pool")? as usize))
     }
 
     /// Random documents that can give a window, by the weights of their sources.

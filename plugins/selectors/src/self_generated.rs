@@ -3,8 +3,8 @@
 
 use crate::perplexity::perplexities;
 use espalier_sdk::{
-    Documents, Draw, Error, Model, ModelInfo, OptionKind, Options, Result, Rng, SamplingOptions,
-    SelectionRequest, Selector, SelectorInfo, Windows,
+    Documents, Draw, Model, ModelInfo, OptionKind, Options, Result, Rng, SamplingOptions, SelectionRequest,
+    Selector, SelectorInfo, Windows,
 };
 
 /// Rounds of writing at most; each but the first writes a quarter of what is wanted.
@@ -26,32 +26,24 @@ impl Selector for SelfGenerated {
         )
         .needs_model()
         .option("prefix", OptionKind::Integer, 2, "tokens of a document to continue")
+        .range(1.0..=f64::INFINITY)
         .option("drop", OptionKind::Float, 0.2, "share of texts to drop, by highest perplexity")
+        .range(0.0..=0.9)
         .option("temperature", OptionKind::Float, 1.0, "the divisor of the logits")
+        .range(0.01..=100.0)
         .option("top_p", OptionKind::Float, 0.95, "draw from the likeliest tokens of this probability")
+        .range(0.01..=1.0)
         .option("top_k", OptionKind::Integer, 50, "draw from the N likeliest tokens; 0 for all")
+        .range(0.0..=f64::INFINITY)
     }
 
     fn new(options: &Options) -> Result<Self> {
-        let number = |name: &str, least: i64| {
-            let value = options.integer(name)?;
-            let wrong =
-                || Error::invalid(format!("option `{name}` is {value}, but must be at least {least}"));
-            usize::try_from(value).ok().filter(|_| value >= least).ok_or_else(wrong)
-        };
-        let share = |name: &str, range: std::ops::RangeInclusive<f64>| {
-            let value = options.float(name)?;
-            let (from, to) = (range.start(), range.end());
-            let wrong =
-                || Error::invalid(format!("option `{name}` is {value}, but must be from {from} to {to}"));
-            if range.contains(&value) { Ok(value) } else { Err(wrong()) }
-        };
         Ok(Self {
-            prefix: number("prefix", 1)?,
-            drop: share("drop", 0.0..=0.9)?,
-            temperature: share("temperature", 0.01..=100.0)? as f32,
-            top_p: share("top_p", 0.01..=1.0)? as f32,
-            top_k: number("top_k", 0)?,
+            prefix: options.integer("prefix")? as usize,
+            drop: options.float("drop")?,
+            temperature: options.float("temperature")? as f32,
+            top_p: options.float("top_p")? as f32,
+            top_k: options.integer("top_k")? as usize,
         })
     }
 

@@ -25,8 +25,10 @@ impl PruningMethod for SparseGpt {
             "sparsegpt",
             "prunes column by column and updates the rest to compensate (Frantar & Alistarh, 2301.00774)",
         )
-        .option("blocksize", OptionKind::Integer, 128, "columns whose mask is chosen together, at most 256")
+        .option("blocksize", OptionKind::Integer, 128, "columns whose mask is chosen together")
+        .range(1.0..=sweep::MAX_BLOCK as f64)
         .option("percdamp", OptionKind::Float, 0.01, "damping, as a share of the Gram matrix's mean diagonal")
+        .range(0.0..=f64::INFINITY)
         .option(
             "true_sequential",
             OptionKind::Bool,
@@ -38,12 +40,6 @@ impl PruningMethod for SparseGpt {
 
     fn new(options: &Options) -> Result<Self> {
         let (blocksize, percdamp) = (options.integer("blocksize")?, options.float("percdamp")?);
-        if !(1..=sweep::MAX_BLOCK as i64).contains(&blocksize) {
-            return Err(Error::invalid(format!("blocksize {blocksize} is not in 1..={}", sweep::MAX_BLOCK)));
-        }
-        if percdamp < 0.0 {
-            return Err(Error::invalid(format!("percdamp {percdamp} is negative")));
-        }
         let true_sequential = options.bool("true_sequential")?;
         Ok(Self { blocksize: blocksize as usize, percdamp, true_sequential })
     }

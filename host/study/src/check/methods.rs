@@ -117,7 +117,7 @@ pub(super) fn options(
                 format!("{whose} has no option `{}`; {known}{hint}", key.value),
             ));
         };
-        if let Err(error) = spec.kind.parse(&value.value) {
+        if let Err(error) = spec.parse(&value.value) {
             return Err(Problem::because(
                 &value.span,
                 format!("this is not a value of `{}`", key.value),
