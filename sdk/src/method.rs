@@ -1,10 +1,10 @@
 //! Pruning methods.
 
-use crate::options::limit;
+use crate::options::option_builders;
 use crate::{Allowed, Device, Error, OptionKind, OptionSpec, Options, Result, Sparsity, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::collections::BTreeMap;
 
 /// A way of pruning one linear layer.
 ///
@@ -98,38 +98,7 @@ impl MethodInfo {
         Self { name: name.into(), summary: summary.into(), options: Vec::new(), statistics: Vec::new() }
     }
 
-    /// Adds an option.
-    #[must_use]
-    pub fn option(
-        mut self,
-        name: impl Into<String>,
-        kind: OptionKind,
-        default: impl Into<Value>,
-        summary: impl Into<String>,
-    ) -> Self {
-        self.options.push(OptionSpec {
-            name: name.into(),
-            kind,
-            default: default.into(),
-            summary: summary.into(),
-            allowed: Allowed::Any,
-        });
-        self
-    }
-
-    /// Limits the option before it to numbers in this range; an infinite end is no bound.
-    #[must_use]
-    pub fn range(mut self, range: RangeInclusive<f64>) -> Self {
-        limit(&mut self.options, Allowed::range(range));
-        self
-    }
-
-    /// Limits the option before it to these texts.
-    #[must_use]
-    pub fn choices(mut self, choices: &[&str]) -> Self {
-        limit(&mut self.options, Allowed::Choices(choices.iter().map(|&choice| choice.to_owned()).collect()));
-        self
-    }
+    option_builders!();
 
     /// Asks for a statistic of every layer's input.
     #[must_use]

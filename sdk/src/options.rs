@@ -145,12 +145,49 @@ impl OptionSpec {
     }
 }
 
-/// Limits the option that was declared last. Called by the builders of descriptions.
-pub(crate) fn limit(specs: &mut [OptionSpec], allowed: Allowed) {
-    if let Some(spec) = specs.last_mut() {
-        spec.allowed = allowed;
-    }
+/// The functions that declare options, the same for methods and selectors.
+macro_rules! option_builders {
+    () => {
+        /// Adds an option.
+        #[must_use]
+        pub fn option(
+            mut self,
+            name: impl Into<String>,
+            kind: OptionKind,
+            default: impl Into<Value>,
+            summary: impl Into<String>,
+        ) -> Self {
+            self.options.push(OptionSpec {
+                name: name.into(),
+                kind,
+                default: default.into(),
+                summary: summary.into(),
+                allowed: Allowed::Any,
+            });
+            self
+        }
+
+        /// Limits the option before it to numbers in this range; an infinite end is no bound.
+        #[must_use]
+        pub fn range(self, range: std::ops::RangeInclusive<f64>) -> Self {
+            self.allow(Allowed::range(range))
+        }
+
+        /// Limits the option before it to these texts.
+        #[must_use]
+        pub fn choices(self, choices: &[&str]) -> Self {
+            self.allow(Allowed::Choices(choices.iter().map(|&choice| choice.to_owned()).collect()))
+        }
+
+        fn allow(mut self, allowed: Allowed) -> Self {
+            if let Some(spec) = self.options.last_mut() {
+                spec.allowed = allowed;
+            }
+            self
+        }
+    };
 }
+pub(crate) use option_builders;
 
 /// The values of a method's or selector's options: what was given, over the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

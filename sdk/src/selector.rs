@@ -1,10 +1,9 @@
 //! Calibration-set selectors.
 
-use crate::options::limit;
+use crate::options::option_builders;
 use crate::{Allowed, Documents, Model, OptionKind, OptionSpec, Options, Result, Windows};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::ops::RangeInclusive;
 
 /// A way of choosing calibration data from a collection of documents.
 ///
@@ -66,38 +65,7 @@ impl SelectorInfo {
         self
     }
 
-    /// Adds an option.
-    #[must_use]
-    pub fn option(
-        mut self,
-        name: impl Into<String>,
-        kind: OptionKind,
-        default: impl Into<Value>,
-        summary: impl Into<String>,
-    ) -> Self {
-        self.options.push(OptionSpec {
-            name: name.into(),
-            kind,
-            default: default.into(),
-            summary: summary.into(),
-            allowed: Allowed::Any,
-        });
-        self
-    }
-
-    /// Limits the option before it to numbers in this range; an infinite end is no bound.
-    #[must_use]
-    pub fn range(mut self, range: RangeInclusive<f64>) -> Self {
-        limit(&mut self.options, Allowed::range(range));
-        self
-    }
-
-    /// Limits the option before it to these texts.
-    #[must_use]
-    pub fn choices(mut self, choices: &[&str]) -> Self {
-        limit(&mut self.options, Allowed::Choices(choices.iter().map(|&choice| choice.to_owned()).collect()));
-        self
-    }
+    option_builders!();
 }
 
 /// A request to a selector.

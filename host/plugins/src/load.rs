@@ -229,7 +229,6 @@ impl Library {
     }
 }
 
-/// Types what was typed, by the option's declaration.
 /// The library among these that offers a method or selector, which `kind` says, of this name; none if none does.
 ///
 /// # Errors
@@ -251,6 +250,7 @@ pub fn offering<'a>(
     }
 }
 
+/// The values of options as a user typed them, in the types that the options declare.
 fn resolve(specs: &[OptionSpec], given: &BTreeMap<String, String>) -> espalier_sdk::Result<Options> {
     let mut values = Map::new();
     for (name, text) in given {
