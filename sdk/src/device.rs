@@ -3,6 +3,7 @@
 use crate::{
     Access, Axis, Binary, Buffer, DType, Error, Kernel, Reduction, Result, Scores, Selection, Sparsity,
     Unary, Within,
+    message::TensorHandle,
     service::{DeviceService, KernelCall, Op, TensorId},
     tensor::{Mask, Tensor, View, ViewMut},
 };
@@ -303,8 +304,13 @@ impl Device {
         self.0.run(&call, &bindings, params, workgroups)
     }
 
+    /// A tensor that came over the border; `owned` if it is to be freed with the value.
+    pub(crate) fn known(&self, handle: TensorHandle, owned: bool) -> Tensor {
+        self.tensor(handle.id, owned, handle.dtype, handle.rows, handle.cols)
+    }
+
     /// A tensor that lives on this device already; `owned` if it is to be freed with the value.
-    pub(crate) fn tensor(&self, id: TensorId, owned: bool, dtype: DType, rows: usize, cols: usize) -> Tensor {
+    fn tensor(&self, id: TensorId, owned: bool, dtype: DType, rows: usize, cols: usize) -> Tensor {
         Tensor::of(&self.0, id, owned, dtype, (rows, cols))
     }
 

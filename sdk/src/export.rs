@@ -1,6 +1,6 @@
 //! `export_plugin!`, and what it collects.
 
-use crate::{Error, MethodInfo, Options, PruningMethod, Result, Selector, SelectorInfo};
+use crate::{Error, Method, MethodInfo, Options, Result, Selector, SelectorInfo};
 use serde::{Deserialize, Serialize};
 
 /// The description of a library.
@@ -24,7 +24,7 @@ type Make<T> = fn(&Options) -> Result<Box<T>>;
 #[derive(Debug)]
 pub struct Registry {
     info: LibraryInfo,
-    methods: Vec<Make<dyn PruningMethod>>,
+    methods: Vec<Make<dyn Method>>,
     selectors: Vec<Make<dyn Selector>>,
 }
 
@@ -42,7 +42,7 @@ impl Registry {
 
     /// Adds a method.
     #[must_use]
-    pub fn method<M: PruningMethod>(mut self) -> Self {
+    pub fn method<M: Method>(mut self) -> Self {
         self.info.methods.push(M::info());
         self.methods.push(|options| Ok(Box::new(M::new(options)?)));
         self
@@ -65,7 +65,7 @@ impl Registry {
     ///
     /// # Errors
     /// It does not exist, or it refuses the options.
-    pub fn new_method(&self, name: &str, options: &Options) -> Result<Box<dyn PruningMethod>> {
+    pub fn new_method(&self, name: &str, options: &Options) -> Result<Box<dyn Method>> {
         let at = self.info.methods.iter().position(|info| info.name == name);
         self.methods[at.ok_or_else(|| self.missing("method", name))?](options)
     }

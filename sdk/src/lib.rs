@@ -1,7 +1,7 @@
 //! The interface for authors of Espalier plugins.
 //!
 //! A plugin is a dynamic library that offers pruning **methods**, calibration **selectors**, or both.
-//! An author implements a plain Rust trait ([`PruningMethod`] or [`Selector`]) and names the type in
+//! An author implements a plain Rust trait ([`Method`] or [`Selector`]) and names the type in
 //! one macro line, [`export_plugin!`]; the host opens the library with `--plugin path/to/lib.so`.
 //!
 //! ```no_run
@@ -9,16 +9,16 @@
 //!
 //! struct Smallest;
 //!
-//! impl PruningMethod for Smallest {
+//! impl Method for Smallest {
 //!     fn info() -> MethodInfo {
 //!         MethodInfo::new("smallest", "drops the smallest weights of every row")
 //!     }
 //!     fn new(_: &Options) -> Result<Self> {
 //!         Ok(Self)
 //!     }
-//!     fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
-//!         let mask = device.smallest_per_row(Scores::of(Unary::Abs, &layer.weight), target)?;
-//!         Ok(device.zero_where(&mask, &layer.weight)?.into())
+//!     fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+//!         let magnitudes = Scores::of(Unary::Abs, &layer.weight);
+//!         Ok(run.device().smallest_per_row(magnitudes, layer.target)?.into())
 //!     }
 //! }
 //!
@@ -28,16 +28,20 @@
 //! The crate knows neither wgpu nor the host. No ABI type appears outside [`abi`].
 
 pub mod abi;
+mod block;
 mod device;
 mod documents;
 mod draw;
 mod error;
 mod export;
 mod kernel;
+mod language_model;
+pub mod message;
 mod method;
 mod model;
 mod options;
 mod rng;
+mod run;
 mod scores;
 mod selector;
 pub mod service;
@@ -46,6 +50,7 @@ mod tensor;
 pub mod testing;
 mod windows;
 
+pub use block::{Block, Gradients, Tape};
 pub use device::{Device, DeviceKind};
 pub use documents::{Document, Documents, Source};
 pub use draw::{Draw, Shuffled};
@@ -53,19 +58,36 @@ pub use error::{Code, Error, Result};
 pub use espalier_ops::{Access, Axis, Binary, DType, Reduction, Selection, Unary, Within};
 pub use export::{LibraryInfo, Registry};
 pub use kernel::{Buffer, Kernel, Twin};
-pub use method::{Layer, MethodInfo, Order, Pruned, PruningMethod, Statistic, Statistics};
-pub use model::{Model, ModelInfo, SamplingOptions};
+pub use language_model::{LanguageModel, ModelInfo, SamplingOptions};
+pub use message::{LayerTarget, Level};
+pub use method::{Layer, Method, MethodInfo, Order, Pruned, Scope, Statistic, Statistics};
+pub use model::Model;
 pub use options::{Allowed, OptionKind, OptionSpec, Options};
 pub use rng::Rng;
+pub use run::Run;
 pub use scores::Scores;
 pub use selector::{SelectionRequest, Selector, SelectorInfo};
 pub use sparsity::{ParseSparsityError, Sparsity};
 pub use tensor::{Mask, Tensor, View, ViewMut};
 pub use windows::Windows;
 
-/// The interface version of this SDK, as (major, minor). A host loads a plugin whose major version is its own and whose
-/// minor version is at most its own. Before 1.0, minor versions are not compatible: both must be the same.
-pub const INTERFACE_VERSION: (u16, u16) = (0, 2);
+/// The interface version of this SDK, as (major, minor): the first two numbers of its package's version, so that there is no
+/// second version to compare.
+///
+/// A host loads every plugin of its own major version, older or newer, as long as it has the functions that the plugin
+/// [requires](MethodInfo::requires). Before 1.0, the minor version must be the same, too.
+pub const INTERFACE_VERSION: (u16, u16) =
+    (number(env!("CARGO_PKG_VERSION_MAJOR")), number(env!("CARGO_PKG_VERSION_MINOR")));
+
+/// The number that these digits write.
+const fn number(digits: &str) -> u16 {
+    let (digits, mut number, mut at) = (digits.as_bytes(), 0, 0);
+    while at < digits.len() {
+        number = number * 10 + (digits[at] - b'0') as u16;
+        at += 1;
+    }
+    number
+}
 
 /// The source of this crate.
 #[cfg(feature = "source")]

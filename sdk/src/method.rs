@@ -1,17 +1,21 @@
 //! Pruning methods.
 
 use crate::options::option_builders;
-use crate::{Allowed, Device, Error, OptionKind, OptionSpec, Options, Result, Sparsity, Tensor};
+use crate::{
+    Allowed, Block, Code, DType, Device, Error, Mask, Model, OptionKind, OptionSpec, Options, Result, Run,
+    Sparsity, Tensor,
+    message::{LayerData, PrunedData},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A way of pruning one linear layer.
+/// A stage of a run: `--method owl,wanda,dsnot` is three, and each finds what the one before left.
 ///
-/// The host makes one instance for a run and calls [`prune`](PruningMethod::prune) once for every
-/// layer, block by block in the order of the forward pass.
-pub trait PruningMethod: Send + Sync + 'static {
-    /// The method's name, what it does, its options, and the statistics it needs.
+/// A method works on a layer, a block or the model, as [`MethodInfo::scope`] says, and implements the function of that
+/// scope. The host makes one instance for a run and walks through the model.
+pub trait Method: Send + Sync + 'static {
+    /// The method's name, what it does, its scope, its options, and the statistics it needs.
     fn info() -> MethodInfo
     where
         Self: Sized;
@@ -29,27 +33,71 @@ pub trait PruningMethod: Send + Sync + 'static {
         Order::Block
     }
 
-    /// The pruned weight of one layer.
+    /// Prunes one linear layer; called for every layer, block by block in the order of the forward pass.
     ///
     /// # Errors
-    /// Whatever stops the run; the host adds the layer's name.
-    fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned>;
+    /// Whatever stops the run; the host adds the layer's name. So for every scope.
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let _ = (layer, run);
+        Err(lacking(Scope::Layer))
+    }
+
+    /// Works on one block. By default, each of its layers is pruned for itself.
+    ///
+    /// # Errors
+    /// As [`Method::layer`].
+    fn block(&self, block: &mut Block, run: &Run) -> Result<()> {
+        for projection in block.layers().to_vec() {
+            let pruned = self.layer(&block.layer(&projection)?, run)?;
+            block.set(&projection, pruned)?;
+        }
+        Ok(())
+    }
+
+    /// Decides for the whole model, before the stages that follow prune it.
+    ///
+    /// # Errors
+    /// As [`Method::layer`].
+    fn model(&self, model: &mut Model, run: &Run) -> Result<()> {
+        let _ = (model, run);
+        Err(lacking(Scope::Model))
+    }
+}
+
+fn lacking(scope: Scope) -> Error {
+    Error::new(
+        Code::Unsupported,
+        format!("the method declares {scope:?} as its scope, but does not implement it"),
+    )
+}
+
+/// The part of the model that a method sees at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Scope {
+    /// One linear layer: [`Method::layer`].
+    #[default]
+    Layer,
+    /// One block: [`Method::block`].
+    Block,
+    /// The model: [`Method::model`].
+    Model,
 }
 
 /// When the statistics of a block's layers are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[repr(u32)]
 pub enum Order {
     /// Once, with the whole block still dense.
-    Block = 0,
+    Block,
     /// Before each group of layers that share an input (q, k, v → o → gate, up → down), through what is
     /// already pruned of the block.
-    TrueSequential = 1,
+    TrueSequential,
 }
 
 /// The statistics that the host gathers of the inputs of every linear layer before it is pruned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Statistic {
@@ -65,16 +113,8 @@ pub enum Statistic {
 }
 
 impl Statistic {
-    /// Every statistic, at the place of its number at the plugin border.
-    const ALL: [Self; 4] = [Self::ColumnNorms, Self::Gram, Self::MeanVariance, Self::Inputs];
-
-    pub(crate) fn code(self) -> u32 {
-        self as u32
-    }
-
-    pub(crate) fn from_code(code: u32) -> Option<Self> {
-        Self::ALL.get(code as usize).copied()
-    }
+    /// Every statistic.
+    pub(crate) const ALL: [Self; 4] = [Self::ColumnNorms, Self::Gram, Self::MeanVariance, Self::Inputs];
 }
 
 /// The description of a method.
@@ -84,21 +124,67 @@ pub struct MethodInfo {
     pub name: String,
     /// A summary in one line.
     pub summary: String,
+    /// The part of the model that it sees at once.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Where it was published, such as an arXiv number.
+    #[serde(default)]
+    pub paper: String,
+    /// Whether it can prune to patterns such as 2:4.
+    #[serde(default = "yes")]
+    pub patterns: bool,
     /// The options it takes.
     #[serde(default)]
     pub options: Vec<OptionSpec>,
     /// The statistics it needs; nothing else is measured.
     #[serde(default)]
     pub statistics: Vec<Statistic>,
+    /// Functions of the host and operations of the device without which it cannot work.
+    #[serde(default)]
+    pub requires: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl MethodInfo {
-    /// A method without options that needs no statistics.
+    /// A method that works on layers, without options, that needs no statistics.
     pub fn new(name: impl Into<String>, summary: impl Into<String>) -> Self {
-        Self { name: name.into(), summary: summary.into(), options: Vec::new(), statistics: Vec::new() }
+        Self {
+            name: name.into(),
+            summary: summary.into(),
+            scope: Scope::Layer,
+            paper: String::new(),
+            patterns: true,
+            options: Vec::new(),
+            statistics: Vec::new(),
+            requires: Vec::new(),
+        }
     }
 
     option_builders!();
+
+    /// Sets the part of the model that it sees at once.
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Says where the method was published, such as an arXiv number.
+    #[must_use]
+    pub fn paper(mut self, paper: impl Into<String>) -> Self {
+        self.paper = paper.into();
+        self
+    }
+
+    /// Says that the method cannot prune to patterns such as 2:4: the host refuses them before anything runs.
+    #[must_use]
+    pub fn without_patterns(mut self) -> Self {
+        self.patterns = false;
+        self
+    }
 
     /// Asks for a statistic of every layer's input.
     #[must_use]
@@ -106,19 +192,75 @@ impl MethodInfo {
         self.statistics.push(statistic);
         self
     }
+
+    /// Names a function of the host ([`HostCall::NAMES`](crate::message::HostCall::NAMES)) or an operation of the device
+    /// ([`Op::NAMES`](crate::service::Op)) without which the method cannot work: a host that does not have it refuses the
+    /// method before anything runs. What is not named may be tried, and fails with
+    /// [`Code::Unsupported`](crate::Code::Unsupported) where it is missing.
+    #[must_use]
+    pub fn requires(mut self, function: impl Into<String>) -> Self {
+        self.requires.push(function.into());
+        self
+    }
 }
 
 /// One linear layer, as a method sees it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Layer {
     /// The weight's name in the checkpoint, such as `model.layers.3.mlp.up_proj.weight`.
     pub name: String,
     /// The block it belongs to, from 0.
     pub block: usize,
-    /// `[out_features, in_features]`, f32.
+    /// Its name within the block, such as `up_proj`.
+    pub projection: String,
+    /// How much of it is to be pruned.
+    pub target: Sparsity,
+    /// `[out_features, in_features]`, f32, as the stage before left it.
     pub weight: Tensor,
+    /// `[out_features, in_features]`, f32, as in the checkpoint.
+    pub dense: Tensor,
+    /// What the stages before have pruned, if there are any.
+    pub mask: Option<Mask>,
     /// The statistics of its input.
     pub statistics: Statistics,
+}
+
+impl Layer {
+    /// A layer with this dense weight and target that nothing was measured of.
+    pub fn new(weight: Tensor, target: Sparsity) -> Self {
+        Self {
+            name: "model.layers.0.mlp.up_proj.weight".to_owned(),
+            block: 0,
+            projection: "up_proj".to_owned(),
+            target,
+            dense: weight.shared(),
+            weight,
+            mask: None,
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// A layer whose tensors the host lends.
+    pub(crate) fn lent(data: LayerData, device: &Device) -> Result<Self> {
+        let lend = |handle| device.known(handle, false);
+        let mut statistics = Statistics { tokens: data.tokens, ..Statistics::default() };
+        for statistic in Statistic::ALL {
+            *statistics.slot(statistic) = data.statistics.get(&LayerData::key(statistic)).copied().map(lend);
+        }
+        let weight = lend(data.weight);
+        let mask = data.mask.map(|words| Mask::of(lend(words), weight.cols())).transpose()?;
+        Ok(Self {
+            name: data.name,
+            block: data.block,
+            projection: data.projection,
+            target: data.target,
+            weight,
+            dense: lend(data.dense),
+            mask,
+            statistics,
+        })
+    }
 }
 
 /// The statistics of a layer's input that [`MethodInfo::statistics`] asked for.
@@ -180,11 +322,16 @@ fn asked(slot: &Option<Tensor>, kind: Statistic) -> Result<&Tensor> {
     slot.as_ref().ok_or_else(unasked)
 }
 
-/// A pruned layer.
-#[derive(Debug)]
+/// A pruned layer: a mask, a weight, or both, and perhaps a low-rank part.
+#[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Pruned {
-    /// The new weight, of the old one's shape, f32. Pruned entries are 0.
-    pub weight: Tensor,
+    /// The new weight, of the old one's shape, f32; without one, the old weight stays where the mask is not set.
+    pub weight: Option<Tensor>,
+    /// What is pruned; without one, what is 0 in the weight.
+    pub mask: Option<Mask>,
+    /// A low-rank part that is added to the weight: `[out_features, rank]` times `[rank, in_features]`.
+    pub low_rank: Option<(Tensor, Tensor)>,
     /// The method's own measure of what pruning cost this layer, if it has one.
     pub error: Option<f64>,
     /// Other numbers for the manifest, by name, such as the damping that was used.
@@ -195,6 +342,69 @@ pub struct Pruned {
 
 impl From<Tensor> for Pruned {
     fn from(weight: Tensor) -> Self {
-        Self { weight, error: None, numbers: BTreeMap::new(), notes: Vec::new() }
+        Self { weight: Some(weight), ..Self::default() }
+    }
+}
+
+impl From<Mask> for Pruned {
+    fn from(mask: Mask) -> Self {
+        Self { mask: Some(mask), ..Self::default() }
+    }
+}
+
+impl From<(Tensor, Mask)> for Pruned {
+    fn from((weight, mask): (Tensor, Mask)) -> Self {
+        Self { weight: Some(weight), mask: Some(mask), ..Self::default() }
+    }
+}
+
+impl Pruned {
+    /// Adds a low-rank part `left · right`, `[out_features, rank]` times `[rank, in_features]`.
+    #[must_use]
+    pub fn low_rank(mut self, left: Tensor, right: Tensor) -> Self {
+        self.low_rank = Some((left, right));
+        self
+    }
+
+    /// Says what pruning cost this layer by the method's own measure.
+    #[must_use]
+    pub fn error(mut self, error: f64) -> Self {
+        self.error = Some(error);
+        self
+    }
+
+    /// Adds a number for the manifest.
+    #[must_use]
+    pub fn number(mut self, name: impl Into<String>, value: f64) -> Self {
+        self.numbers.insert(name.into(), value);
+        self
+    }
+
+    /// Hands everything over the border.
+    pub(crate) fn into_data(self) -> Result<PrunedData> {
+        let Self { weight, mask, low_rank, error, numbers, notes } = self;
+        let named = numbers.iter().map(|(name, &value)| (name.as_str(), value));
+        let numbers_given = named.chain(error.map(|error| ("error", error)));
+        for (name, value) in numbers_given {
+            if !value.is_finite() {
+                return Err(Error::new(
+                    Code::Numeric,
+                    format!("the number `{name}` of the result is {value}"),
+                ));
+            }
+        }
+        for tensor in weight.iter().chain(low_rank.iter().flat_map(|(left, right)| [left, right])) {
+            if tensor.dtype() != DType::F32 {
+                return Err(Error::invalid(format!("{tensor:?} is returned where f32 is expected")));
+            }
+        }
+        Ok(PrunedData {
+            weight: weight.map(Tensor::give),
+            mask: mask.map(|mask| mask.words.give()),
+            low_rank: low_rank.map(|(left, right)| (left.give(), right.give())),
+            error,
+            numbers,
+            notes,
+        })
     }
 }

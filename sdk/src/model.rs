@@ -1,88 +1,104 @@
-//! The model that is to be pruned, as a selector may ask it.
+//! The model as a whole, for methods that decide for all of it: how much each layer loses, or which blocks go.
 
-use crate::{Result, service::ModelService};
-use serde::{Deserialize, Serialize};
+use crate::{
+    Block, Error, Result, Run, Sparsity,
+    message::{HostCall, HostReply, LayerTarget, ModelData},
+    run::misfit,
+};
 use std::fmt;
 
-/// Facts of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelInfo {
-    /// Tokens it knows.
-    pub vocab_size: usize,
-    /// Its transformer blocks.
-    pub layers: usize,
-    /// The token that begins a text.
-    pub bos: Option<u32>,
-    /// The token that ends one.
-    pub eos: Option<u32>,
+/// The model. A method that works on it sets targets and removes blocks; the stages that follow prune.
+pub struct Model<'a> {
+    run: &'a Run<'a>,
+    data: ModelData,
 }
-
-/// How text is sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SamplingOptions {
-    /// Tokens after the prefix, at most.
-    pub max_tokens: usize,
-    /// The divisor of the logits; 0 takes the likeliest token.
-    pub temperature: f32,
-    /// The smallest set of the likeliest tokens that has this much probability is drawn from; 1 is all.
-    pub top_p: f32,
-    /// Only this many of the likeliest tokens are drawn from; 0 is all.
-    pub top_k: usize,
-    /// The seed of the draws.
-    pub seed: u64,
-}
-
-/// The model that is to be pruned, still dense. Its answers are computed on the run's device, in batches:
-/// ask for many sequences at once.
-///
-/// Every function fails in a selector that did not say [`needs_model`](crate::SelectorInfo::needs_model).
-pub struct Model<'a>(&'a dyn ModelService);
 
 impl fmt::Debug for Model<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Model").finish_non_exhaustive()
+        f.debug_tuple("Model").field(&self.data).finish()
     }
 }
 
 impl<'a> Model<'a> {
-    /// The model behind a service.
-    pub fn new(service: &'a dyn ModelService) -> Self {
-        Self(service)
+    pub(crate) fn new(run: &'a Run<'a>, data: ModelData) -> Self {
+        Self { run, data }
     }
 
-    /// Facts of the model.
-    ///
-    /// # Errors
-    /// There is no model; so for every function.
-    pub fn info(&self) -> Result<ModelInfo> {
-        self.0.info()
+    /// Its blocks.
+    pub fn blocks(&self) -> usize {
+        self.data.blocks
     }
 
-    /// Of each sequence, the natural logarithm of the probability of every token but the first, given all
-    /// before it: one number fewer than tokens.
-    ///
-    /// # Errors
-    /// An empty sequence, a token that the model does not know, or a failing device; so for every function
-    /// below.
-    pub fn log_likelihoods(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        self.0.log_likelihoods(sequences)
+    /// Calibration windows.
+    pub fn windows(&self) -> usize {
+        self.data.windows
     }
 
-    /// Of each sequence, the mean over its tokens of the hidden states that leave each of these layers
-    /// (blocks, from 0), one layer after the other: `layers · hidden_size` numbers.
-    ///
-    /// # Errors
-    /// As [`Model::log_likelihoods`], or a layer that the model does not have.
-    pub fn pooled(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<Vec<f32>>> {
-        self.0.pooled(sequences, layers)
+    /// The layers that are to be pruned, in the order of the forward pass, with their targets as of now.
+    pub fn layers(&self) -> &[LayerTarget] {
+        &self.data.layers
     }
 
-    /// The model's continuation of each prefix, without the prefix; a text that the model ends itself ends
-    /// with its end-of-text token.
+    /// The share of all weights of [`Model::layers`] that their targets take away.
+    pub fn sparsity(&self) -> f64 {
+        let size = |layer: &LayerTarget| (layer.shape[0] * layer.shape[1]) as f64;
+        let all: f64 = self.data.layers.iter().map(size).sum();
+        self.data.layers.iter().map(|layer| size(layer) * layer.target.ratio()).sum::<f64>() / all
+    }
+
+    /// Goes through the dense model once and shows every block with its layers, statistics, inputs and outputs. Nothing is
+    /// changed: [`Block::set`] fails here.
     ///
     /// # Errors
-    /// As [`Model::log_likelihoods`].
-    pub fn sample(&self, prefixes: &[&[u32]], options: &SamplingOptions) -> Result<Vec<Vec<u32>>> {
-        self.0.sample(prefixes, options)
+    /// The error of `visit`, or the device failed.
+    pub fn survey(&self, mut visit: impl FnMut(&Block) -> Result<()>) -> Result<()> {
+        loop {
+            match self.run.call(HostCall::Survey)? {
+                HostReply::Block(Some(block)) => visit(&Block::new(self.run, block))?,
+                HostReply::Block(None) => return Ok(()),
+                other => return Err(misfit(&other)),
+            }
+        }
+    }
+
+    /// Sets the target of a layer, or of all layers of a block that are to be pruned.
+    ///
+    /// # Errors
+    /// There is no such layer, or the target does not fit it.
+    pub fn set_target(&mut self, block: usize, projection: Option<&str>, target: Sparsity) -> Result<()> {
+        let chosen = |layer: &LayerTarget| {
+            layer.block == block && projection.is_none_or(|projection| layer.projection == projection)
+        };
+        if !self.data.layers.iter().any(chosen) {
+            let what = projection.unwrap_or("any layer");
+            return Err(Error::invalid(format!("{what} of block {block} is not to be pruned")));
+        }
+        let projection_name = projection.map(str::to_owned);
+        self.run.call(HostCall::SetTarget { block, projection: projection_name, target })?;
+        self.data.layers.iter_mut().filter(|layer| chosen(layer)).for_each(|layer| layer.target = target);
+        Ok(())
+    }
+
+    /// The mean cross-entropy per token, over the first `windows` calibration windows, of the model that the stages that
+    /// follow prune to these targets. Layers that are not named keep theirs. Nothing is kept.
+    ///
+    /// # Errors
+    /// No stage follows, a target does not fit, or pruning fails.
+    pub fn trial(&self, targets: &[LayerTarget], windows: usize) -> Result<f64> {
+        let targets = targets.iter().map(|layer| (layer.block, layer.projection.clone(), layer.target));
+        match self.run.call(HostCall::Trial { targets: targets.collect(), windows })? {
+            HostReply::Number(loss) => Ok(loss),
+            other => Err(misfit(&other)),
+        }
+    }
+
+    /// Removes a block: the model that is written has one fewer.
+    ///
+    /// # Errors
+    /// There is no such block, or it is the last one left.
+    pub fn remove(&mut self, block: usize) -> Result<()> {
+        self.run.call(HostCall::Remove { block })?;
+        self.data.layers.retain(|layer| layer.block != block);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Calibration-set selectors.
 
 use crate::options::option_builders;
-use crate::{Allowed, Documents, Model, OptionKind, OptionSpec, Options, Result, Windows};
+use crate::{Allowed, Documents, LanguageModel, OptionKind, OptionSpec, Options, Result, Windows};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ pub trait Selector: Send + Sync + 'static {
     fn select(
         &self,
         documents: &Documents,
-        model: &Model,
+        model: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()>;

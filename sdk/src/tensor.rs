@@ -2,6 +2,7 @@
 
 use crate::{
     DType, Error, Result,
+    message::TensorHandle,
     service::{DeviceService, TensorId},
 };
 use espalier_ops::Matrix;
@@ -69,10 +70,20 @@ impl Tensor {
         Ok(bytemuck::pod_collect_to_vec(&self.device.read(self.id)?))
     }
 
-    /// The id of a tensor that this value no longer frees.
-    pub(crate) fn into_id(mut self) -> TensorId {
+    /// How both sides of the border name it.
+    pub(crate) fn handle(&self) -> TensorHandle {
+        TensorHandle { id: self.id, dtype: self.dtype, rows: self.rows, cols: self.cols }
+    }
+
+    /// Gives it to the other side of the border: this value no longer frees it.
+    pub(crate) fn give(mut self) -> TensorHandle {
         self.owned = false;
-        self.id
+        self.handle()
+    }
+
+    /// The same tensor, to be used no longer than this value lives.
+    pub(crate) fn shared(&self) -> Self {
+        Self::of(&self.device, self.id, false, self.dtype, (self.rows, self.cols))
     }
 
     fn words(&self) -> Result<Vec<u32>> {
@@ -145,6 +156,14 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// The mask of these words over so many columns.
+    pub(crate) fn of(words: Tensor, cols: usize) -> Result<Self> {
+        if words.dtype != DType::U32 || words.cols != cols.div_ceil(32) {
+            return Err(Error::invalid(format!("{words:?} is not a mask over {cols} columns")));
+        }
+        Ok(Self { words, cols })
+    }
+
     /// Its words, for a kernel of the plugin's own: u32, `[rows, ⌈cols / 32⌉]`. Column `c` is bit `c % 32` of word `c / 32`.
     pub fn words(&self) -> &Tensor {
         &self.words

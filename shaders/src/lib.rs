@@ -22,6 +22,7 @@ mod wgsl {
 
 pub mod at_most;
 pub mod attention;
+pub mod causal_softmax;
 pub mod cholesky;
 pub mod convert;
 pub mod copy_block;
@@ -63,6 +64,7 @@ pub use scores::Scores;
 pub const KERNELS: &[&Kernel] = &[
     &at_most::KERNEL,
     &attention::KERNEL,
+    &causal_softmax::KERNEL,
     &convert::KERNEL,
     &copy_block::KERNEL,
     &cross_entropy::KERNEL,

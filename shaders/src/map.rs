@@ -3,7 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Kernel, Unary, simd::multiversion, wgsl};
+use crate::{
+    Kernel, Unary,
+    simd::{Fast, multiversion},
+    wgsl,
+};
 
 /// Bindings: x f32, out f32; both start with their panels. A workgroup for every [`PER_WORKGROUP`] elements.
 ///
@@ -56,6 +60,10 @@ multiversion! {
             Unary::Square => each!(Unary::Square),
             Unary::Sqrt => each!(Unary::Sqrt),
             Unary::Reciprocal => each!(Unary::Reciprocal),
+            Unary::Exp => each!(Fast::Exp),
+            Unary::Log => each!(Unary::Log),
+            Unary::Silu => each!(Fast::Silu),
+            Unary::SiluGradient => each!(Fast::SiluGradient),
         }
     }
 }

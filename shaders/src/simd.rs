@@ -124,6 +124,29 @@ pub(crate) fn pairwise<T: Copy + std::ops::Add<Output = T>>(lanes: &mut [T; LANE
     lanes[0]
 }
 
+/// The functions of [`Unary`](crate::Unary) that are made of the exponential, in a form that loops are vectorised over.
+#[derive(Clone, Copy)]
+pub(crate) enum Fast {
+    Exp,
+    Silu,
+    SiluGradient,
+}
+
+impl Fast {
+    /// The function's value.
+    #[inline(always)]
+    pub(crate) fn of(self, x: f32) -> f32 {
+        match self {
+            Self::Exp => exp(x),
+            Self::Silu => x / (1.0 + exp(-x)),
+            Self::SiluGradient => {
+                let gate = 1.0 / (1.0 + exp(-x));
+                gate * (1.0 + x * (1.0 - gate))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

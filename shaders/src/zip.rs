@@ -3,7 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use crate::{Binary, Kernel, Repeat, Unary, simd::multiversion, wgsl};
+use crate::{
+    Binary, Kernel, Repeat, Unary,
+    simd::{Fast, multiversion},
+    wgsl,
+};
 
 /// Bindings: a f32, b f32, out f32. A workgroup for every [`PER_WORKGROUP`] elements.
 ///
@@ -77,18 +81,33 @@ pub fn cpu(
     });
 }
 
-/// Expands to a loop for every pair of functions, so that none is chosen inside a loop.
+/// Expands to a loop for every pair of simple functions, so that none is chosen inside a loop, and for those that the gradient
+/// of a gated MLP takes. What is left computes so much that choosing costs little.
 macro_rules! for_all {
     ($f:expr, $op:expr, |$unary:ident, $binary:ident| $body:expr) => {
-        for_all!(@unary $f, $op, $unary, $binary, $body, Identity Abs Square Sqrt Reciprocal)
+        match ($f, $op) {
+            (Unary::Silu, Binary::Multiply) => {
+                let ($unary, $binary) = (|x| Fast::Silu.of(x), |a: f32, b: f32| a * b);
+                $body
+            }
+            (Unary::SiluGradient, Binary::Multiply) => {
+                let ($unary, $binary) = (|x| Fast::SiluGradient.of(x), |a: f32, b: f32| a * b);
+                $body
+            }
+            (f, op) => for_all!(@unary f, op, $unary, $binary, $body, Identity Abs Square Sqrt Reciprocal),
+        }
     };
     (@unary $f:expr, $op:expr, $unary:ident, $binary:ident, $body:expr, $($name:ident)*) => {
         match $f {
             $(Unary::$name => {
                 const F: Unary = Unary::$name;
                 let $unary = |x| F.of(x);
-                for_all!(@binary $op, $binary, $body, Add Subtract Multiply Divide)
+                for_all!(@binary $op, $binary, $body, Add Subtract Multiply Divide Minimum Maximum)
             })*
+            f => {
+                let ($unary, $binary) = (|x| f.of(x), |a, b| $op.of(a, b));
+                $body
+            }
         }
     };
     (@binary $op:expr, $binary:ident, $body:expr, $($name:ident)*) => {
@@ -98,6 +117,10 @@ macro_rules! for_all {
                 let $binary = |a, b| OP.of(a, b);
                 $body
             })*
+            op => {
+                let $binary = |a, b| op.of(a, b);
+                $body
+            }
         }
     };
 }

@@ -28,8 +28,27 @@ fn sorted(scores: &[f32]) -> Vec<usize> {
     order
 }
 
-const UNARY: [Unary; 5] = [Unary::Identity, Unary::Abs, Unary::Square, Unary::Sqrt, Unary::Reciprocal];
-const BINARY: [Binary; 4] = [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide];
+const UNARY: [Unary; 9] = [
+    Unary::Identity,
+    Unary::Abs,
+    Unary::Square,
+    Unary::Sqrt,
+    Unary::Reciprocal,
+    Unary::Exp,
+    Unary::Log,
+    Unary::Silu,
+    Unary::SiluGradient,
+];
+const BINARY: [Binary; 8] = [
+    Binary::Add,
+    Binary::Subtract,
+    Binary::Multiply,
+    Binary::Divide,
+    Binary::Minimum,
+    Binary::Maximum,
+    Binary::Power,
+    Binary::Less,
+];
 
 fn unary(f: Unary, x: f32) -> f64 {
     let x = f64::from(x);
@@ -39,6 +58,13 @@ fn unary(f: Unary, x: f32) -> f64 {
         Unary::Square => x * x,
         Unary::Sqrt => x.sqrt(),
         Unary::Reciprocal => 1.0 / x,
+        Unary::Exp => x.exp(),
+        Unary::Log => x.ln(),
+        Unary::Silu => x / (1.0 + (-x).exp()),
+        Unary::SiluGradient => {
+            let gate = 1.0 / (1.0 + (-x).exp());
+            gate + x * gate * (1.0 - gate)
+        }
     }
 }
 
@@ -52,7 +78,8 @@ fn map_and_zip_cover_every_function() {
         let mut out = vec![f32::NAN; a.len()];
         map::cpu(f, &a, 1.5, -0.25, &mut out);
         assert_close(&out, a.iter().map(|x| 1.5 * unary(f, *x) - 0.25), 1e-6, "map");
-        for op in BINARY {
+        // A logarithm may be negative, which has no power.
+        for op in BINARY.into_iter().filter(|op| (f, *op) != (Unary::Log, Binary::Power)) {
             for repeat in [Repeat::Nowhere, Repeat::Row, Repeat::Column, Repeat::Number] {
                 let at = |i: usize| match repeat {
                     Repeat::Nowhere => i,
@@ -70,11 +97,35 @@ fn map_and_zip_cover_every_function() {
                         Binary::Subtract => a - b,
                         Binary::Multiply => a * b,
                         Binary::Divide => a / b,
+                        Binary::Minimum => a.min(b),
+                        Binary::Maximum => a.max(b),
+                        Binary::Power => a.powf(b),
+                        Binary::Less => f64::from(u8::from(a < b)),
                     }
                 });
                 assert_close(&out, expected, 1e-6, "zip");
             }
         }
+    }
+}
+
+#[test]
+fn causal_softmax_agrees_with_f64() {
+    let mut random = Random::new(9);
+    for (rows, cols, window) in
+        [(1, 1, None), (7, 7, None), (5, 40, None), (33, 70, Some(9)), (64, 64, Some(1))]
+    {
+        let x = random.normal(rows * cols);
+        let mut out = x.clone();
+        causal_softmax::cpu(&mut out, (rows, cols), 0.7, window);
+        let expected = (0..rows * cols).map(|i| {
+            let (row, col) = (i / cols, i % cols);
+            let end = row + cols - rows + 1;
+            let begin = end - window.unwrap_or(end).min(end);
+            let e = |col: usize| (0.7 * f64::from(x[row * cols + col])).exp();
+            if (begin..end).contains(&col) { e(col) / (begin..end).map(e).sum::<f64>() } else { 0.0 }
+        });
+        assert_close(&out, expected, 1e-6, "causal_softmax");
     }
 }
 
@@ -161,6 +212,10 @@ fn scores_are_ranked_as_if_they_were_written() {
         let (a, by) = (positive(random.normal(count)), positive(random.normal(cols)));
         for f in UNARY {
             for by in std::iter::once(None).chain(BINARY.map(|op| Some((op, &by[..])))) {
+                // A logarithm may be negative, which has no power.
+                if matches!((f, by), (Unary::Log, Some((Binary::Power, _)))) {
+                    continue;
+                }
                 let mut written = vec![f32::NAN; count];
                 match by {
                     None => map::cpu(f, &a, 1.0, 0.0, &mut written),

@@ -11,15 +11,40 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use espalier_host::{
     device::{DType, Op, Unary},
-    plugins::{DeviceTensors, find, load},
+    plugins::{DeviceTensors, NoHost, find, load},
 };
-use espalier_sdk::Sparsity;
+use espalier_sdk::{
+    Sparsity,
+    message::{LayerData, MethodCall, TensorHandle},
+};
 use espalier_tests::{built, cpu};
 use std::{
     collections::BTreeMap,
     sync::{Arc, RwLock},
     time::Instant,
 };
+
+/// The call for a layer.
+fn layer(
+    weight: TensorHandle,
+    tokens: u64,
+    statistics: BTreeMap<String, TensorHandle>,
+    target: Sparsity,
+) -> MethodCall {
+    let (name, projection) = ("layer".to_owned(), "up_proj".to_owned());
+    let layer = LayerData {
+        name,
+        block: 0,
+        projection,
+        target,
+        weight,
+        dense: weight,
+        mask: None,
+        tokens,
+        statistics,
+    };
+    MethodCall::Layer { layer, seed: 0 }
+}
 
 fn border(c: &mut Criterion) {
     let device = cpu();
@@ -44,7 +69,8 @@ fn border(c: &mut Criterion) {
             let tensors = Arc::new(DeviceTensors::new(Arc::clone(&device)));
             let weight = tensors.lend(&Arc::new(RwLock::new(one())));
             let began = Instant::now();
-            let pruned = method.prune("layer", 0, weight, 0, &[], Sparsity::Ratio(0.5), tensors.clone());
+            let call = layer(weight, 0, BTreeMap::new(), Sparsity::Ratio(0.5));
+            let pruned = method.prune(&call, &NoHost, tensors.clone());
             let spent = began.elapsed();
             pruned.expect("a copy");
             spent

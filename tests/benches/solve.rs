@@ -11,9 +11,12 @@
 use clap::Parser;
 use espalier_host::{
     device::{DType, Device, Op, Tensor},
-    plugins::{DeviceTensors, PluginMethod, find, load},
+    plugins::{DeviceTensors, NoHost, PluginMethod, find, load},
 };
-use espalier_sdk::{Sparsity, Statistic};
+use espalier_sdk::{
+    Sparsity, Statistic,
+    message::{LayerData, MethodCall},
+};
 use espalier_tests::{built, cpu, gpu, random::Random};
 use std::{
     collections::BTreeMap,
@@ -122,11 +125,21 @@ impl Layer {
         let tensors = Arc::new(DeviceTensors::new(Arc::clone(device)));
         let weight = device.from_f32(self.shape.0, self.shape.1, self.weight.clone())?;
         let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
-        let statistics: Vec<_> =
-            self.statistics.iter().map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
-        let pruned =
-            method.prune("layer", 0, weight, self.tokens as u64, &statistics, sparsity, tensors.clone())?;
-        let weight = tensors.take(pruned.weight.id)?;
+        let statistics = self.statistics.iter();
+        let statistics = statistics.map(|(kind, tensor)| (LayerData::key(*kind), tensors.lend(tensor)));
+        let layer = LayerData {
+            name: "layer".to_owned(),
+            block: 0,
+            projection: "up_proj".to_owned(),
+            target: sparsity,
+            weight,
+            dense: weight,
+            mask: None,
+            tokens: self.tokens as u64,
+            statistics: statistics.collect(),
+        };
+        let pruned = method.prune(&MethodCall::Layer { layer, seed: 0 }, &NoHost, tensors.clone())?;
+        let weight = pruned.weight.map(|weight| tensors.take(weight.id)).transpose()?;
         tensors.clear();
         device.synchronize()?;
         drop(weight);

@@ -10,6 +10,13 @@ fn unary(f: Unary, x: f32) -> f64 {
         Unary::Square => x * x,
         Unary::Sqrt => x.sqrt(),
         Unary::Reciprocal => 1.0 / x,
+        Unary::Exp => x.exp(),
+        Unary::Log => x.ln(),
+        Unary::Silu => x / (1.0 + (-x).exp()),
+        Unary::SiluGradient => {
+            let gate = 1.0 / (1.0 + (-x).exp());
+            gate + x * gate * (1.0 - gate)
+        }
     }
 }
 
@@ -37,6 +44,10 @@ pub fn zip(
             Binary::Subtract => a - b,
             Binary::Multiply => a * b,
             Binary::Divide => a / b,
+            Binary::Minimum => a.min(b),
+            Binary::Maximum => a.max(b),
+            Binary::Power => a.powf(b),
+            Binary::Less => f64::from(u8::from(a < b)),
         }
     };
     a.iter().enumerate().map(element).collect()

@@ -14,6 +14,29 @@ const PANEL_LIMITS: [Option<u64>; 2] = [None, Some(4096)];
 const SHAPES: [(usize, usize); 9] =
     [(1, 1), (3, 17), (2, 31), (31, 64), (65, 200), (5, 1000), (9, 1023), (2, 257), (600, 33)];
 
+const UNARY: [Unary; 9] = [
+    Unary::Identity,
+    Unary::Abs,
+    Unary::Square,
+    Unary::Sqrt,
+    Unary::Reciprocal,
+    Unary::Exp,
+    Unary::Log,
+    Unary::Silu,
+    Unary::SiluGradient,
+];
+
+const BINARY: [Binary; 8] = [
+    Binary::Add,
+    Binary::Subtract,
+    Binary::Multiply,
+    Binary::Divide,
+    Binary::Minimum,
+    Binary::Maximum,
+    Binary::Power,
+    Binary::Less,
+];
+
 /// A tensor of set bits: a mask that no kernel has written yet.
 fn unwritten_mask(gpu: &TestGpu, rows: usize, cols: usize) -> Tensor {
     let words = cols.div_ceil(32);
@@ -47,7 +70,7 @@ fn map_of_every_function() {
         let gpu = TestGpu::open(limit);
         for (rows, cols) in SHAPES {
             let x: Vec<f32> = Random::new(1).normal(rows * cols).iter().map(|x| x.abs() + 0.05).collect();
-            for f in [Unary::Identity, Unary::Abs, Unary::Square, Unary::Sqrt, Unary::Reciprocal] {
+            for f in UNARY {
                 for (scale, shift) in [(1.0, 0.0), (-2.5, 0.75)] {
                     let mut out = gpu.unwritten(rows, cols);
                     gpu.execute(Op::Map { x: &gpu.f32(rows, cols, &x), f, scale, shift }, &mut out)
@@ -80,12 +103,14 @@ fn zip_of_every_function_and_repetition() {
             let mut positive =
                 |count| random.normal(count).iter().map(|x| x.abs() + 0.05).collect::<Vec<_>>();
             let (a, b) = (positive(rows * cols), positive(rows * cols));
-            let f = [Unary::Identity, Unary::Abs, Unary::Square, Unary::Sqrt, Unary::Reciprocal][i % 5];
+            let f = UNARY[i];
             // Every function and every repetition, though not every pair of them with every shape: software
             // drivers take their time to compile each.
             for (j, (b_rows, b_cols)) in [(rows, cols), (1, cols), (rows, 1), (1, 1)].into_iter().enumerate()
             {
-                let op = [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide][(i + j) % 4];
+                let op = BINARY[(i + 2 * j) % 8];
+                // A logarithm may be negative, which has no power.
+                let op = if (f, op) == (Unary::Log, Binary::Power) { Binary::Less } else { op };
                 let b = &b[..b_rows * b_cols];
                 let mut out = gpu.unwritten(rows, cols);
                 let b_tensor = gpu.f32(b_rows, b_cols, b);
@@ -98,6 +123,28 @@ fn zip_of_every_function_and_repetition() {
                 let what = format!("{f:?} {op:?} [{b_rows}, {b_cols}] of {rows}x{cols}");
                 assert_close(&gpu.output(&out), &expected, 2e-6, &what);
             }
+        }
+    }
+}
+
+#[test]
+fn causal_softmax_of_rows_that_see_some_columns() {
+    for limit in PANEL_LIMITS {
+        let gpu = TestGpu::open(limit);
+        for (rows, cols, window) in
+            [(1, 1, None), (7, 7, None), (5, 300, None), (33, 70, Some(9)), (90, 90, Some(1))]
+        {
+            let x = Random::new(3).normal(rows * cols);
+            let cpu: &dyn Device = &Cpu::new();
+            let mut expected = cpu.from_f32(rows, cols, x.clone()).expect("memory");
+            let mut out = gpu.f32(rows, cols, &x);
+            for (device, out) in [(cpu, &mut expected), (&*gpu as &dyn Device, &mut out)] {
+                device.execute(Op::CausalSoftmax { scale: 0.7, window }, out).expect("it runs");
+            }
+            let expected: Vec<f64> =
+                cpu.to_f32(&expected).expect("it is read").into_iter().map(f64::from).collect();
+            let what = format!("causal softmax of {rows}x{cols}");
+            assert_close(&gpu.output(&out), &expected, 2e-6, &what);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use espalier_host::plugins::DeviceTensors;
 use espalier_sdk::{
-    Axis, Binary, DType, Device, Reduction, Result, Scores, Selection, Tensor, Unary, Within, testing,
+    Axis, Binary, DType, Device, Reduction, Result, Scores, Selection, Sparsity, Tensor, Unary, Within,
+    testing,
 };
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ fn masks_agree() {
             device,
             testing::random(device, 1, cols, 5)?,
             testing::random(device, 9, cols, 6)?,
+            Sparsity::Ratio(0.5),
         )?;
         let scores = Scores::of(Unary::Abs, &x).by(Binary::Multiply, by.statistics.column_norms()?);
         let mut selections = vec![
@@ -99,7 +101,8 @@ fn linear_algebra_agrees() {
     });
     compare("factors", |device, rows, cols| {
         let inputs = testing::random(device, rows + cols, cols, 11)?;
-        let layer = testing::layer(device, testing::random(device, 1, cols, 12)?, inputs)?;
+        let weight = testing::random(device, 1, cols, 12)?;
+        let layer = testing::layer(device, weight, inputs, Sparsity::Ratio(0.5))?;
         let ones = device.affine(Unary::Identity, &device.zeros(DType::F32, 1, cols)?, 1.0, 3.0)?;
         let damped = device.add_diagonal(layer.statistics.gram()?, &ones)?;
         let diagonal = device.diagonal(&damped)?;

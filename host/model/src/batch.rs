@@ -17,7 +17,7 @@ pub struct Batch {
     /// Where each sequence lies.
     pub spans: Vec<Span>,
     /// Each token's position in its sequence, `[tokens, 1]`, u32.
-    pub positions: Tensor,
+    pub positions: Arc<Tensor>,
     /// The rotary table that the positions are rows of, `[positions, head_dim]`, f32: as a rule up to the
     /// longest sequence.
     pub rope: Arc<Tensor>,
@@ -44,7 +44,7 @@ impl Llama {
         let on_device = |source| ModelError::Tensor { name: name.clone(), source };
         let positions = self.device.from_u32(&positions).map_err(on_device)?;
         let rope = self.device.from_f32(longest, self.config.head_dim, table).map_err(on_device)?;
-        Ok(Batch { tokens, spans, positions, rope: Arc::new(rope) })
+        Ok(Batch { tokens, spans, positions: Arc::new(positions), rope: Arc::new(rope) })
     }
 
     /// Windows in batches of at most `max_tokens` tokens (or one window, if that is longer). Windows of

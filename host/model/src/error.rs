@@ -94,6 +94,24 @@ pub enum ModelError {
         /// The loss.
         loss: f64,
     },
+    /// A weight or gradient of another shape.
+    #[error("{projection} is given as {found:?}, but has {expected:?} rows and columns")]
+    Candidate {
+        /// The layer, or `gradient`.
+        projection: &'static str,
+        /// The rows and columns that were given.
+        found: (usize, usize),
+        /// The rows and columns that it has.
+        expected: (usize, usize),
+    },
+    /// A batch that there is not.
+    #[error("there is no batch {batch}: there are {of}")]
+    Batch {
+        /// The batch, from 0.
+        batch: usize,
+        /// Batches.
+        of: usize,
+    },
     /// A token that the model does not know.
     #[error("token {token} is not in the model's vocabulary of {vocab_size}")]
     Token {

@@ -1,5 +1,6 @@
 //! A Hugging Face model folder: reading it, writing it, and the LLaMA forward pass.
 
+mod backward;
 mod batch;
 pub mod checkpoint;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod rope;
 mod walk;
 pub mod writer;
 
+pub use backward::{BlockGradients, Tape};
 pub use batch::{BATCH_TOKENS, Batch};
 pub use checkpoint::Checkpoint;
 pub use config::LlamaConfig;

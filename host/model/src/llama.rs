@@ -74,6 +74,13 @@ impl Block {
     }
 }
 
+impl Block {
+    /// The weight of the norm before attention or the MLP.
+    pub(super) fn norm(&self, input: LayerInput) -> &Tensor {
+        if input == LayerInput::Attention { &self.input_norm } else { &self.post_attention_norm }
+    }
+}
+
 impl Llama {
     /// Opens a model folder; weights are read when they are needed.
     ///
@@ -279,7 +286,7 @@ impl Llama {
         Ok(logits)
     }
 
-    fn attention_shape(&self) -> AttentionShape {
+    pub(super) fn attention_shape(&self) -> AttentionShape {
         AttentionShape {
             heads: self.config.num_attention_heads,
             kv_heads: self.config.num_key_value_heads,

@@ -6,7 +6,7 @@ use espalier_base::interrupt;
 use espalier_device::{Binding, DType, Device, DeviceKind, Tensor};
 use espalier_sdk::{
     Access, Buffer, Code, Error, Result,
-    abi::TensorHandle,
+    message::TensorHandle,
     service::{DeviceService, KernelCall, Op, Packed, TensorId},
 };
 use std::{
@@ -55,7 +55,8 @@ impl DeviceTensors {
         self.enter(KnownTensor { tensor: Arc::clone(tensor), lent: true })
     }
 
-    fn insert(&self, tensor: Tensor) -> TensorHandle {
+    /// Gives a tensor to the plugin, which frees it.
+    pub fn give(&self, tensor: Tensor) -> TensorHandle {
         self.enter(KnownTensor { tensor: Arc::new(RwLock::new(tensor)), lent: false })
     }
 
@@ -82,6 +83,14 @@ impl DeviceTensors {
         Arc::try_unwrap(entry.tensor)
             .map(|lock| lock.into_inner().unwrap_or_else(PoisonError::into_inner))
             .map_err(|_| Error::invalid(format!("tensor {id} is in use")))
+    }
+
+    /// A tensor that the plugin names, to be read.
+    ///
+    /// # Errors
+    /// There is no tensor of this id.
+    pub fn share(&self, id: TensorId) -> Result<Shared> {
+        Ok(self.get(id)?.tensor)
     }
 
     /// Ends the call: takes back what was lent, and frees what the plugin forgot to give back.
@@ -149,12 +158,12 @@ impl DeviceService for DeviceTensors {
 
     fn create(&self, dtype: DType, rows: usize, cols: usize) -> Result<TensorId> {
         self.admit()?;
-        Ok(self.insert(self.device.zeros(dtype, rows, cols)?).id)
+        Ok(self.give(self.device.zeros(dtype, rows, cols)?).id)
     }
 
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<TensorId> {
         self.admit()?;
-        Ok(self.insert(self.device.upload(dtype, rows, cols, Bytes::copy_from_slice(bytes))?).id)
+        Ok(self.give(self.device.upload(dtype, rows, cols, Bytes::copy_from_slice(bytes))?).id)
     }
 
     fn read(&self, tensor: TensorId) -> Result<Vec<u8>> {

@@ -17,7 +17,7 @@ pub use device::{DeviceTensors, Shared};
 pub use error::PluginError;
 pub use find::{available, find, hidden};
 pub use load::{Library, describe, load, offering};
-pub use method::PluginMethod;
+pub use method::{NoHost, PluginMethod};
 pub use policy::{Isolate, Policy, set_policy};
 pub use record::PluginRecord;
 pub use trust::{TrustList, Trusted};

@@ -2,11 +2,11 @@
 
 use super::isolate::Apart;
 use espalier_sdk::{
-    Order, Result, Sparsity, Statistic,
-    abi::{LoadedMethod, LoadedPruned, TensorHandle},
-    service::DeviceService,
+    Code, DType, DeviceKind, Error, Order, Result,
+    abi::LoadedMethod,
+    message::{HostCall, HostReply, HostService, MethodAnswer, MethodCall, PrunedData, unsupported},
+    service::{DeviceService, KernelCall, Op, TensorId},
 };
-#[cfg(unix)]
 use std::{fmt, sync::Arc};
 
 /// A pruning method, wherever it runs.
@@ -39,39 +39,96 @@ impl PluginMethod {
     /// When statistics are taken.
     ///
     /// # Errors
-    /// The method panics.
+    /// The method panics, or its process ended.
     pub fn order(&self) -> Result<Order> {
-        match &self.0 {
-            MethodPlace::Here(method) => method.as_ref().map_or(Ok(Order::Block), LoadedMethod::order),
-            #[cfg(unix)]
-            MethodPlace::Apart(method) => Ok(method.order()),
+        match self.call(&MethodCall::Order, &NoHost, Arc::new(NoHost))? {
+            MethodAnswer::Order(order) => Ok(order),
+            other => Err(misfit(&other)),
         }
     }
 
-    /// Prunes one layer; see [`LoadedMethod::prune`].
+    /// Has the method prune a layer.
+    ///
+    /// # Errors
+    /// As [`PluginMethod::call`], or it answers with something else.
+    pub fn prune(
+        &self,
+        call: &MethodCall,
+        host: &dyn HostService,
+        device: Arc<dyn DeviceService>,
+    ) -> Result<PrunedData> {
+        match self.call(call, host, device)? {
+            MethodAnswer::Pruned(pruned) => Ok(pruned),
+            other => Err(misfit(&other)),
+        }
+    }
+
+    /// Calls the method; see [`LoadedMethod::call`].
     ///
     /// # Errors
     /// The method's error, its panics included, and of a method in its own process whatever ended that.
-    pub fn prune(
+    pub fn call(
         &self,
-        name: &str,
-        block: usize,
-        weight: TensorHandle,
-        tokens: u64,
-        statistics: &[(Statistic, TensorHandle)],
-        target: Sparsity,
+        call: &MethodCall,
+        host: &dyn HostService,
         device: Arc<dyn DeviceService>,
-    ) -> Result<LoadedPruned> {
+    ) -> Result<MethodAnswer> {
         match &self.0 {
-            MethodPlace::Here(Some(method)) => {
-                method.prune(name, block, weight, tokens, statistics, target, device)
-            }
-            MethodPlace::Here(None) => Err(espalier_sdk::Error::invalid("the method has ended")),
+            MethodPlace::Here(Some(method)) => method.call(call, host, device),
+            MethodPlace::Here(None) => Err(Error::invalid("the method has ended")),
             #[cfg(unix)]
-            MethodPlace::Apart(method) => {
-                method.prune(name, block, weight, tokens, statistics, target, &*device)
-            }
+            MethodPlace::Apart(method) => method.call(call, host, &*device),
         }
+    }
+}
+
+fn misfit(answer: &MethodAnswer) -> Error {
+    Error::invalid(format!("the method answered with something else: {answer:?}"))
+}
+
+/// A host and a device without functions.
+#[derive(Debug, Clone, Copy)]
+pub struct NoHost;
+
+fn nothing<T>() -> Result<T> {
+    Err(Error::new(Code::Unsupported, "there is no device here"))
+}
+
+impl DeviceService for NoHost {
+    fn name(&self) -> String {
+        "no device".to_owned()
+    }
+
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
+    }
+
+    fn create(&self, _: DType, _: usize, _: usize) -> Result<TensorId> {
+        nothing()
+    }
+
+    fn upload(&self, _: DType, _: usize, _: usize, _: &[u8]) -> Result<TensorId> {
+        nothing()
+    }
+
+    fn read(&self, _: TensorId) -> Result<Vec<u8>> {
+        nothing()
+    }
+
+    fn free(&self, _: TensorId) {}
+
+    fn execute(&self, _: Op<TensorId>, _: TensorId) -> Result<()> {
+        nothing()
+    }
+
+    fn run(&self, _: &KernelCall, _: &[TensorId], _: &[u8], _: u32) -> Result<()> {
+        nothing()
+    }
+}
+
+impl HostService for NoHost {
+    fn call(&self, _: HostCall) -> Result<HostReply> {
+        Err(unsupported("any"))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     Method, PruneError, Result,
-    layer::Call,
+    layer::{Fault as LayerFault, LayerPlace, LayerState},
     statistics::{Gatherer, Measured},
     weights,
 };
@@ -154,7 +154,7 @@ pub fn check(
     }
     let times = devices.iter().map(|device| time(method, device)).collect::<Result<_>>()?;
     Ok(CheckReport {
-        method: method.record.clone(),
+        method: method.record().clone(),
         devices: devices.iter().map(|device| device.info().to_string()).collect(),
         cases,
         times,
@@ -202,7 +202,7 @@ impl Case {
         let on_device = |source| PruneError::Device { layer: "a made-up layer".to_owned(), source };
         let inputs = device.from_f32(self.tokens, cols, inputs).map_err(on_device)?;
         let read = [LayerInput::Mlp];
-        let mut gatherer = Gatherer::new(device, &method.info.statistics, &read, self.tokens);
+        let mut gatherer = Gatherer::new(device, &method.first().info.statistics, &read, self.tokens);
         gatherer.add(LayerInput::Mlp, &inputs).map_err(on_device)?;
         Ok(gatherer.finish(0)?.remove(&LayerInput::Mlp))
     }
@@ -218,21 +218,20 @@ impl Case {
         let (rows, cols) = self.shape;
         let weight = device.from_f32(rows, cols, weights.to_vec())?;
         let tensors = Arc::new(DeviceTensors::new(Arc::clone(device)));
-        let name = Projection::Up.weight(0);
-        let call =
-            Call { method: &method.loaded, info: &method.info, name: &name, block: 0, target: self.target };
-        let (pruned, _) = call.run(&tensors, weight, measured).map_err(|error| {
-            let message = text::line(&causes(&error).join(": "));
-            match error.code {
-                Code::InvalidInput | Code::Unsupported => Fault::Refused(message),
-                _ => Fault::Failed(message),
+        let at = LayerPlace { block: 0, projection: Projection::Up, sparsity: self.target };
+        let mut state = LayerState::of(weight, at, false);
+        state.run((0, method.first()), 0, &tensors, &**device, measured).map_err(|fault| match fault {
+            LayerFault::Device(error) => Fault::from(error),
+            LayerFault::Returned(message) => Fault::Failed(format!("it returned {message}")),
+            LayerFault::Method(error) => {
+                let message = text::line(&causes(&error).join(": "));
+                match error.code {
+                    Code::InvalidInput | Code::Unsupported => Fault::Refused(message),
+                    _ => Fault::Failed(message),
+                }
             }
         })?;
-        if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
-            let found = format!("{} [{}, {}]", pruned.dtype(), pruned.rows(), pruned.cols());
-            return Err(Fault::Failed(format!("it returned {found} where f32 [{rows}, {cols}] is expected")));
-        }
-        Ok(device.to_f32(&pruned)?)
+        Ok(state.to_f32(&**device)?)
     }
 
     fn check(

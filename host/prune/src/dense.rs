@@ -5,12 +5,12 @@
 //!     load its weights
 //!     run all windows through it, dense     → statistics of each linear layer's input, hidden states for the next
 //!     for each way to prune:
-//!         for each linear layer: method.prune(weight, statistics, target) → written to its output
+//!         for each linear layer: method.layer(weight, statistics, target) → written to its output
 //! ```
 
 use super::{
     Job, Pass, PruneError, PruneEvent, Result,
-    layer::{self, LayerPlace},
+    layer::{self, LayerPlace, LayerState},
     needed,
     statistics::{self, Gatherer},
     weights,
@@ -27,7 +27,7 @@ pub(super) fn prune(
     mut pass: Pass,
     on_event: &mut dyn FnMut(PruneEvent),
 ) -> Result<()> {
-    if jobs.iter().any(|job| job.plan.propagate) {
+    if jobs.iter().any(|job| job.plan.propagate || job.plan.has_blocks()) {
         return Err(PruneError::Propagated);
     }
     let needed = needed(jobs.iter().map(|job| &job.plan));
@@ -52,17 +52,15 @@ pub(super) fn prune(
                 continue;
             }
             let layers = job.plan.layers(index);
+            let stages: Vec<_> = job.plan.stages.iter().enumerate().collect();
             for (place, &(projection, sparsity)) in layers.iter().enumerate() {
                 let at = LayerPlace { block: index, projection, sparsity };
-                let (_, report) = layer::prune(
-                    model,
-                    &job.plan,
-                    job.output,
-                    pass.tensors,
-                    at,
-                    block.linear(projection),
-                    &measured,
-                )?;
+                let linear = block.linear(projection);
+                let mut state = LayerState::open(&*model.device, linear, at, stages.len() > 1)?;
+                let here = measured.get(&projection.input());
+                layer::prune(model, &stages, job.plan.seed, pass.tensors, &mut state, here)?;
+                let dead = here.map_or(0, |measured| measured.zero_features);
+                let (_, report) = state.finish(model, job.output, linear.weight.dtype(), dead)?;
                 if number == ways {
                     statistics::keep_for(&mut measured, &layers[place + 1..]);
                 }

@@ -57,6 +57,7 @@ impl Fingerprint {
             ("plugin library (SHA-256)".to_owned(), json!(method.record().sha256)),
             ("targets".to_owned(), json!(settings.targets)),
             ("propagation".to_owned(), json!(settings.propagate)),
+            ("seed of the methods".to_owned(), json!(settings.seed)),
             ("calibration windows (SHA-256)".to_owned(), json!(of_windows(windows))),
             ("device".to_owned(), json!(device(&model.device.info().to_string()))),
         ]);

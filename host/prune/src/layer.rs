@@ -1,24 +1,30 @@
-//! Pruning one linear layer: over the plugin border and back, checked, rounded and written.
+//! Pruning one linear layer: through every stage, over the plugin border and back, checked, rounded and written.
 
-use super::{Plan, PruneError, Result, statistics::Measured, weights};
+use super::{
+    PruneError, Result,
+    method::Stage,
+    services::{Services, seed},
+    statistics::Measured,
+    weights,
+};
 use espalier_base::{
     interrupt,
     profile::{self, Kind},
     text,
 };
-use espalier_device::{DType, Op, Tensor};
-use espalier_model::{
-    CheckpointWriter, Linear, Llama,
-    layout::{LayerInput, Projection},
-};
+use espalier_device::{DType, Device, DeviceError, Op, Scores, Tensor, Unary};
+use espalier_model::{CheckpointWriter, Linear, Llama, layout::Projection};
 use espalier_ops::Work;
-use espalier_plugins::{DeviceTensors, PluginMethod};
-use espalier_sdk::{MethodInfo, Sparsity, abi::LoadedPruned};
+use espalier_plugins::{DeviceTensors, Shared};
+use espalier_sdk::{
+    Sparsity,
+    message::{LayerData, MethodCall, PrunedData, TensorHandle},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, RwLock},
-    time::Instant,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 /// The report of one linear layer.
@@ -48,124 +54,339 @@ pub struct LayerReport {
 }
 
 /// Which layer, and how much of it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct LayerPlace {
     pub(super) block: usize,
     pub(super) projection: Projection,
     pub(super) sparsity: Sparsity,
 }
 
-/// Prunes one layer and writes its weight to the output. Returns the weight as it was written, and its report.
-pub(super) fn prune(
-    model: &Llama,
-    plan: &Plan,
-    output: &mut CheckpointWriter,
-    tensors: &Arc<DeviceTensors>,
-    at: LayerPlace,
-    linear: &Linear,
-    measured: &BTreeMap<LayerInput, Measured>,
-) -> Result<(Tensor, LayerReport)> {
-    interrupt::check()?;
-    let started = Instant::now();
-    let device = &*model.device;
-    let name = at.projection.weight(at.block);
-    let _layer = profile::stage(|| name.clone());
-    let (rows, cols) = (linear.weight.rows(), linear.weight.cols());
-    let dtype = linear.weight.dtype();
-    let on_device = |source| PruneError::Device { layer: name.clone(), source };
-    let returned = |message| PruneError::Returned { layer: name.clone(), message };
-
-    let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
-    device.execute(Op::Convert { x: &linear.weight }, &mut weight).map_err(on_device)?;
-    let measured = measured.get(&at.projection.input());
-    let call =
-        Call { method: plan.method, info: plan.info, name: &name, block: at.block, target: at.sparsity };
-    let called = call.run(tensors, weight, measured);
-    if called.is_err() {
-        // What stops a method from outside comes back as its error.
-        interrupt::check()?;
+impl LayerPlace {
+    pub(super) fn name(&self) -> String {
+        self.projection.weight(self.block)
     }
-    let (pruned, said) = called.map_err(|source| PruneError::Method { layer: name.clone(), source })?;
-    if (pruned.rows(), pruned.cols(), pruned.dtype()) != (rows, cols, DType::F32) {
-        return Err(returned(format!(
-            "{} [{}, {}] where f32 [{rows}, {cols}] is expected",
-            pruned.dtype(),
-            pruned.rows(),
-            pruned.cols()
-        )));
-    }
-
-    // The next block sees what is written: the weight in the checkpoint's own type.
-    let mut rounded = device.zeros(dtype, rows, cols).map_err(on_device)?;
-    device.execute(Op::Convert { x: &pruned }, &mut rounded).map_err(on_device)?;
-    drop(pruned);
-    let mut bytes = device.read(&rounded).map_err(on_device)?;
-    let zeros = weights::clean(dtype, &mut bytes, cols).map_err(returned)?;
-    // A weight that cannot be read any more is found when the next block is loaded.
-    let before = || model.checkpoint.tensor(&name).map_or(0, |dense| weights::zeros(&dense));
-    let remark =
-        weights::compare(at.sparsity, dtype, &bytes, (rows, cols), zeros, before).map_err(returned)?;
-    output.write(&name, bytes)?;
-
-    let mut notes: Vec<_> = said.notes.iter().map(|note| text::line(note)).collect();
-    notes.extend(remark);
-    if let Some(measured) = measured.filter(|measured| measured.zero_features > 0) {
-        notes.push(format!("{} input features were 0 for every token", measured.zero_features));
-    }
-    let report = LayerReport {
-        name,
-        shape: [rows, cols],
-        target: at.sparsity,
-        zeros,
-        sparsity: zeros as f64 / (rows * cols) as f64,
-        error: said.error,
-        numbers: said.numbers,
-        notes,
-        seconds: started.elapsed().as_secs_f64(),
-    };
-    Ok((rounded, report))
 }
 
-/// One call of a method.
-pub(super) struct Call<'a> {
-    pub(super) method: &'a PluginMethod,
-    pub(super) info: &'a MethodInfo,
-    pub(super) name: &'a str,
-    pub(super) block: usize,
-    pub(super) target: Sparsity,
+/// The fault of a stage in a layer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The method's error.
+    Method(espalier_sdk::Error),
+    /// Its answer is not usable.
+    Returned(String),
+    /// The device failed.
+    Device(DeviceError),
 }
 
-impl Call<'_> {
-    /// Lends the weight and its statistics to the method, and takes what it made.
+impl From<DeviceError> for Fault {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
+    }
+}
+
+impl From<espalier_sdk::Error> for Fault {
+    fn from(error: espalier_sdk::Error) -> Self {
+        Self::Method(error)
+    }
+}
+
+impl Fault {
+    /// In this layer.
+    pub(super) fn at(self, layer: &str) -> PruneError {
+        let layer = layer.to_owned();
+        match self {
+            Self::Method(source) => PruneError::Method { layer, source },
+            Self::Returned(message) => PruneError::Returned { layer, message },
+            Self::Device(source) => PruneError::Device { layer, source },
+        }
+    }
+}
+
+/// A layer between the first stage and the last.
+pub(super) struct LayerState {
+    pub(super) at: LayerPlace,
+    /// As the last stage left it, f32.
+    weight: Shared,
+    /// As in the checkpoint, f32, where more than one stage looks at it.
+    dense: Option<Shared>,
+    /// What is pruned.
+    mask: Option<Shared>,
+    error: Option<f64>,
+    pub(super) numbers: BTreeMap<String, f64>,
+    notes: Vec<String>,
+    pub(super) time: Duration,
+}
+
+fn shared(tensor: Tensor) -> Shared {
+    Arc::new(RwLock::new(tensor))
+}
+
+impl LayerState {
+    /// A layer as in the checkpoint, for one stage, or for more.
+    pub(super) fn open(device: &dyn Device, linear: &Linear, at: LayerPlace, more: bool) -> Result<Self> {
+        let (rows, cols) = (linear.weight.rows(), linear.weight.cols());
+        let on_device = |source| PruneError::Device { layer: at.name(), source };
+        let mut weight = device.zeros(DType::F32, rows, cols).map_err(on_device)?;
+        device.execute(Op::Convert { x: &linear.weight }, &mut weight).map_err(on_device)?;
+        Ok(Self::of(weight, at, more))
+    }
+
+    /// A layer of this dense weight, f32.
+    pub(super) fn of(weight: Tensor, at: LayerPlace, more: bool) -> Self {
+        let weight = shared(weight);
+        Self {
+            at,
+            dense: more.then(|| Arc::clone(&weight)),
+            weight,
+            mask: None,
+            error: None,
+            numbers: BTreeMap::new(),
+            notes: Vec::new(),
+            time: Duration::ZERO,
+        }
+    }
+
+    /// Has a stage prune it.
     pub(super) fn run(
-        &self,
+        &mut self,
+        (number, stage): (usize, &Stage),
+        run_seed: u64,
         tensors: &Arc<DeviceTensors>,
-        weight: Tensor,
+        device: &dyn Device,
         measured: Option<&Measured>,
-    ) -> espalier_sdk::Result<(Tensor, LoadedPruned)> {
-        let weight = tensors.lend(&Arc::new(RwLock::new(weight)));
-        let tokens = measured.map_or(0, |measured| measured.tokens as u64);
+    ) -> Result<(), Fault> {
+        let started = Instant::now();
+        let services = Services::new(&stage.info.name);
+        let place = [number, self.at.block, self.at.projection as usize];
+        let call = MethodCall::Layer {
+            layer: self.data(stage, tensors, device, measured)?,
+            seed: seed(run_seed, place),
+        };
+        let pruned = {
+            let _method = profile::span(Kind::Method, Work::default(), || "method and border".to_owned());
+            stage.loaded.prune(&call, &services, tensors.clone())
+        };
+        let applied = pruned.map_err(Fault::from).and_then(|pruned| {
+            let taken = Taken::new(pruned, tensors)?;
+            // What was lent is the layer's alone again, and what the method forgot to free is gone.
+            tensors.clear();
+            self.apply(taken, device)
+        });
+        tensors.clear();
+        self.numbers.extend(services.into_numbers());
+        self.time += started.elapsed();
+        applied
+    }
+
+    /// Lends the layer to a stage.
+    pub(super) fn data(
+        &self,
+        stage: &Stage,
+        tensors: &DeviceTensors,
+        device: &dyn Device,
+        measured: Option<&Measured>,
+    ) -> Result<LayerData, Fault> {
         // Others may have asked for more.
         let statistics = measured
             .iter()
             .flat_map(|measured| &measured.statistics)
-            .filter(|(kind, _)| self.info.statistics.contains(kind));
-        let statistics: Vec<_> = statistics.map(|(kind, tensor)| (*kind, tensors.lend(tensor))).collect();
-        let pruned = {
-            let _method = profile::span(Kind::Method, Work::default(), || "method and border".to_owned());
-            self.method.prune(
-                self.name,
-                self.block,
-                weight,
-                tokens,
-                &statistics,
-                self.target,
-                tensors.clone(),
-            )
+            .filter(|(kind, _)| stage.info.statistics.contains(kind))
+            .map(|(kind, tensor)| (LayerData::key(*kind), tensors.lend(tensor)));
+        let weight = tensors.lend(&self.weight);
+        let is_pruned = self.dense.as_ref().is_some_and(|dense| !Arc::ptr_eq(dense, &self.weight));
+        let mask = match &self.mask {
+            Some(mask) => Some(tensors.lend(mask)),
+            None if is_pruned => Some(tensors.lend(&shared(zeros(device, &self.weight)?))),
+            None => None,
         };
-        let pruned = pruned.and_then(|pruned| Ok((tensors.take(pruned.weight.id)?, pruned)));
-        // What the method forgot to free must not pile up over a model's layers.
-        tensors.clear();
-        pruned
+        Ok(LayerData {
+            name: self.at.name(),
+            block: self.at.block,
+            projection: self.at.projection.name().to_owned(),
+            target: self.at.sparsity,
+            weight,
+            dense: self.dense.as_ref().map_or(weight, |dense| tensors.lend(dense)),
+            mask,
+            tokens: measured.map_or(0, |measured| measured.tokens as u64),
+            statistics: statistics.collect(),
+        })
     }
+
+    /// Applies what a stage made of it.
+    pub(super) fn apply(&mut self, pruned: Taken, device: &dyn Device) -> Result<(), Fault> {
+        let Taken { weight, mask, data } = pruned;
+        let (rows, cols) = {
+            let weight = self.weight.read().unwrap_or_else(PoisonError::into_inner);
+            (weight.rows(), weight.cols())
+        };
+        let misfit = |what: &str, found: &Tensor, dtype: DType, cols: usize| {
+            let is = (found.dtype(), found.rows(), found.cols());
+            let found = format!("{} [{}, {}]", is.0, is.1, is.2);
+            (is != (dtype, rows, cols))
+                .then(|| Fault::Returned(format!("{what}{found} where {dtype} [{rows}, {cols}] is expected")))
+        };
+        if let Some(fault) = weight.as_ref().and_then(|found| misfit("", found, DType::F32, cols)) {
+            return Err(fault);
+        }
+        let words = cols.div_ceil(32);
+        if let Some(fault) = mask.as_ref().and_then(|found| misfit("a mask ", found, DType::U32, words)) {
+            return Err(fault);
+        }
+        match (weight, &mask) {
+            (None, None) => return Err(Fault::Returned("neither a weight nor a mask".to_owned())),
+            (Some(weight), None) => self.weight = shared(weight),
+            (Some(mut weight), Some(mask)) => {
+                device.execute(Op::ZeroWhere { mask }, &mut weight)?;
+                self.weight = shared(weight);
+            }
+            (None, Some(mask)) => match Arc::get_mut(&mut self.weight) {
+                Some(weight) => {
+                    let weight = weight.get_mut().unwrap_or_else(PoisonError::into_inner);
+                    device.execute(Op::ZeroWhere { mask }, weight)?;
+                }
+                // Somebody else still looks at the old one.
+                None => {
+                    let mut weight = device.zeros(DType::F32, rows, cols)?;
+                    let old = self.weight.read().unwrap_or_else(PoisonError::into_inner);
+                    device.execute(Op::Convert { x: &*old }, &mut weight)?;
+                    drop(old);
+                    device.execute(Op::ZeroWhere { mask }, &mut weight)?;
+                    self.weight = shared(weight);
+                }
+            },
+        }
+        self.mask = mask.map(shared);
+        self.error = data.error.or(self.error);
+        self.numbers.extend(data.numbers);
+        self.notes.extend(data.notes.iter().map(|note| text::line(note)));
+        Ok(())
+    }
+
+    /// The weight in the checkpoint's type: what the next block sees, and what is written.
+    pub(super) fn rounded(&self, device: &dyn Device, dtype: DType) -> Result<Tensor> {
+        let on_device = |source| PruneError::Device { layer: self.at.name(), source };
+        let weight = self.weight.read().unwrap_or_else(PoisonError::into_inner);
+        let mut rounded = device.zeros(dtype, weight.rows(), weight.cols()).map_err(on_device)?;
+        device.execute(Op::Convert { x: &*weight }, &mut rounded).map_err(on_device)?;
+        Ok(rounded)
+    }
+
+    /// The dense weight in the checkpoint's type, which it came from.
+    pub(super) fn rounded_dense(&self, device: &dyn Device, dtype: DType) -> Result<Tensor, DeviceError> {
+        let dense = self.dense.as_ref().unwrap_or(&self.weight);
+        let dense = dense.read().unwrap_or_else(PoisonError::into_inner);
+        let mut rounded = device.zeros(dtype, dense.rows(), dense.cols())?;
+        device.execute(Op::Convert { x: &*dense }, &mut rounded)?;
+        Ok(rounded)
+    }
+
+    /// The weight as the last stage left it, f32.
+    pub(super) fn to_f32(&self, device: &dyn Device) -> Result<Vec<f32>, DeviceError> {
+        device.to_f32(&self.weight.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Checks the result, writes it, and reports. Returns the weight as it was written, too.
+    pub(super) fn finish(
+        self,
+        model: &Llama,
+        output: &mut CheckpointWriter,
+        dtype: DType,
+        zero_features: usize,
+    ) -> Result<(Tensor, LayerReport)> {
+        let started = Instant::now();
+        let device = &*model.device;
+        let name = self.at.name();
+        let on_device = |source| PruneError::Device { layer: name.clone(), source };
+        let returned = |message| PruneError::Returned { layer: name.clone(), message };
+        let target = self.at.sparsity;
+        let rounded = self.rounded(device, dtype)?;
+        let Self { weight, dense, mask, error, numbers, mut notes, time, .. } = self;
+        drop((weight, dense));
+        let (rows, cols) = (rounded.rows(), rounded.cols());
+        let mut bytes = device.read(&rounded).map_err(on_device)?;
+        let zeros = weights::clean(dtype, &mut bytes, cols).map_err(returned)?;
+        // A kept weight that is 0 is not a pruned one.
+        let pruned = match mask {
+            Some(mask) => {
+                let mask = mask.read().unwrap_or_else(PoisonError::into_inner);
+                let words = device.read(&mask).map_err(on_device)?;
+                words.iter().map(|byte| byte.count_ones() as usize).sum()
+            }
+            None => zeros,
+        };
+        // A weight that cannot be read any more is found when the next block is loaded.
+        let before = || model.checkpoint.tensor(&name).map_or(0, |dense| weights::zeros(&dense));
+        let remark =
+            weights::compare(target, dtype, &bytes, (rows, cols), pruned, before).map_err(returned)?;
+        output.write(&name, bytes)?;
+        notes.extend(remark);
+        if zero_features > 0 {
+            notes.push(format!("{zero_features} input features were 0 for every token"));
+        }
+        let report = LayerReport {
+            name,
+            shape: [rows, cols],
+            target,
+            zeros,
+            sparsity: zeros as f64 / (rows * cols) as f64,
+            error,
+            numbers,
+            notes,
+            seconds: (time + started.elapsed()).as_secs_f64(),
+        };
+        Ok((rounded, report))
+    }
+}
+
+/// The mask of a weight's zeros.
+fn zeros(device: &dyn Device, weight: &Shared) -> Result<Tensor, DeviceError> {
+    let weight = weight.read().unwrap_or_else(PoisonError::into_inner);
+    let nothing = device.zeros(DType::F32, 1, 1)?;
+    let mut mask = device.zeros(DType::U32, weight.rows(), weight.cols().div_ceil(32))?;
+    let scores = Scores::of(Unary::Abs, &*weight);
+    device.execute(Op::AtMost { scores, thresholds: &nothing }, &mut mask)?;
+    Ok(mask)
+}
+
+/// A stage's answer whose tensors are the host's.
+pub(super) struct Taken {
+    weight: Option<Tensor>,
+    mask: Option<Tensor>,
+    data: PrunedData,
+}
+
+impl Taken {
+    /// Takes the tensors of an answer.
+    pub(super) fn new(data: PrunedData, tensors: &DeviceTensors) -> Result<Self, Fault> {
+        let take = |handle: TensorHandle| tensors.take(handle.id);
+        if data.low_rank.is_some() {
+            return Err(Fault::Returned("it has a low-rank part, which this host cannot write".to_owned()));
+        }
+        let weight = data.weight.map(take).transpose()?;
+        let mask = data.mask.map(take).transpose()?;
+        Ok(Self { weight, mask, data })
+    }
+}
+
+/// Has these stages prune a layer.
+pub(super) fn prune(
+    model: &Llama,
+    stages: &[(usize, &Stage)],
+    run_seed: u64,
+    tensors: &Arc<DeviceTensors>,
+    state: &mut LayerState,
+    measured: Option<&Measured>,
+) -> Result<()> {
+    interrupt::check()?;
+    let name = state.at.name();
+    let _layer = profile::stage(|| name.clone());
+    for &stage in stages {
+        let done = state.run(stage, run_seed, tensors, &*model.device, measured);
+        if done.is_err() {
+            // What stops a method from outside comes back as its error.
+            interrupt::check()?;
+        }
+        done.map_err(|fault| fault.at(&name))?;
+    }
+    Ok(())
 }

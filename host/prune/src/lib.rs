@@ -4,7 +4,7 @@
 //! for each block:
 //!     load its weights, while the block before is worked on if both fit
 //!     run all windows through it, dense     → statistics of each linear layer's input
-//!     for each linear layer: method.prune(weight, statistics, target) → written to the output
+//!     for each linear layer: method.layer(weight, statistics, target) → written to the output
 //!     the block is durable, and listed in the journal
 //!     run all windows through it, pruned    → hidden states for the next block
 //! ```
@@ -14,7 +14,11 @@
 //! A method may ask for statistics to be taken again within a block, before each group of layers that
 //! share an input ([`Order::TrueSequential`]). Without propagation there is one dense pass, which any number of
 //! ways to prune can share: see `dense`.
+//!
+//! A run may have several stages, each of which finds what the one before left of a block. A stage works on layers (`layer`)
+//! or on blocks (`block`); one that decides for the whole model does so before the first block (`decide`).
 
+mod block;
 mod card;
 pub mod check;
 mod dense;
@@ -28,6 +32,7 @@ mod method;
 mod origin;
 mod resume;
 mod run;
+mod services;
 mod statistics;
 mod targets;
 pub mod verify;
@@ -39,19 +44,20 @@ pub use journal::{Fingerprint, Progress, finished, finished_blocks};
 pub use layer::LayerReport;
 pub use manifest::{Manifest, MemoryRecord};
 pub use memory::{BudgetBy, MemoryBudget, MemoryPlan, ParseSizeError, Size};
-pub use method::Method;
+pub use method::{Method, Stage};
 pub use origin::Origin;
 pub use run::{IfUnfinished, Output, Run, Settings};
 pub use targets::{BlockRanges, LayerRule, ParseLayerRuleError, Targets, TargetsError};
 
+use block::{BlockView, LayerStates};
 use espalier_base::profile;
 use espalier_model::{
-    CheckpointWriter, HiddenStates, Llama, LlamaConfig,
+    Block, CheckpointWriter, HiddenStates, Llama, LlamaConfig,
     layout::{LayerInput, Projection},
 };
-use espalier_plugins::{DeviceTensors, PluginMethod};
-use espalier_sdk::{MethodInfo, Order, Sparsity, Statistic};
-use layer::LayerPlace;
+use espalier_plugins::DeviceTensors;
+use espalier_sdk::{Order, Scope, Sparsity, Statistic};
+use layer::{LayerPlace, LayerState};
 use resume::Keeper;
 use statistics::Gatherer;
 use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
@@ -78,16 +84,14 @@ impl Job<'_, '_> {
 /// The plan for a model.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// The method.
-    pub method: &'a PluginMethod,
-    /// The method's description, with the statistics it needs.
-    pub info: &'a MethodInfo,
-    /// When statistics are taken.
-    pub order: Order,
+    /// The stages that prune, block by block.
+    pub stages: &'a [Stage],
     /// Which layers are pruned, and how much of each.
     pub targets: &'a Targets,
     /// Whether a block's statistics are taken behind predecessors that are already pruned.
     pub propagate: bool,
+    /// The seed of the stages' draws.
+    pub seed: u64,
 }
 
 /// Events of a run, for progress bars and logs.
@@ -139,7 +143,7 @@ pub fn prune(
         check(&model.config, job.plan.targets)?;
     }
     let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
-    let measures = jobs.iter().any(|job| !job.plan.info.statistics.is_empty());
+    let measures = jobs.iter().any(|job| job.plan.measures());
     let windows = if measures { windows } else { &[] };
     let of = model.config.num_hidden_layers;
     // Nothing after the last pruned block matters.
@@ -163,7 +167,7 @@ pub fn prune(
         keeper: Keeper::new(keep_hidden, memory.hidden_bytes, jobs),
     };
     match jobs {
-        [job] if job.plan.propagate => propagate(model, job, hidden, pass, on_event),
+        [job] if job.plan.propagate || job.plan.has_blocks() => walk(model, job, hidden, pass, on_event),
         jobs => dense::prune(model, jobs, hidden, pass, on_event),
     }
 }
@@ -177,8 +181,8 @@ struct Pass<'a> {
     keeper: Keeper,
 }
 
-/// Every block is measured and run behind predecessors that are already pruned.
-fn propagate(
+/// Every block is worked on and run for itself: behind predecessors that are already pruned, if what is pruned propagates.
+fn walk(
     model: &Llama,
     job: &mut Job,
     mut hidden: HiddenStates,
@@ -188,29 +192,12 @@ fn propagate(
     let end = pass.blocks.end;
     model.each_block(pass.blocks, pass.ahead, |index, block| {
         weights::check_block(model, index)?;
-        for stage in job.plan.stages(index) {
-            let needed = &job.plan.info.statistics;
-            let gatherer = Gatherer::new(&*model.device, needed, &stage.inputs, hidden.tokens());
-            let passing = profile::stage(|| format!("measure block {index}"));
-            let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
-            let measured = statistics::measure(model, (index, block), &hidden, gatherer, progress);
-            let mut measured = measured.map_err(|error| error.in_block(index))?;
-            drop(passing);
-            for (place, &(projection, sparsity)) in stage.layers.iter().enumerate() {
-                let at = LayerPlace { block: index, projection, sparsity };
-                let linear = block.linear_mut(projection);
-                let (weight, report) =
-                    layer::prune(model, &job.plan, job.output, pass.tensors, at, linear, &measured)?;
-                linear.weight = weight;
-                // On the CPU the old one was the file itself, mapped.
-                model.checkpoint.release(&projection.weight(index));
-                statistics::keep_for(&mut measured, &stage.layers[place + 1..]);
-                on_event(PruneEvent::Layer(&report));
-                job.progress.layers.push(report);
-            }
-        }
+        prune_block(model, job, (index, block), &hidden, pass.tensors, on_event)?;
         job.finish_block(index)?;
         if index + 1 < end {
+            if !job.plan.propagate {
+                *block = model.load_block(index)?;
+            }
             let advancing = profile::stage(|| format!("advance through block {index}"));
             let advanced = hidden.advance(model, block, |tokens| on_event(PruneEvent::Tokens(tokens)));
             advanced.map_err(|error| PruneError::from(error).in_block(index))?;
@@ -221,15 +208,138 @@ fn propagate(
     })
 }
 
+/// Has every stage work on a block, measured behind what is already pruned, and writes it.
+fn prune_block(
+    model: &Llama,
+    job: &mut Job,
+    (index, block): (usize, &mut Block),
+    hidden: &HiddenStates,
+    tensors: &Arc<DeviceTensors>,
+    on_event: &mut dyn FnMut(PruneEvent),
+) -> Result<()> {
+    let device = &*model.device;
+    let targets = job.plan.layers(index);
+    let segments = job.plan.segments();
+    let more = job.plan.stages.len() > 1 || matches!(segments.as_slice(), [Segment::Block(_)]);
+    let mut states = LayerStates::new();
+    let open = |block: &Block, &(projection, sparsity): &(Projection, Sparsity)| {
+        let at = LayerPlace { block: index, projection, sparsity };
+        LayerState::open(device, block.linear(projection), at, more)
+    };
+    for (number, segment) in (1..).zip(&segments) {
+        let stages = match segment {
+            Segment::Layers(stages) => stages,
+            Segment::Block(stage) => {
+                for target in &targets {
+                    if !states.contains_key(&target.0) {
+                        states.insert(target.0, open(block, target)?);
+                    }
+                }
+                let view =
+                    BlockView { model, index, block, hidden, states: &mut states, tensors, can_set: true };
+                block::run(view, *stage, job.plan.seed)?;
+                continue;
+            }
+        };
+        for group in job.plan.groups(stages, index) {
+            let needed = method::needed(stages.iter().map(|(_, stage)| *stage));
+            let gatherer = Gatherer::new(device, &needed, &group.inputs, hidden.tokens());
+            let passing = profile::stage(|| format!("measure block {index}"));
+            let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
+            let measured = statistics::measure(model, (index, block), hidden, gatherer, progress);
+            let mut measured = measured.map_err(|error| error.in_block(index))?;
+            drop(passing);
+            for (place, target) in group.layers.iter().enumerate() {
+                let projection = target.0;
+                let mut state = match states.remove(&projection) {
+                    Some(state) => state,
+                    None => open(block, target)?,
+                };
+                let here = measured.get(&projection.input());
+                layer::prune(model, stages, job.plan.seed, tensors, &mut state, here)?;
+                if number == segments.len() {
+                    let dead = here.map_or(0, |measured| measured.zero_features);
+                    finish(model, job, block, (state, dead), on_event)?;
+                } else {
+                    let linear = block.linear_mut(projection);
+                    linear.weight = state.rounded(device, linear.weight.dtype())?;
+                    states.insert(projection, state);
+                }
+                // On the CPU the old one was the file itself, mapped.
+                model.checkpoint.release(&projection.weight(index));
+                statistics::keep_for(&mut measured, &group.layers[place + 1..]);
+            }
+        }
+    }
+    // What is still here was last worked on as a block.
+    states.into_values().try_for_each(|state| finish(model, job, block, (state, 0), on_event))
+}
+
+/// Writes a layer, which goes on as it is written.
+fn finish(
+    model: &Llama,
+    job: &mut Job,
+    block: &mut Block,
+    (state, zero_features): (LayerState, usize),
+    on_event: &mut dyn FnMut(PruneEvent),
+) -> Result<()> {
+    let linear = block.linear_mut(state.at.projection);
+    let (weight, report) = state.finish(model, job.output, linear.weight.dtype(), zero_features)?;
+    linear.weight = weight;
+    on_event(PruneEvent::Layer(&report));
+    job.progress.layers.push(report);
+    Ok(())
+}
+
+/// Stages that work on a block one after the other.
+enum Segment<'a> {
+    /// Layer by layer, all of them on each.
+    Layers(Vec<(usize, &'a Stage)>),
+    /// One on the whole block.
+    Block((usize, &'a Stage)),
+}
+
 /// Layers whose statistics are taken together.
-struct Stage {
+struct Group {
     inputs: Vec<LayerInput>,
     layers: Vec<(Projection, Sparsity)>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// Whether calibration windows are needed.
+    fn measures(&self) -> bool {
+        self.stages.iter().any(|stage| stage.info.scope != Scope::Layer || !stage.info.statistics.is_empty())
+    }
+
+    /// Whether a stage works on whole blocks.
+    fn has_blocks(&self) -> bool {
+        self.stages.iter().any(|stage| stage.info.scope == Scope::Block)
+    }
+
+    /// When statistics are taken.
+    fn order(&self) -> Order {
+        let sequential = self.stages.iter().any(|stage| stage.order == Order::TrueSequential);
+        if sequential { Order::TrueSequential } else { Order::Block }
+    }
+
+    /// The stages, those on layers that follow each other together.
+    fn segments(&self) -> Vec<Segment<'a>> {
+        let mut segments = Vec::new();
+        for (number, stage) in self.stages.iter().enumerate() {
+            match (stage.info.scope, segments.last_mut()) {
+                (Scope::Layer, Some(Segment::Layers(stages))) => stages.push((number, stage)),
+                (Scope::Layer, _) => segments.push(Segment::Layers(vec![(number, stage)])),
+                _ => segments.push(Segment::Block((number, stage))),
+            }
+        }
+        segments
+    }
+
     /// Which layers of a block are pruned, and how much of each.
     fn layers(&self, block: usize) -> Vec<(Projection, Sparsity)> {
+        if self.stages.is_empty() {
+            return Vec::new();
+        }
         let wanted = |projection| Some((projection, self.targets.of(block, projection)?));
         Projection::ALL.into_iter().filter_map(wanted).collect()
     }
@@ -239,8 +349,8 @@ impl Plan<'_> {
         (0..blocks).rev().find(|&block| !self.layers(block).is_empty()).map_or(0, |last| last + 1)
     }
 
-    /// The stages of a block, in order, where each is measured behind pruned predecessors.
-    fn stages(&self, block: usize) -> Vec<Stage> {
+    /// The layers of a block, in order, in groups that are measured together behind pruned predecessors.
+    fn groups(&self, stages: &[(usize, &Stage)], block: usize) -> Vec<Group> {
         let layers = self.layers(block);
         if layers.is_empty() {
             return Vec::new();
@@ -249,24 +359,26 @@ impl Plan<'_> {
         for layer in &layers {
             by_input.entry(layer.0.input()).or_default().push(*layer);
         }
-        match self.order {
-            Order::TrueSequential => {
-                by_input.into_iter().map(|(input, layers)| Stage { inputs: vec![input], layers }).collect()
-            }
-            _ => vec![Stage { inputs: by_input.into_keys().collect(), layers }],
+        if stages.iter().any(|(_, stage)| stage.order == Order::TrueSequential) {
+            by_input.into_iter().map(|(input, layers)| Group { inputs: vec![input], layers }).collect()
+        } else {
+            vec![Group { inputs: by_input.into_keys().collect(), layers }]
         }
+    }
+
+    /// How often all windows go through a block.
+    fn passes(&self, block: usize) -> usize {
+        let passes = |segment: &Segment| match segment {
+            Segment::Layers(stages) => self.groups(stages, block).len(),
+            Segment::Block(_) => 1,
+        };
+        self.segments().iter().map(passes).sum()
     }
 }
 
 /// Every statistic that one of these plans needs.
 fn needed<'a>(plans: impl IntoIterator<Item = &'a Plan<'a>>) -> Vec<Statistic> {
-    let mut needed = Vec::new();
-    for statistic in plans.into_iter().flat_map(|plan| &plan.info.statistics) {
-        if !needed.contains(statistic) {
-            needed.push(*statistic);
-        }
-    }
-    needed
+    method::needed(plans.into_iter().flat_map(|plan| plan.stages))
 }
 
 /// How much work plans that run together will be, for a progress bar.
@@ -274,10 +386,10 @@ fn expected_work(plans: &[Plan], blocks: usize, windows: &[&[u32]]) -> usize {
     let layers: usize = plans.iter().flat_map(|plan| (0..blocks).map(|block| plan.layers(block).len())).sum();
     let tokens: usize = windows.iter().map(|window| window.len()).sum();
     let passes = match plans {
-        plans if plans.iter().all(|plan| plan.info.statistics.is_empty()) => 0,
+        plans if !plans.iter().any(Plan::measures) => 0,
         [plan] if plan.propagate => {
             let end = plan.end(blocks);
-            (0..end).map(|block| plan.stages(block).len()).sum::<usize>() + end.saturating_sub(1)
+            (0..end).map(|block| plan.passes(block)).sum::<usize>() + end.saturating_sub(1)
         }
         plans => plans.iter().map(|plan| plan.end(blocks)).max().unwrap_or(0),
     };

@@ -19,6 +19,11 @@ pub struct Manifest {
     pub model: String,
     /// The method and where it came from.
     pub method: PluginRecord,
+    /// The stages, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<PluginRecord>,
+    /// The seed of the methods' own draws.
+    pub seed: u64,
     /// Which layers were to be pruned, and how much of each.
     pub targets: Targets,
     /// Whether statistics were taken behind predecessors that were already pruned.

@@ -162,7 +162,7 @@ impl Needs {
             layer = layer.max(F32 * ((1 + LAYER_COPIES) * rows * cols + solve));
         }
         let statistics = match plans {
-            [plan] if plan.propagate && plan.order == Order::TrueSequential => {
+            [plan] if plan.propagate && plan.order() == Order::TrueSequential => {
                 inputs.values().copied().max().unwrap_or(0)
             }
             _ => inputs.values().sum(),
@@ -207,7 +207,7 @@ impl MemoryPlan {
         budget: MemoryBudget,
         spill: &Path,
     ) -> Result<Self> {
-        let measures = plans.iter().any(|plan| !plan.info.statistics.is_empty());
+        let measures = plans.iter().any(Plan::measures);
         let windows = if measures { windows } else { &[] };
         let tokens: u64 = windows.iter().map(|window| window.len() as u64).sum();
         let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);

@@ -24,6 +24,9 @@ pub struct Settings {
     pub targets: Targets,
     /// Whether a block's statistics are taken behind predecessors that are already pruned.
     pub propagate: bool,
+    /// The seed of the methods' own draws.
+    #[serde(default)]
+    pub seed: u64,
     /// How much memory the run may take.
     #[serde(default)]
     pub memory: MemoryBudget,
@@ -158,7 +161,7 @@ impl<'a> Run<'a> {
     fn start(self, windows: &[&[u32]]) -> Result<Started<'a>> {
         let Self { settings, method, model, to, place, started } = self;
         if windows.is_empty() && method.measures() {
-            return Err(PruneError::NoCalibration { method: method.info.name.clone() });
+            return Err(PruneError::NoCalibration { method: method.name().to_owned() });
         }
         let fingerprint = Fingerprint::new(settings, method, model, windows)?;
         let found = match to.if_unfinished {
@@ -231,7 +234,9 @@ impl<'a> Started<'a> {
             format: 2,
             espalier: env!("CARGO_PKG_VERSION"),
             model: self.settings.model.clone(),
-            method: self.method.record.clone(),
+            method: self.method.record().clone(),
+            stages: self.method.records(),
+            seed: self.settings.seed,
             targets: self.settings.targets.clone(),
             propagate: self.settings.propagate,
             reached: share(&self.progress.layers),

@@ -167,7 +167,7 @@ pub(super) fn estimate(
     let mut disk_bytes = 0;
     if let Some(variant) = &cell.variant {
         let method = &study.methods[variant.method];
-        let needed = &method.method.info().statistics;
+        let needed = &method.method.statistics();
         let (samples, seqlen) =
             variant.calibration.map_or((0, 0), |drawn| study.calibrations[drawn.set].extent(config));
         if !passed {
@@ -179,7 +179,7 @@ pub(super) fn estimate(
         }
         pruning += shape.blocks * shape.method(needed);
         disk_bytes = weights;
-        let settings = method.settings(&study.models[cell.model], variant.sparsity);
+        let settings = method.settings(&study.models[cell.model], variant.sparsity, 0);
         // Only their lengths count.
         let window = vec![0; seqlen];
         let windows = vec![window.as_slice(); samples];

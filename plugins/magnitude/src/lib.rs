@@ -1,13 +1,13 @@
 //! Magnitude pruning: the smallest weights of a matrix go. Needs no calibration data.
 
 use espalier_sdk::{
-    Axis, Device, Layer, MethodInfo, Options, Pruned, PruningMethod, Reduction, Result, Scores, Selection,
+    Axis, Device, Layer, Method, MethodInfo, Options, Pruned, Reduction, Result, Run, Scores, Selection,
     Sparsity, Unary, export_plugin,
 };
 
 struct Magnitude;
 
-impl PruningMethod for Magnitude {
+impl Method for Magnitude {
     fn info() -> MethodInfo {
         MethodInfo::new("magnitude", "drops the smallest |weight| of each matrix; needs no calibration")
     }
@@ -16,8 +16,8 @@ impl PruningMethod for Magnitude {
         Ok(Self)
     }
 
-    fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
-        let weight = &layer.weight;
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let (weight, target, device) = (&layer.weight, layer.target, run.device());
         let magnitudes = Scores::of(Unary::Abs, weight);
         let mask = match target {
             Sparsity::Ratio(_) => {
@@ -31,7 +31,7 @@ impl PruningMethod for Magnitude {
         };
         let pruned = device.zero_where(&mask, weight)?;
         let lost = energy(weight, device)? - energy(&pruned, device)?;
-        Ok(Pruned { error: Some(lost), ..pruned.into() })
+        Ok(Pruned::from((pruned, mask)).error(lost))
     }
 }
 
@@ -52,13 +52,15 @@ mod tests {
     fn the_smallest_of_the_matrix_or_of_each_group_go() -> Result<()> {
         let device = testing::device();
         let weight = testing::tensor(&device, &[[1.0, -8.0, 2.0, 7.0], [-3.0, 4.0, 5.0, 6.0]])?;
-        let layer = testing::layer(&device, weight, testing::random(&device, 3, 4, 0)?)?;
+        let inputs = testing::random(&device, 3, 4, 0)?;
+        let mut layer = testing::layer(&device, weight, inputs, Sparsity::Ratio(0.25))?;
         let magnitude = testing::method::<Magnitude>(&[])?;
         // As published: one more than the share.
-        let pruned = magnitude.prune(&layer, Sparsity::Ratio(0.25), &device)?;
+        let pruned = testing::prune(&magnitude, &layer, &device)?;
         assert_eq!(testing::rows(&pruned.weight)?, [[0.0, -8.0, 0.0, 7.0], [0.0, 4.0, 5.0, 6.0]]);
         assert_eq!(pruned.error, Some(14.0));
-        let pruned = magnitude.prune(&layer, Sparsity::Pattern { n: 2, m: 4 }, &device)?;
+        layer.target = Sparsity::Pattern { n: 2, m: 4 };
+        let pruned = testing::prune(&magnitude, &layer, &device)?;
         assert_eq!(testing::rows(&pruned.weight)?, [[0.0, -8.0, 0.0, 7.0], [0.0, 0.0, 5.0, 6.0]]);
         Ok(())
     }

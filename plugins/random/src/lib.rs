@@ -2,7 +2,7 @@
 //! replacement, in rounds: no document comes a second time before all of its source were offered.
 
 use espalier_sdk::{
-    Documents, Draw, Model, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo, Windows,
+    Documents, Draw, LanguageModel, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo, Windows,
     export_plugin,
 };
 
@@ -23,7 +23,7 @@ impl Selector for Random {
     fn select(
         &self,
         documents: &Documents,
-        _: &Model,
+        _: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {

@@ -6,8 +6,8 @@ use crate::{
     pool::Pool,
 };
 use espalier_sdk::{
-    Documents, Error, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo,
-    Windows,
+    Documents, Error, LanguageModel, OptionKind, Options, Result, Rng, SelectionRequest, Selector,
+    SelectorInfo, Windows,
 };
 
 /// Numbers that a document's hidden states are projected to.
@@ -38,7 +38,7 @@ impl Selector for ClusterSelector {
     fn select(
         &self,
         documents: &Documents,
-        model: &Model,
+        model: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {

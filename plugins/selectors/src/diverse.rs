@@ -3,7 +3,7 @@
 
 use crate::pool::{Candidate, Pool};
 use espalier_sdk::{
-    Documents, Model, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo, Windows,
+    Documents, LanguageModel, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo, Windows,
 };
 use std::{
     cmp::Reverse,
@@ -24,7 +24,7 @@ impl Selector for Diverse {
     fn select(
         &self,
         documents: &Documents,
-        _: &Model,
+        _: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Documents as they come.
 
-use espalier_sdk::{Documents, Model, Options, Result, SelectionRequest, Selector, SelectorInfo, Windows};
+use espalier_sdk::{
+    Documents, LanguageModel, Options, Result, SelectionRequest, Selector, SelectorInfo, Windows,
+};
 
 pub(crate) struct First;
 
@@ -16,7 +18,7 @@ impl Selector for First {
     fn select(
         &self,
         documents: &Documents,
-        _: &Model,
+        _: &LanguageModel,
         _: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {

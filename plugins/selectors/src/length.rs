@@ -1,8 +1,8 @@
 //! Documents by their length in tokens.
 
 use espalier_sdk::{
-    Documents, Draw, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo,
-    Windows,
+    Documents, Draw, LanguageModel, OptionKind, Options, Result, Rng, SelectionRequest, Selector,
+    SelectorInfo, Windows,
 };
 
 pub(crate) struct Length {
@@ -46,7 +46,7 @@ impl Selector for Length {
     fn select(
         &self,
         documents: &Documents,
-        _: &Model,
+        _: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {

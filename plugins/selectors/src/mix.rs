@@ -1,8 +1,8 @@
 //! Sources in proportion.
 
 use espalier_sdk::{
-    Documents, Error, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo,
-    Shuffled, Source, Windows,
+    Documents, Error, LanguageModel, OptionKind, Options, Result, Rng, SelectionRequest, Selector,
+    SelectorInfo, Shuffled, Source, Windows,
 };
 
 /// Documents of a source whose tokens are counted, to say how many it has.
@@ -40,7 +40,7 @@ impl Selector for Mix {
     fn select(
         &self,
         documents: &Documents,
-        _: &Model,
+        _: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use crate::pool::{Candidate, Pool};
 use espalier_sdk::{
-    Documents, Model, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo, Windows,
+    Documents, LanguageModel, OptionKind, Options, Result, Rng, SelectionRequest, Selector, SelectorInfo,
+    Windows,
 };
 
 pub(crate) struct Perplexity {
@@ -40,7 +41,7 @@ impl Selector for Perplexity {
     fn select(
         &self,
         documents: &Documents,
-        model: &Model,
+        model: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {
@@ -69,7 +70,7 @@ impl Selector for Perplexity {
 }
 
 /// `exp` of the mean negative log-likelihood of each sequence.
-pub(crate) fn perplexities(model: &Model, sequences: &[&[u32]]) -> Result<Vec<f64>> {
+pub(crate) fn perplexities(model: &LanguageModel, sequences: &[&[u32]]) -> Result<Vec<f64>> {
     let perplexity = |found: Vec<f32>| {
         let sum: f64 = found.iter().map(|&x| f64::from(x)).sum();
         (-sum / found.len().max(1) as f64).exp()

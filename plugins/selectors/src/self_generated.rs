@@ -3,8 +3,8 @@
 
 use crate::perplexity::perplexities;
 use espalier_sdk::{
-    Documents, Draw, Model, ModelInfo, OptionKind, Options, Result, Rng, SamplingOptions, SelectionRequest,
-    Selector, SelectorInfo, Windows,
+    Documents, Draw, LanguageModel, ModelInfo, OptionKind, Options, Result, Rng, SamplingOptions,
+    SelectionRequest, Selector, SelectorInfo, Windows,
 };
 
 /// Rounds of writing at most; each but the first writes a quarter of what is wanted.
@@ -50,7 +50,7 @@ impl Selector for SelfGenerated {
     fn select(
         &self,
         documents: &Documents,
-        model: &Model,
+        model: &LanguageModel,
         request: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {
@@ -92,7 +92,7 @@ impl SelfGenerated {
     /// The model's continuation of each prefix, with the prefix.
     fn write(
         &self,
-        model: &Model,
+        model: &LanguageModel,
         prefixes: &[Vec<u32>],
         request: &SelectionRequest,
         seed: u64,
@@ -116,7 +116,7 @@ impl SelfGenerated {
     }
 
     /// The texts that the model finds likeliest, with their perplexity, the likeliest first.
-    fn best(&self, model: &Model, mut texts: Vec<Vec<u32>>) -> Result<Vec<(f64, Vec<u32>)>> {
+    fn best(&self, model: &LanguageModel, mut texts: Vec<Vec<u32>>) -> Result<Vec<(f64, Vec<u32>)>> {
         texts.retain(|text| text.len() > 1);
         let borrowed: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
         let perplexities = perplexities(model, &borrowed)?;

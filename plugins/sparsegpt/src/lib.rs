@@ -6,8 +6,8 @@ mod inverse;
 mod sweep;
 
 use espalier_sdk::{
-    Axis, Binary, DType, Device, Error, Layer, MethodInfo, OptionKind, Options, Order, Pruned, PruningMethod,
-    Reduction, Result, Scores, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
+    Axis, Binary, DType, Device, Error, Layer, Method, MethodInfo, OptionKind, Options, Order, Pruned,
+    Reduction, Result, Run, Scores, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
 };
 use inverse::Inverse;
 use std::ops::Neg;
@@ -19,23 +19,26 @@ struct SparseGpt {
     true_sequential: bool,
 }
 
-impl PruningMethod for SparseGpt {
+impl Method for SparseGpt {
     fn info() -> MethodInfo {
-        MethodInfo::new(
-            "sparsegpt",
-            "prunes column by column and updates the rest to compensate (Frantar & Alistarh, 2301.00774)",
-        )
-        .option("blocksize", OptionKind::Integer, 128, "columns whose mask is chosen together")
-        .range(1.0..=sweep::MAX_BLOCK as f64)
-        .option("percdamp", OptionKind::Float, 0.01, "damping, as a share of the Gram matrix's mean diagonal")
-        .range(0.0..=f64::INFINITY)
-        .option(
-            "true_sequential",
-            OptionKind::Bool,
-            false,
-            "take statistics again before o, gate/up and down, through what is already pruned",
-        )
-        .needs(Statistic::Gram)
+        MethodInfo::new("sparsegpt", "prunes column by column and updates the rest to compensate")
+            .paper("Frantar & Alistarh, 2301.00774")
+            .option("blocksize", OptionKind::Integer, 128, "columns whose mask is chosen together")
+            .range(1.0..=sweep::MAX_BLOCK as f64)
+            .option(
+                "percdamp",
+                OptionKind::Float,
+                0.01,
+                "damping, as a share of the Gram matrix's mean diagonal",
+            )
+            .range(0.0..=f64::INFINITY)
+            .option(
+                "true_sequential",
+                OptionKind::Bool,
+                false,
+                "take statistics again before o, gate/up and down, through what is already pruned",
+            )
+            .needs(Statistic::Gram)
     }
 
     fn new(options: &Options) -> Result<Self> {
@@ -48,7 +51,8 @@ impl PruningMethod for SparseGpt {
         if self.true_sequential { Order::TrueSequential } else { Order::Block }
     }
 
-    fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let (target, device) = (layer.target, run.device());
         if let Sparsity::Pattern { m, .. } = target
             && !self.blocksize.is_multiple_of(m)
         {
@@ -68,10 +72,9 @@ impl PruningMethod for SparseGpt {
             weight = device.affine(Unary::Identity, &weight, 1.0 / scale, 0.0)?;
             error /= f64::from(scale) * f64::from(scale);
         }
-        let mut pruned = Pruned { error: Some(error), ..weight.into() };
-        pruned.numbers.insert("damping".to_owned(), inverse.percdamp);
+        let mut pruned = Pruned::from(weight).error(error).number("damping", inverse.percdamp);
         if inverse.dead > 0 {
-            pruned.numbers.insert("dead_columns".to_owned(), inverse.dead as f64);
+            pruned = pruned.number("dead_columns", inverse.dead as f64);
         }
         pruned.notes = inverse.notes;
         Ok(pruned)
@@ -161,18 +164,15 @@ mod tests {
 
     fn layer(device: &Device) -> Result<Layer> {
         let (weight, inputs) = (testing::random(device, 17, 72, 3)?, testing::random(device, 60, 72, 4)?);
-        testing::layer(device, weight, inputs)
+        testing::layer(device, weight, inputs, Sparsity::Ratio(0.5))
     }
 
     #[test]
     fn what_stays_makes_up_for_what_goes() -> Result<()> {
         let device = testing::device();
         let layer = layer(&device)?;
-        let pruned = testing::method::<SparseGpt>(&[("blocksize", 16.into())])?.prune(
-            &layer,
-            Sparsity::Ratio(0.5),
-            &device,
-        )?;
+        let sparsegpt = testing::method::<SparseGpt>(&[("blocksize", 16.into())])?;
+        let pruned = testing::prune(&sparsegpt, &layer, &device)?;
         assert!((testing::sparsity(&pruned.weight)? - 0.5).abs() < 0.01);
         let mask =
             device.at_most(Scores::of(Unary::Abs, &pruned.weight), &device.zeros(DType::F32, 1, 1)?)?;
@@ -184,14 +184,14 @@ mod tests {
     #[test]
     fn patterns_hold_in_every_group_and_divide_the_block() -> Result<()> {
         let device = testing::device();
-        let layer = layer(&device)?;
-        let pattern = Sparsity::Pattern { n: 2, m: 4 };
-        let pruned = testing::method::<SparseGpt>(&[])?.prune(&layer, pattern, &device)?;
+        let mut layer = layer(&device)?;
+        layer.target = Sparsity::Pattern { n: 2, m: 4 };
+        let pruned = testing::prune(&testing::method::<SparseGpt>(&[])?, &layer, &device)?;
         for group in pruned.weight.to_vec()?.chunks(4) {
             assert_eq!(group.iter().filter(|weight| **weight == 0.0).count(), 2);
         }
         let odd = testing::method::<SparseGpt>(&[("blocksize", 6.into())])?;
-        assert!(odd.prune(&layer, pattern, &device).is_err());
+        assert!(testing::prune(&odd, &layer, &device).is_err());
         assert!(testing::method::<SparseGpt>(&[("percdamp", (-1.0).into())]).is_err());
         Ok(())
     }
@@ -202,8 +202,8 @@ mod tests {
         let weight = testing::tensor(&device, &[[1.0, 9.0, 3.0, 4.0]])?;
         let inputs =
             testing::tensor(&device, &[[1.0, 0.0, 2.0, 3.0], [2.0, 0.0, 1.0, -1.0], [0.5, 0.0, 1.0, 1.0]])?;
-        let layer = testing::layer(&device, weight, inputs)?;
-        let pruned = testing::method::<SparseGpt>(&[])?.prune(&layer, Sparsity::Ratio(0.25), &device)?;
+        let layer = testing::layer(&device, weight, inputs, Sparsity::Ratio(0.25))?;
+        let pruned = testing::prune(&testing::method::<SparseGpt>(&[])?, &layer, &device)?;
         assert_eq!(pruned.weight.to_vec()?[1], 0.0);
         assert_eq!(pruned.numbers["dead_columns"], 1.0);
         Ok(())

@@ -2,38 +2,36 @@
 //! input it meets, `S_ij = |W_ij| · ‖x_j‖₂`, compared within each output row.
 
 use espalier_sdk::{
-    Axis, Binary, Device, Error, Layer, Mask, MethodInfo, OptionKind, Options, Pruned, PruningMethod,
-    Reduction, Result, Scores, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
+    Axis, Binary, Device, Error, Layer, Mask, Method, MethodInfo, OptionKind, Options, Pruned, Reduction,
+    Result, Run, Scores, Selection, Sparsity, Statistic, Tensor, Unary, export_plugin,
 };
 
 struct Wanda {
     use_variant: bool,
 }
 
-impl PruningMethod for Wanda {
+impl Method for Wanda {
     fn info() -> MethodInfo {
-        MethodInfo::new(
-            "wanda",
-            "drops, in every row, the smallest |weight| · ‖input‖ (Sun et al., 2306.11695)",
-        )
-        .option(
-            "use_variant",
-            OptionKind::Bool,
-            false,
-            "let rows differ: drop what sums to the same share of each row's scores",
-        )
-        .needs(Statistic::ColumnNorms)
+        MethodInfo::new("wanda", "drops, in every row, the smallest |weight| · ‖input‖")
+            .paper("Sun et al., 2306.11695")
+            .option(
+                "use_variant",
+                OptionKind::Bool,
+                false,
+                "let rows differ: drop what sums to the same share of each row's scores",
+            )
+            .needs(Statistic::ColumnNorms)
     }
 
     fn new(options: &Options) -> Result<Self> {
         Ok(Self { use_variant: options.bool("use_variant")? })
     }
 
-    fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
-        let norms = layer.statistics.column_norms()?;
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let (device, norms) = (run.device(), layer.statistics.column_norms()?);
         let scores = Scores::of(Unary::Abs, &layer.weight).by(Binary::Multiply, norms);
-        let mask = match (self.use_variant, target) {
-            (false, _) => device.smallest_per_row(scores, target)?,
+        let mask = match (self.use_variant, layer.target) {
+            (false, target) => device.smallest_per_row(scores, target)?,
             (true, Sparsity::Ratio(ratio)) => smallest_by_mass(scores, ratio, device)?,
             (true, Sparsity::Pattern { .. }) => {
                 return Err(Error::invalid(
@@ -41,11 +39,10 @@ impl PruningMethod for Wanda {
                 ));
             }
         };
-        let mut pruned = Pruned::from(device.zero_where(&mask, &layer.weight)?);
+        let pruned = device.zero_where(&mask, &layer.weight)?;
         // What the layer loses if its inputs were uncorrelated: Σ (w · ‖x‖)² over the dropped weights.
-        let before = energy(&layer.weight, norms, device)?;
-        pruned.error = Some(before - energy(&pruned.weight, norms, device)?);
-        Ok(pruned)
+        let lost = energy(&layer.weight, norms, device)? - energy(&pruned, norms, device)?;
+        Ok(Pruned::from((pruned, mask)).error(lost))
     }
 }
 
@@ -89,8 +86,9 @@ mod tests {
         let device = testing::device();
         // The second feature's input is ten times as large, so its smaller weight stays.
         let weight = testing::tensor(&device, &[[4.0, 1.0], [-4.0, 0.1]])?;
-        let layer = testing::layer(&device, weight, testing::tensor(&device, &[[1.0, 10.0]])?)?;
-        let pruned = testing::method::<Wanda>(&[])?.prune(&layer, Sparsity::Ratio(0.5), &device)?;
+        let inputs = testing::tensor(&device, &[[1.0, 10.0]])?;
+        let layer = testing::layer(&device, weight, inputs, Sparsity::Ratio(0.5))?;
+        let pruned = testing::prune(&testing::method::<Wanda>(&[])?, &layer, &device)?;
         assert_eq!(testing::rows(&pruned.weight)?, [[0.0, 1.0], [-4.0, 0.0]]);
         // 4² · 1² and 0.1² · 10², as far as f32 goes.
         assert!(pruned.error.is_some_and(|error| (error - 17.0).abs() < 1e-4), "{:?}", pruned.error);
@@ -101,11 +99,12 @@ mod tests {
     fn the_variant_comes_close_to_the_target_and_refuses_patterns() -> Result<()> {
         let device = testing::device();
         let (weight, inputs) = (testing::random(&device, 33, 65, 1)?, testing::random(&device, 70, 65, 2)?);
-        let layer = testing::layer(&device, weight, inputs)?;
+        let mut layer = testing::layer(&device, weight, inputs, Sparsity::Ratio(0.6))?;
         let wanda = testing::method::<Wanda>(&[("use_variant", true.into())])?;
-        let pruned = wanda.prune(&layer, Sparsity::Ratio(0.6), &device)?;
+        let pruned = testing::prune(&wanda, &layer, &device)?;
         assert!((testing::sparsity(&pruned.weight)? - 0.6).abs() < 0.01);
-        let refused = wanda.prune(&layer, Sparsity::Pattern { n: 2, m: 4 }, &device).unwrap_err();
+        layer.target = Sparsity::Pattern { n: 2, m: 4 };
+        let refused = testing::prune(&wanda, &layer, &device).unwrap_err();
         assert!(refused.to_string().contains("use_variant"), "{refused}");
         Ok(())
     }

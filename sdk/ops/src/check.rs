@@ -155,6 +155,13 @@ impl<T: Matrix> Op<T> {
                 f32(b, rows, cols)?;
                 f32(out, rows, 1)
             }
+            Self::CausalSoftmax { .. } => {
+                let (rows, cols) = floats(out)?;
+                let square = || format!("[rows, at least {rows} columns]");
+                let fits = rows <= cols;
+                fits.then_some(())
+                    .ok_or_else(|| OperandError::Shape { expected: square(), found: (rows, cols) })
+            }
             Self::Map { x, .. } => {
                 let (rows, cols) = floats(x)?;
                 f32(out, rows, cols)

@@ -14,6 +14,14 @@ pub enum Unary {
     Sqrt = 3,
     /// `1 / x`
     Reciprocal = 4,
+    /// `eˣ`
+    Exp = 5,
+    /// `ln x`
+    Log = 6,
+    /// `x / (1 + e⁻ˣ)`, the activation of gated MLPs (Elfwing et al., 1702.03118).
+    Silu = 7,
+    /// The derivative of [`Unary::Silu`].
+    SiluGradient = 8,
 }
 
 impl Unary {
@@ -26,6 +34,13 @@ impl Unary {
             Self::Square => x * x,
             Self::Sqrt => x.sqrt(),
             Self::Reciprocal => 1.0 / x,
+            Self::Exp => x.exp(),
+            Self::Log => x.ln(),
+            Self::Silu => x / (1.0 + (-x).exp()),
+            Self::SiluGradient => {
+                let gate = 1.0 / (1.0 + (-x).exp());
+                gate * (1.0 + x * (1.0 - gate))
+            }
         }
     }
 }
@@ -42,6 +57,14 @@ pub enum Binary {
     Multiply = 2,
     /// `a / b`
     Divide = 3,
+    /// `a` where `a < b`, else `b`.
+    Minimum = 4,
+    /// `a` where `a > b`, else `b`.
+    Maximum = 5,
+    /// `aᵇ` of an `a` that is not negative.
+    Power = 6,
+    /// 1 where `a < b`, else 0.
+    Less = 7,
 }
 
 impl Binary {
@@ -53,6 +76,22 @@ impl Binary {
             Self::Subtract => a - b,
             Self::Multiply => a * b,
             Self::Divide => a / b,
+            Self::Minimum => {
+                if a < b {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::Maximum => {
+                if a > b {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::Power => a.powf(b),
+            Self::Less => f32::from(u8::from(a < b)),
         }
     }
 }

@@ -165,6 +165,15 @@ operations! {
         b: T
     ] {}
 
+    /// The softmax of `scale · out` in place, row by row, over the columns that a causal query sees: row `r` of `rows` sees
+    /// the columns up to `r + cols − rows`, of which only the last `window`, if there is one. What it does not see is 0.
+    "causal_softmax" = CausalSoftmax [] {
+        /// The factor of the scores.
+        scale: f32,
+        /// How many columns a row sees at most.
+        window: Option<usize>
+    }
+
     // Element-wise functions and reductions.
 
     /// `out = scale · f(x) + shift`, element by element.

@@ -229,8 +229,8 @@ macro_rules! codes {
 }
 
 codes! {
-    Unary { Identity, Abs, Square, Sqrt, Reciprocal }
-    Binary { Add, Subtract, Multiply, Divide }
+    Unary { Identity, Abs, Square, Sqrt, Reciprocal, Exp, Log, Silu, SiluGradient }
+    Binary { Add, Subtract, Multiply, Divide, Minimum, Maximum, Power, Less }
     Reduction { Sum, SumAbs, SumSquares, MaxAbs }
     Axis { EachRow, EachColumn }
     Within { EachRow, Whole }

@@ -56,6 +56,7 @@ impl<T: Matrix + Copy> Op<T> {
             Self::RmsNorm { x, .. } => (4.0 * elements(x), all()),
             Self::Rope { .. } => (3.0 * elements(out), all()),
             Self::Attention { shape, spans, .. } => (attention(shape, spans), all()),
+            Self::CausalSoftmax { .. } => (4.0 * elements(out), 2.0 * bytes(out)),
             Self::CrossEntropy { logits, .. } => (3.0 * elements(logits), all()),
             Self::JsDivergence { a, .. } => (10.0 * elements(a), all()),
             Self::Map { x, .. } | Self::Reduce { x, .. } | Self::Zip { a: x, .. } => {

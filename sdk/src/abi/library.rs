@@ -10,6 +10,7 @@ use super::{
 use crate::{LibraryInfo, Options, Registry, Result};
 use abi_stable::{
     StableAbi,
+    abi_stability::abi_checking::check_layout_compatibility,
     library::{CheckTypeLayout, LibHeader, LibraryError, RootModule, RootModuleResult, lib_header_from_path},
     package_version_strings,
     prefix_type::PrefixTypeTrait,
@@ -21,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The exports of a library. New fields come after the last.
+/// The exports of a library. New ones come after `new_selector`, which stays the last that every library has.
 #[repr(C)]
 #[derive(Debug, StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = LibraryRef)))]
@@ -86,9 +87,11 @@ pub enum OpenError {
     },
     /// The library's types are laid out otherwise than this host's.
     #[error(
-        "{} was built against another Espalier SDK: rebuild it with the SDK of this host (version {})",
+        "{} says that it has interface {}.{}, as this host has, but its types are laid out otherwise: build it with the \
+         unchanged SDK",
         .path.display(),
-        env!("CARGO_PKG_VERSION")
+        crate::INTERFACE_VERSION.0,
+        crate::INTERFACE_VERSION.1
     )]
     Layout {
         /// The library.
@@ -133,11 +136,31 @@ pub fn open(path: &Path) -> Result<LoadedLibrary, OpenError> {
     };
     // Not `RootModule::load_from_file`: it keeps one library a type and would hand back the first one.
     let header = lib_header_from_path(path).map_err(failed)?;
-    let library = header.init_root_module::<LibraryRef>().map_err(failed)?;
+    let library = checked(header).map_err(failed)?;
     let info = plain(library.describe()())
         .and_then(|json| from_json(&json))
         .map_err(|source| OpenError::Describe { path: path.to_owned(), source })?;
     Ok(LoadedLibrary { library, info })
+}
+
+/// The exports of a library whose layouts fit.
+///
+/// Tables grow at their ends. Of two versions, the older one's tables must be the beginnings of the newer one's, and either
+/// side may be the newer: abi_stable compares an interface with an implementation that may be newer, so a library that is
+/// older than this host is compared with the sides exchanged.
+fn checked(header: &'static LibHeader) -> Result<LibraryRef, LibraryError> {
+    let error = match header.init_root_module::<LibraryRef>() {
+        Ok(library) => return Ok(library),
+        Err(error) => error,
+    };
+    let is_older = header
+        .layout()
+        .is_some_and(|layout| check_layout_compatibility(layout, <LibraryRef as StableAbi>::LAYOUT).is_ok());
+    if !is_older {
+        return Err(error);
+    }
+    // SAFETY: the library's tables are the beginnings of this host's.
+    unsafe { header.init_root_module_with_unchecked_layout::<LibraryRef>() }
 }
 
 impl LoadedLibrary {

@@ -17,6 +17,7 @@ mod device;
 mod documents;
 mod error;
 mod guard;
+mod host;
 mod json;
 mod kernel;
 mod library;
@@ -28,7 +29,7 @@ mod windows;
 
 pub use abi_stable::library::LibHeader;
 pub use library::{Library, LibraryRef, LoadedLibrary, OpenError, Plugin, header, open};
-pub use method::{LoadedMethod, LoadedPruned, TensorHandle};
+pub use method::LoadedMethod;
 pub use selector::LoadedSelector;
 
 use abi_stable::std_types::RResult;

@@ -10,7 +10,7 @@ use super::{
     windows::{self, WindowsBox},
 };
 use crate::{
-    Documents, Error, Model, Result, SelectionRequest, Selector, Windows,
+    Documents, Error, LanguageModel, Result, SelectionRequest, Selector, Windows,
     service::{DocumentService, ModelService, WindowService},
 };
 use abi_stable::{
@@ -69,7 +69,12 @@ impl SelectorAbi for SelectorSide {
             let request: SelectionRequest = from_json(request.as_str())?;
             let documents = Documents::new(&documents)?;
             let Some(selector) = &self.0 else { return Err(Error::invalid("the selector has ended")) };
-            selector.select(&documents, &Model::new(&model), &request, &mut Windows::new(&mut windows))
+            selector.select(
+                &documents,
+                &LanguageModel::new(&model),
+                &request,
+                &mut Windows::new(&mut windows),
+            )
         })
     }
 }

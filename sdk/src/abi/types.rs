@@ -6,7 +6,7 @@ use crate::{
 };
 use abi_stable::{
     StableAbi,
-    std_types::{ROption, RSlice, RStr},
+    std_types::{RSlice, RStr},
 };
 
 pub(super) fn dtype_from(code: u32) -> Result<DType> {
@@ -37,16 +37,3 @@ impl From<UnpackError> for Error {
         Self::new(Code::Unsupported, error.to_string())
     }
 }
-
-/// A tensor as it crosses the border.
-#[repr(C)]
-#[derive(StableAbi, Clone, Copy)]
-pub struct TensorAbi {
-    pub(super) id: u64,
-    pub(super) dtype: u32,
-    pub(super) rows: u64,
-    pub(super) cols: u64,
-}
-
-/// An optional number as it crosses the border.
-pub(super) type OptionF64 = ROption<f64>;

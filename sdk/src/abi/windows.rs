@@ -1,19 +1,19 @@
 //! Where windows are cut, at the border.
 
-use super::{AbiResult, guard, plain, types::OptionF64};
+use super::{AbiResult, guard, plain};
 use crate::{Result, service::WindowService};
 use abi_stable::{
     sabi_trait,
     sabi_trait::TD_Opaque,
-    std_types::{RBox, RSlice},
+    std_types::{RBox, ROption, RSlice},
 };
 
 /// [`WindowService`] with a stable layout.
 #[sabi_trait]
 pub trait WindowsAbi: Send + Sync {
     fn wanted(&self) -> AbiResult<bool>;
-    fn offer(&mut self, document: u64, score: OptionF64, limit: u64) -> AbiResult<u64>;
-    fn offer_tokens(&mut self, tokens: RSlice<'_, u32>, score: OptionF64, limit: u64) -> AbiResult<u64>;
+    fn offer(&mut self, document: u64, score: ROption<f64>, limit: u64) -> AbiResult<u64>;
+    fn offer_tokens(&mut self, tokens: RSlice<'_, u32>, score: ROption<f64>, limit: u64) -> AbiResult<u64>;
     #[sabi(last_prefix_field)]
     fn separate(&mut self) -> AbiResult<()>;
 }
@@ -33,11 +33,11 @@ impl WindowsAbi for ExportedWindows<'_> {
         guard(|| Ok(self.0.wanted()))
     }
 
-    fn offer(&mut self, document: u64, score: OptionF64, limit: u64) -> AbiResult<u64> {
+    fn offer(&mut self, document: u64, score: ROption<f64>, limit: u64) -> AbiResult<u64> {
         guard(|| Ok(self.0.offer(index(document), score.into_option(), index(limit))? as u64))
     }
 
-    fn offer_tokens(&mut self, tokens: RSlice<'_, u32>, score: OptionF64, limit: u64) -> AbiResult<u64> {
+    fn offer_tokens(&mut self, tokens: RSlice<'_, u32>, score: ROption<f64>, limit: u64) -> AbiResult<u64> {
         guard(|| Ok(self.0.offer_tokens(tokens.as_slice(), score.into_option(), index(limit))? as u64))
     }
 

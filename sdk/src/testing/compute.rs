@@ -103,6 +103,7 @@ pub(super) fn compute(op: &Op<&Plain>, out: &mut Plain) -> Result<()> {
         }
         Op::TriangularSolve { l, transposed } => solve(l, *transposed, out),
         Op::ScatterRows { .. }
+        | Op::CausalSoftmax { .. }
         | Op::RmsNorm { .. }
         | Op::Rope { .. }
         | Op::Attention { .. }

@@ -4,24 +4,24 @@
 //! ```
 //! use espalier_sdk::{testing, *};
 //! # struct Smallest;
-//! # impl PruningMethod for Smallest {
+//! # impl Method for Smallest {
 //! #     fn info() -> MethodInfo {
 //! #         MethodInfo::new("smallest", "drops the smallest weights of every row")
 //! #     }
 //! #     fn new(_: &Options) -> Result<Self> {
 //! #         Ok(Self)
 //! #     }
-//! #     fn prune(&self, layer: &Layer, target: Sparsity, device: &Device) -> Result<Pruned> {
-//! #         let mask = device.smallest_per_row(Scores::of(Unary::Abs, &layer.weight), target)?;
-//! #         Ok(device.zero_where(&mask, &layer.weight)?.into())
+//! #     fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+//! #         let magnitudes = Scores::of(Unary::Abs, &layer.weight);
+//! #         Ok(run.device().smallest_per_row(magnitudes, layer.target)?.into())
 //! #     }
 //! # }
 //! # fn main() -> Result<()> {
 //! let device = testing::device();
 //! let weight = testing::tensor(&device, &[[1.0, -4.0], [2.0, 3.0]])?;
 //! let inputs = testing::random(&device, 16, 2, 0)?;
-//! let layer = testing::layer(&device, weight, inputs)?;
-//! let pruned = testing::method::<Smallest>(&[])?.prune(&layer, Sparsity::Ratio(0.5), &device)?;
+//! let layer = testing::layer(&device, weight, inputs, Sparsity::Ratio(0.5))?;
+//! let pruned = testing::prune(&testing::method::<Smallest>(&[])?, &layer, &device)?;
 //! assert_eq!(testing::rows(&pruned.weight)?, [[0.0, -4.0], [0.0, 3.0]]);
 //! # Ok(())
 //! # }
@@ -34,10 +34,12 @@ mod selection;
 pub use selection::select;
 
 use crate::{
-    Axis, Binary, Device, Error, Layer, OptionSpec, Options, PruningMethod, Reduction, Result, Rng,
-    Statistic, Statistics, Tensor, Unary,
+    Axis, Binary, Code, Device, Error, Layer, Mask, Method, OptionSpec, Options, Pruned, Reduction, Result,
+    Rng, Run, Sparsity, Statistic, Tensor, Unary,
+    message::{HostCall, HostReply, HostService, Level, unsupported},
 };
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A device that computes plainly on the CPU, in double precision where sums are long, and checks more than a fast
 /// device does: operands, and that scores are neither negative nor NaN. It holds f32 and u32 tensors, has no
@@ -87,12 +89,12 @@ pub fn sparsity(tensor: &Tensor) -> Result<f64> {
     Ok(elements.iter().filter(|element| **element == 0.0).count() as f64 / elements.len() as f64)
 }
 
-/// A layer with this weight `[out_features, in_features]` and every statistic of these inputs
-/// `[tokens, in_features]`.
+/// A layer with this weight `[out_features, in_features]`, every statistic of these inputs `[tokens, in_features]`, and
+/// this target.
 ///
 /// # Errors
 /// The inputs have another number of columns, or the device failed.
-pub fn layer(device: &Device, weight: Tensor, inputs: Tensor) -> Result<Layer> {
+pub fn layer(device: &Device, weight: Tensor, inputs: Tensor, target: Sparsity) -> Result<Layer> {
     if inputs.cols() != weight.cols() {
         return Err(Error::invalid(format!(
             "the inputs have {} columns and the weight {}",
@@ -103,13 +105,76 @@ pub fn layer(device: &Device, weight: Tensor, inputs: Tensor) -> Result<Layer> {
     let squares = device.reduce(Reduction::SumSquares, Axis::EachColumn, &inputs)?;
     let mut gram = device.zeros(crate::DType::F32, inputs.cols(), inputs.cols())?;
     device.matmul(1.0, inputs.view().t(), inputs.view(), 0.0, gram.view_mut())?;
-    let mut statistics = Statistics::default();
+    let mut layer = Layer::new(weight, target);
+    let statistics = &mut layer.statistics;
     statistics.tokens = inputs.rows() as u64;
     *statistics.slot(Statistic::ColumnNorms) = Some(device.map(Unary::Sqrt, &squares)?);
     *statistics.slot(Statistic::Gram) = Some(gram);
     *statistics.slot(Statistic::MeanVariance) = Some(mean_variance(device, &inputs)?);
     *statistics.slot(Statistic::Inputs) = Some(inputs);
-    Ok(Layer { name: "model.layers.0.mlp.up_proj.weight".to_owned(), block: 0, weight, statistics })
+    Ok(layer)
+}
+
+/// What a method made of a layer.
+#[derive(Debug)]
+pub struct PrunedLayer {
+    /// The weight with its mask applied, without a low-rank part.
+    pub weight: Tensor,
+    /// The mask, where the method gave one.
+    pub mask: Option<Mask>,
+    /// The low-rank part.
+    pub low_rank: Option<(Tensor, Tensor)>,
+    /// The method's own measure.
+    pub error: Option<f64>,
+    /// Its numbers.
+    pub numbers: BTreeMap<String, f64>,
+    /// Its remarks.
+    pub notes: Vec<String>,
+}
+
+/// Calls a method for a layer, and applies what it answers as the host does: shapes are checked, and that every element is
+/// finite.
+///
+/// # Errors
+/// The method's error, or an answer that the host would refuse.
+pub fn prune(method: &impl Method, layer: &Layer, device: &Device) -> Result<PrunedLayer> {
+    let pruned = method.layer(layer, &Run::new(device.clone(), &NoHost, 0))?;
+    let Pruned { weight, mask, low_rank, error, numbers, notes } = pruned;
+    if weight.is_none() && mask.is_none() {
+        return Err(Error::invalid("the answer has neither a weight nor a mask"));
+    }
+    let weight = weight.map_or_else(|| device.map(Unary::Identity, &layer.weight), Ok)?;
+    let (rows, cols) = (layer.weight.rows(), layer.weight.cols());
+    if (weight.rows(), weight.cols()) != (rows, cols) {
+        return Err(Error::invalid(format!("{weight:?} is returned where [{rows}, {cols}] is expected")));
+    }
+    let weight = match &mask {
+        Some(mask) => device.zero_where(mask, &weight)?,
+        None => weight,
+    };
+    if let Some(at) = weight.to_vec()?.iter().position(|element| !element.is_finite()) {
+        let (row, col) = (at / cols, at % cols);
+        return Err(Error::new(Code::Numeric, format!("the entry at row {row}, column {col} is not finite")));
+    }
+    Ok(PrunedLayer { weight, mask, low_rank, error, numbers, notes })
+}
+
+/// A run without a host: it writes warnings to standard error, and has no block and no model.
+pub fn run(device: &Device) -> Run<'static> {
+    Run::new(device.clone(), &NoHost, 0)
+}
+
+struct NoHost;
+
+impl HostService for NoHost {
+    fn call(&self, call: HostCall) -> Result<HostReply> {
+        match call {
+            HostCall::Log { level: Level::Warn, text } => eprintln!("warning: {text}"),
+            HostCall::Log { .. } | HostCall::Progress { .. } | HostCall::Number { .. } => {}
+            other => return Err(unsupported(other.name())),
+        }
+        Ok(HostReply::Done)
+    }
 }
 
 /// Means above variances, `[2, cols]`.
@@ -127,7 +192,7 @@ fn mean_variance(device: &Device, inputs: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// An option that the method does not have, or a value that it refuses.
-pub fn method<M: PruningMethod>(options: &[(&str, Value)]) -> Result<M> {
+pub fn method<M: Method>(options: &[(&str, Value)]) -> Result<M> {
     M::new(&self::options(&M::info().options, options)?)
 }
 
@@ -139,14 +204,14 @@ fn options(specs: &[OptionSpec], given: &[(&str, Value)]) -> Result<Options> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Kernel, Scores, Sparsity};
+    use crate::{Kernel, Scores};
 
     #[test]
     fn a_layer_has_every_statistic() {
         let device = device();
         let weight = random(&device, 3, 2, 1).unwrap();
         let inputs = tensor(&device, &[[3.0, 1.0], [4.0, -1.0]]).unwrap();
-        let statistics = layer(&device, weight, inputs).unwrap().statistics;
+        let statistics = layer(&device, weight, inputs, Sparsity::Ratio(0.5)).unwrap().statistics;
         assert_eq!(statistics.tokens, 2);
         assert_eq!(rows(statistics.column_norms().unwrap()).unwrap(), [[5.0, 2f32.sqrt()]]);
         assert_eq!(rows(statistics.gram().unwrap()).unwrap(), [[25.0, -1.0], [-1.0, 2.0]]);

@@ -1,8 +1,8 @@
 //! Selectors over documents that a test made up.
 
 use crate::{
-    Code, Document, Documents, Error, Model, ModelInfo, Result, SamplingOptions, SelectionRequest, Selector,
-    Source, Windows,
+    Code, Document, Documents, Error, LanguageModel, ModelInfo, Result, SamplingOptions, SelectionRequest,
+    Selector, Source, Windows,
     service::{DocumentService, ModelService, WindowService},
 };
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub fn select<S: Selector>(
     let collection = TestDocuments(documents);
     let mut chosen = OfferedDocuments { of: documents.len(), wanted: request.samples, offered: Vec::new() };
     let documents = Documents::new(&collection)?;
-    selector.select(&documents, &Model::new(&NoModel), request, &mut Windows::new(&mut chosen))?;
+    selector.select(&documents, &LanguageModel::new(&NoModel), request, &mut Windows::new(&mut chosen))?;
     Ok(chosen.offered)
 }
 

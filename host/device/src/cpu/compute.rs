@@ -39,6 +39,10 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
         Op::JsDivergence { a, b } => {
             kernels::js_divergence::cpu(f32s(a)?, f32s(b)?, a.cols(), f32s_mut(out)?);
         }
+        Op::CausalSoftmax { scale, window } => {
+            let shape = (out.rows(), out.cols());
+            kernels::causal_softmax::cpu(f32s_mut(out)?, shape, scale, window);
+        }
         Op::Map { x, f, scale, shift } => kernels::map::cpu(f, f32s(x)?, scale, shift, f32s_mut(out)?),
         Op::Zip { a, b, f, op, alpha } => {
             let shape = (a.rows(), a.cols());

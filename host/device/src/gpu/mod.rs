@@ -176,6 +176,7 @@ impl Device for Gpu {
             }
             Op::CrossEntropy { logits, targets } => ops::rows::cross_entropy(context, logits, targets, out),
             Op::JsDivergence { a, b } => ops::rows::js_divergence(context, a, b, out),
+            Op::CausalSoftmax { scale, window } => ops::rows::causal_softmax(context, scale, window, out),
             Op::Map { x, f, scale, shift } => ops::elementwise::map(context, f, x, scale, shift, out),
             Op::Zip { a, b, f, op, alpha } => ops::elementwise::zip(context, f, a, op, alpha, b, out),
             Op::Reduce { x, f, axis, accumulate } => {

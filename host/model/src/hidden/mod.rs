@@ -134,6 +134,21 @@ impl HiddenStates {
         Ok(())
     }
 
+    /// How many batches there are.
+    pub fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// A batch, and a copy of its hidden states.
+    ///
+    /// # Errors
+    /// There is no such batch, or a failing device or disk.
+    pub fn copy(&self, model: &Llama, batch: usize) -> Result<(&Batch, Tensor)> {
+        let of = self.batches.len();
+        let (batch, state) = self.batches.get(batch).ok_or(ModelError::Batch { batch, of })?;
+        Ok((batch, state.load(model, batch)?))
+    }
+
     /// All tokens.
     pub fn tokens(&self) -> usize {
         self.batches.iter().map(|(batch, _)| batch.tokens.len()).sum()

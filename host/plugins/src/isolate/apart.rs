@@ -1,12 +1,12 @@
 //! A method in a process of its own.
 
 use super::{
-    message::{PruneAnswer, PruneMessage, ToChild},
-    process::Process,
+    message::{ChildAnswer, ToChild},
+    process::{Called, Process},
 };
 use espalier_sdk::{
-    Options, Order, Result, Sparsity, Statistic,
-    abi::{LoadedPruned, TensorHandle},
+    Error, Options, Result,
+    message::{HostService, MethodAnswer, MethodCall},
     service::DeviceService,
 };
 use std::{
@@ -21,7 +21,6 @@ pub(crate) struct Apart {
     sha256: String,
     patience: Duration,
     make: ToChild,
-    order: Order,
     process: Mutex<Option<Process>>,
 }
 
@@ -39,75 +38,59 @@ impl Apart {
         options: &Options,
     ) -> Result<Self> {
         let options = serde_json::to_string(options)
-            .map_err(|error| espalier_sdk::Error::invalid(format!("options that are no JSON: {error}")))?;
+            .map_err(|error| Error::invalid(format!("options that are not JSON: {error}")))?;
         let mut apart = Self {
             library: library.to_owned(),
             sha256: sha256.to_owned(),
             patience,
             make: ToChild::Method { name: name.to_owned(), options },
-            order: Order::Block,
             process: Mutex::new(None),
         };
-        let (process, order) = apart.begin(process)?;
-        apart.order = order;
+        let process = apart.begin(process)?;
         apart.process = Mutex::new(Some(process));
         Ok(apart)
     }
 
-    fn begin(&self, process: Option<Process>) -> Result<(Process, Order)> {
+    fn begin(&self, process: Option<Process>) -> Result<Process> {
         let mut process = match process {
             Some(process) => process,
             None => Process::open(&self.library, &self.sha256, self.patience)?.0,
         };
         match process.call(&self.make, None)? {
-            PruneAnswer::Method(order) => Ok((process, order)),
+            ChildAnswer::Made => Ok(process),
             other => Err(process.unexpected(&other)),
         }
     }
 
-    /// As [`LoadedMethod::order`](espalier_sdk::abi::LoadedMethod::order).
-    pub(crate) fn order(&self) -> Order {
-        self.order
-    }
-
-    /// As [`LoadedMethod::prune`](espalier_sdk::abi::LoadedMethod::prune).
+    /// As [`LoadedMethod::call`](espalier_sdk::abi::LoadedMethod::call).
     ///
     /// # Errors
     /// The method's error, or the end of its process.
-    pub(crate) fn prune(
+    pub(crate) fn call(
         &self,
-        name: &str,
-        block: usize,
-        weight: TensorHandle,
-        tokens: u64,
-        statistics: &[(Statistic, TensorHandle)],
-        target: Sparsity,
+        call: &MethodCall,
+        host: &dyn HostService,
         device: &dyn DeviceService,
-    ) -> Result<LoadedPruned> {
+    ) -> Result<MethodAnswer> {
+        let json = |error: serde_json::Error| Error::invalid(format!("a call that is not JSON: {error}"));
         let mut slot = self.lock();
         let process = match &mut *slot {
             Some(process) => process,
-            None => slot.insert(self.begin(None)?.0),
+            None => slot.insert(self.begin(None)?),
         };
-        let call = ToChild::Prune(PruneMessage {
-            name: name.to_owned(),
-            block,
-            weight,
-            tokens,
-            statistics: statistics.to_vec(),
-            target,
+        let call = ToChild::Call {
+            call: serde_json::to_string(call).map_err(json)?,
             device: (device.name(), device.kind()),
-        });
-        let outcome = process.call(&call, Some(device));
-        let pruned = match outcome {
-            Ok(PruneAnswer::Pruned(pruned)) => return Ok(pruned),
+        };
+        let answer = match process.call(&call, Some(Called { host, device })) {
+            Ok(ChildAnswer::Answer(answer)) => return serde_json::from_str(&answer).map_err(json),
             Ok(other) => Err(process.unexpected(&other)),
             Err(error) => Err(error),
         };
         if !process.is_alive() {
             *slot = None;
         }
-        pruned
+        answer
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Process>> {

@@ -3,14 +3,11 @@
 use super::{
     channel::Channel,
     forward::{Forward, gone},
-    message::{FromChild, PruneAnswer, ToChild},
+    message::{ChildAnswer, FromChild, ToChild},
 };
 use crate::{Library, load::load_here};
 use espalier_base::cause::causes;
-use espalier_sdk::{
-    Code, Error, Result,
-    abi::{LoadedMethod, TensorHandle},
-};
+use espalier_sdk::{Code, Error, Result, abi::LoadedMethod, service::DeviceService};
 use rustix::process::{Signal, getpid, getppid, kill_process};
 use std::{
     fs::File,
@@ -52,10 +49,8 @@ pub fn main(library: &Path, sha256: &str) -> io::Result<()> {
         let received = channel.lock().unwrap_or_else(PoisonError::into_inner).receive();
         let done = match received {
             Ok((ToChild::Method { name, options }, _)) => make(&library, &name, &options, &mut method),
-            Ok((ToChild::Prune(layer), _)) => {
-                let device =
-                    Arc::new(Forward { channel: Arc::clone(&channel), device: layer.device.clone() });
-                prune(method.as_ref(), &layer, device)
+            Ok((ToChild::Call { call, device }, _)) => {
+                answer(method.as_ref(), &call, Forward { channel: Arc::clone(&channel), device })
             }
             // The host is done.
             _ => break,
@@ -81,14 +76,14 @@ fn end_with_the_host() -> io::Result<()> {
     thread::Builder::new().name("watch".to_owned()).spawn(watch).map(|_| ())
 }
 
-fn open(path: &Path, sha256: &str) -> Result<(Library, PruneAnswer)> {
+fn open(path: &Path, sha256: &str) -> Result<(Library, ChildAnswer)> {
     let library = load_here(path).map_err(|error| Error::invalid(causes(&error).join(": ")))?;
     if library.sha256() != sha256 {
         let path = path.display();
         return Err(Error::invalid(format!("{path} was replaced while it was opened; try again")));
     }
     let info = serde_json::to_string(library.info()).map_err(|error| Error::invalid(error.to_string()))?;
-    let outcome = PruneAnswer::Library { interface: library.interface(), info };
+    let outcome = ChildAnswer::Library { interface: library.interface(), info };
     Ok((library, outcome))
 }
 
@@ -97,29 +92,18 @@ fn make(
     name: &str,
     options: &str,
     slot: &mut Option<LoadedMethod>,
-) -> Result<PruneAnswer> {
+) -> Result<ChildAnswer> {
     let options = serde_json::from_str(options).map_err(|error| Error::invalid(error.to_string()))?;
     let made = library.make_here(name, &options)?;
-    let order = made.order()?;
     *slot = Some(made);
-    Ok(PruneAnswer::Method(order))
+    Ok(ChildAnswer::Made)
 }
 
-fn prune(
-    method: Option<&LoadedMethod>,
-    layer: &super::message::PruneMessage,
-    device: Arc<Forward>,
-) -> Result<PruneAnswer> {
+fn answer(method: Option<&LoadedMethod>, call: &str, forward: Forward) -> Result<ChildAnswer> {
     let Some(method) = method else { return Err(Error::new(Code::Other, "there is no method")) };
-    let statistics: &[(_, TensorHandle)] = &layer.statistics;
-    let pruned = method.prune(
-        &layer.name,
-        layer.block,
-        layer.weight,
-        layer.tokens,
-        statistics,
-        layer.target,
-        device,
-    )?;
-    Ok(PruneAnswer::Pruned(pruned))
+    let json = |error: serde_json::Error| Error::invalid(error.to_string());
+    let call = serde_json::from_str(call).map_err(json)?;
+    let forward = Arc::new(forward);
+    let answer = method.call(&call, &*forward, Arc::clone(&forward) as Arc<dyn DeviceService>)?;
+    Ok(ChildAnswer::Answer(serde_json::to_string(&answer).map_err(json)?))
 }

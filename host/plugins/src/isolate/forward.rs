@@ -1,4 +1,4 @@
-//! The device in the child: every call goes to the host and back.
+//! Device and host in the child: every call goes to the host and back.
 
 use super::{
     channel::Channel,
@@ -6,11 +6,12 @@ use super::{
 };
 use espalier_sdk::{
     Access, Buffer, Code, DType, DeviceKind, Error, Result,
+    message::{HostCall, HostReply, HostService},
     service::{DeviceService, KernelCall, Op, Packed, TensorId},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The host's device, by requests.
+/// The host and its device, by requests.
 pub(super) struct Forward {
     pub(super) channel: Arc<Mutex<Channel>>,
     pub(super) device: (String, DeviceKind),
@@ -38,6 +39,15 @@ impl Forward {
 
 fn unexpected(message: &ToChild) -> Error {
     Error::new(Code::Other, format!("the host answers with something else: {message:?}"))
+}
+
+impl HostService for Forward {
+    fn call(&self, call: HostCall) -> Result<HostReply> {
+        let json = |error: serde_json::Error| Error::invalid(error.to_string());
+        let call = serde_json::to_string(&call).map_err(json)?;
+        let (_, reply) = self.ask(Request::Host(call), &[])?;
+        serde_json::from_slice(&reply).map_err(json)
+    }
 }
 
 impl DeviceService for Forward {

@@ -1,10 +1,6 @@
 //! Messages between host and child. Bytes of tensors travel beside a message, as its frame's payload.
 
-use espalier_sdk::{
-    Access, DType, DeviceKind, Order, Result, Sparsity, Statistic,
-    abi::{LoadedPruned, TensorHandle},
-    service::TensorId,
-};
+use espalier_sdk::{Access, DType, DeviceKind, Result, service::TensorId};
 use serde::{Deserialize, Serialize};
 
 /// From the host to the child.
@@ -12,8 +8,13 @@ use serde::{Deserialize, Serialize};
 pub(super) enum ToChild {
     /// Make the method of this name; its options are JSON.
     Method { name: String, options: String },
-    /// Prune a layer.
-    Prune(PruneMessage),
+    /// Call the method.
+    Call {
+        /// A [`MethodCall`](espalier_sdk::message::MethodCall), as JSON.
+        call: String,
+        /// The device's name and kind, which never change.
+        device: (String, DeviceKind),
+    },
     /// The answer to a request; the payload is what was read.
     Reply(Result<TensorId>),
     /// Run the CPU twin of the kernel that was asked for. The payload is all buffers, one after the
@@ -21,25 +22,12 @@ pub(super) enum ToChild {
     Twin { lengths: Vec<usize> },
 }
 
-/// One layer, as [`LoadedMethod::prune`](espalier_sdk::abi::LoadedMethod::prune) takes it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PruneMessage {
-    pub(super) name: String,
-    pub(super) block: usize,
-    pub(super) weight: TensorHandle,
-    pub(super) tokens: u64,
-    pub(super) statistics: Vec<(Statistic, TensorHandle)>,
-    pub(super) target: Sparsity,
-    /// The device's name and kind, which never change.
-    pub(super) device: (String, DeviceKind),
-}
-
 /// From the child to the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromChild {
     /// The request is done.
-    Done(Result<PruneAnswer>),
-    /// The plugin asks the device, and waits for the reply.
+    Done(Result<ChildAnswer>),
+    /// The plugin asks the device or the host, and waits for the reply.
     Ask(Request),
     /// The plugin gives a tensor back; there is no reply.
     Free(TensorId),
@@ -49,16 +37,17 @@ pub(super) enum FromChild {
 
 /// The result of a request.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum PruneAnswer {
+pub(super) enum ChildAnswer {
     /// The library is open. `info` is JSON.
     Library { interface: (u16, u16), info: String },
     /// The method is made.
-    Method(Order),
-    /// The layer is pruned.
-    Pruned(LoadedPruned),
+    Made,
+    /// A [`MethodAnswer`](espalier_sdk::message::MethodAnswer), as JSON.
+    Answer(String),
 }
 
-/// A call of [`DeviceService`](espalier_sdk::service::DeviceService).
+/// A call of [`DeviceService`](espalier_sdk::service::DeviceService), or of
+/// [`HostService`](espalier_sdk::message::HostService).
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     Create {
@@ -81,6 +70,8 @@ pub(super) enum Request {
         out: TensorId,
     },
     Run(KernelMessage),
+    /// A [`HostCall`](espalier_sdk::message::HostCall), as JSON; so is the payload of the reply.
+    Host(String),
 }
 
 /// A run of a plugin's own kernel.

@@ -3,10 +3,10 @@
 use super::{
     COMMAND,
     channel::{Broken, Channel},
-    message::{FromChild, PruneAnswer, ToChild},
+    message::{ChildAnswer, FromChild, ToChild},
     serve::serve,
 };
-use espalier_sdk::{Code, Error, LibraryInfo, Result, service::DeviceService};
+use espalier_sdk::{Code, Error, LibraryInfo, Result, message::HostService, service::DeviceService};
 use std::{
     io,
     os::{
@@ -24,6 +24,13 @@ use std::{
 
 /// How long a child may take to end by itself.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What a method may call while it works.
+#[derive(Clone, Copy)]
+pub(super) struct Called<'a> {
+    pub(super) host: &'a dyn HostService,
+    pub(super) device: &'a dyn DeviceService,
+}
 
 /// A child with an open library. It ends with the value.
 pub(crate) struct Process {
@@ -46,7 +53,7 @@ impl Process {
             Error::new(Code::Other, format!("a plugin process cannot be started: {error}"))
         })?;
         match process.wait(None)? {
-            PruneAnswer::Library { interface, info } => {
+            ChildAnswer::Library { interface, info } => {
                 let info = serde_json::from_str(&info).map_err(|error| {
                     let library = library.display();
                     Error::invalid(format!("{library} describes itself in a way that does not fit: {error}"))
@@ -75,29 +82,29 @@ impl Process {
         Ok(process)
     }
 
-    /// Asks for something and waits for it; meanwhile the device does what the plugin asks of it.
+    /// Asks for something and waits for it; meanwhile device and host do what the plugin asks of them.
     ///
     /// # Errors
     /// The plugin's error, or the end of the process: see [`Process::is_alive`].
-    pub(super) fn call(&mut self, call: &ToChild, device: Option<&dyn DeviceService>) -> Result<PruneAnswer> {
+    pub(super) fn call(&mut self, call: &ToChild, called: Option<Called>) -> Result<ChildAnswer> {
         if let Err(broken) = self.channel.send(call, &[]) {
             return Err(self.ended(&broken));
         }
-        self.wait(device)
+        self.wait(called)
     }
 
-    fn wait(&mut self, device: Option<&dyn DeviceService>) -> Result<PruneAnswer> {
-        self.converse(device).unwrap_or_else(|broken| Err(self.ended(&broken)))
+    fn wait(&mut self, called: Option<Called>) -> Result<ChildAnswer> {
+        self.converse(called).unwrap_or_else(|broken| Err(self.ended(&broken)))
     }
 
-    fn converse(&self, device: Option<&dyn DeviceService>) -> Result<Result<PruneAnswer>, Broken> {
+    fn converse(&self, called: Option<Called>) -> Result<Result<ChildAnswer>, Broken> {
         loop {
-            match (self.channel.receive()?, device) {
+            match (self.channel.receive()?, called) {
                 ((FromChild::Done(outcome), _), _) => return Ok(outcome),
-                ((FromChild::Ask(request), payload), Some(device)) => {
-                    serve(&self.channel, device, request, &payload)?;
+                ((FromChild::Ask(request), payload), Some(called)) => {
+                    serve(&self.channel, called, request, &payload)?;
                 }
-                ((FromChild::Free(tensor), _), Some(device)) => device.free(tensor),
+                ((FromChild::Free(tensor), _), Some(called)) => called.device.free(tensor),
                 // A tensor that outlived its call was freed with the call.
                 ((FromChild::Free(_), _), None) => {}
                 ((other, _), _) => return Err(Broken::Garbled(format!("{other:?} out of turn"))),
@@ -105,7 +112,7 @@ impl Process {
         }
     }
 
-    pub(super) fn unexpected(&self, outcome: &PruneAnswer) -> Error {
+    pub(super) fn unexpected(&self, outcome: &ChildAnswer) -> Error {
         let library = self.library.display();
         Error::new(
             Code::Other,

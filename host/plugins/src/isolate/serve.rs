@@ -1,60 +1,66 @@
-//! The child's requests to the device, served by the host's.
+//! The child's requests to the device and the host.
 
 use super::{
     channel::{Broken, Channel},
     message::{FromChild, KernelMessage, Request, ToChild},
+    process::Called,
 };
 use espalier_sdk::{
     Buffer, Code, Error, Result,
-    service::{DeviceService, KernelCall, Op, TensorId},
+    message::parse_call,
+    service::{KernelCall, Op, TensorId},
 };
 
 /// Does what was asked, and sends the reply.
 pub(super) fn serve(
     channel: &Channel,
-    device: &dyn DeviceService,
+    called: Called,
     request: Request,
     payload: &[u8],
 ) -> Result<(), Broken> {
     let mut bytes = Vec::new();
-    let reply = answer(channel, device, request, payload, &mut bytes);
+    let reply = answer(channel, called, request, payload, &mut bytes);
     channel.send(&ToChild::Reply(reply), &[&bytes])
 }
 
 /// The number of a new tensor, or 0; what is read comes in `bytes`.
 fn answer(
     channel: &Channel,
-    device: &dyn DeviceService,
+    called: Called,
     request: Request,
     payload: &[u8],
     bytes: &mut Vec<u8>,
 ) -> Result<TensorId> {
     match request {
-        Request::Create { dtype, rows, cols } => return device.create(dtype, rows, cols),
-        Request::Upload { dtype, rows, cols } => return device.upload(dtype, rows, cols, payload),
-        Request::Read(tensor) => *bytes = device.read(tensor)?,
+        Request::Create { dtype, rows, cols } => return called.device.create(dtype, rows, cols),
+        Request::Upload { dtype, rows, cols } => return called.device.upload(dtype, rows, cols, payload),
+        Request::Read(tensor) => *bytes = called.device.read(tensor)?,
         Request::Execute { name, tensors, numbers, out } => {
-            device.execute(Op::unpack(&name, &tensors, &numbers)?, out)?;
+            called.device.execute(Op::unpack(&name, &tensors, &numbers)?, out)?;
         }
-        Request::Run(run) => launch(channel, device, &run)?,
+        Request::Run(run) => launch(channel, called, &run)?,
+        Request::Host(call) => {
+            let reply = called.host.call(parse_call(&call)?)?;
+            *bytes = serde_json::to_vec(&reply).map_err(|error| Error::invalid(error.to_string()))?;
+        }
     }
     Ok(0)
 }
 
 /// Runs a plugin's kernel, whose twin is the child's.
-fn launch(channel: &Channel, device: &dyn DeviceService, run: &KernelMessage) -> Result<()> {
-    let twin = |buffers: &mut [Buffer<'_>], _: &[u8]| twin(channel, device, buffers);
+fn launch(channel: &Channel, called: Called, run: &KernelMessage) -> Result<()> {
+    let twin = |buffers: &mut [Buffer<'_>], _: &[u8]| twin(channel, called, buffers);
     let kernel = KernelCall {
         name: &run.name,
         wgsl: &run.wgsl,
         bindings: &run.access,
         cpu: if run.twin { Some(&twin) } else { None },
     };
-    device.run(&kernel, &run.bindings, &run.params, run.workgroups)
+    called.device.run(&kernel, &run.bindings, &run.params, run.workgroups)
 }
 
 /// Has the child run the twin that it asked for. What the twin asks meanwhile is answered, by an error.
-fn twin(channel: &Channel, device: &dyn DeviceService, buffers: &mut [Buffer<'_>]) -> Result<()> {
+fn twin(channel: &Channel, called: Called, buffers: &mut [Buffer<'_>]) -> Result<()> {
     // A broken channel says why at the next message.
     let broken = |_| Error::new(Code::Other, "the CPU twin did not end");
     let words: Vec<&[u32]> = buffers
@@ -71,9 +77,9 @@ fn twin(channel: &Channel, device: &dyn DeviceService, buffers: &mut [Buffer<'_>
         match channel.receive().map_err(broken)? {
             (FromChild::TwinDone(done), written) => break (done, written),
             (FromChild::Ask(request), payload) => {
-                serve(channel, device, request, &payload).map_err(broken)?;
+                serve(channel, called, request, &payload).map_err(broken)?;
             }
-            (FromChild::Free(tensor), _) => device.free(tensor),
+            (FromChild::Free(tensor), _) => called.device.free(tensor),
             (FromChild::Done(_), _) => return Err(Error::invalid("the method ended before its CPU twin")),
         }
     };

@@ -64,7 +64,7 @@ pub(crate) struct Calibration {
     seqlen: Option<u32>,
     /// Seed of every random draw
     #[arg(long, default_value_t = 0, value_name = "N")]
-    seed: u64,
+    pub(in crate::cli) seed: u64,
     /// Selector [default: random]
     #[arg(long, value_name = "NAME")]
     selector: Option<String>,

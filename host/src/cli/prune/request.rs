@@ -77,6 +77,7 @@ fn settings(command: &args::Prune) -> Result<Settings, CliError> {
         model: command.model.clone(),
         targets,
         propagate: !command.no_propagate,
+        seed: command.calibration.seed,
         memory: MemoryBudget {
             device: command.device_memory.map(|size| size.0),
             host: command.host_memory.map(|size| size.0),
@@ -90,9 +91,9 @@ fn calibration(
     method: &Method,
     options: BTreeMap<String, String>,
 ) -> Result<Option<Request>, CliError> {
-    let name = &method.info().name;
+    let name = method.name();
     match (command.calibration.is_given(), method.measures()) {
-        (false, true) => Err(CliError::NoCalibration { method: name.clone() }),
+        (false, true) => Err(CliError::NoCalibration { method: name.to_owned() }),
         (true, true) => Ok(Some(command.calibration.request(options))),
         (given, false) => {
             if given {

@@ -26,12 +26,13 @@ pub struct StudyMethod {
 }
 
 impl StudyMethod {
-    /// How a model is pruned to a sparsity.
-    pub fn settings(&self, model: &StudyModel, sparsity: Sparsity) -> Settings {
+    /// How a model is pruned to a sparsity, with draws of this seed.
+    pub fn settings(&self, model: &StudyModel, sparsity: Sparsity, seed: u64) -> Settings {
         Settings {
             model: model.named.clone(),
             targets: self.targets(sparsity),
             propagate: self.propagate,
+            seed,
             memory: MemoryBudget::default(),
         }
     }

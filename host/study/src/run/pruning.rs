@@ -75,8 +75,10 @@ impl<'a> Runner<'a> {
             cells.iter().filter_map(|cell| Some((*cell, cell.variant.as_ref()?))).collect();
         let Some(&(first, variant)) = variants.first() else { return Ok(()) };
         let named = &study.models[first.model];
-        let settings =
-            |(_, variant): &(_, &Variant)| study.methods[variant.method].settings(named, variant.sparsity);
+        let seed = variant.calibration.map_or(0, |drawn| drawn.seed);
+        let settings = |(_, variant): &(_, &Variant)| {
+            study.methods[variant.method].settings(named, variant.sparsity, seed)
+        };
         let settings: Vec<_> = variants.iter().map(settings).collect();
         let model = Llama::open(&named.folder, self.device()?)?;
         let (input_ids, record) = match variant.calibration {

@@ -1,8 +1,7 @@
 //! A method that asks the device for one small operation over and over, to time the border.
 
 use espalier_sdk::{
-    Device, Layer, MethodInfo, OptionKind, Options, Pruned, PruningMethod, Result, Sparsity, Unary,
-    export_plugin,
+    Layer, Method, MethodInfo, OptionKind, Options, Pruned, Result, Run, Unary, export_plugin,
 };
 
 /// Copies the weight so many times.
@@ -10,7 +9,7 @@ struct Asks {
     times: i64,
 }
 
-impl PruningMethod for Asks {
+impl Method for Asks {
     fn info() -> MethodInfo {
         MethodInfo::new("asks", "for benchmarks").option("times", OptionKind::Integer, 1, "how often it asks")
     }
@@ -19,7 +18,8 @@ impl PruningMethod for Asks {
         Ok(Self { times: options.integer("times")? })
     }
 
-    fn prune(&self, layer: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let device = run.device();
         for _ in 1..self.times {
             device.map(Unary::Identity, &layer.weight)?;
         }

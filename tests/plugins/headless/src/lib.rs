@@ -2,6 +2,6 @@
 
 #[unsafe(no_mangle)]
 extern "C" fn espalier_plugin_interface() -> u32 {
-    // 0.2
-    2
+    // 0.3
+    3
 }

@@ -1,8 +1,7 @@
 //! Methods with faults that no error of Rust's holds: most end a process that they run in.
 
 use espalier_sdk::{
-    Access, Buffer, Device, Error, Kernel, Layer, MethodInfo, Options, Pruned, PruningMethod, Result,
-    Sparsity, Unary,
+    Access, Buffer, Device, Error, Kernel, Layer, Method, MethodInfo, Options, Pruned, Result, Run, Unary,
 };
 use std::{
     hint::{black_box, spin_loop},
@@ -34,19 +33,19 @@ method!(Prints, "prints", |layer, device| {
     std::io::stdin().read_line(&mut line).map_err(|error| Error::invalid(error.to_string()))?;
     Ok(device.map(Unary::Identity, &layer.weight)?.into())
 });
-method!(Reenters, "reenters", |layer, device| run(layer, device, reenter));
+method!(Reenters, "reenters", |layer, device| launch(layer, device, reenter));
 method!(TwinSegfaults, "twin_segfaults", |layer, device| {
-    run(layer, device, |_, _| {
+    launch(layer, device, |_, _| {
         touch_what_is_not_there();
         Ok(())
     })
 });
-method!(TwinLoops, "twin_loops", |layer, device| run(layer, device, |_, _| loop {
+method!(TwinLoops, "twin_loops", |layer, device| launch(layer, device, |_, _| loop {
     spin_loop();
 }));
-method!(TwinPanics, "twin_panics", |layer, device| run(layer, device, |_, _| panic!("the twin fell")));
+method!(TwinPanics, "twin_panics", |layer, device| launch(layer, device, |_, _| panic!("the twin fell")));
 method!(TwinNegates, "twin_negates", |layer, device| {
-    run(layer, device, |buffers, _| {
+    launch(layer, device, |buffers, _| {
         let [from, to] = buffers else { return Err(Error::invalid("two bindings are due")) };
         to.f32_mut()?.iter_mut().zip(from.f32()).for_each(|(to, from)| *to = -from);
         Ok(())
@@ -56,7 +55,7 @@ method!(TwinNegates, "twin_negates", |layer, device| {
 /// Copies the weight, and panics when it is dropped.
 pub(crate) struct DropPanics;
 
-impl PruningMethod for DropPanics {
+impl Method for DropPanics {
     fn info() -> MethodInfo {
         MethodInfo::new("drop_panics", "for tests")
     }
@@ -65,7 +64,8 @@ impl PruningMethod for DropPanics {
         Ok(Self)
     }
 
-    fn prune(&self, layer: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let device = run.device();
         Ok(device.map(Unary::Identity, &layer.weight)?.into())
     }
 }
@@ -82,7 +82,7 @@ static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
 type Twin = fn(&mut [Buffer<'_>], &[u8]) -> Result<()>;
 
 /// Runs a kernel with this twin from the weight to a new one.
-fn run(layer: &Layer, device: &Device, twin: Twin) -> Result<Pruned> {
+fn launch(layer: &Layer, device: &Device, twin: Twin) -> Result<Pruned> {
     *DEVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(device.clone());
     let mut out = device.map(Unary::Identity, &layer.weight)?;
     let kernel = Kernel {

@@ -1,7 +1,7 @@
 //! Methods and a selector that do what they must not: the host has to answer each with one clear error.
 
 use espalier_sdk::{
-    Device, Documents, Error, Layer, MethodInfo, Model, OptionKind, Options, Pruned, PruningMethod, Result,
+    Documents, Error, LanguageModel, Layer, Method, MethodInfo, OptionKind, Options, Pruned, Result, Run,
     Scores, SelectionRequest, Selector, SelectorInfo, Sparsity, Statistic, Unary, Windows, export_plugin,
 };
 
@@ -10,7 +10,7 @@ macro_rules! method {
     ($type:ident, $name:literal, $(needs $statistic:ident,)? |$layer:ident, $device:ident| $body:expr) => {
         pub(crate) struct $type;
 
-        impl PruningMethod for $type {
+        impl Method for $type {
             fn info() -> MethodInfo {
                 MethodInfo::new($name, "for tests")$(.needs(Statistic::$statistic))?
             }
@@ -19,7 +19,8 @@ macro_rules! method {
                 Ok(Self)
             }
 
-            fn prune(&self, $layer: &Layer, _: Sparsity, $device: &Device) -> Result<Pruned> {
+            fn layer(&self, $layer: &Layer, run: &Run) -> Result<Pruned> {
+                let $device = run.device();
                 $body
             }
         }
@@ -55,7 +56,7 @@ method!(PrunesAll, "prunes_all", |layer, device| {
 
 struct PanicsAtBirth;
 
-impl PruningMethod for PanicsAtBirth {
+impl Method for PanicsAtBirth {
     fn info() -> MethodInfo {
         MethodInfo::new("panics_at_birth", "for tests")
     }
@@ -64,7 +65,7 @@ impl PruningMethod for PanicsAtBirth {
         panic!("not today")
     }
 
-    fn prune(&self, _: &Layer, _: Sparsity, _: &Device) -> Result<Pruned> {
+    fn layer(&self, _: &Layer, _: &Run) -> Result<Pruned> {
         unreachable!("it is never made")
     }
 }
@@ -85,7 +86,7 @@ impl Selector for Liar {
     fn select(
         &self,
         documents: &Documents,
-        model: &Model,
+        model: &LanguageModel,
         _: &SelectionRequest,
         windows: &mut Windows,
     ) -> Result<()> {

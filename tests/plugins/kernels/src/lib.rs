@@ -1,8 +1,7 @@
 //! Kernels and tensors that no device should be given: the host has to refuse each by name, or to give it up.
 
 use espalier_sdk::{
-    Access, DType, Device, Kernel, Layer, MethodInfo, Options, Pruned, PruningMethod, Result, Sparsity,
-    export_plugin,
+    Access, DType, Kernel, Layer, Method, MethodInfo, Options, Pruned, Result, Run, export_plugin,
 };
 
 /// So many that what is not refused takes for ever, even on drivers that bound the iterations of a loop.
@@ -13,7 +12,7 @@ macro_rules! method {
     ($type:ident, $name:literal, $wgsl:expr) => {
         struct $type;
 
-        impl PruningMethod for $type {
+        impl Method for $type {
             fn info() -> MethodInfo {
                 MethodInfo::new($name, "for tests")
             }
@@ -22,7 +21,8 @@ macro_rules! method {
                 Ok(Self)
             }
 
-            fn prune(&self, layer: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+            fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+                let device = run.device();
                 const KERNEL: Kernel =
                     Kernel { name: $name, wgsl: $wgsl, bindings: &[Access::Write], cpu: None };
                 let mut out = device.zeros(DType::F32, 1, 64)?;
@@ -91,7 +91,7 @@ method!(Endless, "endless", ENDLESS);
 /// Goes on after the device was given up, as if nothing had happened.
 struct Stubborn;
 
-impl PruningMethod for Stubborn {
+impl Method for Stubborn {
     fn info() -> MethodInfo {
         MethodInfo::new("stubborn", "for tests")
     }
@@ -100,7 +100,8 @@ impl PruningMethod for Stubborn {
         Ok(Self)
     }
 
-    fn prune(&self, layer: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let device = run.device();
         const KERNEL: Kernel =
             Kernel { name: "stubborn", wgsl: ENDLESS, bindings: &[Access::Write], cpu: None };
         let mut out = device.zeros(DType::F32, 1, 64)?;
@@ -116,7 +117,7 @@ impl PruningMethod for Stubborn {
 /// Asks for more memory than any machine has.
 struct HugeTensor;
 
-impl PruningMethod for HugeTensor {
+impl Method for HugeTensor {
     fn info() -> MethodInfo {
         MethodInfo::new("huge_tensor", "for tests")
     }
@@ -125,7 +126,8 @@ impl PruningMethod for HugeTensor {
         Ok(Self)
     }
 
-    fn prune(&self, _: &Layer, _: Sparsity, device: &Device) -> Result<Pruned> {
+    fn layer(&self, _: &Layer, run: &Run) -> Result<Pruned> {
+        let device = run.device();
         Ok(device.zeros(DType::F32, 1 << 20, 1 << 18)?.into())
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         sizes::{dtype_constant, size},
     },
 };
-use espalier_shaders::{cross_entropy, js_divergence, rms_norm, scatter_rows};
+use espalier_shaders::{causal_softmax, cross_entropy, js_divergence, rms_norm, scatter_rows};
 
 /// [`Op::RmsNorm`](crate::Op::RmsNorm).
 pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
@@ -29,6 +29,35 @@ pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mu
             kernel: &rms_norm::KERNEL,
             constants: &[("WEIGHT_DTYPE", dtype_constant(weight.dtype()))],
             bindings: &[x_part.binding.clone(), weight_binding.clone(), y_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: segment.rows.len() as u64,
+        })?;
+    }
+    Ok(())
+}
+
+/// [`Op::CausalSoftmax`](crate::Op::CausalSoftmax).
+pub fn causal_softmax(context: &Context, scale: f32, window: Option<usize>, x: &mut Tensor) -> Result<()> {
+    const NAME: &str = "causal_softmax";
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let (rows, cols) = (x.rows(), x.cols());
+    for segment in segments(rows, [(panels(x)?, 0)]) {
+        let [part] = &segment.parts;
+        let params = causal_softmax::Params {
+            rows: size(NAME, segment.rows.len())?,
+            first: size(NAME, segment.rows.start)?,
+            x_row: size(NAME, part.row)?,
+            cols: size(NAME, cols)?,
+            ahead: size(NAME, cols - rows)?,
+            window: size(NAME, window.unwrap_or(cols).min(cols))?,
+            scale,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &causal_softmax::KERNEL,
+            constants: &[],
+            bindings: std::slice::from_ref(&part.binding),
             params: bytemuck::bytes_of(&params),
             workgroups: segment.rows.len() as u64,
         })?;

@@ -1,0 +1,179 @@
+//! A block of the model, for methods that work on one as a whole.
+
+use crate::{
+    Layer, Pruned, Result, Run, Tensor,
+    message::{BlockData, HostCall, HostReply, TensorHandle},
+    run::misfit,
+};
+use std::fmt;
+
+/// A transformer block: its layers, the hidden states that enter it, and what the dense block makes of them. Nothing but one
+/// batch at a time is in memory.
+pub struct Block<'a> {
+    run: &'a Run<'a>,
+    data: BlockData,
+}
+
+impl fmt::Debug for Block<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("Block").field(&self.data).finish()
+    }
+}
+
+impl<'a> Block<'a> {
+    pub(crate) fn new(run: &'a Run<'a>, data: BlockData) -> Self {
+        Self { run, data }
+    }
+
+    /// Its index, from 0.
+    pub fn index(&self) -> usize {
+        self.data.index
+    }
+
+    /// The names of the layers that are to be pruned, such as `q_proj`, in the order of the forward pass.
+    pub fn layers(&self) -> &[String] {
+        &self.data.layers
+    }
+
+    /// A layer as it is now, with the statistics that [`MethodInfo::needs`](crate::MethodInfo::needs) asked for.
+    ///
+    /// # Errors
+    /// The block has no such layer, or it is not to be pruned.
+    pub fn layer(&self, projection: &str) -> Result<Layer> {
+        match self.run.call(HostCall::Layer { projection: projection.to_owned() })? {
+            HostReply::Layer(layer) => Layer::lent(layer, self.run.device()),
+            other => Err(misfit(&other)),
+        }
+    }
+
+    /// Replaces a layer's weight.
+    ///
+    /// # Errors
+    /// A weight or mask of another shape, or an entry that is NaN or infinite.
+    pub fn set(&mut self, projection: &str, pruned: impl Into<Pruned>) -> Result<()> {
+        let pruned = pruned.into().into_data()?;
+        self.run.call(HostCall::Set { projection: projection.to_owned(), pruned }).map(drop)
+    }
+
+    /// How many batches of calibration tokens there are.
+    pub fn batches(&self) -> usize {
+        self.data.batches
+    }
+
+    /// The hidden states `[tokens, hidden_size]` that enter the block, behind what is pruned already.
+    ///
+    /// # Errors
+    /// There is no such batch; so for every batch.
+    pub fn input(&self, batch: usize) -> Result<Tensor> {
+        self.tensor(HostCall::BlockInput { batch })
+    }
+
+    /// The hidden states `[tokens, hidden_size]` that the dense block makes of [`Block::input`].
+    ///
+    /// # Errors
+    /// As [`Block::input`].
+    pub fn dense_output(&self, batch: usize) -> Result<Tensor> {
+        self.tensor(HostCall::DenseOutput { batch })
+    }
+
+    /// Runs the block with its present weights, or with others for some layers, and keeps what
+    /// [`Tape::backward`] needs.
+    ///
+    /// # Errors
+    /// There is no such batch or layer, or a weight has another shape.
+    pub fn forward(&self, batch: usize, weights: &[(&str, &Tensor)]) -> Result<Tape<'a>> {
+        let weights = weights.iter().map(|(name, weight)| ((*name).to_owned(), weight.handle())).collect();
+        match self.run.call(HostCall::Forward { batch, weights })? {
+            HostReply::Tape { tape, output } => {
+                Ok(Tape { run: self.run, tape, output: lent(self.run, output), ended: false })
+            }
+            other => Err(misfit(&other)),
+        }
+    }
+
+    fn tensor(&self, call: HostCall) -> Result<Tensor> {
+        match self.run.call(call)? {
+            HostReply::Tensor(tensor) => Ok(owned(self.run, tensor)),
+            other => Err(misfit(&other)),
+        }
+    }
+}
+
+/// A tensor that the host frees.
+fn lent(run: &Run, handle: TensorHandle) -> Tensor {
+    run.device().known(handle, false)
+}
+
+/// A tensor that the host made for the method, which frees it.
+fn owned(run: &Run, handle: TensorHandle) -> Tensor {
+    run.device().known(handle, true)
+}
+
+/// A forward pass through a block.
+pub struct Tape<'a> {
+    run: &'a Run<'a>,
+    tape: u64,
+    output: Tensor,
+    ended: bool,
+}
+
+impl fmt::Debug for Tape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Tape").field("output", &self.output).finish_non_exhaustive()
+    }
+}
+
+impl Tape<'_> {
+    /// The hidden states that leave the block, `[tokens, hidden_size]`.
+    pub fn output(&self) -> &Tensor {
+        &self.output
+    }
+
+    /// The gradients of a loss, given its gradient by [`Tape::output`].
+    ///
+    /// # Errors
+    /// The gradient has another shape, or the device failed.
+    pub fn backward(mut self, gradient: &Tensor) -> Result<Gradients> {
+        self.ended = true;
+        match self.run.call(HostCall::Backward { tape: self.tape, gradient: gradient.handle() })? {
+            HostReply::Gradients { weights, input } => Ok(Gradients {
+                weights: weights.into_iter().map(|(name, tensor)| (name, owned(self.run, tensor))).collect(),
+                input: owned(self.run, input),
+            }),
+            other => Err(misfit(&other)),
+        }
+    }
+}
+
+impl Drop for Tape<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // A tape that the host does not drop now ends with the call.
+            let _ = self.run.call(HostCall::DropTape { tape: self.tape });
+        }
+    }
+}
+
+/// The gradients of a loss.
+#[derive(Debug)]
+pub struct Gradients {
+    weights: Vec<(String, Tensor)>,
+    input: Tensor,
+}
+
+impl Gradients {
+    /// By a layer's weight, `[out_features, in_features]`.
+    ///
+    /// # Errors
+    /// The block has no such layer.
+    pub fn weight(&self, projection: &str) -> Result<&Tensor> {
+        let found = self.weights.iter().find(|(name, _)| name == projection);
+        let missing = || crate::Error::invalid(format!("there is no gradient by a layer `{projection}`"));
+        found.map(|(_, gradient)| gradient).ok_or_else(missing)
+    }
+
+    /// By the hidden states that entered the block, `[tokens, hidden_size]`.
+    pub fn input(&self) -> &Tensor {
+        &self.input
+    }
+}
