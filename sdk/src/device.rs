@@ -67,6 +67,35 @@ impl Device {
         Ok(self.tensor(id, true, DType::F32, rows, cols))
     }
 
+    /// A u32 tensor with these elements, row by row.
+    ///
+    /// # Errors
+    /// The number of elements is another, or the device has no memory left.
+    pub fn from_words(&self, rows: usize, cols: usize, elements: &[u32]) -> Result<Tensor> {
+        if rows * cols != elements.len() {
+            return Err(Error::invalid(format!("{} elements for a [{rows}, {cols}] tensor", elements.len())));
+        }
+        let id = self.0.upload(DType::U32, rows, cols, bytemuck::cast_slice(elements))?;
+        Ok(self.tensor(id, true, DType::U32, rows, cols))
+    }
+
+    /// An f32 tensor whose elements are all this.
+    ///
+    /// # Errors
+    /// The device has no memory left.
+    pub fn full(&self, rows: usize, cols: usize, element: f32) -> Result<Tensor> {
+        self.affine(Unary::Identity, &self.zeros(DType::F32, rows, cols)?, 1.0, element)
+    }
+
+    /// The mean of every row, or of every column.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn mean(&self, axis: Axis, x: &Tensor) -> Result<Tensor> {
+        let count = if axis == Axis::EachRow { x.cols } else { x.rows };
+        self.affine(Unary::Identity, &self.reduce(Reduction::Sum, axis, x)?, 1.0 / count as f32, 0.0)
+    }
+
     /// `f(x)`, element by element.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Tensors, and rectangles of them.
 
 use crate::{
-    DType, Error, Result,
+    DType, Device, Error, Result,
     message::TensorHandle,
     service::{DeviceService, TensorId},
 };
@@ -162,6 +162,34 @@ impl Mask {
             return Err(Error::invalid(format!("{words:?} is not a mask over {cols} columns")));
         }
         Ok(Self { words, cols })
+    }
+
+    /// The mask of these elements, row by row.
+    ///
+    /// # Errors
+    /// The number of elements is another, or the device has no memory left.
+    pub fn from_slice(device: &Device, rows: usize, cols: usize, elements: &[bool]) -> Result<Self> {
+        if rows * cols != elements.len() {
+            return Err(Error::invalid(format!("{} elements for a [{rows}, {cols}] mask", elements.len())));
+        }
+        let mut words = vec![0_u32; rows * cols.div_ceil(32)];
+        for (at, _) in elements.iter().enumerate().filter(|(_, set)| **set) {
+            let (row, col) = (at / cols, at % cols);
+            words[row * cols.div_ceil(32) + col / 32] |= 1 << (col % 32);
+        }
+        Self::of(device.from_words(rows, cols.div_ceil(32), &words)?, cols)
+    }
+
+    /// Its elements, row by row.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn to_vec(&self) -> Result<Vec<bool>> {
+        let words = self.words.words()?;
+        let row = |words: &[u32]| -> Vec<bool> {
+            (0..self.cols).map(|col| words[col / 32] >> (col % 32) & 1 == 1).collect()
+        };
+        Ok(words.chunks(self.words.cols.max(1)).flat_map(row).collect())
     }
 
     /// Its words, for a kernel of the plugin's own: u32, `[rows, ⌈cols / 32⌉]`. Column `c` is bit `c % 32` of word `c / 32`.

@@ -10,7 +10,7 @@ pub const BATCH_TOKENS: usize = 4096;
 
 /// Sequences laid end to end. Every row of a hidden state is a token that counts: there is no padding
 /// that could leak into attention, statistics or perplexity.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// The tokens of all sequences.
     pub tokens: Vec<u32>,

@@ -19,7 +19,7 @@ use espalier_sdk::{
     message::{BlockData, HostCall, HostReply, HostService, MethodCall, PrunedData, TensorHandle},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -50,7 +50,8 @@ pub(super) fn run(view: BlockView, (number, stage): (usize, &Stage), run_seed: u
     let _stage = profile::stage(|| format!("{} on {name}", stage.info.name));
     let call = MethodCall::Block { block: view.data(), seed: seed(run_seed, [number, index, usize::MAX]) };
     let tensors = Arc::clone(view.tensors);
-    let host = BlockHost::new(view, stage);
+    let services = Services::new(&stage.info.name);
+    let host = BlockHost { open: Mutex::new((view, Session::default())), services, stage };
     let started = Instant::now();
     let done = stage.loaded.call(&call, &host, tensors.clone());
     tensors.clear();
@@ -62,31 +63,26 @@ pub(super) fn run(view: BlockView, (number, stage): (usize, &Stage), run_seed: u
 }
 
 /// The functions of a block, for the length of a call.
-pub(super) struct BlockHost<'a> {
-    open: Mutex<OpenBlock<'a>>,
+struct BlockHost<'a> {
+    open: Mutex<(BlockView<'a>, Session)>,
     services: Services<'a>,
+    stage: &'a Stage,
 }
 
-struct OpenBlock<'a> {
-    view: BlockView<'a>,
-    stage: &'a Stage,
+/// What is kept of a block between two calls of its functions.
+#[derive(Default)]
+pub(super) struct Session {
     /// Statistics of the block as it is now.
     measured: BTreeMap<LayerInput, Measured>,
     tapes: BTreeMap<u64, Tape>,
     next_tape: u64,
 }
 
-impl<'a> BlockHost<'a> {
-    pub(super) fn new(view: BlockView<'a>, stage: &'a Stage) -> Self {
-        let open = OpenBlock { view, stage, measured: BTreeMap::new(), tapes: BTreeMap::new(), next_tape: 0 };
-        Self { open: Mutex::new(open), services: Services::new(&stage.info.name) }
-    }
-
+impl BlockHost<'_> {
     /// Ends the call: its time and numbers go to the first of the block's layers.
     fn end(self, started: Instant) {
-        let mut open = self.open.into_inner().unwrap_or_else(PoisonError::into_inner);
-        open.tapes.clear();
-        if let Some(first) = open.view.states.values_mut().next() {
+        let (view, _) = self.open.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = view.states.values_mut().next() {
             first.time += started.elapsed();
             first.numbers.extend(self.services.into_numbers());
         }
@@ -101,10 +97,18 @@ impl HostService for BlockHost<'_> {
             }
             _ => {
                 interrupt::check()?;
-                self.open.lock().unwrap_or_else(PoisonError::into_inner).call(call)
+                let (view, session) = &mut *self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                OpenBlock { view, session, stage: self.stage }.call(call)
             }
         }
     }
+}
+
+/// A block and its session, for one function.
+pub(super) struct OpenBlock<'a, 'v> {
+    pub(super) view: &'a mut BlockView<'v>,
+    pub(super) session: &'a mut Session,
+    pub(super) stage: &'a Stage,
 }
 
 impl BlockView<'_> {
@@ -117,8 +121,9 @@ impl BlockView<'_> {
     }
 }
 
-impl OpenBlock<'_> {
-    fn call(&mut self, call: HostCall) -> espalier_sdk::Result<HostReply> {
+impl OpenBlock<'_, '_> {
+    /// Does what a method asks of a block.
+    pub(super) fn call(&mut self, call: HostCall) -> espalier_sdk::Result<HostReply> {
         match call {
             HostCall::Layer { projection } => self.layer(&projection),
             HostCall::Set { projection, pruned } => self.set(&projection, pruned),
@@ -130,7 +135,7 @@ impl OpenBlock<'_> {
             HostCall::Forward { batch, weights } => self.forward(batch, &weights),
             HostCall::Backward { tape, gradient } => self.backward(tape, gradient),
             HostCall::DropTape { tape } => {
-                self.tapes.remove(&tape);
+                self.session.tapes.remove(&tape);
                 Ok(HostReply::Done)
             }
             other => Err(out_of_scope(&other)),
@@ -150,15 +155,18 @@ impl OpenBlock<'_> {
         let projection = self.projection(name)?;
         let needed = &self.stage.info.statistics;
         let input = projection.input();
-        if !needed.is_empty() && !self.measured.contains_key(&input) {
-            let BlockView { model, index, block, hidden, .. } = &mut self.view;
-            let inputs = [input];
+        if !needed.is_empty() && !self.session.measured.contains_key(&input) {
+            let BlockView { model, index, block, hidden, states, .. } = &mut *self.view;
+            // Together with those of later layers, which are likely to be asked for next.
+            let inputs: BTreeSet<LayerInput> = states.keys().map(|projection| projection.input()).collect();
+            let is_due = |input: &LayerInput| !self.session.measured.contains_key(input);
+            let inputs: Vec<_> = inputs.into_iter().filter(is_due).collect();
             let gatherer = Gatherer::new(&*model.device, needed, &inputs, hidden.tokens());
             let measured = statistics::measure(model, (*index, block), hidden, gatherer, &mut |_| {});
-            self.measured.extend(measured.map_err(plain)?);
+            self.session.measured.extend(measured.map_err(plain)?);
         }
-        let state = &self.view.states[&projection];
-        let measured = self.measured.get(&input);
+        let Some(state) = self.view.states.get(&projection) else { return Err(Error::invalid(name)) };
+        let measured = self.session.measured.get(&input);
         let device = &*self.view.model.device;
         let layer = state.data(self.stage, self.view.tensors, device, measured).map_err(of_fault)?;
         Ok(HostReply::Layer(layer))
@@ -169,7 +177,7 @@ impl OpenBlock<'_> {
             return Err(Error::new(Code::Unsupported, "a survey changes nothing: `set` is for block stages"));
         }
         let projection = self.projection(name)?;
-        let BlockView { model, block, states, tensors, .. } = &mut self.view;
+        let BlockView { model, block, states, tensors, .. } = &mut *self.view;
         let device = &*model.device;
         let taken = Taken::new(pruned, tensors).map_err(of_fault)?;
         let Some(state) = states.get_mut(&projection) else {
@@ -179,12 +187,12 @@ impl OpenBlock<'_> {
         let linear = block.linear_mut(projection);
         linear.weight = state.rounded(device, linear.weight.dtype()).map_err(plain)?;
         // What was measured behind the old weight is not true any more.
-        self.measured.retain(|&input, _| input <= projection.input());
+        self.session.measured.retain(|&input, _| input <= projection.input());
         Ok(HostReply::Done)
     }
 
     fn dense_output(&mut self, batch: usize) -> espalier_sdk::Result<HostReply> {
-        let BlockView { model, block, hidden, states, tensors, .. } = &mut self.view;
+        let BlockView { model, block, hidden, states, tensors, .. } = &mut *self.view;
         let device = &*model.device;
         let mut kept = Vec::with_capacity(states.len());
         for (&projection, state) in states.iter() {
@@ -207,7 +215,7 @@ impl OpenBlock<'_> {
         batch: usize,
         weights: &[(String, TensorHandle)],
     ) -> espalier_sdk::Result<HostReply> {
-        let BlockView { model, block, hidden, tensors, .. } = &mut self.view;
+        let BlockView { model, block, hidden, tensors, .. } = &mut *self.view;
         let mut candidates = Vec::with_capacity(weights.len());
         for (name, handle) in weights {
             let projection: Projection = name.parse().map_err(|error| Error::invalid(format!("{error}")))?;
@@ -221,17 +229,20 @@ impl OpenBlock<'_> {
             read.iter().map(|(projection, tensor)| (*projection, &**tensor)).collect();
         let (batch, entering) = hidden.copy(model, batch).map_err(plain)?;
         let (tape, output) = model.record(block, batch, entering, &others).map_err(plain)?;
-        let number = self.next_tape;
-        self.next_tape += 1;
-        self.tapes.insert(number, tape);
+        let number = self.session.next_tape;
+        self.session.next_tape += 1;
+        self.session.tapes.insert(number, tape);
         let output = self.view.tensors.give(output);
         Ok(HostReply::Tape { tape: number, output })
     }
 
     fn backward(&mut self, tape: u64, gradient: TensorHandle) -> espalier_sdk::Result<HostReply> {
-        let tape =
-            self.tapes.remove(&tape).ok_or_else(|| Error::invalid(format!("there is no tape {tape}")))?;
-        let BlockView { model, block, tensors, .. } = &mut self.view;
+        let tape = self
+            .session
+            .tapes
+            .remove(&tape)
+            .ok_or_else(|| Error::invalid(format!("there is no tape {tape}")))?;
+        let BlockView { model, block, tensors, .. } = &mut *self.view;
         let gradient = tensors.share(gradient.id)?;
         let gradient = gradient.read().unwrap_or_else(PoisonError::into_inner);
         let gradients = model.backward(block, tape, &gradient).map_err(plain)?;

@@ -1,7 +1,7 @@
 //! The journal of a run: what it was started with, and which blocks are finished, so that a run that ended early can
 //! be continued with the same result.
 
-use super::{LayerReport, Method, Settings};
+use super::{Decision, LayerReport, Method, Settings};
 use espalier_base::{
     files::{self, Limit},
     hash::{Hashed, hex},
@@ -22,6 +22,8 @@ use std::{
 enum JournalLine {
     /// The first: what the run was started with.
     Begin(Fingerprint),
+    /// What stages that see the whole model have decided.
+    Decided(Decision),
     /// All layers of this block are written, and what became of them.
     Block { index: usize, layers: Vec<LayerReport> },
     /// The hidden states that enter this block are in their file.
@@ -107,6 +109,8 @@ fn of_windows(windows: &[&[u32]]) -> String {
 /// How far a run is.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// What stages that see the whole model have decided.
+    pub(super) decided: Option<Decision>,
     /// The report of each layer.
     pub(super) layers: Vec<LayerReport>,
     /// How many of these layers are in finished blocks.
@@ -121,6 +125,12 @@ impl Progress {
     /// Forgets the layers of the block that is not finished.
     pub(super) fn rewind(&mut self) {
         self.layers.truncate(self.finished_layers);
+    }
+
+    /// Keeps a decision, and gives the line that says so.
+    pub(super) fn decide(&mut self, decision: &Decision) -> Result<String, serde_json::Error> {
+        self.decided = Some(decision.clone());
+        serde_json::to_string(&JournalLine::Decided(decision.clone()))
     }
 
     /// Counts a block as finished, and gives the line that says so.
@@ -173,6 +183,7 @@ pub(super) fn read(lines: &[String], now: &Fingerprint) -> Result<Option<Progres
     let mut progress = Progress::default();
     for line in rest {
         match serde_json::from_str(line) {
+            Ok(JournalLine::Decided(decision)) if progress.blocks == 0 => progress.decided = Some(decision),
             Ok(JournalLine::Block { index, layers }) if index == progress.blocks => {
                 let of_block = |layer: &LayerReport| {
                     layout::Projection::parse(&layer.name).is_some_and(|(block, _)| block == index)

@@ -21,6 +21,7 @@
 mod block;
 mod card;
 pub mod check;
+mod decide;
 mod dense;
 mod error;
 pub mod inspect;
@@ -35,10 +36,12 @@ mod run;
 mod services;
 mod statistics;
 mod targets;
+mod trial;
 pub mod verify;
 pub(crate) mod weights;
 
 pub use card::model_card;
+pub use decide::Decision;
 pub use error::{PruneError, Result};
 pub use journal::{Fingerprint, Progress, finished, finished_blocks};
 pub use layer::LayerReport;
@@ -60,13 +63,18 @@ use espalier_sdk::{Order, Scope, Sparsity, Statistic};
 use layer::{LayerPlace, LayerState};
 use resume::Keeper;
 use statistics::Gatherer;
-use std::{collections::BTreeMap, ops::Range, slice, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    ops::Range,
+    slice,
+    sync::Arc,
+};
 
 /// A way to prune a model, and where the result goes.
 #[derive(Debug)]
 pub struct Job<'a, 'w> {
     /// The plan.
-    pub plan: Plan<'a>,
+    pub plan: Plan<'w>,
     /// Where to write it.
     pub output: &'w mut CheckpointWriter<'a>,
     /// How far it is.
@@ -82,7 +90,7 @@ impl Job<'_, '_> {
 }
 
 /// The plan for a model.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     /// The stages that prune, block by block.
     pub stages: &'a [Stage],
@@ -110,6 +118,13 @@ pub enum PruneEvent<'a> {
     },
     /// A layer is done.
     Layer(&'a LayerReport),
+    /// A stage has decided for the whole model.
+    Decided {
+        /// The stage.
+        stage: &'a str,
+        /// What is decided so far.
+        decision: &'a Decision,
+    },
 }
 
 impl PruneEvent<'_> {
@@ -119,7 +134,7 @@ impl PruneEvent<'_> {
     /// How much work was done, of [`Run::expected_work`].
     pub fn work(&self) -> usize {
         match self {
-            Self::Planned(_) | Self::Continued { .. } => 0,
+            Self::Planned(_) | Self::Continued { .. } | Self::Decided { .. } => 0,
             Self::Tokens(tokens) => *tokens,
             Self::Layer(_) => Self::LAYER,
         }
@@ -127,7 +142,7 @@ impl PruneEvent<'_> {
 }
 
 /// Prunes a model with calibration windows, in one way or, without propagation, in several. A method that needs
-/// no statistics needs no windows.
+/// no statistics needs no windows. `removed` blocks are passed over.
 ///
 /// # Errors
 /// See [`PruneError`]; the layer is named.
@@ -137,6 +152,7 @@ pub fn prune(
     memory: &MemoryPlan,
     windows: &[&[u32]],
     keep_hidden: bool,
+    removed: &BTreeSet<usize>,
     on_event: &mut dyn FnMut(PruneEvent),
 ) -> Result<()> {
     for job in &*jobs {
@@ -159,15 +175,18 @@ pub fn prune(
         weights::check_embedding(model)?;
     }
     let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
-    let hidden = resume::hidden_states(model, jobs, start, memory, windows, progress)?;
+    let hidden = resume::hidden_states(model, jobs, start, memory, windows, removed, progress)?;
     let pass = Pass {
         blocks: start..end,
         ahead: memory.loads_ahead,
         tensors: &tensors,
         keeper: Keeper::new(keep_hidden, memory.hidden_bytes, jobs),
+        removed,
     };
     match jobs {
-        [job] if job.plan.propagate || job.plan.has_blocks() => walk(model, job, hidden, pass, on_event),
+        [job] if job.plan.propagate || job.plan.has_blocks() || !removed.is_empty() => {
+            walk(model, job, hidden, pass, on_event)
+        }
         jobs => dense::prune(model, jobs, hidden, pass, on_event),
     }
 }
@@ -179,6 +198,8 @@ struct Pass<'a> {
     ahead: bool,
     tensors: &'a Arc<DeviceTensors>,
     keeper: Keeper,
+    /// Blocks that are left out.
+    removed: &'a BTreeSet<usize>,
 }
 
 /// Every block is worked on and run for itself: behind predecessors that are already pruned, if what is pruned propagates.
@@ -192,7 +213,21 @@ fn walk(
     let end = pass.blocks.end;
     model.each_block(pass.blocks, pass.ahead, |index, block| {
         weights::check_block(model, index)?;
-        prune_block(model, job, (index, block), &hidden, pass.tensors, on_event)?;
+        if pass.removed.contains(&index) {
+            return job.finish_block(index);
+        }
+        let Job { plan, output, progress } = &mut *job;
+        let on_event_too = std::cell::RefCell::new(&mut *on_event);
+        let mut finish = |block: &mut Block, state: LayerState, zero_features| {
+            let linear = block.linear_mut(state.at.projection);
+            let (weight, report) = state.finish(model, output, linear.weight.dtype(), zero_features)?;
+            linear.weight = weight;
+            on_event_too.borrow_mut()(PruneEvent::Layer(&report));
+            progress.layers.push(report);
+            Ok(())
+        };
+        let mut measuring = |tokens| on_event_too.borrow_mut()(PruneEvent::Tokens(tokens));
+        prune_block(model, plan, (index, block), &hidden, pass.tensors, &mut measuring, &mut finish)?;
         job.finish_block(index)?;
         if index + 1 < end {
             if !job.plan.propagate {
@@ -208,19 +243,21 @@ fn walk(
     })
 }
 
-/// Has every stage work on a block, measured behind what is already pruned, and writes it.
+/// Has every stage work on a block, measured behind what is already pruned. `progress` is told of tokens that were measured;
+/// `finish` takes each layer when the last stage is done with it, with the features that no token ever used.
 fn prune_block(
     model: &Llama,
-    job: &mut Job,
+    plan: &Plan,
     (index, block): (usize, &mut Block),
     hidden: &HiddenStates,
     tensors: &Arc<DeviceTensors>,
-    on_event: &mut dyn FnMut(PruneEvent),
+    progress: &mut dyn FnMut(usize),
+    finish: &mut dyn FnMut(&mut Block, LayerState, usize) -> Result<()>,
 ) -> Result<()> {
     let device = &*model.device;
-    let targets = job.plan.layers(index);
-    let segments = job.plan.segments();
-    let more = job.plan.stages.len() > 1 || matches!(segments.as_slice(), [Segment::Block(_)]);
+    let targets = plan.layers(index);
+    let segments = plan.segments();
+    let more = plan.stages.len() > 1 || matches!(segments.as_slice(), [Segment::Block(_)]);
     let mut states = LayerStates::new();
     let open = |block: &Block, &(projection, sparsity): &(Projection, Sparsity)| {
         let at = LayerPlace { block: index, projection, sparsity };
@@ -231,21 +268,20 @@ fn prune_block(
             Segment::Layers(stages) => stages,
             Segment::Block(stage) => {
                 for target in &targets {
-                    if !states.contains_key(&target.0) {
-                        states.insert(target.0, open(block, target)?);
+                    if let Entry::Vacant(entry) = states.entry(target.0) {
+                        entry.insert(open(block, target)?);
                     }
                 }
                 let view =
                     BlockView { model, index, block, hidden, states: &mut states, tensors, can_set: true };
-                block::run(view, *stage, job.plan.seed)?;
+                block::run(view, *stage, plan.seed)?;
                 continue;
             }
         };
-        for group in job.plan.groups(stages, index) {
+        for group in plan.groups(stages, index) {
             let needed = method::needed(stages.iter().map(|(_, stage)| *stage));
             let gatherer = Gatherer::new(device, &needed, &group.inputs, hidden.tokens());
             let passing = profile::stage(|| format!("measure block {index}"));
-            let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
             let measured = statistics::measure(model, (index, block), hidden, gatherer, progress);
             let mut measured = measured.map_err(|error| error.in_block(index))?;
             drop(passing);
@@ -256,10 +292,10 @@ fn prune_block(
                     None => open(block, target)?,
                 };
                 let here = measured.get(&projection.input());
-                layer::prune(model, stages, job.plan.seed, tensors, &mut state, here)?;
+                layer::prune(model, stages, plan.seed, tensors, &mut state, here)?;
                 if number == segments.len() {
                     let dead = here.map_or(0, |measured| measured.zero_features);
-                    finish(model, job, block, (state, dead), on_event)?;
+                    finish(block, state, dead)?;
                 } else {
                     let linear = block.linear_mut(projection);
                     linear.weight = state.rounded(device, linear.weight.dtype())?;
@@ -272,23 +308,7 @@ fn prune_block(
         }
     }
     // What is still here was last worked on as a block.
-    states.into_values().try_for_each(|state| finish(model, job, block, (state, 0), on_event))
-}
-
-/// Writes a layer, which goes on as it is written.
-fn finish(
-    model: &Llama,
-    job: &mut Job,
-    block: &mut Block,
-    (state, zero_features): (LayerState, usize),
-    on_event: &mut dyn FnMut(PruneEvent),
-) -> Result<()> {
-    let linear = block.linear_mut(state.at.projection);
-    let (weight, report) = state.finish(model, job.output, linear.weight.dtype(), zero_features)?;
-    linear.weight = weight;
-    on_event(PruneEvent::Layer(&report));
-    job.progress.layers.push(report);
-    Ok(())
+    states.into_values().try_for_each(|state| finish(block, state, 0))
 }
 
 /// Stages that work on a block one after the other.

@@ -1,6 +1,6 @@
 //! The manifest, `espalier.json`: everything that made a pruned model what it is.
 
-use super::{LayerReport, MemoryPlan, Targets};
+use super::{Decision, LayerReport, MemoryPlan, Targets};
 use espalier_device::DeviceInfo;
 use espalier_model::writer::FileRecord;
 use espalier_plugins::PluginRecord;
@@ -26,6 +26,9 @@ pub struct Manifest {
     pub seed: u64,
     /// Which layers were to be pruned, and how much of each.
     pub targets: Targets,
+    /// What stages that see the whole model have decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decision>,
     /// Whether statistics were taken behind predecessors that were already pruned.
     pub propagate: bool,
     /// The share of zeros reached over all pruned layers.

@@ -122,6 +122,11 @@ impl Method {
         }
     }
 
+    /// The stages that decide for the whole model, which come first.
+    pub(super) fn deciding(&self) -> &[Stage] {
+        &self.stages[..self.stages.len() - self.pruning().len()]
+    }
+
     /// The stages that prune, block by block.
     pub(super) fn pruning(&self) -> &[Stage] {
         let first = self.stages.iter().position(|stage| stage.info.scope != Scope::Model);

@@ -3,7 +3,10 @@
 use super::{Job, Result};
 use espalier_base::profile;
 use espalier_model::{HiddenStates, Llama, ModelError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// Keeping hidden states may take this part of a run's time.
 const SHARE: u32 = 50;
@@ -64,6 +67,7 @@ pub(super) fn hidden_states(
     start: usize,
     memory: &super::MemoryPlan,
     windows: &[&[u32]],
+    removed: &BTreeSet<usize>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<HiddenStates> {
     let embed = || HiddenStates::embed(model, windows, memory.batch_tokens, &memory.hidden_states);
@@ -85,6 +89,9 @@ pub(super) fn hidden_states(
         None => (0, embed()?),
     };
     model.each_block(from..start, memory.loads_ahead, |index, block| {
+        if removed.contains(&index) {
+            return Ok(());
+        }
         if job.plan.propagate {
             for (projection, _) in job.plan.layers(index) {
                 let name = projection.weight(index);

@@ -1,15 +1,17 @@
 //! A whole run: a model, a method and calibration windows become a pruned checkpoint with its manifest.
 
 use super::{
-    Fingerprint, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method, Origin, Plan,
-    Progress, PruneError, PruneEvent, Result, Targets, check, expected_work,
+    Decision, Fingerprint, Job, LayerReport, Manifest, MemoryBudget, MemoryPlan, MemoryRecord, Method,
+    Origin, Plan, Progress, PruneError, PruneEvent, Result, Targets, check,
+    decide::decide,
+    expected_work,
     journal::{self, begin},
     model_card, prune,
 };
 use espalier_base::{cause::causes, memory};
 use espalier_model::{
     BATCH_TOKENS, CheckpointWriter, Llama,
-    writer::{MANIFEST, Place},
+    writer::{Cut, MANIFEST, Place},
 };
 use espalier_select::CalibrationRecord;
 use serde::{Deserialize, Serialize};
@@ -77,6 +79,8 @@ struct Started<'a> {
     output: CheckpointWriter<'a>,
     progress: Progress,
     fingerprint: Fingerprint,
+    /// What is pruned.
+    decision: Decision,
     /// Blocks that an earlier run finished.
     continued: Option<usize>,
     started: Instant,
@@ -146,7 +150,8 @@ impl<'a> Run<'a> {
             return Ok(Vec::new());
         }
         let sharing = (runs.len() > 1).then_some(runs.len());
-        let mut runs = runs.into_iter().map(|run| run.start(windows)).collect::<Result<Vec<_>>>()?;
+        let start = |run: Self| run.start(windows, on_event);
+        let mut runs = runs.into_iter().map(start).collect::<Result<Vec<_>>>()?;
         let plan = prune_within_memory(&mut runs, windows, on_event);
         let kept: Vec<_> = runs.iter_mut().map(Started::kept).collect();
         let say = |kept: &Option<String>| kept.iter().for_each(|kept| tracing::warn!("{kept}"));
@@ -158,8 +163,8 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the output, behind the blocks that an earlier run finished where there are some.
-    fn start(self, windows: &[&[u32]]) -> Result<Started<'a>> {
-        let Self { settings, method, model, to, place, started } = self;
+    fn start(self, windows: &[&[u32]], on_event: &mut dyn FnMut(PruneEvent)) -> Result<Started<'a>> {
+        let Self { settings, method, model, to, mut place, started } = self;
         if windows.is_empty() && method.measures() {
             return Err(PruneError::NoCalibration { method: method.name().to_owned() });
         }
@@ -174,37 +179,83 @@ impl<'a> Run<'a> {
                 }
             },
         };
-        let (output, progress) = match found {
-            Some(progress) => {
-                let folder = place.folder().to_owned();
-                match CheckpointWriter::resume(&model.checkpoint, place, progress.written()) {
-                    Ok(output) => (output, progress),
-                    Err(error) if to.if_unfinished == IfUnfinished::ContinueOrRestart => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "starting over");
-                        let place = Place::open(&model.checkpoint, to.path, to.overwrite)?;
-                        let output =
-                            CheckpointWriter::create(&model.checkpoint, place, &begin(&fingerprint)?)?;
-                        (output, Progress::default())
-                    }
-                    Err(error) => {
-                        let why = causes(&error);
-                        return Err(PruneError::NotContinued { folder, why });
-                    }
+        if let Some(progress) = found {
+            let folder = place.folder().to_owned();
+            let decision = progress.decided.clone().unwrap_or_else(|| Decision::of(&settings.targets));
+            let cut = Cut::new(decision.removed.clone());
+            match CheckpointWriter::resume(&model.checkpoint, place, progress.written(), cut) {
+                Ok(output) => {
+                    let continued = (progress.blocks > 0).then_some(progress.blocks);
+                    return Ok(Started {
+                        settings,
+                        method,
+                        model,
+                        to,
+                        output,
+                        progress,
+                        fingerprint,
+                        decision,
+                        continued,
+                        started,
+                    });
+                }
+                Err(error) if to.if_unfinished == IfUnfinished::ContinueOrRestart => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "starting over");
+                    place = Place::open(&model.checkpoint, to.path, to.overwrite)?;
+                }
+                Err(error) => {
+                    return Err(PruneError::NotContinued { folder, why: causes(&error) });
                 }
             }
-            None => {
-                let output = CheckpointWriter::create(&model.checkpoint, place, &begin(&fingerprint)?)?;
-                (output, Progress::default())
-            }
-        };
-        let continued = (progress.blocks > 0).then_some(progress.blocks);
-        Ok(Started { settings, method, model, to, output, progress, fingerprint, continued, started })
+        }
+        let mut progress = Progress::default();
+        let mut lines = vec![begin(&fingerprint)?];
+        let mut decision = Decision::of(&settings.targets);
+        if !method.deciding().is_empty() {
+            decision = decided(settings, method, model, place.folder(), windows, on_event)?;
+            lines.push(progress.decide(&decision)?);
+        }
+        let cut = Cut::new(decision.removed.clone());
+        let output = CheckpointWriter::create(&model.checkpoint, place, &lines, cut)?;
+        Ok(Started {
+            settings,
+            method,
+            model,
+            to,
+            output,
+            progress,
+            fingerprint,
+            decision,
+            continued: None,
+            started,
+        })
     }
 }
 
+/// Has the stages decide that see the whole model.
+fn decided(
+    settings: &Settings,
+    method: &Method,
+    model: &Llama,
+    spill: &Path,
+    windows: &[&[u32]],
+    on_event: &mut dyn FnMut(PruneEvent),
+) -> Result<Decision> {
+    let plan = method.plan(settings);
+    let all = Plan { stages: method.stages(), ..plan };
+    let memory = MemoryPlan::new(model, &[all], windows, BATCH_TOKENS, false, settings.memory, spill)?;
+    model.device.set_budget(memory.device_bound());
+    let decision = decide(model, method.deciding(), &plan, &memory, windows, on_event);
+    model.device.set_budget(None);
+    decision
+}
+
 impl<'a> Started<'a> {
-    fn plan(&self) -> Plan<'a> {
-        self.method.plan(self.settings)
+    fn plan<'d>(&self, decision: &'d Decision) -> Plan<'d>
+    where
+        'a: 'd,
+    {
+        Plan { targets: &decision.targets, ..self.method.plan(self.settings) }
     }
 
     /// The finished part and how to continue, for a run that ends early.
@@ -229,7 +280,13 @@ impl<'a> Started<'a> {
         sharing: Option<usize>,
     ) -> Result<Manifest> {
         self.output.copy_remaining()?;
-        self.output.side_files()?;
+        self.output.side_files(self.model.config.num_hidden_layers)?;
+        let cut = Cut::new(self.decision.removed.clone());
+        for layer in &mut self.progress.layers {
+            if let Some(name) = cut.name(&layer.name) {
+                layer.name = name.into_owned();
+            }
+        }
         let mut manifest = Manifest {
             format: 2,
             espalier: env!("CARGO_PKG_VERSION"),
@@ -238,6 +295,7 @@ impl<'a> Started<'a> {
             stages: self.method.records(),
             seed: self.settings.seed,
             targets: self.settings.targets.clone(),
+            decided: self.progress.decided.clone(),
             propagate: self.settings.propagate,
             reached: share(&self.progress.layers),
             calibration,
@@ -281,8 +339,10 @@ fn prune_within_memory(
     windows: &[&[u32]],
     on_event: &mut dyn FnMut(PruneEvent),
 ) -> Result<MemoryPlan> {
-    let plans: Vec<_> = runs.iter().map(Started::plan).collect();
+    let decisions: Vec<_> = runs.iter().map(|run| run.decision.clone()).collect();
+    let plans: Vec<_> = runs.iter().zip(&decisions).map(|(run, decision)| run.plan(decision)).collect();
     let (original, budget, keep_hidden) = (runs[0].model, runs[0].settings.memory, runs[0].to.keep_hidden);
+    let removed = runs[0].decision.removed.clone();
     let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
     let (mut batch_tokens, mut ahead) = (BATCH_TOKENS, true);
     let mut reopened: Option<Llama> = None;
@@ -292,14 +352,14 @@ fn prune_within_memory(
         let spill = runs[0].output.folder();
         let memory = MemoryPlan::new(model, &plans, windows, batch_tokens, ahead, budget, spill)?;
         on_event(PruneEvent::Planned(&memory));
-        let jobs = runs.iter_mut().map(|run| Job {
-            plan: run.method.plan(run.settings),
+        let jobs = runs.iter_mut().zip(&decisions).map(|(run, decision)| Job {
+            plan: run.plan(decision),
             output: &mut run.output,
             progress: &mut run.progress,
         });
         let mut jobs: Vec<Job> = jobs.collect();
         model.device.set_budget(memory.device_bound());
-        let result = prune(model, &mut jobs, &memory, windows, keep_hidden, on_event);
+        let result = prune(model, &mut jobs, &memory, windows, keep_hidden, &removed, on_event);
         model.device.set_budget(None);
         let Err(error) = result else { return Ok(memory) };
         let is_lost = model.device.is_lost();

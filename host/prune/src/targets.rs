@@ -150,6 +150,11 @@ impl Targets {
         (sparsity != Sparsity::Ratio(0.0)).then_some(sparsity)
     }
 
+    /// Sets how much of a layer goes.
+    pub fn set(&mut self, block: usize, projection: Projection, sparsity: Sparsity) {
+        self.per_layer.insert(LayerRule::Layer(block, projection), sparsity);
+    }
+
     /// Refuses blocks that a model of so many does not have.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Checking a pruned model against its manifest, and against the model that it was made of.
 
-use crate::weights;
+use crate::{Decision, weights};
 use espalier_base::{
     files::{self, Limit},
     hash::Hashed,
@@ -9,7 +9,7 @@ use espalier_base::{
 use espalier_device::Device;
 use espalier_model::{
     Checkpoint, Llama, LlamaConfig, ModelError, resolve,
-    writer::{FileRecord, MANIFEST},
+    writer::{Cut, FileRecord, MANIFEST},
 };
 use espalier_sdk::Sparsity;
 use rayon::prelude::*;
@@ -100,6 +100,8 @@ impl Check {
 struct RecordedManifest {
     model: String,
     layers: Vec<RecordedLayer>,
+    #[serde(default)]
+    decided: Option<Decision>,
     #[serde(default)]
     files: BTreeMap<String, FileRecord>,
 }
@@ -272,20 +274,26 @@ fn untouched(
     let pruned: BTreeSet<&str> = manifest.layers.iter().map(|layer| layer.name.as_str()).collect();
     let mut faults = Vec::new();
     let mut count = 0;
-    let names: BTreeSet<&str> = checkpoint.names().chain(original.names()).collect();
-    for name in names.into_iter().filter(|name| !pruned.contains(name)) {
+    let cut = Cut::new(manifest.decided.as_ref().map(|decided| decided.removed.clone()).unwrap_or_default());
+    let mut unknown: BTreeSet<&str> = checkpoint.names().collect();
+    for name in original.names() {
+        let Some(now) = cut.name(name) else { continue };
+        unknown.remove(&*now);
+        if pruned.contains(&*now) {
+            continue;
+        }
         interrupt::check()?;
         count += 1;
-        match (checkpoint.raw(name), original.raw(name)) {
+        match (checkpoint.raw(&now), original.raw(name)) {
             (Ok(Some(found)), Ok(Some(expected))) if found == expected => {}
-            (Ok(Some(_)), Ok(Some(_))) => faults.push(format!("{name} differs from the source")),
-            (Ok(None), _) => faults.push(format!("{name} of the source is missing")),
-            (_, Ok(None)) => faults.push(format!("{name} is not in the source")),
+            (Ok(Some(_)), Ok(_)) => faults.push(format!("{now} differs from the source")),
+            (Ok(None), Ok(_)) => faults.push(format!("{name} of the source is missing")),
             (Err(error), _) | (_, Err(error)) => faults.push(error.to_string()),
         }
-        checkpoint.release(name);
+        checkpoint.release(&now);
         original.release(name);
     }
+    faults.extend(unknown.into_iter().map(|name| format!("{name} is not in the source")));
     Ok(Check::of(NAME, count, "tensors that were not pruned are those of the source", &faults))
 }
 

@@ -134,6 +134,16 @@ impl HiddenStates {
         Ok(())
     }
 
+    /// A copy in the host's memory.
+    ///
+    /// # Errors
+    /// A failing device or disk.
+    pub fn duplicate(&self, model: &Llama) -> Result<Self> {
+        let copy =
+            |(batch, state): &(Batch, State)| Ok((batch.clone(), State::Host(state.bytes(model, batch)?)));
+        Ok(Self { batches: self.batches.iter().map(copy).collect::<Result<_>>()? })
+    }
+
     /// How many batches there are.
     pub fn batches(&self) -> usize {
         self.batches.len()

@@ -3,6 +3,7 @@
 //! a run that ended early can be continued.
 
 mod background;
+mod cut;
 mod disk;
 mod error;
 mod partial;
@@ -12,6 +13,7 @@ mod shard;
 mod side;
 
 pub use background::IN_FLIGHT;
+pub use cut::Cut;
 pub use error::WriteError;
 pub use partial::{Unfinished, remove_unfinished, unfinished};
 pub use place::{Place, tidy};
@@ -40,6 +42,7 @@ pub struct CheckpointWriter<'a> {
     output: Background,
     place: Place,
     written: BTreeSet<String>,
+    cut: Cut,
 }
 
 impl fmt::Debug for CheckpointWriter<'_> {
@@ -49,19 +52,24 @@ impl fmt::Debug for CheckpointWriter<'_> {
 }
 
 impl<'a> CheckpointWriter<'a> {
-    /// Begins a copy of `source`, and a journal with this line. What an earlier run left is forgotten.
+    /// Begins a copy of `source` without what is cut, and a journal with these lines. What an earlier run left is forgotten.
     ///
     /// # Errors
     /// The files cannot be written.
-    pub fn create(source: &'a Checkpoint, place: Place, begin: &str) -> Result<Self, WriteError> {
+    pub fn create(
+        source: &'a Checkpoint,
+        place: Place,
+        begin: &[String],
+        cut: Cut,
+    ) -> Result<Self, WriteError> {
         let mut journal = place.restart()?;
         let model = place.model();
-        let shards = source.shards().iter().map(|shard| OpenShard::create(shard, &model));
+        let shards = source.shards().iter().map(|shard| OpenShard::create(shard, &model, &cut));
         let shards = shards.collect::<Result<_, _>>()?;
         disk::sync_folder(&model).map_err(write_error(&model))?;
-        journal.append(begin)?;
+        begin.iter().try_for_each(|line| journal.append(line))?;
         let output = Background::start(shards, journal, place.folder())?;
-        Ok(Self { source, output, place, written: BTreeSet::new() })
+        Ok(Self { source, output, place, written: BTreeSet::new(), cut })
     }
 
     /// Continues the copy of `source` that an earlier run left. `written` are the tensors that it finished.
@@ -72,12 +80,13 @@ impl<'a> CheckpointWriter<'a> {
         source: &'a Checkpoint,
         place: Place,
         written: BTreeSet<String>,
+        cut: Cut,
     ) -> Result<Self, WriteError> {
         let model = place.model();
-        let shards = source.shards().iter().map(|shard| OpenShard::reopen(shard, &model));
+        let shards = source.shards().iter().map(|shard| OpenShard::reopen(shard, &model, &cut));
         let output =
             Background::start(shards.collect::<Result<_, _>>()?, place.open_journal()?, place.folder())?;
-        Ok(Self { source, output, place, written })
+        Ok(Self { source, output, place, written, cut })
     }
 
     /// The folder beside the target, for files that live as long as the run.
@@ -168,7 +177,7 @@ impl<'a> CheckpointWriter<'a> {
         let Some((number, entry)) = self.source.entry(name) else {
             return Err(WriteError::UnknownTensor { name: name.to_owned() });
         };
-        shard::read_back(&self.source.shards()[number], &self.place.model(), entry.range.clone())
+        shard::read_back(&self.source.shards()[number], &self.place.model(), &self.cut, entry.range.clone())
     }
 
     /// Copies every tensor that was not written, as [`write`](CheckpointWriter::write) does.
@@ -178,7 +187,7 @@ impl<'a> CheckpointWriter<'a> {
     pub fn copy_remaining(&mut self) -> Result<(), WriteError> {
         for (number, shard) in self.source.shards().iter().enumerate() {
             for entry in &shard.header.tensors {
-                if !self.written.insert(entry.name.clone()) {
+                if !self.written.insert(entry.name.clone()) || self.cut.name(&entry.name).is_none() {
                     continue;
                 }
                 for start in entry.range.clone().step_by(PIECE) {
@@ -192,12 +201,13 @@ impl<'a> CheckpointWriter<'a> {
     }
 
     /// Copies what is beside the weights: configuration, tokenizer, licence. The source's own model card is
-    /// kept as `README.original.md`.
+    /// kept as `README.original.md`. `blocks` are those of the source.
     ///
     /// # Errors
     /// A file cannot be read or written.
-    pub fn side_files(&mut self) -> Result<(), WriteError> {
-        side::copy(self.source, &self.place.model())
+    pub fn side_files(&mut self, blocks: usize) -> Result<(), WriteError> {
+        side::copy(self.source, &self.place.model())?;
+        self.cut.apply(&self.place.model(), self.source.index(), blocks)
     }
 
     /// Writes another file.

@@ -29,7 +29,12 @@ fn create<'a>(
     target: &Path,
     overwrite: bool,
 ) -> Result<CheckpointWriter<'a>, WriteError> {
-    CheckpointWriter::create(source, Place::open(source, target, overwrite)?, "begin")
+    CheckpointWriter::create(
+        source,
+        Place::open(source, target, overwrite)?,
+        &["begin".to_owned()],
+        Cut::default(),
+    )
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -50,7 +55,7 @@ fn what_is_written_replaces_and_the_rest_is_copied() {
         let length = source.tensor(name).unwrap().bytes.len();
         writer.write(name, vec![0; length]).unwrap();
         writer.copy_remaining().unwrap();
-        writer.side_files().unwrap();
+        writer.side_files(2).unwrap();
         writer.add_file("README.md", b"our card").unwrap();
         assert!(!out.exists(), "nothing is to be seen before it is whole");
         writer.commit().unwrap();
@@ -218,7 +223,8 @@ fn what_is_marked_outlives_the_writer_and_is_continued() {
     assert_eq!(place.journal().unwrap(), ["begin", "first", "hidden 1", "hidden 2"]);
     assert!(!place.hidden(1).unwrap().exists(), "older hidden states are removed");
     assert_eq!(fs::read(place.hidden(2).unwrap()).unwrap(), [[2; 8], [3; 8]].concat());
-    let mut writer = CheckpointWriter::resume(&source, place, [name.to_owned()].into()).unwrap();
+    let mut writer =
+        CheckpointWriter::resume(&source, place, [name.to_owned()].into(), Cut::default()).unwrap();
     assert_eq!(writer.read_back(name).unwrap(), vec![7; length]);
     writer.copy_remaining().unwrap();
     writer.commit().unwrap();
@@ -238,7 +244,8 @@ fn an_unfinished_output_of_another_model_is_not_continued() {
     let shard = folder.path().join(".out.partial/model/model.safetensors");
     fs::write(&shard, "cut").unwrap();
     let place = Place::open(&source, &out, false).unwrap();
-    let error = CheckpointWriter::resume(&source, place, BTreeSet::new()).map(|_| ()).unwrap_err();
+    let error =
+        CheckpointWriter::resume(&source, place, BTreeSet::new(), Cut::default()).map(|_| ()).unwrap_err();
     assert!(matches!(&error, WriteError::Write { path, .. } if *path == shard), "{error}");
 }
 

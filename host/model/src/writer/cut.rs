@@ -1,0 +1,110 @@
+//! A copy that leaves blocks out: the others move up, in the names of tensors, in the index and in the configuration.
+
+use super::WriteError;
+use crate::checkpoint::Shard;
+use serde_json::{Map, Value};
+use std::{borrow::Cow, collections::BTreeSet, fs, ops::Range, path::Path};
+
+/// Blocks that are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cut {
+    removed: BTreeSet<usize>,
+}
+
+impl Cut {
+    /// Leaves out these blocks.
+    pub fn new(removed: BTreeSet<usize>) -> Self {
+        Self { removed }
+    }
+
+    /// Whether all blocks stay.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.removed.is_empty()
+    }
+
+    /// The name of a tensor in the copy; none if it is left out.
+    pub fn name<'n>(&self, name: &'n str) -> Option<Cow<'n, str>> {
+        let Some((block, rest)) = name
+            .strip_prefix("model.layers.")
+            .and_then(|rest| rest.split_once('.'))
+            .and_then(|(block, rest)| Some((block.parse::<usize>().ok()?, rest)))
+        else {
+            return Some(Cow::Borrowed(name));
+        };
+        if self.removed.contains(&block) {
+            return None;
+        }
+        match self.removed.range(..block).count() {
+            0 => Some(Cow::Borrowed(name)),
+            before => Some(Cow::Owned(format!("model.layers.{}.{rest}", block - before))),
+        }
+    }
+
+    /// The bytes of a shard that are left out, by their places in the source.
+    pub(super) fn gaps(&self, source: &Shard) -> Vec<Range<usize>> {
+        let tensors = source.header.tensors.iter();
+        let mut gaps: Vec<_> = tensors
+            .filter(|entry| self.name(&entry.name).is_none())
+            .map(|entry| entry.range.clone())
+            .collect();
+        gaps.sort_by_key(|gap| gap.start);
+        gaps
+    }
+
+    /// Changes the index and the configuration in a folder that they were copied to.
+    pub(super) fn apply(&self, folder: &Path, index: Option<&str>, blocks: usize) -> Result<(), WriteError> {
+        if self.is_nothing() {
+            return Ok(());
+        }
+        if let Some(index) = index {
+            edit(&folder.join(index), |index| {
+                if let Some(Value::Object(map)) = index.get_mut("weight_map") {
+                    let named = std::mem::take(map).into_iter();
+                    *map = named
+                        .filter_map(|(name, file)| Some((self.name(&name)?.into_owned(), file)))
+                        .collect();
+                }
+            })?;
+        }
+        edit(&folder.join("config.json"), |config| {
+            let kept = |block: usize| !self.removed.contains(&block);
+            config.insert("num_hidden_layers".to_owned(), (blocks - self.removed.len()).into());
+            // Lists with an entry for every block, such as `layer_types`.
+            for list in
+                config.values_mut().filter_map(Value::as_array_mut).filter(|list| list.len() == blocks)
+            {
+                let mut block = 0;
+                list.retain(|_| {
+                    block += 1;
+                    kept(block - 1)
+                });
+            }
+        })
+    }
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), WriteError> {
+    let unreadable = |source| WriteError::Read { path: path.to_owned(), source };
+    let text = fs::read(path).map_err(unreadable)?;
+    let mut object: Map<String, Value> =
+        serde_json::from_slice(&text).map_err(|error| unreadable(std::io::Error::other(error)))?;
+    change(&mut object);
+    let failed = |source| WriteError::Write { path: path.to_owned(), source };
+    let text = serde_json::to_vec_pretty(&object).map_err(|error| failed(std::io::Error::other(error)))?;
+    fs::write(path, text).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_behind_those_that_go_move_up() {
+        let cut = Cut::new([1, 2].into());
+        let name = |name| cut.name(name).map(Cow::into_owned);
+        assert_eq!(name("model.layers.0.mlp.up_proj.weight").unwrap(), "model.layers.0.mlp.up_proj.weight");
+        assert_eq!(name("model.layers.2.mlp.up_proj.weight"), None);
+        assert_eq!(name("model.layers.5.mlp.up_proj.weight").unwrap(), "model.layers.3.mlp.up_proj.weight");
+        assert_eq!(name("model.norm.weight").unwrap(), "model.norm.weight");
+    }
+}

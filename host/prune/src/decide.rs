@@ -1,0 +1,289 @@
+//! The model scope: what a method asks of the whole model before any of it is pruned, and what it decides.
+
+use super::{
+    MemoryPlan, Plan, PruneError, PruneEvent, Result, Targets,
+    block::{BlockView, LayerStates, OpenBlock, Session, plain},
+    check,
+    layer::{LayerPlace, LayerState},
+    method::Stage,
+    services::{Services, out_of_scope, seed},
+    trial::Trials,
+    weights,
+};
+use espalier_base::{interrupt, profile};
+use espalier_model::{Block, HiddenStates, Llama, layout::Projection};
+use espalier_plugins::DeviceTensors;
+use espalier_sdk::{
+    Error, Sparsity,
+    message::{HostCall, HostReply, HostService, LayerTarget, MethodCall, ModelData},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What the stages that see the whole model have decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Which layers are pruned, and how much of each.
+    pub targets: Targets,
+    /// Blocks that are left out of the pruned model.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub removed: BTreeSet<usize>,
+    /// The stages' numbers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub numbers: BTreeMap<String, f64>,
+}
+
+impl Decision {
+    /// Nothing but what was asked for.
+    pub(super) fn of(targets: &Targets) -> Self {
+        Self { targets: targets.clone(), removed: BTreeSet::new(), numbers: BTreeMap::new() }
+    }
+}
+
+/// Has these stages decide, one after the other. `plan` is that of the stages that follow.
+pub(super) fn decide(
+    model: &Llama,
+    stages: &[Stage],
+    plan: &Plan,
+    memory: &MemoryPlan,
+    windows: &[&[u32]],
+    on_event: &mut dyn FnMut(PruneEvent),
+) -> Result<Decision> {
+    let mut decision = Decision::of(plan.targets);
+    for (number, stage) in stages.iter().enumerate() {
+        interrupt::check()?;
+        let _stage = profile::stage(|| format!("{} decides", stage.info.name));
+        let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
+        let open = OpenModel {
+            model,
+            stage,
+            plan,
+            memory,
+            windows,
+            tensors: &tensors,
+            decision,
+            survey: None,
+            trials: None,
+        };
+        let call = MethodCall::Model { model: open.data(), seed: seed(plan.seed, [number, usize::MAX, 0]) };
+        let host = ModelHost { open: Mutex::new(open), services: Services::new(&stage.info.name) };
+        let done = stage.loaded.call(&call, &host, tensors.clone());
+        tensors.clear();
+        if done.is_err() {
+            interrupt::check()?;
+        }
+        let of = || stage.info.name.clone();
+        done.map_err(|source| PruneError::Method { layer: format!("the model ({})", of()), source })?;
+        decision = host.open.into_inner().unwrap_or_else(PoisonError::into_inner).decision;
+        let numbers = host.services.into_numbers().into_iter();
+        decision.numbers.extend(numbers.map(|(name, number)| (format!("{}.{name}", of()), number)));
+        check(&model.config, &decision.targets)?;
+        on_event(PruneEvent::Decided { stage: &stage.info.name, decision: &decision });
+    }
+    Ok(decision)
+}
+
+/// The functions of the model, for the length of a call.
+struct ModelHost<'a> {
+    open: Mutex<OpenModel<'a>>,
+    services: Services<'a>,
+}
+
+struct OpenModel<'a> {
+    model: &'a Llama,
+    stage: &'a Stage,
+    plan: &'a Plan<'a>,
+    memory: &'a MemoryPlan,
+    windows: &'a [&'a [u32]],
+    tensors: &'a Arc<DeviceTensors>,
+    decision: Decision,
+    survey: Option<Survey>,
+    trials: Option<Trials>,
+}
+
+/// A way through the dense model, a block at a time.
+struct Survey {
+    hidden: HiddenStates,
+    index: usize,
+    block: Block,
+    states: LayerStates,
+    session: Session,
+}
+
+impl HostService for ModelHost<'_> {
+    fn call(&self, call: HostCall) -> espalier_sdk::Result<HostReply> {
+        match &call {
+            HostCall::Log { .. } | HostCall::Progress { .. } | HostCall::Number { .. } => {
+                self.services.call(call)
+            }
+            _ => {
+                interrupt::check()?;
+                self.open.lock().unwrap_or_else(PoisonError::into_inner).call(call)
+            }
+        }
+    }
+}
+
+impl OpenModel<'_> {
+    fn data(&self) -> ModelData {
+        let blocks = self.model.config.num_hidden_layers;
+        let mut layers = Vec::new();
+        for block in (0..blocks).filter(|block| !self.decision.removed.contains(block)) {
+            for projection in Projection::ALL {
+                if let Some(target) = self.decision.targets.of(block, projection) {
+                    let (rows, cols) = projection.shape(&self.model.config);
+                    let (projection, shape) = (projection.name().to_owned(), [rows, cols]);
+                    layers.push(LayerTarget { block, projection, shape, target });
+                }
+            }
+        }
+        ModelData { blocks, windows: self.windows.len(), layers }
+    }
+
+    fn call(&mut self, call: HostCall) -> espalier_sdk::Result<HostReply> {
+        match call {
+            HostCall::Survey => self.next_block(),
+            HostCall::SetTarget { block, projection, target } => {
+                self.set_target(block, projection.as_deref(), target)
+            }
+            HostCall::Remove { block } => self.remove(block),
+            HostCall::Trial { targets, windows } => self.trial(&targets, windows),
+            HostCall::Layer { .. }
+            | HostCall::Set { .. }
+            | HostCall::BlockInput { .. }
+            | HostCall::DenseOutput { .. }
+            | HostCall::Forward { .. }
+            | HostCall::Backward { .. }
+            | HostCall::DropTape { .. } => match &mut self.survey {
+                Some(survey) => {
+                    let mut view = survey_view(
+                        self.model,
+                        &mut survey.block,
+                        survey.index,
+                        &survey.hidden,
+                        &mut survey.states,
+                        self.tensors,
+                    );
+                    OpenBlock { view: &mut view, session: &mut survey.session, stage: self.stage }.call(call)
+                }
+                None => Err(Error::invalid("a block's functions are for the time of a survey")),
+            },
+            other => Err(out_of_scope(&other)),
+        }
+    }
+
+    /// Goes on to the next block of the survey, from the first if there is none.
+    fn next_block(&mut self) -> espalier_sdk::Result<HostReply> {
+        let model = self.model;
+        let (hidden, index) = match self.survey.take() {
+            Some(Survey { mut hidden, index, block, .. }) => {
+                hidden.advance(model, &block, |_| {}).map_err(plain)?;
+                (hidden, index + 1)
+            }
+            None => {
+                let (tokens, placement) = (self.memory.batch_tokens, &self.memory.hidden_states);
+                (HiddenStates::embed(model, self.windows, tokens, placement).map_err(plain)?, 0)
+            }
+        };
+        // What was lent of the block before must not pile up.
+        self.tensors.clear();
+        let removed = &self.decision.removed;
+        let Some(index) = (index..model.config.num_hidden_layers).find(|block| !removed.contains(block))
+        else {
+            return Ok(HostReply::Block(None));
+        };
+        weights::check_block(model, index).map_err(plain)?;
+        let mut block = model.load_block(index).map_err(plain)?;
+        let mut states = LayerStates::new();
+        for projection in Projection::ALL {
+            if let Some(sparsity) = self.decision.targets.of(index, projection) {
+                let at = LayerPlace { block: index, projection, sparsity };
+                let state = LayerState::open(&*model.device, block.linear(projection), at, false);
+                states.insert(projection, state.map_err(plain)?);
+            }
+        }
+        let data = survey_view(model, &mut block, index, &hidden, &mut states, self.tensors).data();
+        self.survey = Some(Survey { hidden, index, block, states, session: Session::default() });
+        Ok(HostReply::Block(Some(data)))
+    }
+
+    fn set_target(
+        &mut self,
+        block: usize,
+        name: Option<&str>,
+        target: Sparsity,
+    ) -> espalier_sdk::Result<HostReply> {
+        let only = name.map(|name| name.parse::<Projection>()).transpose();
+        let only = only.map_err(|error| Error::invalid(error.to_string()))?;
+        let chosen = |projection: &Projection| only.is_none_or(|only| only == *projection);
+        let mut targets = self.decision.targets.clone();
+        let mut found = false;
+        for projection in Projection::ALL.into_iter().filter(chosen) {
+            if self.plan.targets.of(block, projection).is_some() {
+                targets.set(block, projection, target);
+                found = true;
+            }
+        }
+        if !found || block >= self.model.config.num_hidden_layers {
+            let what = name.unwrap_or("any layer");
+            return Err(Error::invalid(format!("{what} of block {block} is not to be pruned")));
+        }
+        check(&self.model.config, &targets).map_err(plain)?;
+        self.decision.targets = targets;
+        Ok(HostReply::Done)
+    }
+
+    fn remove(&mut self, block: usize) -> espalier_sdk::Result<HostReply> {
+        let blocks = self.model.config.num_hidden_layers;
+        let removed = &self.decision.removed;
+        if block >= blocks || removed.contains(&block) {
+            return Err(Error::invalid(format!("there is no block {block} (any more)")));
+        }
+        if removed.len() + 1 == blocks {
+            return Err(Error::invalid(format!("block {block} is the last one left: it cannot be removed")));
+        }
+        self.decision.removed.insert(block);
+        Ok(HostReply::Done)
+    }
+
+    fn trial(
+        &mut self,
+        targets: &[(usize, String, Sparsity)],
+        windows: usize,
+    ) -> espalier_sdk::Result<HostReply> {
+        if self.plan.stages.is_empty() {
+            return Err(Error::invalid(
+                "no stage follows that prunes, so that there is nothing to try: name one behind, such as evopress,wanda",
+            ));
+        }
+        let mut tried = self.decision.targets.clone();
+        for (block, name, target) in targets {
+            let projection: Projection = name.parse().map_err(|error| Error::invalid(format!("{error}")))?;
+            tried.set(*block, projection, *target);
+        }
+        check(&self.model.config, &tried).map_err(plain)?;
+        let windows = windows.min(self.windows.len());
+        if windows == 0 {
+            return Err(Error::invalid("a trial takes at least one calibration window"));
+        }
+        let trials = self.trials.get_or_insert_default();
+        let plan = Plan { targets: &tried, ..*self.plan };
+        let loss =
+            trials.loss(self.model, &plan, &self.decision.removed, self.memory, &self.windows[..windows]);
+        Ok(HostReply::Number(loss.map_err(plain)?))
+    }
+}
+
+fn survey_view<'a>(
+    model: &'a Llama,
+    block: &'a mut Block,
+    index: usize,
+    hidden: &'a HiddenStates,
+    states: &'a mut LayerStates,
+    tensors: &'a Arc<DeviceTensors>,
+) -> BlockView<'a> {
+    BlockView { model, index, block, hidden, states, tensors, can_set: false }
+}

@@ -1,0 +1,17 @@
+//! Published methods of every scope, each as small as it can be: the proof that the interface is wide enough for them. They
+//! are compared with PyTorch in `tests/published.rs`.
+
+mod dsnot;
+mod evopress;
+mod matching;
+mod owl;
+mod ria;
+mod shortgpt;
+
+use espalier_sdk::export_plugin;
+
+export_plugin! {
+    methods: [
+        ria::Ria, dsnot::DsNoT, owl::Owl, matching::BlockMatching, shortgpt::ShortGpt, evopress::EvoPress,
+    ]
+}
