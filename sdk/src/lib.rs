@@ -71,6 +71,9 @@ pub use sparsity::{ParseSparsityError, Sparsity};
 pub use tensor::{Mask, Tensor, View, ViewMut};
 pub use windows::Windows;
 
+/// The version of this package.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The interface version of this SDK, as (major, minor): the first two numbers of its package's version, so that there is no
 /// second version to compare.
 ///

@@ -8,6 +8,7 @@ use espalier_host::device::{
     Device,
     choose::{self, DeviceChoice, DeviceRequest},
 };
+use safetensors::SafeTensors;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -74,4 +75,29 @@ pub fn copy_model(to: &Path) {
 /// A process' output, for assertions.
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The share of entries whose being zero is as recorded in `fixtures/pruning/RECORDED.safetensors`.
+///
+/// # Panics
+/// The model or the recording cannot be read, or they do not fit.
+pub fn agreement(model: &Path, recorded: &str) -> f64 {
+    let masks = std::fs::read(path(&format!("fixtures/pruning/{recorded}.safetensors")))
+        .expect("a model beside its recording");
+    let masks = SafeTensors::deserialize(&masks).expect("a model beside its recording");
+    let weights = std::fs::read(model.join("model.safetensors")).expect("a model beside its recording");
+    let weights = SafeTensors::deserialize(&weights).expect("a model beside its recording");
+    let (mut same, mut all) = (0usize, 0usize);
+    for (name, mask) in masks.tensors() {
+        let weight: Vec<f32> =
+            bytemuck::pod_collect_to_vec(weights.tensor(&name).expect("a model beside its recording").data());
+        assert_eq!(mask.data().len(), weight.len().div_ceil(8), "{name}");
+        for (at, w) in weight.iter().enumerate() {
+            let pruned = mask.data()[at / 8] >> (at % 8) & 1 == 1;
+            same += usize::from(pruned == (*w == 0.0));
+        }
+        all += weight.len();
+    }
+    assert!(all > 100_000, "the recording covers the model");
+    same as f64 / all as f64
 }

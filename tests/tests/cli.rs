@@ -196,6 +196,9 @@ fn plugins_that_misbehave_are_refused_or_reported() {
             Some("prunes_nothing"),
             "q_proj.weight: its sparsity is 0.0000, but the target is 0.5",
         ),
+        (library("hostile"), Some("negative_scores"), "a score that it ranked is negative"),
+        (library("hostile"), Some("nan_scores"), "a score that it ranked is NaN"),
+        (library("hostile"), Some("infinite_scores"), "a score that it ranked is infinite"),
         (library("hostile"), Some("prunes_all"), "q_proj.weight: all its weights are 0, but the target is"),
     ];
     for (plugin, method, words) in cases {

@@ -1,8 +1,7 @@
 //! Pruning the trained checkpoint in `tests/models`, against masks and perplexities that the PyTorch
 //! reference recorded (`tests/scripts/make_masks.py`), on the CPU and on the GPU.
 
-use espalier_tests::{host, path, said};
-use safetensors::SafeTensors;
+use espalier_tests::{agreement, host, path, said};
 use serde_json::Value;
 use std::path::Path;
 
@@ -99,26 +98,6 @@ fn compare_all(device: &str, cases: &[&Case]) {
             case.recorded
         );
     }
-}
-
-/// The share of entries whose being zero is as recorded.
-fn agreement(model: &Path, recorded: &str) -> f64 {
-    let masks = std::fs::read(path(&format!("fixtures/pruning/{recorded}.safetensors"))).unwrap();
-    let masks = SafeTensors::deserialize(&masks).unwrap();
-    let weights = std::fs::read(model.join("model.safetensors")).unwrap();
-    let weights = SafeTensors::deserialize(&weights).unwrap();
-    let (mut same, mut all) = (0usize, 0usize);
-    for (name, mask) in masks.tensors() {
-        let weight: Vec<f32> = bytemuck::pod_collect_to_vec(weights.tensor(&name).unwrap().data());
-        assert_eq!(mask.data().len(), weight.len().div_ceil(8), "{name}");
-        for (at, w) in weight.iter().enumerate() {
-            let pruned = mask.data()[at / 8] >> (at % 8) & 1 == 1;
-            same += usize::from(pruned == (*w == 0.0));
-        }
-        all += weight.len();
-    }
-    assert!(all > 100_000, "the recording covers the model");
-    same as f64 / all as f64
 }
 
 /// Always on the CPU: what is under test is the pruned model.

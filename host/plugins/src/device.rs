@@ -1,9 +1,9 @@
 //! The host's device, as plugins use it: tensors by number.
 
-use super::twins::Twins;
+use super::{scores::ScoreWatch, twins::Twins};
 use bytes::Bytes;
 use espalier_base::interrupt;
-use espalier_device::{Binding, DType, Device, DeviceKind, Tensor};
+use espalier_device::{Binding, DType, Device, DeviceError, DeviceKind, Tensor};
 use espalier_sdk::{
     Access, Buffer, Code, Error, Result,
     message::TensorHandle,
@@ -36,6 +36,7 @@ pub struct DeviceTensors {
     tensors: Mutex<HashMap<TensorId, KnownTensor>>,
     next: AtomicU64,
     twins: Twins,
+    watch: ScoreWatch,
 }
 
 impl fmt::Debug for DeviceTensors {
@@ -47,7 +48,13 @@ impl fmt::Debug for DeviceTensors {
 impl DeviceTensors {
     /// An empty table over a device.
     pub fn new(device: Arc<dyn Device>) -> Self {
-        Self { device, tensors: Mutex::default(), next: AtomicU64::new(1), twins: Twins::default() }
+        Self {
+            device,
+            tensors: Mutex::default(),
+            next: AtomicU64::new(1),
+            twins: Twins::default(),
+            watch: ScoreWatch::default(),
+        }
     }
 
     /// Lends a tensor to the plugin, to be read until [`clear`](DeviceTensors::clear).
@@ -70,14 +77,20 @@ impl DeviceTensors {
         handle
     }
 
-    /// Takes a tensor that the plugin made.
+    /// Takes a tensor that the plugin made, or a copy of one that was lent to it.
     ///
     /// # Errors
-    /// There is no tensor of this id, it is lent, or an operation is using it.
+    /// There is no tensor of this id, or an operation is using it.
     pub fn take(&self, id: TensorId) -> Result<Tensor> {
         let entry = self.get(id)?;
         if entry.lent {
-            return Err(Error::invalid(format!("tensor {id} is lent by the host: return a copy of it")));
+            let lent = self.reading(id, &entry)?;
+            let copy = || {
+                let mut copy = self.device.zeros(lent.dtype(), lent.rows(), lent.cols())?;
+                self.device.execute(espalier_device::Op::CopyRows { x: &*lent, start: 0 }, &mut copy)?;
+                Ok::<_, DeviceError>(copy)
+            };
+            return Ok(copy()?);
         }
         self.table().remove(&id);
         Arc::try_unwrap(entry.tensor)
@@ -91,6 +104,14 @@ impl DeviceTensors {
     /// There is no tensor of this id.
     pub fn share(&self, id: TensorId) -> Result<Shared> {
         Ok(self.get(id)?.tensor)
+    }
+
+    /// Whether the scores that the plugin ranked since the last answer could be ranked.
+    ///
+    /// # Errors
+    /// One was negative, NaN or infinite, or the device failed.
+    pub fn check_scores(&self) -> Result<()> {
+        self.watch.answer(&*self.device)
     }
 
     /// Ends the call: takes back what was lent, and frees what the plugin forgot to give back.
@@ -195,6 +216,11 @@ impl DeviceService for DeviceTensors {
         let guards = guards.collect::<Result<Vec<_>>>()?;
         let tensors: Vec<&Tensor> = guards.iter().map(|guard| &**guard).collect();
         let op = Op::unpack(name, &tensors, &numbers)?;
+        if let Op::Select { scores, .. } | Op::KthSmallest { scores, .. } = &op {
+            let lent = || tensors.iter().zip(&entries).filter(|(_, entry)| entry.lent);
+            let is_lent = |tensor: &Tensor| lent().any(|(known, _)| std::ptr::eq(*known, tensor));
+            self.watch.see(&*self.device, scores, is_lent)?;
+        }
         Ok(self.device.execute(op, &mut *self.writing(out, &written)?)?)
     }
 

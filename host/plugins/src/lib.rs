@@ -10,6 +10,7 @@ mod method;
 mod policy;
 mod record;
 mod safety;
+mod scores;
 mod trust;
 mod twins;
 

@@ -54,12 +54,13 @@ pub(super) fn run(view: BlockView, (number, stage): (usize, &Stage), run_seed: u
     let host = BlockHost { open: Mutex::new((view, Session::default())), services, stage };
     let started = Instant::now();
     let done = stage.loaded.call(&call, &host, tensors.clone());
+    let done = done.and_then(|_| tensors.check_scores());
     tensors.clear();
     if done.is_err() {
         interrupt::check()?;
     }
     host.end(started);
-    done.map(drop).map_err(|source| PruneError::Method { layer: name, source })
+    done.map_err(|source| PruneError::Method { layer: name, source })
 }
 
 /// The functions of a block, for the length of a call.

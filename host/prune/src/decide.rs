@@ -256,7 +256,7 @@ impl OpenModel<'_> {
     ) -> espalier_sdk::Result<HostReply> {
         if self.plan.stages.is_empty() {
             return Err(Error::invalid(
-                "no stage follows that prunes, so that there is nothing to try: name one behind, such as evopress,wanda",
+                "no stage follows that prunes, so that there is nothing to try: name one behind it in --method",
             ));
         }
         let mut tried = self.decision.targets.clone();

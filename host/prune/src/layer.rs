@@ -167,6 +167,7 @@ impl LayerState {
             stage.loaded.prune(&call, &services, tensors.clone())
         };
         let applied = pruned.map_err(Fault::from).and_then(|pruned| {
+            tensors.check_scores()?;
             let taken = Taken::new(pruned, tensors)?;
             // What was lent is the layer's alone again, and what the method forgot to free is gone.
             tensors.clear();

@@ -70,7 +70,7 @@ pub(super) fn out_of_scope(call: &HostCall) -> Error {
 /// the place.
 pub(super) fn seed(run: u64, place: [usize; 3]) -> u64 {
     place.into_iter().fold(run, |seed, part| {
-        let mut z = seed.wrapping_add(part as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut z = seed.wrapping_add((part as u64).wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

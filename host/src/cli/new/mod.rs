@@ -78,6 +78,7 @@ fn write_crate(folder: &Path, name: &str, kind: args::PluginKind) -> Result<(), 
         path => format!("target/release/{file}"),
         interface => format!("{major}.{minor}"),
         version => env!("CARGO_PKG_VERSION"),
+        sdk_version => espalier_sdk::VERSION,
         rust_version => env!("CARGO_PKG_RUST_VERSION"),
     };
     let environment = Environment::new();

@@ -54,6 +54,20 @@ method!(PrunesAll, "prunes_all", |layer, device| {
     Ok(device.affine(Unary::Identity, &layer.weight, 0.0, 0.0)?.into())
 });
 
+method!(NegativeScores, "negative_scores", |layer, device| {
+    let mask = device.smallest_per_row(&layer.weight, layer.target)?;
+    Ok(mask.into())
+});
+method!(NanScores, "nan_scores", |layer, device| {
+    let scores = device.map(Unary::Log, &layer.weight)?;
+    Ok(device.smallest_per_row(Scores::of(Unary::Abs, &scores), layer.target)?.into())
+});
+method!(InfiniteScores, "infinite_scores", |layer, device| {
+    let factors = device.full(1, layer.weight.cols(), f32::INFINITY)?;
+    let scores = Scores::of(Unary::Abs, &layer.weight).by(espalier_sdk::Binary::Multiply, &factors);
+    Ok(device.smallest_per_row(scores, layer.target)?.into())
+});
+
 struct PanicsAtBirth;
 
 impl Method for PanicsAtBirth {
@@ -111,7 +125,8 @@ impl Selector for Liar {
 
 export_plugin! {
     methods: [
-        Panics, Fails, FailsMeasured, WrongShape, NotFinite, Unasked, Leaks, PrunesNothing, PrunesAll, PanicsAtBirth,
+        Panics, Fails, FailsMeasured, WrongShape, NotFinite, Unasked, Leaks, PrunesNothing, PrunesAll, NegativeScores, NanScores,
+        InfiniteScores, PanicsAtBirth,
         faults::Segfaults, faults::Aborts, faults::Overflows, faults::Exits, faults::Loops, faults::Asks,
         faults::Babbles, faults::Prints, faults::Reenters, faults::TwinSegfaults, faults::TwinLoops,
         faults::TwinPanics, faults::TwinNegates, faults::DropPanics,

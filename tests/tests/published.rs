@@ -1,0 +1,130 @@
+//! Published methods of every scope (`tests/plugins/published`) against PyTorch (`tests/scripts/make_published.py`).
+
+use espalier_tests::{agreement, host, path, run, said};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn recorded() -> Value {
+    serde_json::from_slice(&std::fs::read(path("fixtures/pruning/published.json")).unwrap()).unwrap()
+}
+
+/// Prunes the tiny model in these stages; gives back the folder and its manifest.
+fn prune(folder: &Path, method: &str, flags: &[&str]) -> (PathBuf, Value) {
+    let out = folder.join(method.replace(',', "-"));
+    let mut command = host();
+    command.args(["--plugin", "libpublished.so", "--plugin", "wanda", "--method", method]);
+    command.arg("--model").arg(path("models/tiny-instruct"));
+    command.arg("--calibration").arg(path("fixtures/pruning/windows.jsonl"));
+    command.args(["--samples", "32", "--seqlen", "128", "--overwrite", "--out"]).arg(&out).args(flags);
+    run(&mut command);
+    let manifest = std::fs::read(out.join("espalier.json")).unwrap();
+    (out, serde_json::from_slice(&manifest).unwrap())
+}
+
+fn numbers(values: &Value) -> Vec<f64> {
+    values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+fn assert_near(found: f64, expected: f64, tolerance: f64, what: &str) {
+    assert!((found - expected).abs() <= tolerance * expected.abs(), "{what}: {found}, recorded {expected}");
+}
+
+#[test]
+fn ria_scores_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    for device in ["cpu", "gpu"] {
+        let (out, _) = prune(folder.path(), "ria", &["--sparsity", "0.5", "--device", device]);
+        let agreement = agreement(&out, "ria-0.5");
+        assert!(agreement >= 0.999, "{device}: {agreement}");
+    }
+}
+
+#[test]
+fn dsnot_refines_the_mask_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, manifest) = prune(folder.path(), "wanda,dsnot", &["--sparsity", "0.6", "--device", "cpu"]);
+    let agreement = agreement(&out, "dsnot-0.6");
+    assert!(agreement >= 0.998, "{agreement}");
+    assert_eq!(manifest["method"]["name"], "wanda,dsnot");
+    assert_eq!(manifest["stages"].as_array().unwrap().len(), 2);
+    run(host().args(["verify", "--device", "cpu"]).arg(&out));
+
+    let mut alone = host();
+    alone.args(["--plugin", "libpublished.so", "--method", "dsnot", "--device", "cpu", "--model"]);
+    alone.arg(path("models/tiny-instruct"));
+    alone.arg("--calibration").arg(path("fixtures/pruning/windows.jsonl"));
+    let output = alone.arg("--out").arg(folder.path().join("alone")).output().unwrap();
+    assert!(!output.status.success());
+    assert!(said(&output).contains("name a stage before, such as wanda,dsnot"), "{}", said(&output));
+}
+
+#[test]
+fn owl_sets_each_blocks_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, manifest) = prune(folder.path(), "owl,wanda", &["--sparsity", "0.5", "--device", "cpu"]);
+    for (block, expected) in numbers(&recorded()["owl"]).into_iter().enumerate() {
+        let found = &manifest["decided"]["numbers"][format!("owl.sparsity of block {block}")];
+        assert_near(found.as_f64().unwrap(), expected, 0.01, &format!("block {block}"));
+        let prefix = format!("model.layers.{block}.");
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        for layer in layers.filter(|layer| layer["name"].as_str().unwrap().starts_with(&prefix)) {
+            let reached = layer["sparsity"].as_f64().unwrap();
+            // A row of 96 columns loses a whole number of weights.
+            assert!((reached - expected).abs() < 0.02, "{layer}");
+        }
+    }
+    let reached = manifest["reached"].as_f64().unwrap();
+    assert!((reached - 0.5).abs() < 0.01, "{reached}");
+}
+
+#[test]
+fn block_matching_learns_as_adam_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--sparsity", "0.5", "--device", "cpu"];
+    let (out, manifest) = prune(folder.path(), "wanda,block_matching", &flags);
+    let layers = manifest["layers"].as_array().unwrap();
+    for (block, losses) in recorded()["matching"].as_array().unwrap().iter().enumerate() {
+        for (step, expected) in numbers(losses).into_iter().enumerate() {
+            let name = format!("block {block} loss {step}");
+            let found = layers.iter().find_map(|layer| layer["numbers"][&name].as_f64()).unwrap();
+            assert_near(found, expected, 0.01, &name);
+        }
+    }
+    // The mask is Wanda's, and holds.
+    let reached = manifest["reached"].as_f64().unwrap();
+    assert!((reached - 0.5).abs() < 0.001, "{reached}");
+    run(host().args(["verify", "--device", "cpu"]).arg(&out));
+}
+
+#[test]
+fn shortgpt_removes_a_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, manifest) = prune(folder.path(), "shortgpt", &["--device", "cpu"]);
+    let influence = numbers(&recorded()["shortgpt"]);
+    for (block, &expected) in influence.iter().enumerate() {
+        let found = &manifest["decided"]["numbers"][format!("shortgpt.influence of block {block}")];
+        assert_near(found.as_f64().unwrap(), expected, 1e-4, &format!("block {block}"));
+    }
+    let least = (0..influence.len()).min_by(|&a, &b| influence[a].total_cmp(&influence[b])).unwrap();
+    assert_eq!(manifest["decided"]["removed"], serde_json::json!([least]));
+    let config: Value = serde_json::from_slice(&std::fs::read(out.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["num_hidden_layers"], 3);
+    run(host().args(["verify", "--device", "cpu"]).arg(&out));
+    // What is left can be pruned further, behind the block that is gone.
+    let flags = ["--device", "cpu", "--sparsity", "0.5"];
+    let (both, manifest) = prune(folder.path(), "shortgpt,wanda", &flags);
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 21);
+    run(host().args(["verify", "--device", "cpu"]).arg(&both));
+}
+
+#[test]
+fn evopress_tries_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--sparsity", "0.5", "--device", "cpu", "--option", "generations=6"];
+    let (_, manifest) = prune(folder.path(), "evopress,wanda", &flags);
+    let number = |name: &str| manifest["decided"]["numbers"][format!("evopress.{name}")].as_f64().unwrap();
+    assert_near(number("loss at first"), recorded()["trial"].as_f64().unwrap(), 1e-3, "the first trial");
+    assert!(number("loss") <= number("loss at first"));
+    let reached = manifest["reached"].as_f64().unwrap();
+    assert!((reached - 0.5).abs() < 0.01, "{reached}");
+}
