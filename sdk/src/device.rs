@@ -333,6 +333,11 @@ impl Device {
         self.0.run(&call, &bindings, params, workgroups)
     }
 
+    /// The service behind it.
+    pub(crate) fn service(&self) -> Arc<dyn DeviceService> {
+        Arc::clone(&self.0)
+    }
+
     /// A tensor that came over the border; `owned` if it is to be freed with the value.
     pub(crate) fn known(&self, handle: TensorHandle, owned: bool) -> Tensor {
         self.tensor(handle.id, owned, handle.dtype, handle.rows, handle.cols)

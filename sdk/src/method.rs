@@ -241,6 +241,27 @@ impl Layer {
         }
     }
 
+    /// The layer as it crosses the border.
+    pub(crate) fn data(&self) -> LayerData {
+        let mut statistics = BTreeMap::new();
+        for statistic in Statistic::ALL {
+            if let Some(tensor) = self.statistics.get(statistic) {
+                statistics.insert(LayerData::key(statistic), tensor.handle());
+            }
+        }
+        LayerData {
+            name: self.name.clone(),
+            block: self.block,
+            projection: self.projection.clone(),
+            target: self.target,
+            weight: self.weight.handle(),
+            dense: self.dense.handle(),
+            mask: self.mask.as_ref().map(|mask| mask.words.handle()),
+            tokens: self.statistics.tokens,
+            statistics,
+        }
+    }
+
     /// A layer whose tensors the host lends.
     pub(crate) fn lent(data: LayerData, device: &Device) -> Result<Self> {
         let lend = |handle| device.known(handle, false);
@@ -281,6 +302,15 @@ impl Statistics {
             Statistic::Gram => &mut self.gram,
             Statistic::MeanVariance => &mut self.mean_variance,
             Statistic::Inputs => &mut self.inputs,
+        }
+    }
+
+    fn get(&self, kind: Statistic) -> Option<&Tensor> {
+        match kind {
+            Statistic::ColumnNorms => self.column_norms.as_ref(),
+            Statistic::Gram => self.gram.as_ref(),
+            Statistic::MeanVariance => self.mean_variance.as_ref(),
+            Statistic::Inputs => self.inputs.as_ref(),
         }
     }
 
@@ -378,6 +408,19 @@ impl Pruned {
     pub fn number(mut self, name: impl Into<String>, value: f64) -> Self {
         self.numbers.insert(name.into(), value);
         self
+    }
+
+    /// What came over the border, of a layer of so many columns.
+    pub(crate) fn from_data(data: PrunedData, device: &Device, cols: usize) -> Result<Self> {
+        let own = |handle| device.known(handle, true);
+        Ok(Self {
+            weight: data.weight.map(own),
+            mask: data.mask.map(|words| Mask::of(own(words), cols)).transpose()?,
+            low_rank: data.low_rank.map(|(left, right)| (own(left), own(right))),
+            error: data.error,
+            numbers: data.numbers,
+            notes: data.notes,
+        })
     }
 
     /// Hands everything over the border.

@@ -108,19 +108,6 @@ pub enum PluginError {
     /// The list of trusted libraries cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The method needs a function that this host does not have.
-    #[error(
-        "the method {method} of {} needs `{missing}`, which this host does not have: use a newer host",
-        .path.display()
-    )]
-    Requires {
-        /// The library.
-        path: PathBuf,
-        /// The method.
-        method: String,
-        /// The first function that is missing.
-        missing: String,
-    },
     /// None of the libraries offers what is wanted.
     #[error("{0}")]
     NotOffered(String),

@@ -2,9 +2,8 @@
 
 use super::{Plan, PruneError, Result, Settings};
 use espalier_base::text::did_you_mean;
-use espalier_device::Op;
 use espalier_plugins::{Library, PluginError, PluginMethod, PluginRecord, offering};
-use espalier_sdk::{MethodInfo, OptionSpec, Order, Scope, Statistic, message::HostCall};
+use espalier_sdk::{MethodInfo, OptionSpec, Order, Scope, Statistic};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -28,15 +27,6 @@ impl Stage {
     /// Makes a method of a library; `options` are as typed, `KEY` to `VALUE`.
     fn new(library: &Library, name: &str, options: &BTreeMap<String, String>) -> Result<Self> {
         let (loaded, info, options) = library.method(name, options)?;
-        let has = |name: &str| HostCall::NAMES.contains(&name) || Op::<()>::NAMES.contains(&name);
-        if let Some(missing) = info.requires.iter().find(|name| !has(name)) {
-            return Err(PluginError::Requires {
-                path: library.path().to_owned(),
-                method: info.name,
-                missing: missing.clone(),
-            }
-            .into());
-        }
         let order =
             loaded.order().map_err(|source| PruneError::Order { method: info.name.clone(), source })?;
         let record = PluginRecord::new(info.name.clone(), options, library);

@@ -7,7 +7,7 @@ use super::{
     plain,
     selector::{SelectorBox, pack_selector},
 };
-use crate::{LibraryInfo, Options, Registry, Result};
+use crate::{Code, Error, LibraryInfo, Options, Registry, Result, message::HostCall, service::Op};
 use abi_stable::{
     StableAbi,
     abi_stability::abi_checking::check_layout_compatibility,
@@ -172,8 +172,18 @@ impl LoadedLibrary {
     /// An instance of one of its methods.
     ///
     /// # Errors
-    /// It does not exist, or it refuses the options.
+    /// It does not exist, it [requires](crate::MethodInfo::requires) what this host does not have, or it refuses the options.
     pub fn method(&self, name: &str, options: &Options) -> Result<LoadedMethod> {
+        let info = self.info.methods.iter().find(|info| info.name == name);
+        let has = |name: &str| HostCall::NAMES.contains(&name) || Op::<()>::NAMES.contains(&name);
+        if let Some(missing) = info.and_then(|info| info.requires.iter().find(|name| !has(name))) {
+            return Err(Error::new(
+                Code::Unsupported,
+                format!(
+                    "the method {name} needs `{missing}`, which this host does not have: use a newer host"
+                ),
+            ));
+        }
         let options = to_json(options)?;
         plain(self.library.new_method()(name.into(), options.as_str().into())).map(LoadedMethod)
     }

@@ -36,7 +36,8 @@ pub use selection::select;
 use crate::{
     Axis, Binary, Code, Device, Error, Layer, Mask, Method, OptionSpec, Options, Pruned, Reduction, Result,
     Rng, Run, Sparsity, Statistic, Tensor, Unary,
-    message::{HostCall, HostReply, HostService, Level, unsupported},
+    abi::LoadedMethod,
+    message::{HostCall, HostReply, HostService, Level, MethodAnswer, MethodCall, unsupported},
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -138,7 +139,25 @@ pub struct PrunedLayer {
 /// # Errors
 /// The method's error, or an answer that the host would refuse.
 pub fn prune(method: &impl Method, layer: &Layer, device: &Device) -> Result<PrunedLayer> {
-    let pruned = method.layer(layer, &Run::new(device.clone(), &NoHost, 0))?;
+    finish(method.layer(layer, &Run::new(device.clone(), &NoHost, 0))?, layer, device)
+}
+
+/// As [`prune`], of a method in a library that was built: every call crosses the FFI boundary, as it does in the host.
+///
+/// # Errors
+/// As [`prune`].
+pub fn prune_loaded(method: &LoadedMethod, layer: &Layer, device: &Device) -> Result<PrunedLayer> {
+    let call = MethodCall::Layer { layer: layer.data(), seed: 0 };
+    match method.call(&call, &NoHost, device.service())? {
+        MethodAnswer::Pruned(pruned) => {
+            finish(Pruned::from_data(pruned, device, layer.weight.cols())?, layer, device)
+        }
+        other => Err(Error::invalid(format!("the method answered with something else: {other:?}"))),
+    }
+}
+
+/// Applies what a method answered.
+fn finish(pruned: Pruned, layer: &Layer, device: &Device) -> Result<PrunedLayer> {
     let Pruned { weight, mask, low_rank, error, numbers, notes } = pruned;
     if weight.is_none() && mask.is_none() {
         return Err(Error::invalid("the answer has neither a weight nor a mask"));
