@@ -4,7 +4,7 @@ use crate::options::option_builders;
 use crate::{
     Allowed, Block, Code, DType, Device, Error, Mask, Model, OptionKind, OptionSpec, Options, Result, Run,
     Sparsity, Tensor,
-    message::{LayerData, PrunedData},
+    message::{LayerData, PrunedData, TensorHandle},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -410,13 +410,26 @@ impl Pruned {
         self
     }
 
-    /// What came over the border, of a layer of so many columns.
-    pub(crate) fn from_data(data: PrunedData, device: &Device, cols: usize) -> Result<Self> {
-        let own = |handle| device.known(handle, true);
+    /// What came over the border, of a layer of so many columns. What was lent of these layers is copied.
+    pub(crate) fn from_data(
+        data: PrunedData,
+        device: &Device,
+        cols: usize,
+        lent: &[LayerData],
+    ) -> Result<Self> {
+        let own = |handle: TensorHandle| {
+            let is_lent = |layer: &LayerData| {
+                let tensors = [layer.weight, layer.dense].into_iter().chain(layer.mask);
+                tensors.chain(layer.statistics.values().copied()).any(|tensor| tensor.id == handle.id)
+            };
+            let tensor = device.known(handle, !lent.iter().any(is_lent));
+            if lent.iter().any(is_lent) { tensor.copy() } else { Ok(tensor) }
+        };
+        let pair = |(left, right)| Ok::<_, Error>((own(left)?, own(right)?));
         Ok(Self {
-            weight: data.weight.map(own),
-            mask: data.mask.map(|words| Mask::of(own(words), cols)).transpose()?,
-            low_rank: data.low_rank.map(|(left, right)| (own(left), own(right))),
+            weight: data.weight.map(own).transpose()?,
+            mask: data.mask.map(|words| Mask::of(own(words)?, cols)).transpose()?,
+            low_rank: data.low_rank.map(pair).transpose()?,
             error: data.error,
             numbers: data.numbers,
             notes: data.notes,

@@ -81,6 +81,13 @@ impl Tensor {
         self.handle()
     }
 
+    /// A copy in memory of its own.
+    pub(crate) fn copy(&self) -> Result<Self> {
+        let bytes = self.device.read(self.id)?;
+        let id = self.device.upload(self.dtype, self.rows, self.cols, &bytes)?;
+        Ok(Self::of(&self.device, id, true, self.dtype, (self.rows, self.cols)))
+    }
+
     /// The same tensor, to be used no longer than this value lives.
     pub(crate) fn shared(&self) -> Self {
         Self::of(&self.device, self.id, false, self.dtype, (self.rows, self.cols))

@@ -27,24 +27,42 @@ fn library(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_new_method_and_a_new_selector_are_tested_built_and_run() {
+fn new_plugins_of_every_kind_are_tested_built_and_run() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, kind) in [("my-method", "layer"), ("my-selector", "selector")] {
-        run(host().current_dir(folder.path()).args(["plugin", "new", name, "--kind", kind]));
+    let kinds: [(&str, &[&str]); 5] = [
+        ("my-method", &["--kind", "layer"]),
+        ("my-kernel", &["--wgsl"]),
+        ("my-block", &["--kind", "block"]),
+        ("my-model", &["--kind", "model"]),
+        ("my-selector", &["--kind", "selector"]),
+    ];
+    for (name, kind) in kinds {
+        run(host().current_dir(folder.path()).args(["plugin", "new", name]).args(kind));
         cargo(&folder.path().join(name), "test");
         cargo(&folder.path().join(name), "build");
     }
     let model = folder.path().join("model");
     copy_model(&model);
     let mut command = host();
-    command.arg("--plugin").arg(library("my_method")).arg("--plugin").arg(library("my_selector"));
-    command.args(["--method", "my-method", "--selector", "my-selector", "--option", "square_root=true"]);
+    for (name, _) in kinds {
+        command.arg("--plugin").arg(library(&name.replace('-', "_")));
+    }
+    command.args([
+        "--method",
+        "my-model,my-method,my-block",
+        "--selector",
+        "my-selector",
+        "--option",
+        "square_root=true",
+    ]);
     command.args(["--device", "cpu", "--samples", "4", "--seqlen", "32", "--json"]);
     command.arg("--calibration").arg(path("models/data/c4.jsonl"));
     command.arg("--model").arg(&model).arg("--out").arg(folder.path().join("pruned"));
     let manifest: serde_json::Value = serde_json::from_slice(&run(&mut command).stdout).unwrap();
-    assert_eq!(manifest["method"]["name"], "my-method");
+    assert_eq!(manifest["method"]["name"], "my-model,my-method,my-block");
     assert!((manifest["reached"].as_f64().unwrap() - 0.5).abs() < 0.01, "{manifest}");
+    // The kernel and its twin choose the same.
+    run(host().args(["plugin", "check"]).arg(library("my_kernel")));
 }
 
 #[test]

@@ -66,6 +66,14 @@ pub enum PruneError {
         /// The pattern.
         sparsity: Sparsity,
     },
+    /// A method that cannot prune to patterns is to prune to one.
+    #[error("the method {method} cannot prune to the pattern {sparsity}: give a share such as 0.5")]
+    Unpatterned {
+        /// The method.
+        method: String,
+        /// The pattern.
+        sparsity: Sparsity,
+    },
     /// The device failed at a layer.
     #[error("{layer}")]
     Device {

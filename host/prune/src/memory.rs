@@ -130,6 +130,8 @@ struct Needs {
     layer: u64,
     token: u64,
     writing: u64,
+    /// Whether a batch and the work on layers take their memory at the same time.
+    tape: bool,
 }
 
 impl Needs {
@@ -167,18 +169,29 @@ impl Needs {
             }
             _ => inputs.values().sum(),
         };
+        // What a block stage keeps of a forward pass for its gradients, and the gradients.
+        let tape = plans.iter().any(Plan::has_blocks);
         let (hidden, query, key) =
             (config.hidden_size as u64, config.query_size() as u64, config.key_size() as u64);
         // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
-        let token = F32 * (2 * hidden + (2 * query + 2 * key).max(config.intermediate_size as u64));
+        let inner = config.intermediate_size as u64;
+        let mut token = F32 * (2 * hidden + (2 * query + 2 * key).max(inner));
+        if tape {
+            // Inputs and outputs of every layer, twice over in the backward pass, as much again for the method's own; and every
+            // weight of the block thrice: dense and current in f32, and its gradient, with room for two moments.
+            token = F32 * (2 * (4 * hidden + 2 * query + 2 * key + 4 * inner) + 2 * hidden);
+            let all = Projection::ALL.into_iter().map(|projection| projection.shape(config));
+            layer += F32 * 6 * all.map(|(rows, cols)| (rows * cols) as u64).sum::<u64>();
+        }
         // Pruned layers of every plan, or a batch of hidden states that is kept.
         let batch = F32 * hidden * tokens.min(BATCH_TOKENS as u64);
         let writing = writer::IN_FLIGHT as u64 * (plans.len() as u64 * written).max(batch);
-        Self { block: model.block_bytes(), statistics, layer, token, writing }
+        Self { block: model.block_bytes(), statistics, layer, token, writing, tape }
     }
 
     fn workspace(&self, batch_tokens: usize) -> u64 {
-        (batch_tokens as u64 * self.token).max(self.layer)
+        let batch = batch_tokens as u64 * self.token;
+        if self.tape { batch + self.layer } else { batch.max(self.layer) }
     }
 
     fn device(&self, batch_tokens: usize) -> u64 {

@@ -1,6 +1,6 @@
 //! The method of a run: one stage or several, found in the libraries that were given.
 
-use super::{Plan, PruneError, Result, Settings};
+use super::{Plan, PruneError, Result, Settings, Targets};
 use espalier_base::text::did_you_mean;
 use espalier_plugins::{Library, PluginError, PluginMethod, PluginRecord, offering};
 use espalier_sdk::{MethodInfo, OptionSpec, Order, Scope, Statistic};
@@ -109,6 +109,18 @@ impl Method {
             targets: &settings.targets,
             propagate: settings.propagate,
             seed: settings.seed,
+        }
+    }
+
+    /// Refuses targets that a stage cannot prune to.
+    ///
+    /// # Errors
+    /// A pattern for a stage that has none.
+    pub fn check(&self, targets: &Targets) -> Result<()> {
+        let Some(stage) = self.stages.iter().find(|stage| !stage.info.patterns) else { return Ok(()) };
+        match targets.pattern() {
+            Some(sparsity) => Err(PruneError::Unpatterned { method: stage.info.name.clone(), sparsity }),
+            None => Ok(()),
         }
     }
 

@@ -99,6 +99,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let started = Instant::now();
         check(&model.config, &settings.targets)?;
+        method.check(&settings.targets)?;
         if let Some(blocks) = model.blocks_left_out() {
             tracing::warn!(
                 "config.json has num_hidden_layers {}, but the checkpoint has blocks up to {}: those from {} on are not \

@@ -150,6 +150,12 @@ impl Targets {
         (sparsity != Sparsity::Ratio(0.0)).then_some(sparsity)
     }
 
+    /// A pattern that is asked for anywhere.
+    pub fn pattern(&self) -> Option<Sparsity> {
+        let all = self.per_layer.values().chain([&self.sparsity]).copied();
+        all.into_iter().find(|sparsity| matches!(sparsity, Sparsity::Pattern { .. }))
+    }
+
     /// Sets how much of a layer goes.
     pub fn set(&mut self, block: usize, projection: Projection, sparsity: Sparsity) {
         self.per_layer.insert(LayerRule::Layer(block, projection), sparsity);

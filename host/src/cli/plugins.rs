@@ -5,7 +5,7 @@ use espalier_base::{cause::causes, interrupt};
 #[cfg(unix)]
 use espalier_plugins::isolate;
 use espalier_plugins::{Library, TrustList, available, describe, find, hidden};
-use espalier_sdk::{Allowed, LibraryInfo, OptionSpec};
+use espalier_sdk::{Allowed, LibraryInfo, MethodInfo, OptionSpec, message::LayerData};
 use serde::Serialize;
 use std::{fmt::Write, path::PathBuf};
 
@@ -36,9 +36,19 @@ pub(super) fn run(command: &args::Plugins, verbosity: args::Verbosity) -> Result
     let _ = writeln!(text, "SHA-256 {}, trusted: {}", found.sha256, found.trust);
     for method in &found.info.methods {
         let _ = writeln!(text, "\nmethod {}\n  {}", method.name, method.summary);
-        let needs: Vec<_> = method.statistics.iter().map(|statistic| format!("{statistic:?}")).collect();
-        let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
+        if !method.paper.is_empty() {
+            let _ = writeln!(text, "  {}", method.paper);
+        }
+        let _ = writeln!(text, "  works on a {}", format!("{:?}", method.scope).to_lowercase());
+        let needs = measures(method);
+        let needs = if needs.is_empty() { "nothing" } else { &needs };
         let _ = writeln!(text, "  measures of a layer's input: {needs}");
+        if !method.patterns {
+            let _ = writeln!(text, "  cannot prune to patterns such as 2:4");
+        }
+        if !method.requires.is_empty() {
+            let _ = writeln!(text, "  needs of the host: {}", method.requires.join(", "));
+        }
         describe_options(&mut text, &method.options);
     }
     for selector in &found.info.selectors {
@@ -78,19 +88,10 @@ fn list(json: bool) -> Result<(), CliError> {
         let all = serde_json::json!({ "plugins": plugins, "unusable": unusable, "hidden": hidden });
         return print_json(&all);
     }
-    let rows: Vec<_> = plugins
-        .iter()
-        .map(|found| {
-            let methods = found.info.methods.iter().map(|method| format!("method {}", method.name));
-            let selectors = found.info.selectors.iter().map(|selector| format!("selector {}", selector.name));
-            let offers: Vec<_> = methods.chain(selectors).collect();
-            let path = found.path.display().to_string();
-            vec![path, found.info.version.clone(), found.trust.to_owned(), offers.join(", ")]
-        })
-        .collect();
+    let rows: Vec<_> = plugins.iter().flat_map(FoundLibrary::rows).collect();
     let mut text = match rows.as_slice() {
         [] => "no plugins found; set ESPALIER_PLUGIN_PATH to a folder that has some".to_owned(),
-        rows => super::table::render(&["library", "version", "trusted", "offers"], rows),
+        rows => super::table::render(&COLUMNS, rows),
     };
     if !unusable.is_empty() {
         text += "\n\nnot usable:";
@@ -119,7 +120,48 @@ fn list(json: bool) -> Result<(), CliError> {
     print(&text)
 }
 
+/// The columns of the table of stages and selectors.
+const COLUMNS: [&str; 10] = [
+    "name",
+    "works on",
+    "measures",
+    "patterns",
+    "paper",
+    "version",
+    "interface",
+    "trusted",
+    "SHA-256",
+    "library",
+];
+
 impl FoundLibrary {
+    /// A row for every stage and selector.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |name: &str, scope: String, needs: String, patterns: &str, paper: &str| {
+            let cells =
+                [name, &scope, &needs, patterns, paper, &self.info.version, &self.interface, self.trust];
+            let mut row: Vec<_> = cells.map(espalier_base::text::line).into();
+            row.push(self.sha256.chars().take(12).collect());
+            row.push(espalier_base::text::line(&self.path.display().to_string()));
+            row
+        };
+        let methods = self.info.methods.iter().map(|method| {
+            let scope = format!("{:?}", method.scope).to_lowercase();
+            row(
+                &method.name,
+                scope,
+                measures(method),
+                if method.patterns { "yes" } else { "no" },
+                &method.paper,
+            )
+        });
+        let selectors = self.info.selectors.iter().map(|selector| {
+            let needs = if selector.needs_model { "the model" } else { "" };
+            row(&selector.name, "selection".to_owned(), needs.to_owned(), "", "")
+        });
+        methods.chain(selectors).collect()
+    }
+
     fn new(library: &Library, trust: &TrustList) -> Self {
         let trust = match (library.is_shipped(), trust.has(library.sha256())) {
             (_, true) => "yes",
@@ -134,6 +176,12 @@ impl FoundLibrary {
             info: library.info().clone(),
         }
     }
+}
+
+/// The statistics that a method needs, by the names of their functions.
+fn measures(method: &MethodInfo) -> String {
+    let names = method.statistics.iter().map(|&statistic| LayerData::key(statistic));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn describe_options(text: &mut String, options: &[OptionSpec]) {

@@ -29,8 +29,10 @@
 
 mod compute;
 mod device;
+mod model;
 mod selection;
 
+pub use model::ToyModel;
 pub use selection::select;
 
 use crate::{
@@ -147,10 +149,11 @@ pub fn prune(method: &impl Method, layer: &Layer, device: &Device) -> Result<Pru
 /// # Errors
 /// As [`prune`].
 pub fn prune_loaded(method: &LoadedMethod, layer: &Layer, device: &Device) -> Result<PrunedLayer> {
-    let call = MethodCall::Layer { layer: layer.data(), seed: 0 };
+    let lent = layer.data();
+    let call = MethodCall::Layer { layer: lent.clone(), seed: 0 };
     match method.call(&call, &NoHost, device.service())? {
         MethodAnswer::Pruned(pruned) => {
-            finish(Pruned::from_data(pruned, device, layer.weight.cols())?, layer, device)
+            finish(Pruned::from_data(pruned, device, layer.weight.cols(), &[lent])?, layer, device)
         }
         other => Err(Error::invalid(format!("the method answered with something else: {other:?}"))),
     }

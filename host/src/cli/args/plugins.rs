@@ -79,9 +79,12 @@ pub(crate) enum PluginsAction {
 pub(crate) struct NewPlugin {
     /// Name of the plugin and of its crate
     pub(crate) name: String,
-    /// The example to begin with: a pruning method that works on a layer, or a selector of calibration data
+    /// The example to begin with: a method that works on a layer, a block or the model, or a selector of calibration data
     #[arg(long, value_enum, default_value_t = PluginKind::Layer)]
     pub(crate) kind: PluginKind,
+    /// Begin with a layer method that has a kernel of its own, in WGSL and for the CPU
+    #[arg(long)]
+    pub(crate) wgsl: bool,
     /// Folder to make [default: NAME]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -110,6 +113,8 @@ pub(crate) struct CheckPlugin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PluginKind {
     Layer,
+    Block,
+    Model,
     Selector,
 }
 

@@ -17,6 +17,9 @@ pub(super) enum NewPluginError {
     /// A crate would replace something.
     #[error("{} exists: give another name, or another folder with --out", .0.display())]
     Exists(PathBuf),
+    /// A kernel for an example that has none.
+    #[error("--wgsl goes with --kind layer: the other examples have no kernel of their own")]
+    Wgsl,
     /// A file cannot be written.
     #[error("{} cannot be written", path.display())]
     Write {
@@ -54,7 +57,10 @@ pub(super) fn run(command: &args::NewPlugin) -> Result<(), CliError> {
     if folder.symlink_metadata().is_ok() {
         return Err(NewPluginError::Exists(folder).into());
     }
-    write_crate(&folder, name, command.kind)?;
+    if command.wgsl && command.kind != args::PluginKind::Layer {
+        return Err(NewPluginError::Wgsl.into());
+    }
+    write_crate(&folder, name, command.kind, command.wgsl)?;
     let path = folder.display();
     print(&format!(
         "made {path}: `cd {path}`, then `cargo test` and `cargo build --release`; README.md there has the rest"
@@ -62,11 +68,15 @@ pub(super) fn run(command: &args::NewPlugin) -> Result<(), CliError> {
 }
 
 /// Writes all files of a crate.
-fn write_crate(folder: &Path, name: &str, kind: args::PluginKind) -> Result<(), NewPluginError> {
-    let source = match kind {
-        args::PluginKind::Layer => include_str!("layer.rs.txt"),
-        args::PluginKind::Selector => include_str!("selector.rs.txt"),
+fn write_crate(folder: &Path, name: &str, kind: args::PluginKind, wgsl: bool) -> Result<(), NewPluginError> {
+    let (source, kind) = match kind {
+        args::PluginKind::Layer if wgsl => (include_str!("wgsl.rs.txt"), "layer"),
+        args::PluginKind::Layer => (include_str!("layer.rs.txt"), "layer"),
+        args::PluginKind::Block => (include_str!("block.rs.txt"), "block"),
+        args::PluginKind::Model => (include_str!("model.rs.txt"), "model"),
+        args::PluginKind::Selector => (include_str!("selector.rs.txt"), "selector"),
     };
+    let kernel = wgsl.then_some(("src/score.wgsl", include_str!("score.wgsl.txt")));
     let library = name.replace('-', "_");
     let file = format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let (major, minor) = espalier_sdk::INTERFACE_VERSION;
@@ -74,7 +84,7 @@ fn write_crate(folder: &Path, name: &str, kind: args::PluginKind) -> Result<(), 
         name => name,
         library => library,
         type => type_name(name),
-        kind => if kind == args::PluginKind::Layer { "layer" } else { "selector" },
+        kind => kind,
         path => format!("target/release/{file}"),
         interface => format!("{major}.{minor}"),
         version => env!("CARGO_PKG_VERSION"),
@@ -82,7 +92,7 @@ fn write_crate(folder: &Path, name: &str, kind: args::PluginKind) -> Result<(), 
         rust_version => env!("CARGO_PKG_RUST_VERSION"),
     };
     let environment = Environment::new();
-    for (place, template) in FILES.into_iter().chain([("src/lib.rs", source)]) {
+    for (place, template) in FILES.into_iter().chain([("src/lib.rs", source)]).chain(kernel) {
         let text = environment.render_str(template, &values).map_err(NewPluginError::Template)?;
         write(&folder.join(place), format!("{}\n", text.trim_end()).as_bytes())?;
     }
