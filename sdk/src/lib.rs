@@ -97,3 +97,24 @@ const fn number(digits: &str) -> u16 {
 pub static SOURCE: include_dir::Dir<'static> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/src");
 #[cfg(feature = "source")]
 pub use espalier_ops::SOURCE as OPS_SOURCE;
+
+/// The book for authors: its code is compiled and run with the documentation's.
+#[cfg(doctest)]
+mod book {
+    macro_rules! chapters {
+        ($($name:ident = $file:literal),* $(,)?) => {
+            $( #[doc = include_str!(concat!("../book/src/", $file))] pub struct $name; )*
+        };
+    }
+
+    chapters! {
+        FirstPlugin = "first-plugin.md",
+        Scopes = "scopes.md",
+        Statistics = "statistics.md",
+        Kernels = "kernels.md",
+        Gradients = "gradients.md",
+        Options = "options.md",
+        Testing = "testing.md",
+        Versions = "versions.md",
+    }
+}
