@@ -9,8 +9,11 @@ use espalier_tests::random::Random;
 use safetensors::SafeTensors;
 use std::sync::Arc;
 
-/// The lengths of the two sequences.
+/// The lengths of the two sequences that are recorded.
 const LENGTHS: [usize; 2] = [7, 12];
+
+/// The lengths of sequences whose attention is computed in several parts.
+const LONG: [usize; 2] = [20, 300];
 
 /// Every how many rows of a weight's gradient are recorded.
 const EVERY: usize = 4;
@@ -45,7 +48,7 @@ fn compare_all(device: &Arc<dyn Device>) {
         let model = Llama::open(&folder, Arc::clone(device)).unwrap();
         let block = model.load_block(model.config.num_hidden_layers - 1).unwrap();
         let (hidden, gradient) = (expected("hidden"), expected("gradient"));
-        let found = backward(&model, &block, &hidden, &gradient, &[]);
+        let found = backward(&model, &block, LENGTHS, &hidden, &gradient, &[]);
         let mut check = |name: &str, found: &[f32]| {
             let expected = expected(name);
             assert_eq!(found.len(), expected.len(), "{} {name}", folder.display());
@@ -73,10 +76,10 @@ fn gradients_are_those_of_finite_differences() {
     let model = Llama::open(&folder, Arc::clone(&device)).unwrap();
     let block = model.load_block(0).unwrap();
     let mut random = Random::new(5);
-    let tokens: usize = LENGTHS.iter().sum();
+    let tokens: usize = LONG.iter().sum();
     let hidden = random.normal(tokens * model.config.hidden_size);
     let gradient = random.normal(hidden.len());
-    let found = backward(&model, &block, &hidden, &gradient, &[]);
+    let found = backward(&model, &block, LONG, &hidden, &gradient, &[]);
     for projection in Projection::ALL {
         let own = &block.linear(projection).weight;
         let mut weight = device.zeros(DType::F32, own.rows(), own.cols()).unwrap();
@@ -87,7 +90,7 @@ fn gradients_are_those_of_finite_differences() {
             let moved = weight.iter().zip(&direction).map(|(w, d)| w + step * d).collect();
             let moved = device.from_f32(own.rows(), own.cols(), moved).unwrap();
             // A candidate in the place of the block's own weight.
-            let output = backward(&model, &block, &hidden, &gradient, &[(projection, &moved)]).output;
+            let output = backward(&model, &block, LONG, &hidden, &gradient, &[(projection, &moved)]).output;
             dot(&output, &gradient)
         };
         const STEP: f32 = 1e-3;
@@ -113,13 +116,14 @@ struct Found {
 fn backward(
     model: &Llama,
     block: &Block,
+    lengths: [usize; 2],
     hidden: &[f32],
     gradient: &[f32],
     others: &[(Projection, &Tensor)],
 ) -> Found {
     let device = &model.device;
-    let tokens: usize = LENGTHS.iter().sum();
-    let sequences = LENGTHS.map(|length| vec![1_u32; length]);
+    let tokens: usize = lengths.iter().sum();
+    let sequences = lengths.map(|length| vec![1_u32; length]);
     let batch = model.batch(&[&sequences[0], &sequences[1]]).unwrap();
     let upload = |x: &[f32]| device.from_f32(tokens, model.config.hidden_size, x.to_vec()).unwrap();
     let (tape, output) = model.record(block, &batch, upload(hidden), others).unwrap();

@@ -14,6 +14,9 @@ use espalier_device::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Queries whose scores are in memory at a time: what they do not see is not computed.
+const QUERIES: usize = 128;
+
 /// A forward pass through a block, with what its gradients are computed from.
 #[derive(Debug)]
 pub struct Tape {
@@ -226,28 +229,35 @@ impl Llama {
         let (head_dim, scale) = (shape.head_dim, shape.scale);
         let like = |x: &Tensor| device.zeros(DType::F32, x.rows(), x.cols());
         let (mut d_q, mut d_k, mut d_v) = (like(&tape.q)?, like(&tape.k)?, like(&tape.v)?);
-        for span in &tape.spans {
-            let tokens = span.queries;
-            let square = || device.zeros(DType::F32, tokens, tokens);
-            let (mut p, mut d_p) = (square()?, square()?);
-            let place = |head: usize| (span.query_start, head * head_dim);
+        let parts = tape.spans.iter().flat_map(|span| {
+            (0..span.queries)
+                .step_by(QUERIES)
+                .map(|from| (span.query_start, from, span.queries.min(from + QUERIES)))
+        });
+        for (first, from, to) in parts {
+            // Queries `from..to` of a sequence see the keys before `to`.
+            let (queries, keys) = (to - from, to);
+            let matrix = || device.zeros(DType::F32, queries, keys);
+            let (mut p, mut d_p) = (matrix()?, matrix()?);
             for head in 0..shape.heads {
                 let group = head / (shape.heads / shape.kv_heads);
-                let part = |tensor, head| of_head(tensor, place(head), (tokens, head_dim));
-                let (q, k, v) = (part(&tape.q, head), part(&tape.k, group), part(&tape.v, group));
-                let d_o = of_head(d_attended, place(head), (tokens, head_dim));
+                let (of_queries, of_keys) = ((first + from, head * head_dim), (first, group * head_dim));
+                let seen = |tensor| of_head(tensor, of_keys, (keys, head_dim));
+                let asking = |tensor| of_head(tensor, of_queries, (queries, head_dim));
+                let (q, k, v) = (asking(&tape.q), seen(&tape.k), seen(&tape.v));
+                let d_o = asking(d_attended);
                 product(device, 1.0, q, k.t(), 0.0, (0, 0), &mut p)?;
                 device.execute(Op::CausalSoftmax { scale, window: shape.window }, &mut p)?;
                 product(device, 1.0, d_o, v.t(), 0.0, (0, 0), &mut d_p)?;
                 let weighted = zip(device, Unary::Identity, &p, Binary::Multiply, &d_p)?;
-                let mut sums = device.zeros(DType::F32, tokens, 1)?;
+                let mut sums = device.zeros(DType::F32, queries, 1)?;
                 let (f, axis) = (Reduction::Sum, Axis::EachRow);
                 device.execute(Op::Reduce { x: &weighted, f, axis, accumulate: false }, &mut sums)?;
                 let centred = zip(device, Unary::Identity, &d_p, Binary::Subtract, &sums)?;
                 let d_s = zip(device, Unary::Identity, &p, Binary::Multiply, &centred)?;
-                product(device, scale, d_s.all(), k, 0.0, place(head), &mut d_q)?;
-                product(device, scale, d_s.all().t(), q, 1.0, place(group), &mut d_k)?;
-                product(device, 1.0, p.all().t(), d_o, 1.0, place(group), &mut d_v)?;
+                product(device, scale, d_s.all(), k, 0.0, of_queries, &mut d_q)?;
+                product(device, scale, d_s.all().t(), q, 1.0, of_keys, &mut d_k)?;
+                product(device, 1.0, p.all().t(), d_o, 1.0, of_keys, &mut d_v)?;
             }
         }
         let back = self.turned_back(&tape.rope)?;

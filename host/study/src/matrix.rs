@@ -58,7 +58,11 @@ impl Study {
     /// windows.
     pub(super) fn share_a_pass(&self, one: &Cell, other: &Cell) -> bool {
         let dense = |cell: &Cell| {
-            let variant = cell.variant.as_ref().filter(|variant| !self.methods[variant.method].propagate);
+            let shares = |variant: &&Variant| {
+                let method = &self.methods[variant.method];
+                !method.propagate && method.method.can_share()
+            };
+            let variant = cell.variant.as_ref().filter(shares);
             variant.and_then(|variant| variant.calibration)
         };
         one.model == other.model && dense(one).is_some_and(|drawn| dense(other) == Some(drawn))

@@ -8,7 +8,7 @@ use crate::{
 use espalier_base::text::did_you_mean;
 use espalier_plugins::{Library, find, load};
 use espalier_prune::{LayerRule, MemoryBudget, Method, ParseLayerRuleError, PruneError, Settings, Targets};
-use espalier_sdk::{OptionSpec, Sparsity};
+use espalier_sdk::{MethodInfo, OptionSpec, Sparsity};
 use std::collections::BTreeMap;
 
 /// A pruning method of a study, with its settings.
@@ -45,31 +45,36 @@ impl StudyMethod {
 
 /// The method that an entry of the file asks for.
 pub(super) fn method(file: &StudyFile, spec: &MethodSpec) -> Checked<StudyMethod> {
-    let library = library(file, &spec.plugin)?;
-    let methods = &library.info().methods;
+    let libraries: Vec<_> =
+        spec.plugins.iter().map(|plugin| library(file, plugin)).collect::<Checked<_>>()?;
+    let methods: Vec<_> = libraries.iter().flat_map(|library| &library.info().methods).collect();
     let names: Vec<_> = methods.iter().map(|info| info.name.as_str()).collect();
     let offers = match names.as_slice() {
         [] => "no pruning method".to_owned(),
         names => names.join(", "),
     };
-    let info = match (&spec.method, methods.as_slice()) {
-        (None, [only]) => only,
+    let plugins = spec.plugins.iter().map(|plugin| plugin.value.as_str()).collect::<Vec<_>>().join(", ");
+    let stages: Vec<&MethodInfo> = match (&spec.method, methods.as_slice()) {
+        (None, [only]) => vec![only],
         (None, _) => {
-            let message = format!("{} offers {offers}: choose one with `method`", spec.plugin.value);
-            return Err(Problem::new(&spec.plugin.span, message));
+            let message = format!("{plugins} offers {offers}: choose one with `method`");
+            return Err(Problem::new(&spec.plugins[0].span, message));
         }
         (Some(wanted), methods) => {
-            methods.iter().find(|info| info.name == wanted.value).ok_or_else(|| {
-                let hint = did_you_mean(&wanted.value, names.iter().copied());
-                let message =
-                    format!("{} offers no method `{}`, but {offers}{hint}", spec.plugin.value, wanted.value);
-                Problem::new(&wanted.span, message)
-            })?
+            let stage = |name: &str| {
+                methods.iter().find(|info| info.name == name).copied().ok_or_else(|| {
+                    let hint = did_you_mean(name, names.iter().copied());
+                    let message = format!("{plugins} offers no method `{name}`, but {offers}{hint}");
+                    Problem::new(&wanted.span, message)
+                })
+            };
+            wanted.value.split(',').map(|name| stage(name.trim())).collect::<Checked<_>>()?
         }
     };
-    let options = options(&format!("the method {}", info.name), &info.options, &spec.options)?;
+    let name = stages.iter().map(|info| info.name.as_str()).collect::<Vec<_>>().join(",");
+    let options = options(&format!("the method {name}"), &declared(&stages), &spec.options)?;
     let refused = |error| Problem::because(&spec.name.span, "the method is not usable", error);
-    let method = Method::find(std::slice::from_ref(&library), Some(&info.name), &options).map_err(refused)?;
+    let method = Method::find(&libraries, Some(&name), &options).map_err(refused)?;
     let mut targets = Targets::everywhere(Sparsity::Ratio(0.5));
     targets.layers = spec.layers.as_ref().map(|layers| layers.value.clone());
     targets.skip = spec.skip.iter().map(|projection| projection.value).collect();
@@ -87,6 +92,16 @@ pub(super) fn method(file: &StudyFile, spec: &MethodSpec) -> Checked<StudyMethod
         propagate: spec.propagate,
         targets,
     })
+}
+
+/// The options of these stages; of several, also as `STAGE.KEY`.
+fn declared(stages: &[&MethodInfo]) -> Vec<OptionSpec> {
+    let prefixed = stages.iter().filter(|_| stages.len() > 1).flat_map(|info| {
+        let prefixed =
+            |spec: &OptionSpec| OptionSpec { name: format!("{}.{}", info.name, spec.name), ..spec.clone() };
+        info.options.iter().map(prefixed)
+    });
+    stages.iter().flat_map(|info| info.options.iter().cloned()).chain(prefixed).collect()
 }
 
 /// A plugin library: beside the study file, or where plugins are looked for.

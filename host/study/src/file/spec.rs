@@ -38,8 +38,9 @@ pub(crate) struct ModelSpec {
 #[derive(Debug, Clone)]
 pub(crate) struct MethodSpec {
     pub(crate) name: At<String>,
-    /// The library; the name of the entry, in lower case by default.
-    pub(crate) plugin: At<String>,
+    /// The libraries; the name of the entry, in lower case, by default.
+    pub(crate) plugins: Vec<At<String>>,
+    /// The method, or the stages with commas between.
     pub(crate) method: Option<At<String>>,
     pub(crate) options: Vec<(At<String>, At<String>)>,
     pub(crate) sparsity: Vec<At<Sparsity>>,
@@ -181,7 +182,7 @@ fn models(value: &Spanned<DeValue>) -> Result<Vec<ModelSpec>> {
 fn method(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> Result<MethodSpec> {
     let mut method = MethodSpec {
         name: name.clone(),
-        plugin: name.with(name.value.to_lowercase()),
+        plugins: vec![name.with(name.value.to_lowercase())],
         method: None,
         options: Vec::new(),
         sparsity: Vec::new(),
@@ -192,8 +193,9 @@ fn method(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> R
     };
     if let Some(table) = value.get_ref().as_table() {
         let mut section = Section::new(format!("methods.{}", name.value), name.span.clone(), table);
-        if let Some(plugin) = section.get("plugin", text)? {
-            method.plugin = plugin;
+        let plugins = section.list("plugin", text)?;
+        if !plugins.is_empty() {
+            method.plugins = plugins;
         }
         method.method = section.get("method", text)?;
         method.options = options(&mut section)?;

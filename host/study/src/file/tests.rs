@@ -53,7 +53,7 @@ fn short_and_long_forms_are_read_in_the_order_of_the_file() {
     );
 
     let methods: Vec<_> =
-        spec.methods.iter().map(|m| (m.name.value.as_str(), m.plugin.value.as_str())).collect();
+        spec.methods.iter().map(|m| (m.name.value.as_str(), m.plugins[0].value.as_str())).collect();
     assert_eq!(methods, [("Wanda", "wanda"), ("SparseGPT", "sparsegpt"), ("Variant", "wanda")]);
     let sparsities = |at: usize| spec.methods[at].sparsity.iter().map(|s| s.value).collect::<Vec<_>>();
     assert_eq!(sparsities(0), [Sparsity::Ratio(0.6)]);
