@@ -42,7 +42,7 @@ done
 cargo build --workspace --locked
 
 # The tests that run WGSL; named here so that it shows when one of them did not run.
-gpu_tests=(gpu_forward gpu_prune_ops algebra_ops logits generate device_faults)
+gpu_tests=(gpu_forward gpu_prune_ops algebra_ops logits gradients generate device_faults)
 gpu_flags=(); for name in "${gpu_tests[@]}"; do gpu_flags+=(--test "$name"); done
 
 log=$(mktemp); trap 'rm -f "$log"' EXIT

@@ -196,7 +196,7 @@ impl MethodInfo {
     /// Names a function of the host ([`HostCall::NAMES`](crate::message::HostCall::NAMES)) or an operation of the device
     /// ([`Op::NAMES`](crate::service::Op)) without which the method cannot work: a host that does not have it refuses the
     /// method before anything runs. What is not named may be tried, and fails with
-    /// [`Code::Unsupported`](crate::Code::Unsupported) where it is missing.
+    /// [`Code::Unsupported`] where it is missing.
     #[must_use]
     pub fn requires(mut self, function: impl Into<String>) -> Self {
         self.requires.push(function.into());
