@@ -2,7 +2,7 @@
 
 use crate::{Result, service::DocumentService};
 use serde::{Deserialize, Serialize};
-use std::{fmt, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 /// One document of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,5 +84,22 @@ impl<'a> Documents<'a> {
     /// The document cannot be read or tokenised.
     pub fn tokens(&self, index: usize) -> Result<Vec<u32>> {
         self.service.tokens(index)
+    }
+
+    /// The fields of the row that a document was made of, by the names that the field uses: `text`; `prefix` and `completion`;
+    /// `system`, `instruction`, `input` and `output`; or `messages`, as JSON. A row that holds tokens has none.
+    ///
+    /// # Errors
+    /// The document cannot be read, or the host is older than this function.
+    pub fn fields(&self, index: usize) -> Result<BTreeMap<String, String>> {
+        self.service.fields(index)
+    }
+
+    /// Which of a document's [tokens](Documents::tokens) are the answer to its prompt; none of running text.
+    ///
+    /// # Errors
+    /// As [`Documents::fields`].
+    pub fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
+        self.service.answer(index)
     }
 }

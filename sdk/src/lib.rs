@@ -114,6 +114,7 @@ mod book {
         Kernels = "kernels.md",
         Gradients = "gradients.md",
         Options = "options.md",
+        Selectors = "selectors.md",
         Testing = "testing.md",
         Versions = "versions.md",
     }

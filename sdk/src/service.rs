@@ -1,7 +1,10 @@
 //! The host's services for plugins: plain traits, which the ABI adapters carry over the FFI boundary.
 
-use crate::{Access, Buffer, DType, DeviceKind, Document, ModelInfo, Result, SamplingOptions, Source};
-use std::fmt;
+use crate::{
+    Access, Buffer, DType, DeviceKind, Document, ModelInfo, Result, SamplingOptions, Source,
+    message::unsupported,
+};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 pub use espalier_ops::{Op, Packed, UnpackError};
 
@@ -102,6 +105,24 @@ pub trait DocumentService: Send + Sync {
     /// # Errors
     /// The document cannot be read or tokenised.
     fn tokens(&self, index: usize) -> Result<Vec<u32>>;
+
+    /// The fields of a document's row, by name.
+    ///
+    /// # Errors
+    /// The document cannot be read.
+    fn fields(&self, index: usize) -> Result<BTreeMap<String, String>> {
+        let _ = index;
+        Err(unsupported("fields"))
+    }
+
+    /// Which of its tokens are the answer to its prompt.
+    ///
+    /// # Errors
+    /// The document cannot be read, rendered or tokenised.
+    fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
+        let _ = index;
+        Err(unsupported("answer"))
+    }
 }
 
 /// The model as selectors use it; see [`Model`](crate::Model) for the exact meaning.
@@ -135,6 +156,21 @@ pub trait WindowService: Send + Sync {
     /// # Errors
     /// There is no such document, or it cannot be read.
     fn offer(&mut self, document: usize, score: Option<f64>, limit: usize) -> Result<usize>;
+
+    /// Takes a document from a token on, for at most `limit` windows. The answer is how many came of it.
+    ///
+    /// # Errors
+    /// As [`offer`](WindowService::offer), or too few tokens follow.
+    fn offer_at(
+        &mut self,
+        document: usize,
+        offset: usize,
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
+        let _ = (document, offset, score, limit);
+        Err(unsupported("offer_at"))
+    }
 
     /// Takes a selector's own text, for at most `limit` windows.
     ///

@@ -42,6 +42,17 @@ impl<'a> Windows<'a> {
         Ok(gave)
     }
 
+    /// Offers a document from one of its tokens on: where windows are crops, the window that begins there; otherwise what is
+    /// left of the document.
+    ///
+    /// # Errors
+    /// As [`Windows::offer`]; too few tokens follow, or the host is older than this function.
+    pub fn offer_at(&mut self, document: usize, offset: usize, score: Option<f64>) -> Result<usize> {
+        let gave = self.service.offer_at(document, offset, score, self.left)?;
+        self.left = self.left.saturating_sub(gave);
+        Ok(gave)
+    }
+
     /// Offers text that the selector wrote itself, as tokens. It is taken as a document is, but never
     /// cropped: what is longer than a window is cut.
     ///

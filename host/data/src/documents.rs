@@ -2,8 +2,9 @@
 
 use super::{CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, tokenizer::check_tokens};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -101,6 +102,38 @@ impl TokenizedCollection {
         Ok(tokens)
     }
 
+    /// The fields of a document's row, by name; see [`Record::fields`].
+    ///
+    /// # Errors
+    /// The document cannot be read.
+    pub fn fields(&self, index: usize) -> Result<BTreeMap<String, String>, CalibrationError> {
+        Ok(self.collection.record(index)?.fields())
+    }
+
+    /// Which of a document's tokens are the answer to its prompt: those behind what it has in common with the prompt alone.
+    /// Running text and rows of tokens have none, nor has a document that is left out.
+    ///
+    /// # Errors
+    /// As [`tokens`](Self::tokens).
+    pub fn answer(&self, index: usize) -> Result<Option<Range<usize>>, CalibrationError> {
+        let record = self.collection.record(index)?;
+        if let Record::Text(_) | Record::Tokens(_) = record {
+            return Ok(None);
+        }
+        let place = || self.collection.place(index);
+        let rendered = self.renderer.render(&record, place);
+        let Some(rendered) = self.refusals().keep(&self.collection, index, rendered)? else {
+            return Ok(None);
+        };
+        if rendered.answer.is_empty() || rendered.rewritten {
+            return Ok(None);
+        }
+        let prompt = self.tokenizer.encode(&rendered.prompt, rendered.special, place)?;
+        let tokens = self.tokens(index)?;
+        let common = prompt.iter().zip(tokens.iter()).take_while(|(a, b)| a == b).count();
+        Ok((common < tokens.len()).then(|| common..tokens.len()))
+    }
+
     fn tokens_of(&self, record: Record, place: impl Fn() -> String) -> Result<Vec<u32>, CalibrationError> {
         if let Record::Tokens(tokens) = record {
             check_tokens(&tokens, self.tokenizer.vocab_size(), place)?;
@@ -128,6 +161,32 @@ impl TokenizedCollection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_answer_of_an_instruction_is_found_among_its_tokens() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/models");
+        let rows = [crate::Source::new(root.join("data/alpaca_calibration.json"))];
+        let collection = Collection::open(&rows, &crate::Reading::default()).unwrap();
+        let folder = root.join("tiny-instruct");
+        let renderer = Renderer::new(None, &folder).unwrap();
+        let documents =
+            TokenizedCollection::new(collection, renderer, Tokenizer::open(&folder, 1024).unwrap());
+        for index in 0..20 {
+            let fields = documents.fields(index).unwrap();
+            let answer = documents.answer(index).unwrap().unwrap();
+            let tokens = documents.tokens(index).unwrap();
+            assert!(answer.start > 0 && answer.end == tokens.len(), "{answer:?} of {}", tokens.len());
+            let text = documents.tokenizer().decode(&tokens[answer]).unwrap();
+            assert_eq!(text.trim(), fields["output"].trim(), "{index}");
+        }
+        let text = [crate::Source::new(root.join("data/c4.jsonl"))];
+        let collection = Collection::open(&text, &crate::Reading::default()).unwrap();
+        let renderer = Renderer::new(None, &folder).unwrap();
+        let documents =
+            TokenizedCollection::new(collection, renderer, Tokenizer::open(&folder, 1024).unwrap());
+        assert_eq!(documents.answer(0).unwrap(), None);
+        assert_eq!(documents.fields(0).unwrap()["text"], documents.text(0).unwrap().unwrap());
+    }
 
     #[test]
     fn what_is_kept_is_bounded() {

@@ -2,6 +2,7 @@
 
 use super::json::Json;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 
 /// A row of data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,6 +32,35 @@ pub enum Record {
     Chat(Conversation),
     /// Tokens as they are, masked ones dropped.
     Tokens(Vec<u32>),
+}
+
+impl Record {
+    /// Its fields, by name. Of several answers the first counts; messages are JSON; tokens have no fields.
+    pub fn fields(&self) -> BTreeMap<String, String> {
+        let first = |answers: &[String]| answers.first().cloned().unwrap_or_default();
+        let fields = match self {
+            Self::Text(text) => vec![("text", text.clone())],
+            Self::Completion { prefix, completions } => {
+                vec![("prefix", prefix.clone()), ("completion", first(completions))]
+            }
+            Self::Instruction { system, instruction, input, outputs } => vec![
+                ("system", system.clone()),
+                ("instruction", instruction.clone()),
+                ("input", input.clone()),
+                ("output", first(outputs)),
+            ],
+            Self::Chat(conversation) => {
+                let messages = conversation.messages.iter();
+                let messages = messages.map(|message| (message.role.as_str(), message.content.as_str()));
+                let messages: Vec<_> = messages
+                    .map(|(role, content)| serde_json::json!({ "role": role, "content": content }))
+                    .collect();
+                vec![("messages", serde_json::Value::from(messages).to_string())]
+            }
+            Self::Tokens(_) => Vec::new(),
+        };
+        fields.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
+    }
 }
 
 /// A conversation.

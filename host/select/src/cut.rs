@@ -172,7 +172,13 @@ impl<'a> Cutter<'a> {
         self.windows.push(Window { input_ids, pieces, score });
     }
 
-    fn take(&mut self, document: usize, score: Option<f64>, limit: usize) -> Result<usize> {
+    fn take(
+        &mut self,
+        document: usize,
+        from: Option<usize>,
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
         interrupt::check()?;
         let Some(source) = self.documents.source_of(document) else {
             let documents = self.documents.len();
@@ -185,21 +191,31 @@ impl<'a> Cutter<'a> {
         }
         let mode = self.documents.mode(source);
         if mode == WindowMode::Crop {
-            return self.crop(document, source, score);
+            return self.crop(document, source, from, score);
         }
         let tokens = self.documents.tokens(document)?;
         self.taken.insert(document);
+        let from = from.unwrap_or(0);
         if tokens.is_empty() {
             return Ok(0);
         }
+        if from >= tokens.len() {
+            return Err(beyond(document, from, tokens.len()));
+        }
         let place = Some((source, document - self.documents.first(source)));
         match mode {
-            WindowMode::Pack => Ok(self.pack(&tokens, place, score, limit)),
-            WindowMode::Crop | WindowMode::Single => Ok(self.whole(&tokens, place, score)),
+            WindowMode::Pack => Ok(self.pack(&tokens, from, place, score, limit)),
+            WindowMode::Crop | WindowMode::Single => Ok(self.whole(&tokens, from, place, score)),
         }
     }
 
-    fn crop(&mut self, document: usize, source: usize, score: Option<f64>) -> Result<usize> {
+    fn crop(
+        &mut self,
+        document: usize,
+        source: usize,
+        from: Option<usize>,
+        score: Option<f64>,
+    ) -> Result<usize> {
         let tokens = self.documents.tokens(document)?;
         if tokens.is_empty() {
             return Ok(0);
@@ -209,36 +225,47 @@ impl<'a> Cutter<'a> {
             return Ok(0);
         }
         let length = self.room();
-        let offset = self.rng.below(tokens.len() - length + 1);
+        let offset = match from {
+            Some(from) if from > tokens.len() - length => return Err(beyond(document, from, tokens.len())),
+            Some(from) => from,
+            None => self.rng.below(tokens.len() - length + 1),
+        };
         let document = document - self.documents.first(source);
         let piece = Piece { source, document, offset, length };
         self.push(tokens[offset..offset + length].to_vec(), vec![piece], score);
         Ok(1)
     }
 
-    /// One window of a document, cut where it is too long.
-    fn whole(&mut self, tokens: &[u32], place: Option<(usize, usize)>, score: Option<f64>) -> usize {
-        let length = tokens.len().min(self.room());
+    /// One window of a document from a token on, cut where it is too long.
+    fn whole(
+        &mut self,
+        tokens: &[u32],
+        from: usize,
+        place: Option<(usize, usize)>,
+        score: Option<f64>,
+    ) -> usize {
+        let length = (tokens.len() - from).min(self.room());
         if length == 0 {
             return 0;
         }
-        let piece = place.map(|(source, document)| Piece { source, document, offset: 0, length });
-        self.push(tokens[..length].to_vec(), piece.into_iter().collect(), score);
+        let piece = place.map(|(source, document)| Piece { source, document, offset: from, length });
+        self.push(tokens[from..from + length].to_vec(), piece.into_iter().collect(), score);
         1
     }
 
-    /// Packs a document behind the one before it. The end-of-text token between them counts as the last of
+    /// Packs a document, from a token on, behind the one before it. The end-of-text token between them counts as the last of
     /// the first one's tokens.
     fn pack(
         &mut self,
         tokens: &[u32],
+        from: usize,
         place: Option<(usize, usize)>,
         score: Option<f64>,
         limit: usize,
     ) -> usize {
         let joint = self.cut.eos.filter(|eos| tokens.last() != Some(eos));
         let tokens: Vec<u32> = tokens.iter().copied().chain(joint).collect();
-        let (mut offset, mut gave) = (0, 0);
+        let (mut offset, mut gave) = (from, 0);
         while offset < tokens.len() && gave < limit {
             let room = self.room();
             if room == 0 {
@@ -275,8 +302,8 @@ impl<'a> Cutter<'a> {
             return Ok(0);
         }
         Ok(match self.cut.own {
-            WindowMode::Single => self.whole(tokens, None, score),
-            WindowMode::Pack | WindowMode::Crop => self.pack(tokens, None, score, limit),
+            WindowMode::Single => self.whole(tokens, 0, None, score),
+            WindowMode::Pack | WindowMode::Crop => self.pack(tokens, 0, None, score, limit),
         })
     }
 
@@ -297,6 +324,13 @@ impl<'a> Cutter<'a> {
     }
 }
 
+/// The error of an offer from a token with too few behind it.
+fn beyond(document: usize, from: usize, tokens: usize) -> Error {
+    Error::invalid(format!(
+        "it offered document {document} from token {from} on, but the document has {tokens} tokens: too few follow"
+    ))
+}
+
 impl WindowService for Cutter<'_> {
     fn wanted(&self) -> bool {
         self.failed.is_none() && self.room() > 0
@@ -304,7 +338,19 @@ impl WindowService for Cutter<'_> {
 
     fn offer(&mut self, document: usize, score: Option<f64>, limit: usize) -> Result<usize> {
         let packed = self.packed;
-        let taken = self.take(document, score, limit);
+        let taken = self.take(document, None, score, limit);
+        self.watch(taken, packed)
+    }
+
+    fn offer_at(
+        &mut self,
+        document: usize,
+        offset: usize,
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
+        let packed = self.packed;
+        let taken = self.take(document, Some(offset), score, limit);
         self.watch(taken, packed)
     }
 

@@ -47,6 +47,32 @@ fn check_pieces(windows: &[Window], lengths: &[usize], eos: Option<u32>) {
     }
 }
 
+#[test]
+fn a_selector_may_say_where_a_window_begins() {
+    let lengths = [9, 4, 12];
+    let (collection, _rows) = collection(&lengths);
+    for (mode, pieces) in [
+        (WindowMode::Crop, vec![(2, 3, 6)]),
+        (WindowMode::Single, vec![(2, 3, 6)]),
+        (WindowMode::Pack, vec![(2, 3, 6)]),
+    ] {
+        let offered = Offered::new(&collection, Some(mode), 6).unwrap();
+        let mut cutter = Cutter::new(&offered, cut(6, Budget::Samples(1), None));
+        assert_eq!(cutter.offer_at(2, 3, None, 1).unwrap(), 1);
+        let windows = cutter.finish().unwrap();
+        let found: Vec<_> = windows
+            .iter()
+            .flat_map(|window| &window.pieces)
+            .map(|piece| (piece.document, piece.offset, piece.length))
+            .collect();
+        assert_eq!(found, pieces);
+        check_pieces(&windows, &lengths, None);
+        let mut cutter = Cutter::new(&offered, cut(6, Budget::Samples(1), None));
+        let error = cutter.offer_at(2, 12, None, 1).unwrap_err();
+        assert!(error.to_string().contains("too few follow"), "{error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

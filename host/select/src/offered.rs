@@ -4,7 +4,7 @@ use super::WindowMode;
 use espalier_base::interrupt;
 use espalier_data::{CalibrationError, Shape, SourceInfo, TokenizedCollection};
 use espalier_sdk::{Document, Result, Source, service::DocumentService};
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// Documents of a source that are looked at for one that is long enough to crop.
 const LOOKS: usize = 1000;
@@ -122,5 +122,15 @@ impl DocumentService for Offered<'_> {
     fn tokens(&self, index: usize) -> Result<Vec<u32>> {
         interrupt::check()?;
         Ok(self.tokens(index)?.to_vec())
+    }
+
+    fn fields(&self, index: usize) -> Result<BTreeMap<String, String>> {
+        interrupt::check()?;
+        Ok(self.collection.fields(index)?)
+    }
+
+    fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
+        interrupt::check()?;
+        Ok(self.collection.answer(index)?)
     }
 }

@@ -1,12 +1,13 @@
 //! Documents at the border.
 
-use super::{AbiResult, guard, plain};
+use super::{AbiResult, guard, missing, plain};
 use crate::{Document, Result, Source, service::DocumentService};
 use abi_stable::{
     StableAbi, sabi_trait,
     sabi_trait::TD_Opaque,
-    std_types::{RBox, RString, RVec, Tuple2},
+    std_types::{RBox, ROption, RString, RVec, Tuple2},
 };
+use std::{collections::BTreeMap, ops::Range};
 
 /// [`Source`] with a stable layout.
 #[repr(C)]
@@ -27,6 +28,12 @@ pub trait DocumentsAbi: Send + Sync {
     fn document(&self, index: u64) -> AbiResult<Tuple2<RString, RString>>;
     #[sabi(last_prefix_field)]
     fn tokens(&self, index: u64) -> AbiResult<RVec<u32>>;
+    fn fields(&self, _index: u64) -> AbiResult<RVec<Tuple2<RString, RString>>> {
+        missing("fields")
+    }
+    fn answer(&self, _index: u64) -> AbiResult<ROption<Tuple2<u64, u64>>> {
+        missing("answer")
+    }
 }
 
 /// A collection as it crosses the border, for the length of a call.
@@ -65,6 +72,16 @@ impl DocumentsAbi for ExportedDocuments<'_> {
     fn tokens(&self, index: u64) -> AbiResult<RVec<u32>> {
         guard(|| Ok(self.0.tokens(index as usize)?.into()))
     }
+
+    fn fields(&self, index: u64) -> AbiResult<RVec<Tuple2<RString, RString>>> {
+        let pair = |(name, text): (String, String)| Tuple2(name.into(), text.into());
+        guard(|| Ok(self.0.fields(index as usize)?.into_iter().map(pair).collect()))
+    }
+
+    fn answer(&self, index: u64) -> AbiResult<ROption<Tuple2<u64, u64>>> {
+        let span = |span: Range<usize>| Tuple2(span.start as u64, span.end as u64);
+        guard(|| Ok(self.0.answer(index as usize)?.map(span).into()))
+    }
 }
 
 /// The plugin's end of a collection.
@@ -92,5 +109,15 @@ impl DocumentService for ImportedDocuments<'_> {
 
     fn tokens(&self, index: usize) -> Result<Vec<u32>> {
         plain(self.0.tokens(index as u64)).map(RVec::into_vec)
+    }
+
+    fn fields(&self, index: usize) -> Result<BTreeMap<String, String>> {
+        let fields = plain(self.0.fields(index as u64))?.into_iter();
+        Ok(fields.map(|Tuple2(name, text)| (name.into(), text.into())).collect())
+    }
+
+    fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
+        let span = plain(self.0.answer(index as u64))?.into_option();
+        Ok(span.map(|Tuple2(start, end)| start as usize..end as usize))
     }
 }

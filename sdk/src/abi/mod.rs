@@ -52,6 +52,11 @@ pub const fn interface_version(word: u32) -> (u16, u16) {
 
 type AbiResult<T> = RResult<T, ErrorAbi>;
 
+/// The answer to a function that the other side does not have, because it is older.
+fn missing<T>(name: &str) -> AbiResult<T> {
+    abi_stable::std_types::RErr(crate::message::unsupported(name).into())
+}
+
 /// A result from over the border.
 fn plain<T>(result: AbiResult<T>) -> crate::Result<T> {
     result.into_result().map_err(crate::Error::from)

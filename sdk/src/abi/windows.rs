@@ -1,6 +1,6 @@
 //! Where windows are cut, at the border.
 
-use super::{AbiResult, guard, plain};
+use super::{AbiResult, guard, missing, plain};
 use crate::{Result, service::WindowService};
 use abi_stable::{
     sabi_trait,
@@ -16,6 +16,15 @@ pub trait WindowsAbi: Send + Sync {
     fn offer_tokens(&mut self, tokens: RSlice<'_, u32>, score: ROption<f64>, limit: u64) -> AbiResult<u64>;
     #[sabi(last_prefix_field)]
     fn separate(&mut self) -> AbiResult<()>;
+    fn offer_at(
+        &mut self,
+        _document: u64,
+        _offset: u64,
+        _score: ROption<f64>,
+        _limit: u64,
+    ) -> AbiResult<u64> {
+        missing("offer_at")
+    }
 }
 
 /// Windows to be, as they cross the border, for the length of a call.
@@ -39,6 +48,13 @@ impl WindowsAbi for ExportedWindows<'_> {
 
     fn offer_tokens(&mut self, tokens: RSlice<'_, u32>, score: ROption<f64>, limit: u64) -> AbiResult<u64> {
         guard(|| Ok(self.0.offer_tokens(tokens.as_slice(), score.into_option(), index(limit))? as u64))
+    }
+
+    fn offer_at(&mut self, document: u64, offset: u64, score: ROption<f64>, limit: u64) -> AbiResult<u64> {
+        guard(|| {
+            let (document, offset, limit) = (index(document), index(offset), index(limit));
+            Ok(self.0.offer_at(document, offset, score.into_option(), limit)? as u64)
+        })
     }
 
     fn separate(&mut self) -> AbiResult<()> {
@@ -69,6 +85,16 @@ impl WindowService for ImportedWindows<'_> {
 
     fn offer_tokens(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
         plain(self.0.offer_tokens(tokens.into(), score.into(), limit as u64)).map(index)
+    }
+
+    fn offer_at(
+        &mut self,
+        document: usize,
+        offset: usize,
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
+        plain(self.0.offer_at(document as u64, offset as u64, score.into(), limit as u64)).map(index)
     }
 
     fn separate(&mut self) {

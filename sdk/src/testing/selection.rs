@@ -6,6 +6,7 @@ use crate::{
     service::{DocumentService, ModelService, WindowService},
 };
 use serde_json::Value;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The documents that a selector without a model offers, in its order, until `request.samples` windows are there:
 /// every document is one window, and offered again gives nothing. A document is its text; its tokens are the
@@ -51,6 +52,14 @@ impl DocumentService for TestDocuments<'_> {
     fn tokens(&self, index: usize) -> Result<Vec<u32>> {
         Ok(self.text(index)?.chars().map(u32::from).collect())
     }
+
+    fn fields(&self, index: usize) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::from([("text".to_owned(), self.text(index)?.to_owned())]))
+    }
+
+    fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
+        self.text(index).map(|_| None)
+    }
 }
 
 /// The offers that were taken.
@@ -72,6 +81,10 @@ impl WindowService for OfferedDocuments {
         let gives = usize::from(limit > 0 && self.wanted() && !self.offered.contains(&document));
         self.offered.extend((gives > 0).then_some(document));
         Ok(gives)
+    }
+
+    fn offer_at(&mut self, document: usize, _: usize, score: Option<f64>, limit: usize) -> Result<usize> {
+        self.offer(document, score, limit)
     }
 
     fn offer_tokens(&mut self, _: &[u32], _: Option<f64>, _: usize) -> Result<usize> {
