@@ -118,6 +118,31 @@ fn shortgpt_removes_a_block() {
 }
 
 #[test]
+fn stages_that_are_not_for_layers_say_so() {
+    for (method, scope) in [("owl", "model"), ("block_matching", "block")] {
+        let mut check = host();
+        let output = check.args(["plugin", "check", "libpublished.so", "--method", method]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).contains(&format!("{method} works on a {scope}")), "{}", said(&output));
+    }
+    // A model stage behind one that prunes, and a pattern for one that has none.
+    let folder = tempfile::tempdir().unwrap();
+    for (method, sparsity, words) in [
+        ("wanda,owl", "0.5", "`owl` decides for the whole model, before layers are pruned"),
+        ("owl,wanda", "2:4", "the method owl cannot prune to the pattern 2:4"),
+    ] {
+        let mut command = host();
+        command.args(["--plugin", "libpublished.so", "--plugin", "wanda", "--method", method]);
+        command.args(["--sparsity", sparsity, "--device", "cpu"]);
+        command.arg("--model").arg(path("models/tiny-instruct"));
+        command.arg("--calibration").arg(path("fixtures/pruning/windows.jsonl"));
+        let output = command.arg("--out").arg(folder.path().join("out")).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+}
+
+#[test]
 fn evopress_tries_targets() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--sparsity", "0.5", "--device", "cpu", "--option", "generations=6"];

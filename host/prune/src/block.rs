@@ -1,7 +1,7 @@
 //! The block scope: what a method asks of one block while it works on it.
 
 use super::{
-    PruneError, Result,
+    PruneError, PruneEvent, Result,
     layer::{Fault, LayerState, Taken},
     method::Stage,
     services::{Services, out_of_scope, seed},
@@ -43,14 +43,21 @@ pub(super) struct BlockView<'a> {
 }
 
 /// Has a stage work on a block.
-pub(super) fn run(view: BlockView, (number, stage): (usize, &Stage), run_seed: u64) -> Result<()> {
+pub(super) fn run(
+    view: BlockView,
+    (number, stage): (usize, &Stage),
+    run_seed: u64,
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
+) -> Result<()> {
     interrupt::check()?;
     let index = view.index;
     let name = format!("block {index}");
     let _stage = profile::stage(|| format!("{} on {name}", stage.info.name));
     let call = MethodCall::Block { block: view.data(), seed: seed(run_seed, [number, index, usize::MAX]) };
     let tensors = Arc::clone(view.tensors);
-    let services = Services::new(&stage.info.name);
+    let named = format!("{} on {name}", stage.info.name);
+    let mut steps = |done, of| on_event(PruneEvent::Stage { stage: &named, done, of });
+    let services = Services::new(&stage.info.name, Some(&mut steps));
     let host = BlockHost { open: Mutex::new((view, Session::default())), services, stage };
     let started = Instant::now();
     let done = stage.loaded.call(&call, &host, tensors.clone());

@@ -50,7 +50,7 @@ pub(super) fn decide(
     plan: &Plan,
     memory: &MemoryPlan,
     windows: &[&[u32]],
-    on_event: &mut dyn FnMut(PruneEvent),
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<Decision> {
     let mut decision = Decision::of(plan.targets);
     for (number, stage) in stages.iter().enumerate() {
@@ -69,7 +69,9 @@ pub(super) fn decide(
             trials: None,
         };
         let call = MethodCall::Model { model: open.data(), seed: seed(plan.seed, [number, usize::MAX, 0]) };
-        let host = ModelHost { open: Mutex::new(open), services: Services::new(&stage.info.name) };
+        let name = stage.info.name.as_str();
+        let mut steps = |done, of| on_event(PruneEvent::Stage { stage: name, done, of });
+        let host = ModelHost { open: Mutex::new(open), services: Services::new(name, Some(&mut steps)) };
         let done = stage.loaded.call(&call, &host, tensors.clone());
         tensors.clear();
         if done.is_err() {

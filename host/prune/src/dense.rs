@@ -25,7 +25,7 @@ pub(super) fn prune(
     jobs: &mut [Job],
     mut hidden: HiddenStates,
     mut pass: Pass,
-    on_event: &mut dyn FnMut(PruneEvent),
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<()> {
     if jobs.iter().any(|job| job.plan.propagate || job.plan.has_blocks()) {
         return Err(PruneError::Propagated);

@@ -166,7 +166,7 @@ pub(super) fn begin(fingerprint: &Fingerprint) -> Result<String, serde_json::Err
     serde_json::to_string(&JournalLine::Begin(fingerprint.clone()))
 }
 
-/// How far an earlier run came that the same things determine; nothing where it finished no block.
+/// How far an earlier run came that the same things determine; nothing where it finished no block and decided nothing.
 ///
 /// # Errors
 /// The differences, in words, or a damaged journal.
@@ -201,7 +201,7 @@ pub(super) fn read(lines: &[String], now: &Fingerprint) -> Result<Option<Progres
             _ => return Err(damaged()),
         }
     }
-    Ok((progress.blocks > 0).then_some(progress))
+    Ok((progress.blocks > 0 || progress.decided.is_some()).then_some(progress))
 }
 
 /// How many blocks the run of a journal has finished; nothing where it is damaged.
@@ -233,6 +233,11 @@ mod tests {
         let mut progress = Progress::default();
         let mut lines = vec![begin(&now).unwrap()];
         assert!(read(&lines, &now).unwrap().is_none());
+        let mut decision = Decision::of(&crate::Targets::everywhere(espalier_sdk::Sparsity::Ratio(0.5)));
+        decision.targets.set(1, layout::Projection::Up, espalier_sdk::Sparsity::Ratio(0.25));
+        decision.removed.insert(2);
+        lines.push(progress.decide(&decision).unwrap());
+        assert_eq!(read(&lines, &now).unwrap().unwrap().decided, Some(decision.clone()));
         progress.layers.push(report(0));
         lines.push(progress.finish_block(0).unwrap());
         lines.push(progress.keep_hidden(1).unwrap());
@@ -245,6 +250,7 @@ mod tests {
         let found = read(&lines, &now).unwrap().unwrap();
         assert_eq!((found.blocks, found.hidden), (2, Some(1)));
         assert_eq!(found.layers, progress.layers);
+        assert_eq!(found.decided, Some(decision));
         assert_eq!(found.written().len(), 2);
     }
 

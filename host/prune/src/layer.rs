@@ -156,7 +156,7 @@ impl LayerState {
         measured: Option<&Measured>,
     ) -> Result<(), Fault> {
         let started = Instant::now();
-        let services = Services::new(&stage.info.name);
+        let services = Services::new(&stage.info.name, None);
         let place = [number, self.at.block, self.at.projection as usize];
         let call = MethodCall::Layer {
             layer: self.data(stage, tensors, device, measured)?,

@@ -31,6 +31,7 @@ mod manifest;
 mod memory;
 mod method;
 mod origin;
+mod plan;
 mod resume;
 mod run;
 mod services;
@@ -49,22 +50,21 @@ pub use manifest::{Manifest, MemoryRecord};
 pub use memory::{BudgetBy, MemoryBudget, MemoryPlan, ParseSizeError, Size};
 pub use method::{Method, Stage};
 pub use origin::Origin;
+pub use plan::Plan;
 pub use run::{IfUnfinished, Output, Run, Settings};
 pub use targets::{BlockRanges, LayerRule, ParseLayerRuleError, Targets, TargetsError};
 
 use block::{BlockView, LayerStates};
 use espalier_base::profile;
-use espalier_model::{
-    Block, CheckpointWriter, HiddenStates, Llama, LlamaConfig,
-    layout::{LayerInput, Projection},
-};
+use espalier_model::{Block, CheckpointWriter, HiddenStates, Llama, LlamaConfig, layout::Projection};
 use espalier_plugins::DeviceTensors;
-use espalier_sdk::{Order, Scope, Sparsity, Statistic};
+use espalier_sdk::Sparsity;
 use layer::{LayerPlace, LayerState};
+use plan::{Segment, expected_work, needed};
 use resume::Keeper;
 use statistics::Gatherer;
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeSet, btree_map::Entry},
     ops::Range,
     slice,
     sync::Arc,
@@ -89,19 +89,6 @@ impl Job<'_, '_> {
     }
 }
 
-/// The plan for a model.
-#[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
-    /// The stages that prune, block by block.
-    pub stages: &'a [Stage],
-    /// Which layers are pruned, and how much of each.
-    pub targets: &'a Targets,
-    /// Whether a block's statistics are taken behind predecessors that are already pruned.
-    pub propagate: bool,
-    /// The seed of the stages' draws.
-    pub seed: u64,
-}
-
 /// Events of a run, for progress bars and logs.
 #[derive(Debug)]
 pub enum PruneEvent<'a> {
@@ -118,6 +105,15 @@ pub enum PruneEvent<'a> {
     },
     /// A layer is done.
     Layer(&'a LayerReport),
+    /// A stage that works on a block or on the model is so far.
+    Stage {
+        /// The stage.
+        stage: &'a str,
+        /// Steps done.
+        done: usize,
+        /// All steps.
+        of: usize,
+    },
     /// A stage has decided for the whole model.
     Decided {
         /// The stage.
@@ -134,7 +130,7 @@ impl PruneEvent<'_> {
     /// How much work was done, of [`Run::expected_work`].
     pub fn work(&self) -> usize {
         match self {
-            Self::Planned(_) | Self::Continued { .. } | Self::Decided { .. } => 0,
+            Self::Planned(_) | Self::Continued { .. } | Self::Stage { .. } | Self::Decided { .. } => 0,
             Self::Tokens(tokens) => *tokens,
             Self::Layer(_) => Self::LAYER,
         }
@@ -153,7 +149,7 @@ pub fn prune(
     windows: &[&[u32]],
     keep_hidden: bool,
     removed: &BTreeSet<usize>,
-    on_event: &mut dyn FnMut(PruneEvent),
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<()> {
     for job in &*jobs {
         check(&model.config, job.plan.targets)?;
@@ -208,7 +204,7 @@ fn walk(
     job: &mut Job,
     mut hidden: HiddenStates,
     mut pass: Pass,
-    on_event: &mut dyn FnMut(PruneEvent),
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<()> {
     let end = pass.blocks.end;
     model.each_block(pass.blocks, pass.ahead, |index, block| {
@@ -217,17 +213,14 @@ fn walk(
             return job.finish_block(index);
         }
         let Job { plan, output, progress } = &mut *job;
-        let on_event_too = std::cell::RefCell::new(&mut *on_event);
         let mut finish = |block: &mut Block, state: LayerState, zero_features| {
             let linear = block.linear_mut(state.at.projection);
             let (weight, report) = state.finish(model, output, linear.weight.dtype(), zero_features)?;
             linear.weight = weight;
-            on_event_too.borrow_mut()(PruneEvent::Layer(&report));
-            progress.layers.push(report);
-            Ok(())
+            progress.layers.push(report.clone());
+            Ok(Some(report))
         };
-        let mut measuring = |tokens| on_event_too.borrow_mut()(PruneEvent::Tokens(tokens));
-        prune_block(model, plan, (index, block), &hidden, pass.tensors, &mut measuring, &mut finish)?;
+        prune_block(model, plan, (index, block), &hidden, pass.tensors, on_event, &mut finish)?;
         job.finish_block(index)?;
         if index + 1 < end {
             if !job.plan.propagate {
@@ -243,16 +236,19 @@ fn walk(
     })
 }
 
-/// Has every stage work on a block, measured behind what is already pruned. `progress` is told of tokens that were measured;
-/// `finish` takes each layer when the last stage is done with it, with the features that no token ever used.
+/// Takes a layer when the last stage is done with it, with the number of features that no token ever used, puts its weight
+/// into the block, and reports it if that is of interest.
+type Finish<'a> = dyn FnMut(&mut Block, LayerState, usize) -> Result<Option<LayerReport>> + 'a;
+
+/// Has every stage work on a block, measured behind what is already pruned.
 fn prune_block(
     model: &Llama,
     plan: &Plan,
     (index, block): (usize, &mut Block),
     hidden: &HiddenStates,
     tensors: &Arc<DeviceTensors>,
-    progress: &mut dyn FnMut(usize),
-    finish: &mut dyn FnMut(&mut Block, LayerState, usize) -> Result<()>,
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
+    finish: &mut Finish,
 ) -> Result<()> {
     let device = &*model.device;
     let targets = plan.layers(index);
@@ -274,7 +270,7 @@ fn prune_block(
                 }
                 let view =
                     BlockView { model, index, block, hidden, states: &mut states, tensors, can_set: true };
-                block::run(view, *stage, plan.seed)?;
+                block::run(view, *stage, plan.seed, on_event)?;
                 continue;
             }
         };
@@ -282,6 +278,7 @@ fn prune_block(
             let needed = method::needed(stages.iter().map(|(_, stage)| *stage));
             let gatherer = Gatherer::new(device, &needed, &group.inputs, hidden.tokens());
             let passing = profile::stage(|| format!("measure block {index}"));
+            let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
             let measured = statistics::measure(model, (index, block), hidden, gatherer, progress);
             let mut measured = measured.map_err(|error| error.in_block(index))?;
             drop(passing);
@@ -295,7 +292,9 @@ fn prune_block(
                 layer::prune(model, stages, plan.seed, tensors, &mut state, here)?;
                 if number == segments.len() {
                     let dead = here.map_or(0, |measured| measured.zero_features);
-                    finish(block, state, dead)?;
+                    if let Some(report) = finish(block, state, dead)? {
+                        on_event(PruneEvent::Layer(&report));
+                    }
                 } else {
                     let linear = block.linear_mut(projection);
                     linear.weight = state.rounded(device, linear.weight.dtype())?;
@@ -308,112 +307,12 @@ fn prune_block(
         }
     }
     // What is still here was last worked on as a block.
-    states.into_values().try_for_each(|state| finish(block, state, 0))
-}
-
-/// Stages that work on a block one after the other.
-enum Segment<'a> {
-    /// Layer by layer, all of them on each.
-    Layers(Vec<(usize, &'a Stage)>),
-    /// One on the whole block.
-    Block((usize, &'a Stage)),
-}
-
-/// Layers whose statistics are taken together.
-struct Group {
-    inputs: Vec<LayerInput>,
-    layers: Vec<(Projection, Sparsity)>,
-}
-
-impl<'a> Plan<'a> {
-    /// Whether calibration windows are needed.
-    fn measures(&self) -> bool {
-        self.stages.iter().any(|stage| stage.info.scope != Scope::Layer || !stage.info.statistics.is_empty())
-    }
-
-    /// Whether a stage works on whole blocks.
-    fn has_blocks(&self) -> bool {
-        self.stages.iter().any(|stage| stage.info.scope == Scope::Block)
-    }
-
-    /// When statistics are taken.
-    fn order(&self) -> Order {
-        let sequential = self.stages.iter().any(|stage| stage.order == Order::TrueSequential);
-        if sequential { Order::TrueSequential } else { Order::Block }
-    }
-
-    /// The stages, those on layers that follow each other together.
-    fn segments(&self) -> Vec<Segment<'a>> {
-        let mut segments = Vec::new();
-        for (number, stage) in self.stages.iter().enumerate() {
-            match (stage.info.scope, segments.last_mut()) {
-                (Scope::Layer, Some(Segment::Layers(stages))) => stages.push((number, stage)),
-                (Scope::Layer, _) => segments.push(Segment::Layers(vec![(number, stage)])),
-                _ => segments.push(Segment::Block((number, stage))),
-            }
-        }
-        segments
-    }
-
-    /// Which layers of a block are pruned, and how much of each.
-    fn layers(&self, block: usize) -> Vec<(Projection, Sparsity)> {
-        if self.stages.is_empty() {
-            return Vec::new();
-        }
-        let wanted = |projection| Some((projection, self.targets.of(block, projection)?));
-        Projection::ALL.into_iter().filter_map(wanted).collect()
-    }
-
-    /// Behind the last of these blocks in which something is pruned.
-    fn end(&self, blocks: usize) -> usize {
-        (0..blocks).rev().find(|&block| !self.layers(block).is_empty()).map_or(0, |last| last + 1)
-    }
-
-    /// The layers of a block, in order, in groups that are measured together behind pruned predecessors.
-    fn groups(&self, stages: &[(usize, &Stage)], block: usize) -> Vec<Group> {
-        let layers = self.layers(block);
-        if layers.is_empty() {
-            return Vec::new();
-        }
-        let mut by_input: BTreeMap<LayerInput, Vec<_>> = BTreeMap::new();
-        for layer in &layers {
-            by_input.entry(layer.0.input()).or_default().push(*layer);
-        }
-        if stages.iter().any(|(_, stage)| stage.order == Order::TrueSequential) {
-            by_input.into_iter().map(|(input, layers)| Group { inputs: vec![input], layers }).collect()
-        } else {
-            vec![Group { inputs: by_input.into_keys().collect(), layers }]
+    for state in states.into_values() {
+        if let Some(report) = finish(block, state, 0)? {
+            on_event(PruneEvent::Layer(&report));
         }
     }
-
-    /// How often all windows go through a block.
-    fn passes(&self, block: usize) -> usize {
-        let passes = |segment: &Segment| match segment {
-            Segment::Layers(stages) => self.groups(stages, block).len(),
-            Segment::Block(_) => 1,
-        };
-        self.segments().iter().map(passes).sum()
-    }
-}
-
-/// Every statistic that one of these plans needs.
-fn needed<'a>(plans: impl IntoIterator<Item = &'a Plan<'a>>) -> Vec<Statistic> {
-    method::needed(plans.into_iter().flat_map(|plan| plan.stages))
-}
-
-/// How much work plans that run together will be, for a progress bar.
-fn expected_work(plans: &[Plan], blocks: usize, windows: &[&[u32]]) -> usize {
-    let layers: usize = plans.iter().flat_map(|plan| (0..blocks).map(|block| plan.layers(block).len())).sum();
-    let tokens: usize = windows.iter().map(|window| window.len()).sum();
-    let passes = match plans {
-        plans if !plans.iter().any(Plan::measures) => 0,
-        [plan] if plan.propagate => {
-            let end = plan.end(blocks);
-            (0..end).map(|block| plan.passes(block)).sum::<usize>() + end.saturating_sub(1)
-        }
-        plans => plans.iter().map(|plan| plan.end(blocks)).max().unwrap_or(0),
-    };
-    passes * tokens + layers * PruneEvent::LAYER
+    Ok(())
 }
 
 /// Refuses targets that do not fit the model, before anything runs.

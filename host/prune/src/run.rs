@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
         self,
         windows: &[&[u32]],
         calibration: Option<CalibrationRecord>,
-        on_event: &mut dyn FnMut(PruneEvent),
+        on_event: &mut (dyn FnMut(PruneEvent) + Send),
     ) -> Result<Manifest> {
         let mut manifests = Self::finish_together(vec![self], windows, calibration.as_ref(), on_event)?;
         manifests.pop().ok_or(PruneError::NothingToDo)
@@ -145,7 +145,7 @@ impl<'a> Run<'a> {
         runs: Vec<Self>,
         windows: &[&[u32]],
         calibration: Option<&CalibrationRecord>,
-        on_event: &mut dyn FnMut(PruneEvent),
+        on_event: &mut (dyn FnMut(PruneEvent) + Send),
     ) -> Result<Vec<Manifest>> {
         if runs.is_empty() {
             return Ok(Vec::new());
@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the output, behind the blocks that an earlier run finished where there are some.
-    fn start(self, windows: &[&[u32]], on_event: &mut dyn FnMut(PruneEvent)) -> Result<Started<'a>> {
+    fn start(self, windows: &[&[u32]], on_event: &mut (dyn FnMut(PruneEvent) + Send)) -> Result<Started<'a>> {
         let Self { settings, method, model, to, mut place, started } = self;
         if windows.is_empty() && method.measures() {
             return Err(PruneError::NoCalibration { method: method.name().to_owned() });
@@ -240,7 +240,7 @@ fn decided(
     model: &Llama,
     spill: &Path,
     windows: &[&[u32]],
-    on_event: &mut dyn FnMut(PruneEvent),
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<Decision> {
     let plan = method.plan(settings);
     let all = Plan { stages: method.stages(), ..plan };
@@ -338,7 +338,7 @@ const REOPENED: usize = 3;
 fn prune_within_memory(
     runs: &mut [Started],
     windows: &[&[u32]],
-    on_event: &mut dyn FnMut(PruneEvent),
+    on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<MemoryPlan> {
     let decisions: Vec<_> = runs.iter().map(|run| run.decision.clone()).collect();
     let plans: Vec<_> = runs.iter().zip(&decisions).map(|(run, decision)| run.plan(decision)).collect();

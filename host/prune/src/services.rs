@@ -10,18 +10,21 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+/// Is told of steps that are done, of all.
+pub(super) type Steps<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
+
 /// The log, progress and numbers of a stage.
-#[derive(Debug)]
 pub(super) struct Services<'a> {
     /// The stage's name, for the log.
     stage: &'a str,
     numbers: Mutex<BTreeMap<String, f64>>,
+    steps: Option<Mutex<Steps<'a>>>,
 }
 
 impl<'a> Services<'a> {
     /// Those of the stage of this name.
-    pub(super) fn new(stage: &'a str) -> Self {
-        Self { stage, numbers: Mutex::default() }
+    pub(super) fn new(stage: &'a str, steps: Option<Steps<'a>>) -> Self {
+        Self { stage, numbers: Mutex::default(), steps: steps.map(Mutex::new) }
     }
 
     /// The numbers that the stage gave.
@@ -44,6 +47,9 @@ impl HostService for Services<'_> {
             HostCall::Progress { done, of } => {
                 interrupt::check()?;
                 tracing::debug!("{}: step {done} of {of}", self.stage);
+                if let Some(steps) = &self.steps {
+                    steps.lock().unwrap_or_else(PoisonError::into_inner)(done, of);
+                }
             }
             HostCall::Number { name, value } if value.is_finite() => {
                 self.numbers.lock().unwrap_or_else(PoisonError::into_inner).insert(text::line(&name), value);

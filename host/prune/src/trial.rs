@@ -58,7 +58,7 @@ impl Trials {
                     &mut |block, state, _| {
                         let linear = block.linear_mut(state.at.projection);
                         linear.weight = state.rounded(&*model.device, linear.weight.dtype())?;
-                        Ok(())
+                        Ok(None)
                     },
                 )?;
                 hidden.advance(model, block, |_| {})?;

@@ -7,6 +7,7 @@ use espalier_prune::{
     Method,
     check::{CaseOutcome, CheckReport, check, layers},
 };
+use espalier_sdk::Scope;
 use std::sync::Arc;
 
 pub(super) fn run(command: &args::CheckPlugin, verbosity: args::Verbosity) -> Result<(), CliError> {
@@ -14,6 +15,13 @@ pub(super) fn run(command: &args::CheckPlugin, verbosity: args::Verbosity) -> Re
     let libraries = [load(&find(&command.library)?)?];
     let options = command.options.iter().cloned().collect();
     let method = Method::find(&libraries, command.method.as_deref(), &options)?;
+    if let Some(stage) = method.stages().iter().find(|stage| stage.info().scope != Scope::Layer) {
+        let info = stage.info();
+        return Err(CliError::NotChecked {
+            method: info.name.clone(),
+            scope: format!("{:?}", info.scope).to_lowercase(),
+        });
+    }
     let devices = devices(command)?;
     let bar = progress::bar("checking", layers(), verbosity.quiet);
     let report = check(&method, &devices, &mut || bar.inc(1));

@@ -100,6 +100,19 @@ fn finish_with_bar(
             let text = format!("continuing an unfinished run: {blocks} of {of} blocks are finished");
             bar.suspend(|| note(&text, verbosity));
         }
+        if let PruneEvent::Stage { stage, done, of } = event {
+            bar.set_message(format!("{stage}: step {done} of {of}"));
+        }
+        if let PruneEvent::Decided { stage, decision } = event {
+            let removed = match decision.removed.len() {
+                0 => String::new(),
+                blocks => format!(", {blocks} blocks are removed"),
+            };
+            let targets = decision.targets.per_layer.len();
+            bar.suspend(|| {
+                note(&format!("{stage} has decided: {targets} targets of their own{removed}"), verbosity)
+            });
+        }
         if let PruneEvent::Layer(layer) = event {
             bar.set_message(layer.name.clone());
             bar.suspend(|| {
