@@ -35,7 +35,8 @@ impl<'a> Block<'a> {
         &self.data.layers
     }
 
-    /// A layer as it is now, with the statistics that [`MethodInfo::needs`](crate::MethodInfo::needs) asked for.
+    /// A layer as it is now, with the statistics that [`MethodInfo::needs`](crate::MethodInfo::needs) asked for. Its tensors can
+    /// be read until the layer is [set](Block::set) or the method returns.
     ///
     /// # Errors
     /// The block has no such layer, or it is not to be pruned.
@@ -85,7 +86,7 @@ impl<'a> Block<'a> {
         let weights = weights.iter().map(|(name, weight)| ((*name).to_owned(), weight.handle())).collect();
         match self.run.call(HostCall::Forward { batch, weights })? {
             HostReply::Tape { tape, output } => {
-                Ok(Tape { run: self.run, tape, output: lent(self.run, output), ended: false })
+                Ok(Tape { run: self.run, tape, output: owned(self.run, output), ended: false })
             }
             other => Err(misfit(&other)),
         }
@@ -97,11 +98,6 @@ impl<'a> Block<'a> {
             other => Err(misfit(&other)),
         }
     }
-}
-
-/// A tensor that the host frees.
-fn lent(run: &Run, handle: TensorHandle) -> Tensor {
-    run.device().known(handle, false)
 }
 
 /// A tensor that the host made for the method, which frees it.

@@ -283,7 +283,7 @@ host_calls! {
 pub enum HostReply {
     /// Done.
     Done,
-    /// A tensor, lent until the call of the method ends.
+    /// A tensor that the method frees.
     Tensor(TensorHandle),
     /// A layer.
     Layer(LayerData),
@@ -291,10 +291,10 @@ pub enum HostReply {
     Tape {
         /// Its number.
         tape: u64,
-        /// `[tokens, hidden_size]`
+        /// `[tokens, hidden_size]`, which the method frees.
         output: TensorHandle,
     },
-    /// Gradients.
+    /// Gradients, which the method frees.
     Gradients {
         /// By each layer's weight.
         weights: Vec<(String, TensorHandle)>,

@@ -114,6 +114,12 @@ impl DeviceTensors {
         self.watch.answer(&*self.device)
     }
 
+    /// Takes back what was lent under these numbers; with none given, all that was lent.
+    pub fn take_back(&self, only: Option<&[TensorId]>) {
+        let is_due = |id: &TensorId| only.is_none_or(|only| only.contains(id));
+        self.table().retain(|id, entry| !(entry.lent && is_due(id)));
+    }
+
     /// Ends the call: takes back what was lent, and frees what the plugin forgot to give back.
     pub fn clear(&self) {
         self.table().clear();

@@ -17,6 +17,7 @@ use espalier_plugins::DeviceTensors;
 use espalier_sdk::{
     Code, Error,
     message::{BlockData, HostCall, HostReply, HostService, MethodCall, PrunedData, TensorHandle},
+    service::TensorId,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -84,6 +85,8 @@ pub(super) struct Session {
     measured: BTreeMap<LayerInput, Measured>,
     tapes: BTreeMap<u64, Tape>,
     next_tape: u64,
+    /// What was lent of each layer since it was last set.
+    lent: BTreeMap<Projection, Vec<TensorId>>,
 }
 
 impl BlockHost<'_> {
@@ -177,6 +180,9 @@ impl OpenBlock<'_, '_> {
         let measured = self.session.measured.get(&input);
         let device = &*self.view.model.device;
         let layer = state.data(self.stage, self.view.tensors, device, measured).map_err(of_fault)?;
+        let lent = [layer.weight, layer.dense].into_iter().chain(layer.mask);
+        let lent = lent.chain(layer.statistics.values().copied()).map(|tensor| tensor.id);
+        self.session.lent.entry(projection).or_default().extend(lent);
         Ok(HostReply::Layer(layer))
     }
 
@@ -188,6 +194,8 @@ impl OpenBlock<'_, '_> {
         let BlockView { model, block, states, tensors, .. } = &mut *self.view;
         let device = &*model.device;
         let taken = Taken::new(pruned, tensors).map_err(of_fault)?;
+        // The old weight goes now: a method that sets a layer many times would otherwise keep them all.
+        tensors.take_back(Some(&self.session.lent.remove(&projection).unwrap_or_default()));
         let Some(state) = states.get_mut(&projection) else {
             return Err(Error::invalid(format!("{name} is not to be pruned")));
         };

@@ -191,7 +191,7 @@ impl OpenModel<'_> {
             }
         };
         // What was lent of the block before must not pile up.
-        self.tensors.clear();
+        self.tensors.take_back(None);
         let removed = &self.decision.removed;
         let Some(index) = (index..model.config.num_hidden_layers).find(|block| !removed.contains(block))
         else {

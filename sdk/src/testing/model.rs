@@ -177,12 +177,11 @@ struct Session<'a> {
     tapes: Vec<Vec<(String, Tensor, Tensor)>>,
     /// What the method reads until its call ends.
     layers: Vec<Layer>,
-    outputs: Vec<Tensor>,
 }
 
 impl<'a> Session<'a> {
     fn new(model: &'a mut ToyModel, block: Option<usize>) -> Self {
-        Self { model, block, tapes: Vec::new(), layers: Vec::new(), outputs: Vec::new() }
+        Self { model, block, tapes: Vec::new(), layers: Vec::new() }
     }
 }
 
@@ -289,9 +288,7 @@ impl Session<'_> {
             x = y;
         }
         self.tapes.push(tape);
-        let output = x.handle();
-        self.outputs.push(x);
-        Ok(HostReply::Tape { tape: self.tapes.len() as u64 - 1, output })
+        Ok(HostReply::Tape { tape: self.tapes.len() as u64 - 1, output: x.give() })
     }
 
     fn backward(&mut self, tape: u64, gradient: TensorHandle, device: &Device) -> Result<HostReply> {
