@@ -12,7 +12,7 @@
 //! A run that ended early continues behind the last block of its journal: see `journal` and `resume`.
 //!
 //! A method may ask for statistics to be taken again within a block, before each group of layers that
-//! share an input ([`Order::TrueSequential`]). Without propagation there is one dense pass, which any number of
+//! share an input ([`Order::TrueSequential`](espalier_sdk::Order::TrueSequential)). Without propagation there is one dense pass, which any number of
 //! ways to prune can share: see `dense`.
 //!
 //! A run may have several stages, each of which finds what the one before left of a block. A stage works on layers (`layer`)
@@ -105,7 +105,7 @@ pub enum PruneEvent<'a> {
     },
     /// A layer is done.
     Layer(&'a LayerReport),
-    /// A stage that works on a block or on the model is so far.
+    /// Progress of a stage that works on a block or on the model.
     Stage {
         /// The stage.
         stage: &'a str,

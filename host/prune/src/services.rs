@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Is told of steps that are done, of all.
+/// Called with the steps done and the number of all steps.
 pub(super) type Steps<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
 
 /// The log, progress and numbers of a stage.
