@@ -50,7 +50,7 @@ impl<'a> Block<'a> {
     /// Replaces a layer's weight.
     ///
     /// # Errors
-    /// A weight or mask of another shape, or an entry that is NaN or infinite.
+    /// A weight or mask of another shape. Entries that are NaN or infinite are refused when the method returns.
     pub fn set(&mut self, projection: &str, pruned: impl Into<Pruned>) -> Result<()> {
         let pruned = pruned.into().into_data()?;
         self.run.call(HostCall::Set { projection: projection.to_owned(), pruned }).map(drop)

@@ -80,7 +80,8 @@ impl<'a> Model<'a> {
     }
 
     /// The mean cross-entropy per token, over the first `windows` calibration windows, of the model that the stages that
-    /// follow prune to these targets. Layers that are not named keep theirs. Nothing is kept.
+    /// follow prune to these targets. Layers that are not named keep theirs. Nothing is kept. Statistics are taken behind
+    /// pruned predecessors, also in a run without propagation.
     ///
     /// # Errors
     /// No stage follows, a target does not fit, or pruning fails.

@@ -28,28 +28,6 @@ fn sorted(scores: &[f32]) -> Vec<usize> {
     order
 }
 
-const UNARY: [Unary; 9] = [
-    Unary::Identity,
-    Unary::Abs,
-    Unary::Square,
-    Unary::Sqrt,
-    Unary::Reciprocal,
-    Unary::Exp,
-    Unary::Log,
-    Unary::Silu,
-    Unary::SiluGradient,
-];
-const BINARY: [Binary; 8] = [
-    Binary::Add,
-    Binary::Subtract,
-    Binary::Multiply,
-    Binary::Divide,
-    Binary::Minimum,
-    Binary::Maximum,
-    Binary::Power,
-    Binary::Less,
-];
-
 fn unary(f: Unary, x: f32) -> f64 {
     let x = f64::from(x);
     match f {
@@ -74,12 +52,12 @@ fn map_and_zip_cover_every_function() {
     let (rows, cols) = (37, 531);
     let positive = |x: Vec<f32>| x.into_iter().map(|x| x.abs() + 0.1).collect::<Vec<_>>();
     let (a, b) = (positive(random.normal(rows * cols)), positive(random.normal(rows * cols)));
-    for f in UNARY {
+    for f in Unary::ALL {
         let mut out = vec![f32::NAN; a.len()];
         map::cpu(f, &a, 1.5, -0.25, &mut out);
         assert_close(&out, a.iter().map(|x| 1.5 * unary(f, *x) - 0.25), 1e-6, "map");
         // A logarithm may be negative, which has no power.
-        for op in BINARY.into_iter().filter(|op| (f, *op) != (Unary::Log, Binary::Power)) {
+        for op in Binary::ALL.into_iter().filter(|op| (f, *op) != (Unary::Log, Binary::Power)) {
             for repeat in [Repeat::Nowhere, Repeat::Row, Repeat::Column, Repeat::Number] {
                 let at = |i: usize| match repeat {
                     Repeat::Nowhere => i,
@@ -210,8 +188,8 @@ fn scores_are_ranked_as_if_they_were_written() {
         let (words, count) = (cols.div_ceil(32), rows * cols);
         let positive = |x: Vec<f32>| x.into_iter().map(|x| x.abs() + 0.1).collect::<Vec<_>>();
         let (a, by) = (positive(random.normal(count)), positive(random.normal(cols)));
-        for f in UNARY {
-            for by in std::iter::once(None).chain(BINARY.map(|op| Some((op, &by[..])))) {
+        for f in Unary::ALL {
+            for by in std::iter::once(None).chain(Binary::ALL.map(|op| Some((op, &by[..])))) {
                 // A logarithm may be negative, which has no power.
                 if matches!((f, by), (Unary::Log, Some((Binary::Power, _)))) {
                     continue;

@@ -14,29 +14,6 @@ const PANEL_LIMITS: [Option<u64>; 2] = [None, Some(4096)];
 const SHAPES: [(usize, usize); 9] =
     [(1, 1), (3, 17), (2, 31), (31, 64), (65, 200), (5, 1000), (9, 1023), (2, 257), (600, 33)];
 
-const UNARY: [Unary; 9] = [
-    Unary::Identity,
-    Unary::Abs,
-    Unary::Square,
-    Unary::Sqrt,
-    Unary::Reciprocal,
-    Unary::Exp,
-    Unary::Log,
-    Unary::Silu,
-    Unary::SiluGradient,
-];
-
-const BINARY: [Binary; 8] = [
-    Binary::Add,
-    Binary::Subtract,
-    Binary::Multiply,
-    Binary::Divide,
-    Binary::Minimum,
-    Binary::Maximum,
-    Binary::Power,
-    Binary::Less,
-];
-
 /// A tensor of set bits: a mask that no kernel has written yet.
 fn unwritten_mask(gpu: &TestGpu, rows: usize, cols: usize) -> Tensor {
     let words = cols.div_ceil(32);
@@ -70,7 +47,7 @@ fn map_of_every_function() {
         let gpu = TestGpu::open(limit);
         for (rows, cols) in SHAPES {
             let x: Vec<f32> = Random::new(1).normal(rows * cols).iter().map(|x| x.abs() + 0.05).collect();
-            for f in UNARY {
+            for f in Unary::ALL {
                 for (scale, shift) in [(1.0, 0.0), (-2.5, 0.75)] {
                     let mut out = gpu.unwritten(rows, cols);
                     gpu.execute(Op::Map { x: &gpu.f32(rows, cols, &x), f, scale, shift }, &mut out)
@@ -103,12 +80,12 @@ fn zip_of_every_function_and_repetition() {
             let mut positive =
                 |count| random.normal(count).iter().map(|x| x.abs() + 0.05).collect::<Vec<_>>();
             let (a, b) = (positive(rows * cols), positive(rows * cols));
-            let f = UNARY[i];
+            let f = Unary::ALL[i];
             // Every function and every repetition, though not every pair of them with every shape: software
             // drivers take their time to compile each.
             for (j, (b_rows, b_cols)) in [(rows, cols), (1, cols), (rows, 1), (1, 1)].into_iter().enumerate()
             {
-                let op = BINARY[(i + 2 * j) % 8];
+                let op = Binary::ALL[(i + 2 * j) % 8];
                 // A logarithm may be negative, which has no power.
                 let op = if (f, op) == (Unary::Log, Binary::Power) { Binary::Less } else { op };
                 let b = &b[..b_rows * b_cols];

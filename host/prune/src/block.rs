@@ -102,16 +102,10 @@ impl BlockHost<'_> {
 
 impl HostService for BlockHost<'_> {
     fn call(&self, call: HostCall) -> espalier_sdk::Result<HostReply> {
-        match &call {
-            HostCall::Log { .. } | HostCall::Progress { .. } | HostCall::Number { .. } => {
-                self.services.call(call)
-            }
-            _ => {
-                interrupt::check()?;
-                let (view, session) = &mut *self.open.lock().unwrap_or_else(PoisonError::into_inner);
-                OpenBlock { view, session, stage: self.stage }.call(call)
-            }
-        }
+        self.services.answer(call, |call| {
+            let (view, session) = &mut *self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            OpenBlock { view, session, stage: self.stage }.call(call)
+        })
     }
 }
 

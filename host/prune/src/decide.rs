@@ -73,6 +73,7 @@ pub(super) fn decide(
         let mut steps = |done, of| on_event(PruneEvent::Stage { stage: name, done, of });
         let host = ModelHost { open: Mutex::new(open), services: Services::new(name, Some(&mut steps)) };
         let done = stage.loaded.call(&call, &host, tensors.clone());
+        let done = done.and_then(|_| tensors.check_scores());
         tensors.clear();
         if done.is_err() {
             interrupt::check()?;
@@ -117,15 +118,7 @@ struct Survey {
 
 impl HostService for ModelHost<'_> {
     fn call(&self, call: HostCall) -> espalier_sdk::Result<HostReply> {
-        match &call {
-            HostCall::Log { .. } | HostCall::Progress { .. } | HostCall::Number { .. } => {
-                self.services.call(call)
-            }
-            _ => {
-                interrupt::check()?;
-                self.open.lock().unwrap_or_else(PoisonError::into_inner).call(call)
-            }
-        }
+        self.services.answer(call, |call| self.open.lock().unwrap_or_else(PoisonError::into_inner).call(call))
     }
 }
 

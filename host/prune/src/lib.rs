@@ -12,8 +12,8 @@
 //! A run that ended early continues behind the last block of its journal: see `journal` and `resume`.
 //!
 //! A method may ask for statistics to be taken again within a block, before each group of layers that
-//! share an input ([`Order::TrueSequential`](espalier_sdk::Order::TrueSequential)). Without propagation there is one dense pass, which any number of
-//! ways to prune can share: see `dense`.
+//! share an input ([`TrueSequential`](espalier_sdk::Order::TrueSequential)). Without propagation there is one dense
+//! pass, which any number of ways to prune can share: see `dense`.
 //!
 //! A run may have several stages, each of which finds what the one before left of a block. A stage works on layers (`layer`)
 //! or on blocks (`block`); one that decides for the whole model does so before the first block (`decide`).

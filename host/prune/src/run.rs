@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
 
     /// Opens the output, behind the blocks that an earlier run finished where there are some.
     fn start(self, windows: &[&[u32]], on_event: &mut (dyn FnMut(PruneEvent) + Send)) -> Result<Started<'a>> {
-        let Self { settings, method, model, to, mut place, started } = self;
+        let Self { settings, method, model, to, place, started } = self;
         if windows.is_empty() && method.measures() {
             return Err(PruneError::NoCalibration { method: method.name().to_owned() });
         }
@@ -180,44 +180,35 @@ impl<'a> Run<'a> {
                 }
             },
         };
-        if let Some(progress) = found {
-            let folder = place.folder().to_owned();
-            let decision = progress.decided.clone().unwrap_or_else(|| Decision::of(&settings.targets));
-            let cut = Cut::new(decision.removed.clone());
-            match CheckpointWriter::resume(&model.checkpoint, place, progress.written(), cut) {
-                Ok(output) => {
-                    let continued = (progress.blocks > 0).then_some(progress.blocks);
-                    return Ok(Started {
-                        settings,
-                        method,
-                        model,
-                        to,
-                        output,
-                        progress,
-                        fingerprint,
-                        decision,
-                        continued,
-                        started,
-                    });
-                }
-                Err(error) if to.if_unfinished == IfUnfinished::ContinueOrRestart => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "starting over");
-                    place = Place::open(&model.checkpoint, to.path, to.overwrite)?;
-                }
-                Err(error) => {
-                    return Err(PruneError::NotContinued { folder, why: causes(&error) });
+        let resumed = match found {
+            Some(progress) => {
+                let decision = progress.decided.clone().unwrap_or_else(|| Decision::of(&settings.targets));
+                let (folder, cut) = (place.folder().to_owned(), Cut::new(decision.removed.clone()));
+                match CheckpointWriter::resume(&model.checkpoint, place, progress.written(), cut) {
+                    Ok(output) => Ok((output, progress, decision)),
+                    Err(error) if to.if_unfinished == IfUnfinished::ContinueOrRestart => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "starting over");
+                        Err(Place::open(&model.checkpoint, to.path, to.overwrite)?)
+                    }
+                    Err(error) => return Err(PruneError::NotContinued { folder, why: causes(&error) }),
                 }
             }
-        }
-        let mut progress = Progress::default();
-        let mut lines = vec![begin(&fingerprint)?];
-        let mut decision = Decision::of(&settings.targets);
-        if !method.deciding().is_empty() {
-            decision = decided(settings, method, model, place.folder(), windows, on_event)?;
-            lines.push(progress.decide(&decision)?);
-        }
-        let cut = Cut::new(decision.removed.clone());
-        let output = CheckpointWriter::create(&model.checkpoint, place, &lines, cut)?;
+            None => Err(place),
+        };
+        let (output, progress, decision) = match resumed {
+            Ok(resumed) => resumed,
+            Err(place) => {
+                let (mut progress, mut lines) = (Progress::default(), vec![begin(&fingerprint)?]);
+                let mut decision = Decision::of(&settings.targets);
+                if !method.deciding().is_empty() {
+                    decision = decided(settings, method, model, place.folder(), windows, on_event)?;
+                    lines.push(progress.decide(&decision)?);
+                }
+                let cut = Cut::new(decision.removed.clone());
+                (CheckpointWriter::create(&model.checkpoint, place, &lines, cut)?, progress, decision)
+            }
+        };
+        let continued = (progress.blocks > 0).then_some(progress.blocks);
         Ok(Started {
             settings,
             method,
@@ -227,7 +218,7 @@ impl<'a> Run<'a> {
             progress,
             fingerprint,
             decision,
-            continued: None,
+            continued,
             started,
         })
     }

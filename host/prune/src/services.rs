@@ -3,7 +3,7 @@
 use espalier_base::{interrupt, text};
 use espalier_sdk::{
     Code, Error, Result,
-    message::{HostCall, HostReply, HostService, Level, unsupported},
+    message::{HostCall, HostReply, HostService, Level},
 };
 use std::{
     collections::BTreeMap,
@@ -25,6 +25,21 @@ impl<'a> Services<'a> {
     /// Those of the stage of this name.
     pub(super) fn new(stage: &'a str, steps: Option<Steps<'a>>) -> Self {
         Self { stage, numbers: Mutex::default(), steps: steps.map(Mutex::new) }
+    }
+
+    /// Answers a call itself if every scope has it, and otherwise has the scope answer, unless the run was interrupted.
+    pub(super) fn answer(
+        &self,
+        call: HostCall,
+        scope: impl FnOnce(HostCall) -> Result<HostReply>,
+    ) -> Result<HostReply> {
+        match call {
+            HostCall::Log { .. } | HostCall::Progress { .. } | HostCall::Number { .. } => self.call(call),
+            call => {
+                interrupt::check()?;
+                scope(call)
+            }
+        }
     }
 
     /// The numbers that the stage gave.
@@ -66,10 +81,7 @@ impl HostService for Services<'_> {
 
 /// The answer to a call that a stage's scope does not have.
 pub(super) fn out_of_scope(call: &HostCall) -> Error {
-    let name = call.name();
-    let mut error = unsupported(name);
-    error.message = format!("a method of this scope cannot call `{name}`");
-    error
+    Error::new(Code::Unsupported, format!("a method of this scope cannot call `{}`", call.name()))
 }
 
 /// The seed of a stage's draws for a part of the model, from the run's: SplitMix64's output function (Steele et al., 2014) over

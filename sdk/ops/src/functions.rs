@@ -25,6 +25,19 @@ pub enum Unary {
 }
 
 impl Unary {
+    /// Every function.
+    pub const ALL: [Self; 9] = [
+        Self::Identity,
+        Self::Abs,
+        Self::Square,
+        Self::Sqrt,
+        Self::Reciprocal,
+        Self::Exp,
+        Self::Log,
+        Self::Silu,
+        Self::SiluGradient,
+    ];
+
     /// The function's value.
     #[inline(always)]
     pub fn of(self, x: f32) -> f32 {
@@ -68,6 +81,18 @@ pub enum Binary {
 }
 
 impl Binary {
+    /// Every function.
+    pub const ALL: [Self; 8] = [
+        Self::Add,
+        Self::Subtract,
+        Self::Multiply,
+        Self::Divide,
+        Self::Minimum,
+        Self::Maximum,
+        Self::Power,
+        Self::Less,
+    ];
+
     /// The function's value.
     #[inline(always)]
     pub fn of(self, a: f32, b: f32) -> f32 {
