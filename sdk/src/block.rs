@@ -132,10 +132,7 @@ impl Tape<'_> {
     pub fn backward(mut self, gradient: &Tensor) -> Result<Gradients> {
         self.ended = true;
         match self.run.call(HostCall::Backward { tape: self.tape, gradient: gradient.handle() })? {
-            HostReply::Gradients { weights, input } => Ok(Gradients {
-                weights: weights.into_iter().map(|(name, tensor)| (name, owned(self.run, tensor))).collect(),
-                input: owned(self.run, input),
-            }),
+            HostReply::Gradients { weights, input } => Ok(Gradients::owned(self.run, weights, input)),
             other => Err(misfit(&other)),
         }
     }
@@ -158,6 +155,12 @@ pub struct Gradients {
 }
 
 impl Gradients {
+    /// Those that the host made for the method.
+    pub(crate) fn owned(run: &Run, weights: Vec<(String, TensorHandle)>, input: TensorHandle) -> Self {
+        let weights = weights.into_iter().map(|(name, tensor)| (name, owned(run, tensor)));
+        Self { weights: weights.collect(), input: owned(run, input) }
+    }
+
     /// By a layer's weight, `[out_features, in_features]`.
     ///
     /// # Errors

@@ -246,6 +246,23 @@ impl Device {
         Ok(x)
     }
 
+    /// The eigenvalues of a symmetric matrix in ascending order, `[1, n]`, and their eigenvectors, of length 1 and of either
+    /// sign, one a row, `[n, n]`. Only the lower half of `x` is read. Computed by the host in double precision, on a GPU
+    /// device too.
+    ///
+    /// The singular vectors of any matrix `m` follow: those of the right are the eigenvectors of `mᵀ m`.
+    ///
+    /// # Errors
+    /// As [`Device::map`]; an entry that is NaN or infinite.
+    pub fn symmetric_eigen(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let found = self.make(x.rows + 1, x.cols, Op::SymmetricEigen { x: x.id })?;
+        let (mut values, mut vectors) =
+            (self.zeros(DType::F32, 1, x.cols)?, self.zeros(DType::F32, x.rows, x.cols)?);
+        self.copy(found.block(0..1, 0..x.cols), values.view_mut())?;
+        self.copy(found.block(1..x.rows + 1, 0..x.cols), vectors.view_mut())?;
+        Ok((values, vectors))
+    }
+
     /// `L⁻¹` of a lower triangular `l`, in `l`'s memory where the device can.
     ///
     /// # Errors

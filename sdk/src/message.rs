@@ -27,7 +27,7 @@ pub enum MethodCall {
     /// Prune a layer. Answered by [`MethodAnswer::Pruned`].
     Layer {
         /// The layer.
-        layer: LayerData,
+        layer: Box<LayerData>,
         /// The seed of its draws.
         seed: u64,
     },
@@ -77,15 +77,28 @@ pub struct LayerData {
     /// The words of the mask of what is pruned so far, if anything is.
     #[serde(default)]
     pub mask: Option<TensorHandle>,
+    /// The low-rank part that a stage before has added: `[out_features, rank]` times `[rank, in_features]`.
+    #[serde(default)]
+    pub low_rank: Option<(TensorHandle, TensorHandle)>,
     /// Tokens measured.
     #[serde(default)]
     pub tokens: u64,
+    /// The tokens of each calibration window, in the order in which they were measured.
+    #[serde(default)]
+    pub windows: Vec<usize>,
     /// The statistics of its input. One that this version does not know was not asked for by it.
     #[serde(default)]
     pub statistics: BTreeMap<String, TensorHandle>,
 }
 
 impl LayerData {
+    /// Every tensor that is lent with it.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorHandle> {
+        let low_rank = self.low_rank.into_iter().flat_map(|(left, right)| [left, right]);
+        let weights = [self.weight, self.dense].into_iter().chain(self.mask).chain(low_rank);
+        weights.chain(self.statistics.values().copied())
+    }
+
     /// The name of a statistic in [`LayerData::statistics`].
     pub fn key(statistic: Statistic) -> String {
         serde_json::to_value(statistic)
@@ -253,6 +266,12 @@ host_calls! {
     }
     /// Goes on to the next block of a survey of the dense model: [`HostReply::Block`], none behind the last.
     "survey" = Survey
+    /// Goes on to the next window of a way back through the dense model, from its last block to its first, window by window in
+    /// each: [`HostReply::ModelGradients`], and [`HostReply::Block`] of none behind the first block.
+    "gradients" = Gradients {
+        /// Calibration windows to use, of the first.
+        windows: usize,
+    }
     /// Sets a layer's target.
     "set_target" = SetTarget {
         /// The block, from 0.
@@ -296,6 +315,15 @@ pub enum HostReply {
     },
     /// Gradients, which the method frees.
     Gradients {
+        /// By each layer's weight.
+        weights: Vec<(String, TensorHandle)>,
+        /// By the block's input.
+        input: TensorHandle,
+    },
+    /// The gradients of a window's mean cross-entropy per token through a block, which the method frees.
+    ModelGradients {
+        /// The block.
+        block: BlockData,
         /// By each layer's weight.
         weights: Vec<(String, TensorHandle)>,
         /// By the block's input.

@@ -2,8 +2,8 @@
 
 use crate::options::option_builders;
 use crate::{
-    Allowed, Block, Code, DType, Device, Error, Mask, Model, OptionKind, OptionSpec, Options, Result, Run,
-    Sparsity, Tensor,
+    Allowed, Axis, Binary, Block, Code, DType, Device, Error, Mask, Model, OptionKind, OptionSpec, Options,
+    Reduction, Result, Run, Sparsity, Tensor, Unary,
     message::{LayerData, PrunedData, TensorHandle},
 };
 use serde::{Deserialize, Serialize};
@@ -110,11 +110,15 @@ pub enum Statistic {
     MeanVariance,
     /// Every token's input: `[tokens, in_features]`. As large as it sounds.
     Inputs,
+    /// `Σ g²` of every weight over the calibration windows, `[out_features, in_features]`, where g is the gradient of a window's
+    /// mean cross-entropy per token in the dense model. Takes a forward and a backward pass through the whole model.
+    GradientSquares,
 }
 
 impl Statistic {
     /// Every statistic.
-    pub(crate) const ALL: [Self; 4] = [Self::ColumnNorms, Self::Gram, Self::MeanVariance, Self::Inputs];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::ColumnNorms, Self::Gram, Self::MeanVariance, Self::Inputs, Self::GradientSquares];
 }
 
 /// The description of a method.
@@ -222,6 +226,8 @@ pub struct Layer {
     pub dense: Tensor,
     /// What the stages before have pruned, if there are any.
     pub mask: Option<Mask>,
+    /// The low-rank part that a stage before has added, `[out_features, rank]` and `[rank, in_features]`, if one has.
+    pub low_rank: Option<(Tensor, Tensor)>,
     /// The statistics of its input.
     pub statistics: Statistics,
 }
@@ -237,8 +243,40 @@ impl Layer {
             dense: weight.shared(),
             weight,
             mask: None,
+            low_rank: None,
             statistics: Statistics::default(),
         }
+    }
+
+    /// The norm of every output feature of the current weight over all tokens, `[out_features, 1]`: the roots of the diagonal
+    /// of `W XᵀX Wᵀ`.
+    ///
+    /// ```
+    /// # use espalier_sdk::*;
+    /// # fn main() -> Result<()> {
+    /// let device = testing::device();
+    /// let weight = testing::tensor(&device, &[[1.0, 0.0], [3.0, 4.0]])?;
+    /// let inputs = testing::tensor(&device, &[[1.0, 1.0], [1.0, -1.0]])?;
+    /// let layer = testing::layer(&device, weight, inputs, Sparsity::Ratio(0.5))?;
+    /// let norms = layer.output_norms(&device)?.to_vec()?;
+    /// assert_eq!(norms, [2f32.sqrt(), 50f32.sqrt()]);
+    /// assert_eq!(layer.statistics.windows, [2]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The method did not ask for [`Statistic::Gram`], or the device failed.
+    pub fn output_norms(&self, device: &Device) -> Result<Tensor> {
+        let (rows, cols) = (self.weight.rows(), self.weight.cols());
+        let mut products = device.zeros(DType::F32, rows, cols)?;
+        let gram = self.statistics.gram()?;
+        device.matmul(1.0, self.weight.view(), gram.view(), 0.0, products.view_mut())?;
+        let products = device.zip(Unary::Identity, &products, Binary::Multiply, &self.weight)?;
+        let squares = device.reduce(Reduction::Sum, Axis::EachRow, &products)?;
+        // Rounding may leave a little below 0.
+        let zero = device.zeros(DType::F32, 1, 1)?;
+        device.map(Unary::Sqrt, &device.zip(Unary::Identity, &squares, Binary::Maximum, &zero)?)
     }
 
     /// The layer as it crosses the border.
@@ -257,7 +295,9 @@ impl Layer {
             weight: self.weight.handle(),
             dense: self.dense.handle(),
             mask: self.mask.as_ref().map(|mask| mask.words.handle()),
+            low_rank: self.low_rank.as_ref().map(|(left, right)| (left.handle(), right.handle())),
             tokens: self.statistics.tokens,
+            windows: self.statistics.windows.clone(),
             statistics,
         }
     }
@@ -265,7 +305,8 @@ impl Layer {
     /// A layer whose tensors the host lends.
     pub(crate) fn lent(data: LayerData, device: &Device) -> Result<Self> {
         let lend = |handle| device.known(handle, false);
-        let mut statistics = Statistics { tokens: data.tokens, ..Statistics::default() };
+        let mut statistics =
+            Statistics { tokens: data.tokens, windows: data.windows, ..Statistics::default() };
         for statistic in Statistic::ALL {
             *statistics.slot(statistic) = data.statistics.get(&LayerData::key(statistic)).copied().map(lend);
         }
@@ -279,6 +320,7 @@ impl Layer {
             weight,
             dense: lend(data.dense),
             mask,
+            low_rank: data.low_rank.map(|(left, right)| (lend(left), lend(right))),
             statistics,
         })
     }
@@ -289,10 +331,13 @@ impl Layer {
 pub struct Statistics {
     /// Tokens measured.
     pub tokens: u64,
+    /// The tokens of each calibration window, in the order of the rows of [`Statistic::Inputs`].
+    pub windows: Vec<usize>,
     column_norms: Option<Tensor>,
     gram: Option<Tensor>,
     mean_variance: Option<Tensor>,
     inputs: Option<Tensor>,
+    gradient_squares: Option<Tensor>,
 }
 
 impl Statistics {
@@ -302,6 +347,7 @@ impl Statistics {
             Statistic::Gram => &mut self.gram,
             Statistic::MeanVariance => &mut self.mean_variance,
             Statistic::Inputs => &mut self.inputs,
+            Statistic::GradientSquares => &mut self.gradient_squares,
         }
     }
 
@@ -311,6 +357,7 @@ impl Statistics {
             Statistic::Gram => self.gram.as_ref(),
             Statistic::MeanVariance => self.mean_variance.as_ref(),
             Statistic::Inputs => self.inputs.as_ref(),
+            Statistic::GradientSquares => self.gradient_squares.as_ref(),
         }
     }
 
@@ -344,6 +391,14 @@ impl Statistics {
     /// The method did not ask for it.
     pub fn inputs(&self) -> Result<&Tensor> {
         asked(&self.inputs, Statistic::Inputs)
+    }
+
+    /// See [`Statistic::GradientSquares`].
+    ///
+    /// # Errors
+    /// The method did not ask for it.
+    pub fn gradient_squares(&self) -> Result<&Tensor> {
+        asked(&self.gradient_squares, Statistic::GradientSquares)
     }
 }
 
@@ -418,10 +473,7 @@ impl Pruned {
         lent: &[LayerData],
     ) -> Result<Self> {
         let own = |handle: TensorHandle| {
-            let is_lent = |layer: &LayerData| {
-                let tensors = [layer.weight, layer.dense].into_iter().chain(layer.mask);
-                tensors.chain(layer.statistics.values().copied()).any(|tensor| tensor.id == handle.id)
-            };
+            let is_lent = |layer: &LayerData| layer.tensors().any(|tensor| tensor.id == handle.id);
             let tensor = device.known(handle, !lent.iter().any(is_lent));
             if lent.iter().any(is_lent) { tensor.copy() } else { Ok(tensor) }
         };

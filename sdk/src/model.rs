@@ -1,7 +1,7 @@
 //! The model as a whole, for methods that decide for all of it: how much each layer loses, or which blocks go.
 
 use crate::{
-    Block, Error, Result, Run, Sparsity,
+    Block, Error, Gradients, Result, Run, Sparsity,
     message::{HostCall, HostReply, LayerTarget, ModelData},
     run::misfit,
 };
@@ -55,6 +55,29 @@ impl<'a> Model<'a> {
         loop {
             match self.run.call(HostCall::Survey)? {
                 HostReply::Block(Some(block)) => visit(&Block::new(self.run, block))?,
+                HostReply::Block(None) => return Ok(()),
+                other => return Err(misfit(&other)),
+            }
+        }
+    }
+
+    /// Goes back through the dense model, from its last block to its first, and shows the gradients of each of the first
+    /// `windows` calibration windows' mean cross-entropy per token: in every block, window by window. In memory is one block at
+    /// a time. A method that calls this names `gradients` in [`MethodInfo::requires`](crate::MethodInfo::requires), so that
+    /// memory is planned for it.
+    ///
+    /// # Errors
+    /// The error of `visit`, or the device failed.
+    pub fn gradients(
+        &self,
+        windows: usize,
+        mut visit: impl FnMut(&Block, &Gradients) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            match self.run.call(HostCall::Gradients { windows })? {
+                HostReply::ModelGradients { block, weights, input } => {
+                    visit(&Block::new(self.run, block), &Gradients::owned(self.run, weights, input))?;
+                }
                 HostReply::Block(None) => return Ok(()),
                 other => return Err(misfit(&other)),
             }

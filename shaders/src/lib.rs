@@ -27,6 +27,7 @@ pub mod cholesky;
 pub mod convert;
 pub mod copy_block;
 pub mod cross_entropy;
+pub mod cross_entropy_gradient;
 pub mod diagonal;
 pub mod gram;
 pub mod js_divergence;
@@ -47,6 +48,7 @@ pub mod select_groups;
 pub mod select_mass;
 pub mod select_rows;
 pub mod select_whole;
+pub mod symmetric_eigen;
 pub mod transpose;
 pub mod triangle;
 pub mod triangular_inverse;
@@ -68,6 +70,7 @@ pub const KERNELS: &[&Kernel] = &[
     &convert::KERNEL,
     &copy_block::KERNEL,
     &cross_entropy::KERNEL,
+    &cross_entropy_gradient::KERNEL,
     &diagonal::KERNEL,
     &js_divergence::KERNEL,
     &kth_in_rows::KERNEL,

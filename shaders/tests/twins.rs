@@ -269,6 +269,32 @@ fn cross_entropy_agrees_with_f64() {
 }
 
 #[test]
+fn cross_entropy_gradient_agrees_with_f64() {
+    let mut random = Random::new(17);
+    for (tokens, vocab) in [(1, 1), (9, 77), (3, 32_000)] {
+        let mut logits = random.normal(tokens * vocab);
+        logits.iter_mut().for_each(|x| *x *= 20.0);
+        let targets: Vec<u32> = (0..tokens).map(|_| random.below(vocab) as u32).collect();
+        let factors = random.normal(tokens);
+        let mut out = vec![f32::NAN; tokens * vocab];
+        cross_entropy_gradient::cpu(&logits, vocab, &targets, &factors, &mut out);
+        let expected = (0..tokens).flat_map(|t| {
+            let row = &logits[t * vocab..][..vocab];
+            let max = row.iter().fold(f64::MIN, |a, b| a.max(f64::from(*b)));
+            let sum: f64 = row.iter().map(|x| (f64::from(*x) - max).exp()).sum();
+            let (target, factor) = (targets[t] as usize, f64::from(factors[t]));
+            row.iter()
+                .enumerate()
+                .map(move |(c, x)| {
+                    factor * ((f64::from(*x) - max).exp() / sum - f64::from(u8::from(c == target)))
+                })
+                .collect::<Vec<_>>()
+        });
+        assert_close(&out, expected, 1e-5, "cross_entropy_gradient");
+    }
+}
+
+#[test]
 fn convert_covers_every_pair_of_types() {
     let mut random = Random::new(8);
     let x = random.normal(40_001);

@@ -40,10 +40,12 @@ fn layer(
         weight,
         dense: weight,
         mask: None,
+        low_rank: None,
         tokens,
+        windows: Vec::new(),
         statistics,
     };
-    MethodCall::Layer { layer, seed: 0 }
+    MethodCall::Layer { layer: Box::new(layer), seed: 0 }
 }
 
 fn border(c: &mut Criterion) {

@@ -135,10 +135,13 @@ impl Layer {
             weight,
             dense: weight,
             mask: None,
+            low_rank: None,
             tokens: self.tokens as u64,
+            windows: Vec::new(),
             statistics: statistics.collect(),
         };
-        let pruned = method.prune(&MethodCall::Layer { layer, seed: 0 }, &NoHost, tensors.clone())?;
+        let pruned =
+            method.prune(&MethodCall::Layer { layer: Box::new(layer), seed: 0 }, &NoHost, tensors.clone())?;
         let weight = pruned.weight.map(|weight| tensors.take(weight.id)).transpose()?;
         tensors.clear();
         device.synchronize()?;

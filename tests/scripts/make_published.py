@@ -1,8 +1,13 @@
 """Runs the published methods of `tests/plugins/published` in PyTorch on the tests' tiny model, and records what they do.
 
 Reads `tests/models/tiny-instruct` and `tests/fixtures/pruning/windows.jsonl`, writes `tests/fixtures/pruning/`:
-    ria-0.5.safetensors, dsnot-0.6.safetensors    masks, as make_masks.py packs them; DSnoT refines Wanda's
+    ria-0.5.safetensors, dsnot-0.6.safetensors, oats-0.5.safetensors,
+    gblm-0.5.safetensors
+                                                  masks, as make_masks.py packs them; DSnoT refines Wanda's, OATS has a
+                                                  low-rank part beside what is kept
     published.json                                owl: each block's sparsity; shortgpt: each block's influence;
+                                                  shortened: each block's weights times gradients, on 10 windows;
+                                                  oats: what its two parts leave of each layer;
                                                   matching: losses of Adam's steps block by block, behind Wanda at 0.5;
                                                   trial: the loss of the model that Wanda prunes to 0.5, on 8 windows
 All in f32 behind predecessors that are already pruned, but for OWL and ShortGPT, which look at the dense model.
@@ -89,6 +94,74 @@ def dsnot(weight, inputs, target, cycles=50, threshold=0.1):
             row[grown], row[dropped] = False, True
             error = following
     return Pruned(weight.masked_fill(mask, 0), mask)
+
+
+OATS_ITERATIONS, OATS_ERRORS = 10, []
+
+
+def oats(weight, inputs, target, rank_ratio=0.25):
+    """A sparse part and a low-rank part of the weight scaled by its inputs' norms, each fitted to what the other leaves."""
+    rows, cols = weight.shape
+    kept = (1 - target.share) * weight.numel()
+    rank, in_row = int(rank_ratio * kept / (rows + cols)), int((1 - rank_ratio) * kept / rows)
+    norms = inputs.norm(dim=0).float().double()
+    scaled = weight.double() * norms
+    sparse = torch.zeros_like(scaled)
+    for _ in range(OATS_ITERATIONS):
+        u, s, v = torch.linalg.svd(scaled - sparse, full_matrices=False)
+        low_rank = (u[:, :rank] * s[:rank]) @ v[:rank]
+        rest = scaled - low_rank
+        order = rest.abs().argsort(dim=1, stable=True)[:, : cols - in_row]
+        mask = torch.zeros_like(weight, dtype=torch.bool).scatter_(1, order, True)
+        sparse = rest.masked_fill(mask, 0)
+    OATS_ERRORS.append(((scaled - sparse - low_rank).norm() / scaled.norm()).item())
+    return Pruned(((sparse + low_rank) / norms).float(), mask)
+
+
+GRADIENTS = {}
+
+
+def gblm(weight, inputs, target, alpha=100.0):
+    """|W| * (||x|| + alpha * ||g||), the smallest of each row."""
+    gradients = GRADIENTS.pop(id_of(weight)).sqrt().float()
+    score = weight.abs() * (inputs.norm(dim=0).float() + alpha * gradients)
+    order = score.argsort(dim=1, stable=True)[:, : int(weight.shape[1] * target.share)]
+    mask = torch.zeros_like(weight, dtype=torch.bool).scatter_(1, order, True)
+    return Pruned(weight.masked_fill(mask, 0), mask)
+
+
+def id_of(weight):
+    return tuple(weight.flatten()[:8].tolist())
+
+
+def window_gradients(model, windows):
+    """The gradient of each window's mean loss by every linear layer's weight, in float64."""
+    for window in windows:
+        ids = torch.tensor([window])
+        model.zero_grad()
+        model(ids, labels=ids, use_cache=False).loss.backward()
+        yield [[module.weight.grad for module in linears(block).values()] for block in model.model.layers]
+
+
+def gradient_squares():
+    model = load().double()
+    weights = [[module.weight for module in linears(block).values()] for block in model.model.layers]
+    for gradients in window_gradients(model, WINDOWS):
+        for of_block, block in zip(gradients, weights):
+            for gradient, weight in zip(of_block, block):
+                key = id_of(weight.float())
+                GRADIENTS[key] = GRADIENTS.get(key, 0) + gradient.square()
+
+
+def shortened(windows=10):
+    """Sum of |W * mean gradient| of each block."""
+    model = load().double()
+    sums = None
+    for gradients in window_gradients(model, WINDOWS[:windows]):
+        squared = [[gradient.clone() for gradient in block] for block in gradients]
+        sums = squared if sums is None else [[a + b for a, b in zip(*pair)] for pair in zip(sums, squared)]
+    weights = [[module.weight for module in linears(block).values()] for block in model.model.layers]
+    return [sum((w * g).abs().sum().item() for w, g in zip(*pair)) / windows for pair in zip(weights, sums)]
 
 
 def owl(model, outlier=5.0, lam=0.08, share=0.5):
@@ -206,8 +279,13 @@ def main():
     torch.manual_seed(0)
     record_masks(ria, "0.5")
     record_masks(dsnot, "0.6")
+    record_masks(oats, "0.5")
+    gradient_squares()
+    record_masks(gblm, "0.5")
     with torch.no_grad():
         found = {"owl": owl(load()), "shortgpt": shortgpt(load())}
+    found["oats"] = OATS_ERRORS
+    found["shortened"] = shortened()
     losses = []
     for _ in prune(load().requires_grad_(False), wanda, Target(0.5), matching(losses)):
         pass

@@ -40,6 +40,55 @@ fn ria_scores_layers() {
 }
 
 #[test]
+fn oats_splits_layers_into_two_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--sparsity", "0.5", "--option", "iterations=10", "--device"];
+    for device in ["cpu", "gpu"] {
+        let (out, manifest) = prune(folder.path(), "oats", &[&flags[..], &[device]].concat());
+        let agreement = agreement(&out, "oats-0.5");
+        assert!(agreement >= 0.995, "{device}: {agreement}");
+        let layers = manifest["layers"].as_array().unwrap();
+        for (layer, expected) in layers.iter().zip(numbers(&recorded()["oats"])) {
+            // Ten steps of choosing by rank magnify what the last bits of two devices differ in.
+            assert_near(layer["error"].as_f64().unwrap(), expected, 5e-3, layer["name"].as_str().unwrap());
+            // The weights that are kept, and the numbers of the low-rank part.
+            let (rows, cols) = (layer["shape"][0].as_u64().unwrap(), layer["shape"][1].as_u64().unwrap());
+            let kept = rows * cols - layer["zeros"].as_u64().unwrap();
+            let all = kept + layer["rank"].as_u64().unwrap() * (rows + cols);
+            assert!(2 * all <= rows * cols, "{layer}");
+        }
+        run(host().args(["verify", "--device", device]).arg(&out));
+    }
+}
+
+#[test]
+fn gblm_sees_the_models_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    for (device, flags) in [("cpu", ""), ("cpu", "--no-propagate"), ("gpu", "")] {
+        let mut all = vec!["--sparsity", "0.5", "--device", device];
+        all.extend(Some(flags).filter(|flags| !flags.is_empty()));
+        let (out, _) = prune(folder.path(), "gblm", &all);
+        let agreement = agreement(&out, "gblm-0.5");
+        let least = if flags.is_empty() { 0.999 } else { 0.9 };
+        assert!(agreement >= least, "{device} {flags}: {agreement}");
+    }
+}
+
+#[test]
+fn shortened_removes_a_block_by_its_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, manifest) = prune(folder.path(), "shortened", &["--device", "cpu"]);
+    let importance = numbers(&recorded()["shortened"]);
+    for (block, &expected) in importance.iter().enumerate() {
+        let found = &manifest["decided"]["numbers"][format!("shortened.importance of block {block}")];
+        assert_near(found.as_f64().unwrap(), expected, 1e-4, &format!("block {block}"));
+    }
+    let least = (0..importance.len()).min_by(|&a, &b| importance[a].total_cmp(&importance[b])).unwrap();
+    assert_eq!(manifest["decided"]["removed"], serde_json::json!([least]));
+    run(host().args(["verify", "--device", "cpu"]).arg(&out));
+}
+
+#[test]
 fn dsnot_refines_the_mask_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let (out, manifest) = prune(folder.path(), "wanda,dsnot", &["--sparsity", "0.6", "--device", "cpu"]);

@@ -49,10 +49,18 @@ fn kill(mut child: Child) {
 
 /// The contents of every file that does not tell of times and memory.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let named = files
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()));
-    named.filter(|(name, _)| name != "espalier.json").collect()
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            found
+                .extend(contents(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+        } else if name != "espalier.json" {
+            found.insert(name, fs::read(&path).unwrap());
+        }
+    }
+    found
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -62,6 +70,36 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[test]
+fn low_rank_parts_survive_a_killed_run() {
+    for flags in [&[][..], &["--no-keep-hidden"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let prune = |out: &Path| {
+            let mut command = host();
+            command.args(["--plugin", "libpublished.so", "--method", "oats", "--option", "iterations=20"]);
+            command.args(["--samples", "8", "--seqlen", "128", "--device", "cpu", "-v", "--model"]);
+            command.arg(path("models/tiny-instruct"));
+            command.arg("--calibration").arg(path("models/data/c4.jsonl"));
+            command.arg("--out").arg(out).args(flags);
+            command
+        };
+        let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
+        run(&mut prune(&whole));
+        let (child, _log) = started(&mut prune(&out), 2);
+        kill(child);
+        run(prune(&out).arg("--resume"));
+        let found = contents(&out);
+        assert!(found.contains_key("adapter/adapter_model.safetensors"), "{:?}", found.keys());
+        assert!(found == contents(&whole), "{flags:?}");
+        // Pruned again, its low-rank part would be lost.
+        let mut again = host();
+        again.args(["--plugin", "magnitude", "--device", "cpu", "--model"]).arg(&out);
+        let output = again.arg("--out").arg(folder.path().join("again")).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).contains("the model has a low-rank part in"), "{}", said(&output));
+    }
 }
 
 #[test]

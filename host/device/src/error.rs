@@ -49,6 +49,9 @@ pub enum DeviceError {
         /// The pivot's value.
         value: f32,
     },
+    /// A matrix without a decomposition.
+    #[error("the matrix has no eigenvalues: an entry is NaN or infinite")]
+    NoDecomposition,
     /// The device cannot do what it is asked for.
     #[error("{0}")]
     Unsupported(String),
@@ -108,7 +111,7 @@ impl From<DeviceError> for espalier_sdk::Error {
             DeviceError::Operand { .. } | DeviceError::OtherDevice | DeviceError::Invalid { .. } => {
                 Code::InvalidInput
             }
-            DeviceError::NotPositiveDefinite { .. } => Code::Numeric,
+            DeviceError::NotPositiveDefinite { .. } | DeviceError::NoDecomposition => Code::Numeric,
             DeviceError::Unsupported(_) => Code::Unsupported,
             DeviceError::OutOfMemory { .. } => Code::OutOfMemory,
             DeviceError::NoAdapter(_)

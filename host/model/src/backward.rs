@@ -191,7 +191,13 @@ impl Llama {
     }
 
     /// `residual + r z − x r³ mean(z ∘ x)` with `z = w ∘ dy`.
-    fn norm_gradient(&self, x: &Tensor, weight: &Tensor, dy: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub(super) fn norm_gradient(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        dy: &Tensor,
+        residual: &Tensor,
+    ) -> Result<Tensor> {
         let device = &*self.device;
         let (rows, cols) = (x.rows(), x.cols() as f32);
         let weight = copy(device, weight)?;

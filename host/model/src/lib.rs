@@ -13,6 +13,8 @@ pub mod hidden;
 pub mod json;
 pub mod layout;
 mod llama;
+mod loss;
+mod low_rank;
 pub mod resolve;
 pub mod rope;
 mod walk;
@@ -26,6 +28,7 @@ pub use error::{ModelError, Result};
 pub use generate::{Generated, Generation, Sampling};
 pub use hidden::{HiddenStates, Placement};
 pub use llama::{Block, Head, Linear, Llama, Observer};
+pub use low_rank::merged;
 pub use resolve::resolve;
 pub use writer::CheckpointWriter;
 

@@ -5,8 +5,10 @@
 
 use super::{
     Batch, Checkpoint, LlamaConfig, ModelError, Result,
+    checkpoint::TensorView,
     generate::CachedBlock,
     layout::{self, LayerInput, Projection},
+    low_rank::merged,
 };
 use espalier_device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Onto, Op, Tensor};
 use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
@@ -58,8 +60,8 @@ pub type Observer<'a> = dyn FnMut(LayerInput, &Tensor) -> Result<ControlFlow<()>
 /// The final norm and the output projection, on the device.
 #[derive(Debug)]
 pub struct Head {
-    norm: Tensor,
-    lm_head: Tensor,
+    pub(super) norm: Tensor,
+    pub(super) lm_head: Tensor,
 }
 
 impl Block {
@@ -129,10 +131,7 @@ impl Llama {
         let mut linears = Vec::with_capacity(Projection::ALL.len());
         for projection in Projection::ALL {
             let bias = projection.has_bias(&self.config).then(|| self.load_row(&projection.bias(index)));
-            linears.push(Linear {
-                weight: self.load_matrix(&projection.weight(index), projection.shape(&self.config))?,
-                bias: bias.transpose()?,
-            });
+            linears.push(Linear { weight: self.load_weight(projection, index)?, bias: bias.transpose()? });
         }
         let Ok(linears) = linears.try_into() else { unreachable!("one linear layer a projection") };
         Ok(Block {
@@ -329,6 +328,23 @@ impl Llama {
 
     fn add(&self, linear: &Linear, x: &Tensor, residual: &mut Tensor) -> Result<()> {
         Ok(self.device.linears(x.into(), &mut [linear.product(Onto::Sum, residual)])?)
+    }
+
+    /// A linear layer's weight, with its low-rank part if it has one.
+    fn load_weight(&self, projection: Projection, index: usize) -> Result<Tensor> {
+        let name = projection.weight(index);
+        let weight = self.load_matrix(&name, projection.shape(&self.config))?;
+        let Some((left, right)) = self.checkpoint.low_rank(&name)? else { return Ok(weight) };
+        let device = &*self.device;
+        let factor = |view: TensorView| {
+            let (rows, cols) = (view.shape[0], view.shape[1]);
+            let raw = device.upload(view.dtype, rows, cols, view.bytes)?;
+            let mut factor = device.zeros(DType::F32, rows, cols)?;
+            device.execute(Op::Convert { x: &raw }, &mut factor)?;
+            Ok(factor)
+        };
+        let sum = factor(left).and_then(|left| merged(device, &weight, &left, &factor(right)?));
+        sum.map_err(|source| ModelError::Tensor { name, source })
     }
 
     fn load_matrix(&self, name: &str, (rows, cols): (usize, usize)) -> Result<Tensor> {

@@ -174,9 +174,7 @@ impl OpenBlock<'_, '_> {
         let measured = self.session.measured.get(&input);
         let device = &*self.view.model.device;
         let layer = state.data(self.stage, self.view.tensors, device, measured).map_err(of_fault)?;
-        let lent = [layer.weight, layer.dense].into_iter().chain(layer.mask);
-        let lent = lent.chain(layer.statistics.values().copied()).map(|tensor| tensor.id);
-        self.session.lent.entry(projection).or_default().extend(lent);
+        self.session.lent.entry(projection).or_default().extend(layer.tensors().map(|tensor| tensor.id));
         Ok(HostReply::Layer(layer))
     }
 
@@ -195,7 +193,7 @@ impl OpenBlock<'_, '_> {
         };
         state.apply(taken, device).map_err(of_fault)?;
         let linear = block.linear_mut(projection);
-        linear.weight = state.rounded(device, linear.weight.dtype()).map_err(plain)?;
+        linear.weight = state.in_model(device, linear.weight.dtype()).map_err(plain)?;
         // What was measured behind the old weight is not true any more.
         self.session.measured.retain(|&input, _| input <= projection.input());
         Ok(HostReply::Done)

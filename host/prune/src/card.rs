@@ -41,6 +41,12 @@ pub fn model_card(manifest: &Manifest, origin: &Origin) -> String {
         }
     }
     row("device", &format!("{} ({})", manifest.device.name, manifest.device.backend));
+    if manifest.layers.iter().any(|layer| layer.rank.is_some()) {
+        card.push_str(
+            "\nThe weights are one of two parts. The other, of low rank, is the PEFT adapter in `adapter`, without which the \
+             model is not what was measured: `PeftModel.from_pretrained(model, folder + \"/adapter\")`.\n",
+        );
+    }
     card.push_str("\n`espalier.json` holds every setting and what became of every layer.\n");
     card
 }

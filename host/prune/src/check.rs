@@ -203,7 +203,7 @@ impl Case {
         let inputs = device.from_f32(self.tokens, cols, inputs).map_err(on_device)?;
         let read = [LayerInput::Mlp];
         let mut gatherer = Gatherer::new(device, &method.first().info.statistics, &read, self.tokens);
-        gatherer.add(LayerInput::Mlp, &inputs).map_err(on_device)?;
+        gatherer.add(LayerInput::Mlp, &inputs, &[self.tokens]).map_err(on_device)?;
         Ok(gatherer.finish(0)?.remove(&LayerInput::Mlp))
     }
 
@@ -250,9 +250,9 @@ impl Case {
         }
         let mut bytes = bytemuck::cast_slice(&weight).to_vec();
         let zeros = weights::clean(DType::F32, &mut bytes, self.shape.1).map_err(Fault::Failed)?;
+        let sizes = weights::Sizes { rows: self.shape.0, cols: self.shape.1, rank: 0 };
         let before = || dense.iter().filter(|x| **x == 0.0).count();
-        weights::compare(self.target, DType::F32, &bytes, self.shape, zeros, before)
-            .map_err(Fault::Failed)?;
+        weights::compare(self.target, DType::F32, &bytes, sizes, zeros, before).map_err(Fault::Failed)?;
         if let Some(first) = first {
             let differing = weight.iter().zip(first).filter(|(a, b)| (**a == 0.0) != (**b == 0.0)).count();
             let share = differing as f64 / weight.len() as f64;

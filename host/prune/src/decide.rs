@@ -4,6 +4,7 @@ use super::{
     MemoryPlan, Plan, PruneError, PruneEvent, Result, Targets,
     block::{BlockView, LayerStates, OpenBlock, Session, plain},
     check,
+    gradients::{Stop, WayBack},
     layer::{LayerPlace, LayerState},
     method::Stage,
     services::{Services, out_of_scope, seed},
@@ -15,7 +16,7 @@ use espalier_model::{Block, HiddenStates, Llama, layout::Projection};
 use espalier_plugins::DeviceTensors;
 use espalier_sdk::{
     Error, Sparsity,
-    message::{HostCall, HostReply, HostService, LayerTarget, MethodCall, ModelData},
+    message::{BlockData, HostCall, HostReply, HostService, LayerTarget, MethodCall, ModelData},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -67,6 +68,7 @@ pub(super) fn decide(
             decision,
             survey: None,
             trials: None,
+            back: None,
         };
         let call = MethodCall::Model { model: open.data(), seed: seed(plan.seed, [number, usize::MAX, 0]) };
         let name = stage.info.name.as_str();
@@ -105,6 +107,7 @@ struct OpenModel<'a> {
     decision: Decision,
     survey: Option<Survey>,
     trials: Option<Trials>,
+    back: Option<Back>,
 }
 
 /// A way through the dense model, a block at a time.
@@ -114,6 +117,14 @@ struct Survey {
     block: Block,
     states: LayerStates,
     session: Session,
+}
+
+/// A way back through the dense model, a window at a time.
+struct Back {
+    way: WayBack,
+    windows: usize,
+    /// The next window in the block that is shown.
+    next: usize,
 }
 
 impl HostService for ModelHost<'_> {
@@ -141,6 +152,7 @@ impl OpenModel<'_> {
     fn call(&mut self, call: HostCall) -> espalier_sdk::Result<HostReply> {
         match call {
             HostCall::Survey => self.next_block(),
+            HostCall::Gradients { windows } => self.next_gradients(windows),
             HostCall::SetTarget { block, projection, target } => {
                 self.set_target(block, projection.as_deref(), target)
             }
@@ -164,7 +176,9 @@ impl OpenModel<'_> {
                     );
                     OpenBlock { view: &mut view, session: &mut survey.session, stage: self.stage }.call(call)
                 }
-                None => Err(Error::invalid("a block's functions are for the time of a survey")),
+                None => Err(Error::invalid(
+                    "a block's functions are for the time of a survey, or of a way back for gradients",
+                )),
             },
             other => Err(out_of_scope(&other)),
         }
@@ -191,7 +205,56 @@ impl OpenModel<'_> {
             return Ok(HostReply::Block(None));
         };
         weights::check_block(model, index).map_err(plain)?;
-        let mut block = model.load_block(index).map_err(plain)?;
+        let block = model.load_block(index).map_err(plain)?;
+        Ok(HostReply::Block(Some(self.show(index, block, hidden)?)))
+    }
+
+    /// Goes on to the next window's gradients, from the last block if there is no way back yet.
+    fn next_gradients(&mut self, windows: usize) -> espalier_sdk::Result<HostReply> {
+        let (model, windows) = (self.model, windows.min(self.windows.len()));
+        if windows == 0 {
+            return Err(Error::invalid("gradients take at least one calibration window"));
+        }
+        let mut back = match self.back.take() {
+            Some(back) => back,
+            None => {
+                let (first, removed) = (&self.windows[..windows], &self.decision.removed);
+                let way = WayBack::start(model, first, self.memory, removed).map_err(plain)?;
+                Back { way, windows, next: windows }
+            }
+        };
+        if back.next == back.windows {
+            self.survey = None;
+            self.tensors.take_back(None);
+            let Some(Stop { index, block, hidden }) = back.way.previous(model).map_err(plain)? else {
+                return Ok(HostReply::Block(None));
+            };
+            self.show(index, block, hidden)?;
+            back.next = 0;
+        }
+        let Some(Survey { hidden, index, block, states, .. }) = &mut self.survey else {
+            return Err(Error::invalid("a survey may not begin while gradients are taken"));
+        };
+        let gradients = back.way.window(model, block, hidden, back.next).map_err(plain)?;
+        back.next += 1;
+        let block = survey_view(model, block, *index, hidden, states, self.tensors).data();
+        self.back = Some(back);
+        let weights = gradients.weights.into_iter();
+        Ok(HostReply::ModelGradients {
+            block,
+            weights: weights.map(|(name, x)| (name.name().to_owned(), self.tensors.give(x))).collect(),
+            input: self.tensors.give(gradients.input),
+        })
+    }
+
+    /// Shows a block to the method until the next one is.
+    fn show(
+        &mut self,
+        index: usize,
+        mut block: Block,
+        hidden: HiddenStates,
+    ) -> espalier_sdk::Result<BlockData> {
+        let model = self.model;
         let mut states = LayerStates::new();
         for projection in Projection::ALL {
             if let Some(sparsity) = self.decision.targets.of(index, projection) {
@@ -202,7 +265,7 @@ impl OpenModel<'_> {
         }
         let data = survey_view(model, &mut block, index, &hidden, &mut states, self.tensors).data();
         self.survey = Some(Survey { hidden, index, block, states, session: Session::default() });
-        Ok(HostReply::Block(Some(data)))
+        Ok(data)
     }
 
     fn set_target(

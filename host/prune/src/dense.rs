@@ -57,6 +57,9 @@ pub(super) fn prune(
                 let at = LayerPlace { block: index, projection, sparsity };
                 let linear = block.linear(projection);
                 let mut state = LayerState::open(&*model.device, linear, at, stages.len() > 1)?;
+                if let Some(squares) = &pass.squares {
+                    state = state.with_gradients(squares.of(model, index, projection)?);
+                }
                 let here = measured.get(&projection.input());
                 layer::prune(model, &stages, job.plan.seed, pass.tensors, &mut state, here)?;
                 let dead = here.map_or(0, |measured| measured.zero_features);

@@ -36,6 +36,15 @@ pub enum PruneError {
         #[source]
         source: espalier_sdk::Error,
     },
+    /// The model has a low-rank part, which pruning its weights would lose.
+    #[error(
+        "the model has a low-rank part in {}: merge it into the weights before it is pruned again (PEFT's merge_and_unload)",
+        .folder.display()
+    )]
+    HasAdapter {
+        /// The folder of the low-rank part.
+        folder: PathBuf,
+    },
     /// No run was given.
     #[error("there is nothing to prune")]
     NothingToDo,

@@ -148,6 +148,11 @@ impl Progress {
         serde_json::to_string(&JournalLine::Hidden { block })
     }
 
+    /// Whether a low-rank part of this weight is written.
+    pub(super) fn has_low_rank(&self, name: &str) -> bool {
+        self.layers.iter().any(|layer| layer.name == name && layer.rank.is_some())
+    }
+
     /// The names of the tensors that are written.
     pub(super) fn written(&self) -> BTreeSet<String> {
         self.layers[..self.finished_layers].iter().map(|layer| layer.name.clone()).collect()

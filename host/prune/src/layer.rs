@@ -13,11 +13,11 @@ use espalier_base::{
     text,
 };
 use espalier_device::{DType, Device, DeviceError, Op, Scores, Tensor, Unary};
-use espalier_model::{CheckpointWriter, Linear, Llama, layout::Projection};
+use espalier_model::{CheckpointWriter, Linear, Llama, layout::Projection, merged};
 use espalier_ops::Work;
 use espalier_plugins::{DeviceTensors, Shared};
 use espalier_sdk::{
-    Sparsity,
+    Sparsity, Statistic,
     message::{LayerData, MethodCall, PrunedData, TensorHandle},
 };
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct LayerReport {
     pub zeros: usize,
     /// Their share.
     pub sparsity: f64,
+    /// The rank of the low-rank part that is added to the weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
     /// The method's own measure of what pruning cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<f64>,
@@ -111,6 +114,10 @@ pub(super) struct LayerState {
     dense: Option<Shared>,
     /// What is pruned.
     mask: Option<Shared>,
+    /// What is added to the weight: `[out_features, rank]` times `[rank, in_features]`.
+    low_rank: Option<(Shared, Shared)>,
+    /// See [`Statistic::GradientSquares`].
+    gradient_squares: Option<Shared>,
     error: Option<f64>,
     pub(super) numbers: BTreeMap<String, f64>,
     notes: Vec<String>,
@@ -139,11 +146,18 @@ impl LayerState {
             dense: more.then(|| Arc::clone(&weight)),
             weight,
             mask: None,
+            low_rank: None,
+            gradient_squares: None,
             error: None,
             numbers: BTreeMap::new(),
             notes: Vec::new(),
             time: Duration::ZERO,
         }
+    }
+
+    /// With what the model's gradients were.
+    pub(super) fn with_gradients(self, gradient_squares: Option<Shared>) -> Self {
+        Self { gradient_squares, ..self }
     }
 
     /// Has a stage prune it.
@@ -159,7 +173,7 @@ impl LayerState {
         let services = Services::new(&stage.info.name, None);
         let place = [number, self.at.block, self.at.projection as usize];
         let call = MethodCall::Layer {
-            layer: self.data(stage, tensors, device, measured)?,
+            layer: Box::new(self.data(stage, tensors, device, measured)?),
             seed: seed(run_seed, place),
         };
         let pruned = {
@@ -188,11 +202,14 @@ impl LayerState {
         measured: Option<&Measured>,
     ) -> Result<LayerData, Fault> {
         // Others may have asked for more.
+        let gradients =
+            self.gradient_squares.iter().map(|squares| (Statistic::GradientSquares, Arc::clone(squares)));
         let statistics = measured
             .iter()
-            .flat_map(|measured| &measured.statistics)
+            .flat_map(|measured| measured.statistics.iter().cloned())
+            .chain(gradients)
             .filter(|(kind, _)| stage.info.statistics.contains(kind))
-            .map(|(kind, tensor)| (LayerData::key(*kind), tensors.lend(tensor)));
+            .map(|(kind, tensor)| (LayerData::key(kind), tensors.lend(&tensor)));
         let weight = tensors.lend(&self.weight);
         let is_pruned = self.dense.as_ref().is_some_and(|dense| !Arc::ptr_eq(dense, &self.weight));
         let mask = match &self.mask {
@@ -208,14 +225,16 @@ impl LayerState {
             weight,
             dense: self.dense.as_ref().map_or(weight, |dense| tensors.lend(dense)),
             mask,
-            tokens: measured.map_or(0, |measured| measured.tokens as u64),
+            low_rank: self.low_rank.as_ref().map(|(left, right)| (tensors.lend(left), tensors.lend(right))),
+            tokens: measured.map_or(0, |measured| measured.windows.iter().sum::<usize>() as u64),
+            windows: measured.map_or_else(Vec::new, |measured| measured.windows.clone()),
             statistics: statistics.collect(),
         })
     }
 
     /// Applies what a stage made of it.
     pub(super) fn apply(&mut self, pruned: Taken, device: &dyn Device) -> Result<(), Fault> {
-        let Taken { weight, mask, data } = pruned;
+        let Taken { weight, mask, low_rank, data } = pruned;
         let (rows, cols) = {
             let weight = self.weight.read().unwrap_or_else(PoisonError::into_inner);
             (weight.rows(), weight.cols())
@@ -228,6 +247,21 @@ impl LayerState {
         };
         if let Some(fault) = weight.as_ref().and_then(|found| misfit("", found, DType::F32, cols)) {
             return Err(fault);
+        }
+        if let Some((left, right)) = &low_rank {
+            let (outer, inner) = ((left.rows(), right.cols()), (left.cols(), right.rows()));
+            let is_f32 = left.dtype() == DType::F32 && right.dtype() == DType::F32;
+            if !is_f32 || outer != (rows, cols) || inner.0 != inner.1 || inner.0 == 0 {
+                return Err(Fault::Returned(format!(
+                    "a low-rank part {} [{}, {}] × {} [{}, {}] where f32 [{rows}, rank] × [rank, {cols}] is expected",
+                    left.dtype(),
+                    left.rows(),
+                    left.cols(),
+                    right.dtype(),
+                    right.rows(),
+                    right.cols()
+                )));
+            }
         }
         let words = cols.div_ceil(32);
         if let Some(fault) = mask.as_ref().and_then(|found| misfit("a mask ", found, DType::U32, words)) {
@@ -257,14 +291,22 @@ impl LayerState {
             },
         }
         self.mask = mask.map(shared);
+        self.low_rank = low_rank.map(|(left, right)| (shared(left), shared(right))).or(self.low_rank.take());
         self.error = data.error.or(self.error);
         self.numbers.extend(data.numbers);
         self.notes.extend(data.notes.iter().map(|note| text::line(note)));
         Ok(())
     }
 
-    /// The weight in the checkpoint's type: what the next block sees, and what is written.
-    pub(super) fn rounded(&self, device: &dyn Device, dtype: DType) -> Result<Tensor> {
+    /// What the layer computes with in the model: the weight in the checkpoint's type, with its low-rank part.
+    pub(super) fn in_model(&self, device: &dyn Device, dtype: DType) -> Result<Tensor> {
+        let rounded = self.rounded(device, dtype)?;
+        let on_device = |source| PruneError::Device { layer: self.at.name(), source };
+        with_low_rank(device, rounded, self.low_rank.as_ref()).map_err(on_device)
+    }
+
+    /// The weight in the checkpoint's type, as it is written.
+    fn rounded(&self, device: &dyn Device, dtype: DType) -> Result<Tensor> {
         let on_device = |source| PruneError::Device { layer: self.at.name(), source };
         let weight = self.weight.read().unwrap_or_else(PoisonError::into_inner);
         let mut rounded = device.zeros(dtype, weight.rows(), weight.cols()).map_err(on_device)?;
@@ -301,7 +343,7 @@ impl LayerState {
         let returned = |message| PruneError::Returned { layer: name.clone(), message };
         let target = self.at.sparsity;
         let rounded = self.rounded(device, dtype)?;
-        let Self { weight, dense, mask, error, numbers, mut notes, time, .. } = self;
+        let Self { weight, dense, mask, low_rank, error, numbers, mut notes, time, .. } = self;
         drop((weight, dense));
         let (rows, cols) = (rounded.rows(), rounded.cols());
         let mut bytes = device.read(&rounded).map_err(on_device)?;
@@ -317,9 +359,22 @@ impl LayerState {
         };
         // A weight that cannot be read any more is found when the next block is loaded.
         let before = || model.checkpoint.tensor(&name).map_or(0, |dense| weights::zeros(&dense));
-        let remark =
-            weights::compare(target, dtype, &bytes, (rows, cols), pruned, before).map_err(returned)?;
+        let rank =
+            low_rank.as_ref().map(|(left, _)| left.read().unwrap_or_else(PoisonError::into_inner).cols());
+        let sizes = weights::Sizes { rows, cols, rank: rank.unwrap_or(0) };
+        let remark = weights::compare(target, dtype, &bytes, sizes, pruned, before).map_err(returned)?;
         output.write(&name, bytes)?;
+        if let (Some((left, right)), Some(rank)) = (&low_rank, rank) {
+            let factor = |factor: &Shared| -> Result<Vec<u8>> {
+                let factor = factor.read().unwrap_or_else(PoisonError::into_inner);
+                let mut bytes = device.read(&factor).map_err(on_device)?;
+                let checked = weights::clean(DType::F32, &mut bytes, factor.cols());
+                checked.map_err(|why| returned(format!("in its low-rank part, {why}")))?;
+                Ok(bytes)
+            };
+            output.write_low_rank(&name, (rows, rank, cols), factor(left)?, factor(right)?)?;
+        }
+        let in_model = with_low_rank(device, rounded, low_rank.as_ref()).map_err(on_device)?;
         notes.extend(remark);
         if zero_features > 0 {
             notes.push(format!("{zero_features} input features were 0 for every token"));
@@ -330,13 +385,27 @@ impl LayerState {
             target,
             zeros,
             sparsity: zeros as f64 / (rows * cols) as f64,
+            rank,
             error,
             numbers,
             notes,
             seconds: (time + started.elapsed()).as_secs_f64(),
         };
-        Ok((rounded, report))
+        Ok((in_model, report))
     }
+}
+
+/// A weight with its low-rank part, if it has one.
+fn with_low_rank(
+    device: &dyn Device,
+    weight: Tensor,
+    low_rank: Option<&(Shared, Shared)>,
+) -> Result<Tensor, DeviceError> {
+    let Some((left, right)) = low_rank else { return Ok(weight) };
+    let (left, right) = (left.read(), right.read());
+    let (left, right) =
+        (left.unwrap_or_else(PoisonError::into_inner), right.unwrap_or_else(PoisonError::into_inner));
+    merged(device, &weight, &left, &right)
 }
 
 /// The mask of a weight's zeros.
@@ -353,6 +422,7 @@ fn zeros(device: &dyn Device, weight: &Shared) -> Result<Tensor, DeviceError> {
 pub(super) struct Taken {
     weight: Option<Tensor>,
     mask: Option<Tensor>,
+    low_rank: Option<(Tensor, Tensor)>,
     data: PrunedData,
 }
 
@@ -360,12 +430,11 @@ impl Taken {
     /// Takes the tensors of an answer.
     pub(super) fn new(data: PrunedData, tensors: &DeviceTensors) -> Result<Self, Fault> {
         let take = |handle: TensorHandle| tensors.take(handle.id);
-        if data.low_rank.is_some() {
-            return Err(Fault::Returned("it has a low-rank part, which this host cannot write".to_owned()));
-        }
+        let pair = |(left, right)| Ok::<_, espalier_sdk::Error>((take(left)?, take(right)?));
+        let low_rank = data.low_rank.map(pair).transpose()?;
         let weight = data.weight.map(take).transpose()?;
         let mask = data.mask.map(take).transpose()?;
-        Ok(Self { weight, mask, data })
+        Ok(Self { weight, mask, low_rank, data })
     }
 }
 

@@ -24,6 +24,7 @@ pub mod check;
 mod decide;
 mod dense;
 mod error;
+mod gradients;
 pub mod inspect;
 mod journal;
 mod layer;
@@ -59,6 +60,7 @@ use espalier_base::profile;
 use espalier_model::{Block, CheckpointWriter, HiddenStates, Llama, LlamaConfig, layout::Projection};
 use espalier_plugins::DeviceTensors;
 use espalier_sdk::Sparsity;
+use gradients::GradientSquares;
 use layer::{LayerPlace, LayerState};
 use plan::{Segment, expected_work, needed};
 use resume::Keeper;
@@ -172,11 +174,13 @@ pub fn prune(
     }
     let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
     let hidden = resume::hidden_states(model, jobs, start, memory, windows, removed, progress)?;
+    let plans: Vec<_> = jobs.iter().map(|job| job.plan).collect();
     let pass = Pass {
         blocks: start..end,
         ahead: memory.loads_ahead,
         tensors: &tensors,
         keeper: Keeper::new(keep_hidden, memory.hidden_bytes, jobs),
+        squares: GradientSquares::needed(model, &plans, windows, memory, removed)?,
         removed,
     };
     match jobs {
@@ -194,6 +198,8 @@ struct Pass<'a> {
     ahead: bool,
     tensors: &'a Arc<DeviceTensors>,
     keeper: Keeper,
+    /// What the model's gradients were, where a stage asks for it.
+    squares: Option<GradientSquares>,
     /// Blocks that are left out.
     removed: &'a BTreeSet<usize>,
 }
@@ -220,7 +226,8 @@ fn walk(
             progress.layers.push(report.clone());
             Ok(Some(report))
         };
-        prune_block(model, plan, (index, block), &hidden, pass.tensors, on_event, &mut finish)?;
+        let inputs = BlockInputs { hidden: &hidden, squares: pass.squares.as_ref(), tensors: pass.tensors };
+        prune_block(model, plan, (index, block), &inputs, on_event, &mut finish)?;
         job.finish_block(index)?;
         if index + 1 < end {
             if !job.plan.propagate {
@@ -240,13 +247,20 @@ fn walk(
 /// into the block, and reports it if that is of interest.
 type Finish<'a> = dyn FnMut(&mut Block, LayerState, usize) -> Result<Option<LayerReport>> + 'a;
 
+/// What is known of a block before it is pruned.
+struct BlockInputs<'a> {
+    /// The hidden states that enter it.
+    hidden: &'a HiddenStates,
+    squares: Option<&'a GradientSquares>,
+    tensors: &'a Arc<DeviceTensors>,
+}
+
 /// Has every stage work on a block, measured behind what is already pruned.
 fn prune_block(
     model: &Llama,
     plan: &Plan,
     (index, block): (usize, &mut Block),
-    hidden: &HiddenStates,
-    tensors: &Arc<DeviceTensors>,
+    &BlockInputs { hidden, squares, tensors }: &BlockInputs,
     on_event: &mut (dyn FnMut(PruneEvent) + Send),
     finish: &mut Finish,
 ) -> Result<()> {
@@ -257,7 +271,11 @@ fn prune_block(
     let mut states = LayerStates::new();
     let open = |block: &Block, &(projection, sparsity): &(Projection, Sparsity)| {
         let at = LayerPlace { block: index, projection, sparsity };
-        LayerState::open(device, block.linear(projection), at, more)
+        let state = LayerState::open(device, block.linear(projection), at, more)?;
+        match squares {
+            Some(squares) => Ok(state.with_gradients(squares.of(model, index, projection)?)),
+            None => Ok::<_, PruneError>(state),
+        }
     };
     for (number, segment) in (1..).zip(&segments) {
         let stages = match segment {
@@ -297,7 +315,7 @@ fn prune_block(
                     }
                 } else {
                     let linear = block.linear_mut(projection);
-                    linear.weight = state.rounded(device, linear.weight.dtype())?;
+                    linear.weight = state.in_model(device, linear.weight.dtype())?;
                     states.insert(projection, state);
                 }
                 // On the CPU the old one was the file itself, mapped.

@@ -15,7 +15,12 @@ use espalier_model::{
 };
 use espalier_sdk::{Order, Statistic};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// Bytes of an f32.
 const F32: u64 = 4;
@@ -102,6 +107,9 @@ pub struct MemoryPlan {
     pub host_budget: u64,
     /// Where hidden states wait between blocks.
     pub hidden_states: Placement,
+    /// The folder of temporary files.
+    #[serde(skip)]
+    pub spill: PathBuf,
     /// Bytes of all hidden states.
     pub hidden_bytes: u64,
     /// Tokens that go through a block at a time.
@@ -161,7 +169,8 @@ impl Needs {
             };
             inputs.insert(projection.input(), F32 * (cols + needed.iter().map(one).sum::<u64>()));
             let solve = if needed.contains(&Statistic::Gram) { GRAM_COPIES * cols * cols } else { 0 };
-            layer = layer.max(F32 * ((1 + LAYER_COPIES) * rows * cols + solve));
+            let gradients = u64::from(needed.contains(&Statistic::GradientSquares));
+            layer = layer.max(F32 * ((1 + LAYER_COPIES + gradients) * rows * cols + solve));
         }
         let statistics = match plans {
             [plan] if plan.propagate && plan.order() == Order::TrueSequential => {
@@ -170,7 +179,7 @@ impl Needs {
             _ => inputs.values().sum(),
         };
         // What a block stage keeps of a forward pass for its gradients, and the gradients.
-        let tape = plans.iter().any(Plan::has_blocks);
+        let tape = plans.iter().any(|plan| plan.has_blocks() || plan.takes_gradients());
         let (hidden, query, key) =
             (config.hidden_size as u64, config.query_size() as u64, config.key_size() as u64);
         // The batch's own states and their norm, and beside them attention's or the MLP's inner states.
@@ -203,6 +212,15 @@ impl MemoryPlan {
     /// The most bytes that tensors may hold on the device: its budget, and something for what allocators round up.
     pub(super) fn device_bound(&self) -> Option<u64> {
         self.device_budget.map(|budget| budget.saturating_add(budget / 8 + (32 << 20)))
+    }
+
+    /// Where so many more bytes can wait: beside the plan in the host's memory, or on the disk.
+    pub(super) fn beside(&self, bytes: u64) -> Placement {
+        if self.host_peak.saturating_add(bytes) <= self.host_budget {
+            Placement::Host
+        } else {
+            Placement::File(self.spill.clone())
+        }
     }
 
     /// The memory plan of runs that share a pass: hidden states as near as they fit, batches of `batch_tokens` tokens and,
@@ -271,6 +289,7 @@ impl MemoryPlan {
             device_budget,
             host_budget,
             hidden_states,
+            spill: spill.to_owned(),
             hidden_bytes: hidden,
             batch_tokens: batch,
             block_bytes: needs.block,

@@ -43,6 +43,15 @@ impl<'a> Plan<'a> {
         self.stages.iter().any(|stage| stage.info.scope == Scope::Block)
     }
 
+    /// Whether the gradients of the model's loss are taken.
+    pub(super) fn takes_gradients(&self) -> bool {
+        self.stages.iter().any(|stage| {
+            let info = &stage.info;
+            info.statistics.contains(&Statistic::GradientSquares)
+                || info.requires.iter().any(|name| name == "gradients")
+        })
+    }
+
     /// When statistics are taken.
     pub(super) fn order(&self) -> Order {
         let sequential = self.stages.iter().any(|stage| stage.order == Order::TrueSequential);

@@ -2,7 +2,8 @@
 
 use super::{Job, Result};
 use espalier_base::profile;
-use espalier_model::{HiddenStates, Llama, ModelError};
+use espalier_device::DType;
+use espalier_model::{HiddenStates, Llama, ModelError, merged, writer::Factor};
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -98,6 +99,13 @@ pub(super) fn hidden_states(
                 let weight = &mut block.linear_mut(projection).weight;
                 let bytes = job.output.read_back(&name)?.into();
                 *weight = model.device.upload(weight.dtype(), weight.rows(), weight.cols(), bytes)?;
+                if job.progress.has_low_rank(&name) {
+                    let (left, right) = job.output.read_low_rank(&name)?;
+                    let factor = |Factor { shape: [rows, cols], bytes }| {
+                        model.device.upload(DType::F32, rows, cols, bytes)
+                    };
+                    *weight = merged(&*model.device, weight, &factor(left)?, &factor(right)?)?;
+                }
             }
         }
         let _pass = profile::stage(|| format!("advance through block {index} again"));

@@ -11,6 +11,7 @@ use super::{
 use espalier_base::{cause::causes, memory};
 use espalier_model::{
     BATCH_TOKENS, CheckpointWriter, Llama,
+    checkpoint::ADAPTER,
     writer::{Cut, MANIFEST, Place},
 };
 use espalier_select::CalibrationRecord;
@@ -100,6 +101,9 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         check(&model.config, &settings.targets)?;
         method.check(&settings.targets)?;
+        if model.checkpoint.has_adapter() {
+            return Err(PruneError::HasAdapter { folder: model.checkpoint.dir().join(ADAPTER) });
+        }
         if let Some(blocks) = model.blocks_left_out() {
             tracing::warn!(
                 "config.json has num_hidden_layers {}, but the checkpoint has blocks up to {}: those from {} on are not \
@@ -274,11 +278,15 @@ impl<'a> Started<'a> {
         self.output.copy_remaining()?;
         self.output.side_files(self.model.config.num_hidden_layers)?;
         let cut = Cut::new(self.decision.removed.clone());
+        let mut low_rank = Vec::new();
         for layer in &mut self.progress.layers {
             if let Some(name) = cut.name(&layer.name) {
-                layer.name = name.into_owned();
+                let name = name.into_owned();
+                let source = std::mem::replace(&mut layer.name, name);
+                low_rank.extend(layer.rank.map(|_| (source, layer.name.clone())));
             }
         }
+        self.output.add_low_rank(&low_rank)?;
         let mut manifest = Manifest {
             format: 2,
             espalier: env!("CARGO_PKG_VERSION"),

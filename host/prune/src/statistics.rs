@@ -16,8 +16,8 @@ use std::{
 
 /// The statistics of one input, shared by the layers that read it.
 pub(super) struct Measured {
-    /// Tokens measured.
-    pub tokens: usize,
+    /// The tokens of each window, in the order in which they were measured.
+    pub windows: Vec<usize>,
     /// Features that were 0 for every token.
     pub zero_features: usize,
     /// Each statistic the method asked for.
@@ -37,6 +37,7 @@ pub(super) struct Gatherer<'a> {
 /// The sums over one input so far.
 struct Sums {
     tokens: usize,
+    windows: Vec<usize>,
     /// `Σ x²` of every feature: the norms, and a watch on what is not finite or always 0.
     squares: Tensor,
     others: Vec<(Statistic, Tensor)>,
@@ -99,9 +100,10 @@ impl<'a> Gatherer<'a> {
         stop_when_complete: bool,
     ) -> Result<()> {
         let last = self.inputs.iter().max().copied();
+        let windows: Vec<usize> = batch.spans.iter().map(|span| span.queries).collect();
         let observe: &mut Observer = &mut |input, x| {
             if self.inputs.contains(&input) {
-                self.add(input, x)?;
+                self.add(input, x, &windows)?;
             }
             let complete = stop_when_complete && Some(input) >= last;
             Ok(if complete { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -109,15 +111,22 @@ impl<'a> Gatherer<'a> {
         Ok(model.forward_block(block, batch, hidden, Some(observe))?)
     }
 
-    /// Adds a batch of an input `[tokens, features]`.
-    pub(super) fn add(&mut self, input: LayerInput, x: &Tensor) -> Result<(), DeviceError> {
+    /// Adds a batch of an input `[tokens, features]`, and the tokens of each of its windows.
+    pub(super) fn add(
+        &mut self,
+        input: LayerInput,
+        x: &Tensor,
+        windows: &[usize],
+    ) -> Result<(), DeviceError> {
         let device = self.device;
         if !self.sums.contains_key(&input) {
-            let others = self.needed.iter().filter(|&&kind| kind != Statistic::ColumnNorms);
+            // Norms come of the squares, and gradients not of inputs.
+            let apart = [Statistic::ColumnNorms, Statistic::GradientSquares];
+            let others = self.needed.iter().filter(|kind| !apart.contains(kind));
             let others = others.map(|&kind| Ok((kind, self.empty(kind, x.cols())?)));
             let others = others.collect::<Result<_, DeviceError>>()?;
             let squares = device.zeros(DType::F32, 1, x.cols())?;
-            self.sums.insert(input, Sums { tokens: 0, squares, others });
+            self.sums.insert(input, Sums { tokens: 0, windows: Vec::new(), squares, others });
         }
         let Some(sums) = self.sums.get_mut(&input) else { return Ok(()) };
         device.execute(
@@ -137,6 +146,7 @@ impl<'a> Gatherer<'a> {
             }
         }
         sums.tokens += x.rows();
+        sums.windows.extend(windows);
         Ok(())
     }
 
@@ -179,7 +189,7 @@ impl<'a> Gatherer<'a> {
             let zero_features = squares.iter().filter(|&&square| square == 0.0).count();
             let statistics =
                 statistics.into_iter().map(|(kind, x)| (kind, Arc::new(RwLock::new(x)))).collect();
-            measured.insert(input, Measured { tokens: sums.tokens, zero_features, statistics });
+            measured.insert(input, Measured { windows: sums.windows, zero_features, statistics });
         }
         Ok(measured)
     }

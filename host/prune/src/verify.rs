@@ -111,6 +111,8 @@ struct RecordedLayer {
     name: String,
     target: Sparsity,
     zeros: usize,
+    #[serde(default)]
+    rank: Option<usize>,
 }
 
 /// Checks a pruned model: its files by their hashes, the zeros and the sparsity of every pruned layer, that all other
@@ -205,7 +207,7 @@ fn unlisted(folder: &Path, manifest: &RecordedManifest) -> Vec<String> {
 /// Every pruned layer has the zeros that the manifest counts, and meets its target.
 fn layers(checkpoint: &Checkpoint, manifest: &RecordedManifest) -> Result<Check, VerifyError> {
     let mut faults = Vec::new();
-    for RecordedLayer { name, target, zeros } in &manifest.layers {
+    for RecordedLayer { name, target, zeros, rank } in &manifest.layers {
         interrupt::check()?;
         let view = match checkpoint.tensor(name) {
             Ok(view) if view.shape.len() == 2 => view,
@@ -219,10 +221,10 @@ fn layers(checkpoint: &Checkpoint, manifest: &RecordedManifest) -> Result<Check,
             }
         };
         let found = weights::zeros(&view);
-        let shape = (view.shape[0], view.shape[1]);
+        let sizes = weights::Sizes { rows: view.shape[0], cols: view.shape[1], rank: rank.unwrap_or(0) };
         if found != *zeros {
             faults.push(format!("{name} has {found} zeros, but the manifest counts {zeros}"));
-        } else if let Err(why) = weights::compare(*target, view.dtype, &view.bytes, shape, found, || found) {
+        } else if let Err(why) = weights::compare(*target, view.dtype, &view.bytes, sizes, found, || found) {
             faults.push(format!("{name}: {why}"));
         }
         checkpoint.release(name);

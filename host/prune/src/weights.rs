@@ -73,8 +73,17 @@ pub(super) fn clean(dtype: DType, bytes: &mut [u8], cols: usize) -> Result<usize
     rows.try_reduce(|| 0, |a, b| Ok(a + b))
 }
 
+/// A layer's numbers: its weight `[rows, cols]`, and the rank of the low-rank part that is added to it, or 0.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) rank: usize,
+}
+
 /// Compares what a method reached in a layer with what was asked of it: `zeros` in these bytes. Where more is pruned than
-/// was asked, this gives a remark, unless as many were there `before`, which is asked for only then.
+/// was asked, this gives a remark, unless as many were there `before`, which is asked for only then. Numbers of a low-rank part
+/// count as kept weights where the target is a ratio.
 ///
 /// # Errors
 /// Too little is pruned, or everything.
@@ -82,14 +91,15 @@ pub(crate) fn compare(
     target: Sparsity,
     dtype: DType,
     bytes: &[u8],
-    (rows, cols): (usize, usize),
+    Sizes { rows, cols, rank }: Sizes,
     zeros: usize,
     before: impl FnOnce() -> usize,
 ) -> Result<Option<String>, String> {
     let format = Format::of(dtype);
     let is_zero = |word: &[u8]| format.bits(word) == 0;
     let all = rows * cols;
-    let reached = zeros as f64 / all as f64;
+    let added = if matches!(target, Sparsity::Pattern { .. }) { 0 } else { rank * (rows + cols) };
+    let reached = zeros.saturating_sub(added) as f64 / all as f64;
     let asked = target.ratio();
     if let Sparsity::Pattern { n, m } = target {
         let short = bytes.par_chunks(cols * format.size).enumerate().find_map_first(|(row, line)| {
@@ -190,7 +200,8 @@ mod tests {
         };
         let compare = |target, bytes: &[u8], before| {
             let zeros = bytes.chunks_exact(4).filter(|word| **word == [0; 4]).count();
-            compare(target, DType::F32, bytes, (20, 20), zeros, || before)
+            let sizes = Sizes { rows: 20, cols: 20, rank: 0 };
+            super::compare(target, DType::F32, bytes, sizes, zeros, || before)
         };
         assert_eq!(compare(half, &row(200), 0), Ok(None));
         // One weight of each row less, as where 0.5 of an odd number of columns is rounded down.
@@ -203,6 +214,11 @@ mod tests {
         // It had that many before.
         assert_eq!(compare(half, &row(300), 300), Ok(None));
         assert!(compare(pattern, &row(200), 0).unwrap_err().contains("row 10, column 0"));
+        // 300 zeros, and 2 · 40 numbers of a low-rank part: 220 fewer in all.
+        let sizes = Sizes { rows: 20, cols: 20, rank: 2 };
+        let with_rank = |target| super::compare(target, DType::F32, &row(300), sizes, 300, || 0);
+        assert_eq!(with_rank(Sparsity::Ratio(0.55)), Ok(None));
+        assert!(with_rank(Sparsity::Ratio(0.7)).unwrap_err().contains("0.5500"));
         let alternating = f32s(&(0..400).map(|at| (at % 2) as f32).collect::<Vec<_>>());
         assert_eq!(compare(pattern, &alternating, 0), Ok(None));
     }

@@ -150,6 +150,12 @@ impl<T: Matrix> Op<T> {
                 expect(targets, U32, rows, 1)?;
                 f32(out, rows, 1)
             }
+            Self::CrossEntropyGradient { logits, targets, factors } => {
+                let (rows, vocab) = floats(logits)?;
+                expect(targets, U32, rows, 1)?;
+                f32(factors, rows, 1)?;
+                f32(out, rows, vocab)
+            }
             Self::JsDivergence { a, b } => {
                 let (rows, cols) = floats(a)?;
                 f32(b, rows, cols)?;
@@ -226,6 +232,10 @@ impl<T: Matrix> Op<T> {
             Self::Diagonal { x } => f32(out, 1, square(x)?),
             Self::AddDiagonal { d } => f32(d, 1, square(out)?),
             Self::Cholesky {} | Self::TriangularInverse {} => square(out).map(drop),
+            Self::SymmetricEigen { x } => {
+                let side = square(x)?;
+                f32(out, side + 1, side)
+            }
             Self::TriangularSolve { l, .. } => f32(out, square(l)?, out.cols()),
         }
     }

@@ -157,6 +157,17 @@ operations! {
         targets: T
     ] {}
 
+    /// The gradient of `factors[t] · cross_entropy(logits[t], targets[t])` by the logits:
+    /// `out[t] = factors[t] · (softmax(logits[t]) − onehot(targets[t]))`, `[tokens, vocab]`.
+    "cross_entropy_gradient" = CrossEntropyGradient [
+        /// `[tokens, vocab]`
+        logits: T,
+        /// `[tokens, 1]` u32
+        targets: T,
+        /// `[tokens, 1]`
+        factors: T
+    ] {}
+
     /// The Jensen-Shannon divergence in nats of the distributions of two rows of logits (Lin, 1991), `[tokens, 1]`.
     "js_divergence" = JsDivergence [
         /// `[tokens, vocab]`
@@ -304,6 +315,14 @@ operations! {
 
     /// `out = L⁻¹` of a lower triangular `L = out`, in place; its upper half becomes 0.
     "triangular_inverse" = TriangularInverse [] {}
+
+    /// The eigenvalues of a symmetric matrix in ascending order in `out`'s first row, and below them their eigenvectors, of
+    /// length 1 and of either sign, one a row: `[n + 1, n]`. Reads the lower half. Computed in double precision, by the host
+    /// on every device.
+    "symmetric_eigen" = SymmetricEigen [
+        /// `[n, n]`
+        x: T
+    ] {}
 
     /// `out = L⁻¹ out`, or `L⁻ᵀ out` if `transposed`, in place.
     "triangular_solve" = TriangularSolve [

@@ -58,6 +58,7 @@ impl<T: Matrix + Copy> Op<T> {
             Self::Attention { shape, spans, .. } => (attention(shape, spans), all()),
             Self::CausalSoftmax { .. } => (4.0 * elements(out), 2.0 * bytes(out)),
             Self::CrossEntropy { logits, .. } => (3.0 * elements(logits), all()),
+            Self::CrossEntropyGradient { logits, .. } => (5.0 * elements(logits), all()),
             Self::JsDivergence { a, .. } => (10.0 * elements(a), all()),
             Self::Map { x, .. } | Self::Reduce { x, .. } | Self::Zip { a: x, .. } => {
                 (2.0 * elements(x), all())
@@ -72,6 +73,7 @@ impl<T: Matrix + Copy> Op<T> {
             }
             Self::AddDiagonal { d } => (elements(d), 3.0 * bytes(d)),
             Self::Cholesky {} | Self::TriangularInverse {} => (cubic(out), 2.0 * bytes(out)),
+            Self::SymmetricEigen { x } => (27.0 * cubic(x), all()),
             Self::TriangularSolve { l, .. } => (elements(out) * l.rows() as f64, all()),
         };
         Work { flops, bytes }

@@ -88,7 +88,7 @@ fn answer(
         MethodCall::Order => Ok(MethodAnswer::Order(method.order())),
         MethodCall::Layer { layer, seed } => {
             let run = Run::new(device, host, seed);
-            let layer = Layer::lent(layer, run.device())?;
+            let layer = Layer::lent(*layer, run.device())?;
             Ok(MethodAnswer::Pruned(method.layer(&layer, &run)?.into_data()?))
         }
         MethodCall::Block { block, seed } => {

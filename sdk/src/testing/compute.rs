@@ -96,6 +96,7 @@ pub(super) fn compute(op: &Op<&Plain>, out: &mut Plain) -> Result<()> {
         Op::Diagonal { x } => fill(out, |_, col| x.at(col, col)),
         Op::AddDiagonal { d } => (0..rows).for_each(|j| out.set(j, j, out.at(j, j) + d.at(0, j))),
         Op::Cholesky {} => cholesky(out)?,
+        Op::SymmetricEigen { x } => eigen(x, out)?,
         Op::TriangularInverse {} => {
             let l = out.clone();
             fill(out, |row, col| f32::from(u8::from(row == col)));
@@ -108,6 +109,7 @@ pub(super) fn compute(op: &Op<&Plain>, out: &mut Plain) -> Result<()> {
         | Op::Rope { .. }
         | Op::Attention { .. }
         | Op::CrossEntropy { .. }
+        | Op::CrossEntropyGradient { .. }
         | Op::JsDivergence { .. } => {
             let message = "an operation of the forward pass, which the plain device does not have";
             return Err(Error::new(Code::Unsupported, message));
@@ -233,6 +235,48 @@ fn cholesky(out: &mut Plain) -> Result<()> {
             out.set(i, j, value as f32);
         }
         (0..j).for_each(|row| out.set(row, j, 0.0));
+    }
+    Ok(())
+}
+
+/// Eigenvalues above eigenvectors, by turning one pair of rows and columns after the other until nothing is beside the
+/// diagonal (Jacobi, 1846).
+fn eigen(x: &Plain, out: &mut Plain) -> Result<()> {
+    let n = x.rows();
+    let mut a: Vec<f64> =
+        (0..n * n).map(|at| f64::from(x.at((at / n).max(at % n), (at / n).min(at % n)))).collect();
+    if a.iter().any(|entry| !entry.is_finite()) {
+        return Err(Error::new(Code::Numeric, "the matrix has no eigenvalues: an entry is NaN or infinite"));
+    }
+    // Eigenvectors, one a row.
+    let mut v: Vec<f64> = (0..n * n).map(|at| f64::from(u8::from(at / n == at % n))).collect();
+    let size: f64 = a.iter().map(|entry| entry * entry).sum();
+    for _ in 0..60 {
+        let beside = (0..n * n).filter(|at| at / n != at % n).map(|at| a[at] * a[at]).sum::<f64>();
+        if beside <= 1e-24 * size {
+            break;
+        }
+        for p in 0..n {
+            for q in p + 1..n {
+                if a[p * n + q] == 0.0 {
+                    continue;
+                }
+                let theta = 0.5 * (2.0 * a[p * n + q]).atan2(a[q * n + q] - a[p * n + p]);
+                let (sin, cos) = theta.sin_cos();
+                let turn = |(i, j): (usize, usize), x: &mut [f64]| {
+                    (x[i], x[j]) = (cos * x[i] - sin * x[j], sin * x[i] + cos * x[j]);
+                };
+                (0..n).for_each(|k| turn((k * n + p, k * n + q), &mut a));
+                (0..n).for_each(|k| turn((p * n + k, q * n + k), &mut a));
+                (0..n).for_each(|k| turn((p * n + k, q * n + k), &mut v));
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&i, &j| a[i * n + i].total_cmp(&a[j * n + j]));
+    for (row, &from) in order.iter().enumerate() {
+        out.set(0, row, a[from * n + from] as f32);
+        (0..n).for_each(|col| out.set(1 + row, col, v[from * n + col] as f32));
     }
     Ok(())
 }

@@ -93,7 +93,7 @@ pub fn sparsity(tensor: &Tensor) -> Result<f64> {
 }
 
 /// A layer with this weight `[out_features, in_features]`, every statistic of these inputs `[tokens, in_features]`, and
-/// this target.
+/// this target. Gradients are those of the loss `½‖W x‖²`, of which every token is a window.
 ///
 /// # Errors
 /// The inputs have another number of columns, or the device failed.
@@ -111,11 +111,23 @@ pub fn layer(device: &Device, weight: Tensor, inputs: Tensor, target: Sparsity) 
     let mut layer = Layer::new(weight, target);
     let statistics = &mut layer.statistics;
     statistics.tokens = inputs.rows() as u64;
+    statistics.windows = vec![inputs.rows()];
     *statistics.slot(Statistic::ColumnNorms) = Some(device.map(Unary::Sqrt, &squares)?);
     *statistics.slot(Statistic::Gram) = Some(gram);
     *statistics.slot(Statistic::MeanVariance) = Some(mean_variance(device, &inputs)?);
+    *statistics.slot(Statistic::GradientSquares) = Some(gradient_squares(device, &layer.weight, &inputs)?);
     *statistics.slot(Statistic::Inputs) = Some(inputs);
     Ok(layer)
+}
+
+/// Of the loss `½‖W x‖²`, token by token: its gradient is `(W x) xᵀ`.
+fn gradient_squares(device: &Device, weight: &Tensor, inputs: &Tensor) -> Result<Tensor> {
+    let mut outputs = device.zeros(crate::DType::F32, inputs.rows(), weight.rows())?;
+    device.matmul(1.0, inputs.view(), weight.view().t(), 0.0, outputs.view_mut())?;
+    let (outputs, inputs) = (device.map(Unary::Square, &outputs)?, device.map(Unary::Square, inputs)?);
+    let mut sums = device.zeros(crate::DType::F32, weight.rows(), weight.cols())?;
+    device.matmul(1.0, outputs.view().t(), inputs.view(), 0.0, sums.view_mut())?;
+    Ok(sums)
 }
 
 /// What a method made of a layer.
@@ -150,7 +162,7 @@ pub fn prune(method: &impl Method, layer: &Layer, device: &Device) -> Result<Pru
 /// As [`prune`].
 pub fn prune_loaded(method: &LoadedMethod, layer: &Layer, device: &Device) -> Result<PrunedLayer> {
     let lent = layer.data();
-    let call = MethodCall::Layer { layer: lent.clone(), seed: 0 };
+    let call = MethodCall::Layer { layer: Box::new(lent.clone()), seed: 0 };
     match method.call(&call, &NoHost, device.service())? {
         MethodAnswer::Pruned(pruned) => {
             finish(Pruned::from_data(pruned, device, layer.weight.cols(), &[lent])?, layer, device)

@@ -129,6 +129,38 @@ fn factors_and_their_inverses_are_those_of_double_precision() {
 }
 
 #[test]
+fn eigenvectors_give_the_matrix_back() {
+    on_every_device(PANEL_LIMIT, |under| {
+        let mut random = Random::new(6);
+        for side in [1, 2, 33, 130] {
+            let mut x = positive(&mut random, side, -0.3);
+            let whole = x.clone();
+            // The upper half is not read.
+            (0..side).for_each(|row| x[row * side + row + 1..(row + 1) * side].fill(9.0));
+            let mut out = under.f32(side + 1, side, &vec![f32::NAN; (side + 1) * side]);
+            under
+                .device()
+                .execute(Op::SymmetricEigen { x: &under.f32(side, side, &x) }, &mut out)
+                .expect("it runs");
+            let found = under.output(&out);
+            let (values, vectors) = found.split_at(side);
+            assert!(values.is_sorted(), "{}: {values:?}", under.what);
+            for (at, expected) in whole.iter().enumerate() {
+                let (i, j) = (at / side, at % side);
+                let product = |k: usize| {
+                    f64::from(values[k]) * f64::from(vectors[k * side + i]) * f64::from(vectors[k * side + j])
+                };
+                let sum: f64 = (0..side).map(product).sum();
+                assert!((sum - f64::from(*expected)).abs() < 1e-5, "{}: {side}: {i} {j}", under.what);
+            }
+        }
+        let nan = under.f32(1, 1, &[f32::NAN]);
+        let refused = under.device().execute(Op::SymmetricEigen { x: &nan }, &mut under.f32(2, 1, &[0.0; 2]));
+        assert!(matches!(refused, Err(DeviceError::NoDecomposition)), "{}", under.what);
+    });
+}
+
+#[test]
 fn systems_are_solved_from_both_ends() {
     on_every_device(PANEL_LIMIT, |under| {
         let mut random = Random::new(2);

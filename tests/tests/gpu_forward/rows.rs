@@ -1,5 +1,6 @@
 use crate::{PANEL_LIMITS, close};
 use espalier_host::device::{DType, Device, Op};
+use espalier_shaders::cross_entropy_gradient;
 use espalier_tests::gpu::{TestGpu, noise};
 
 #[test]
@@ -49,6 +50,31 @@ fn cross_entropy_of_odd_vocabularies() {
                 let sum: f64 = logits.iter().map(|&x| f64::from(x - highest).exp()).sum();
                 let want = sum.ln() + f64::from(highest) - f64::from(logits[targets[row] as usize]);
                 close(got, want, 1e-5 + 1e-6 * want, || format!("row {row} of {rows}x{vocab}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_gradients_of_odd_vocabularies() {
+    for limit in [None, Some(2400)] {
+        let gpu = TestGpu::open(limit);
+        for (rows, vocab) in [(1, 1), (3, 17), (31, 64), (65, 127), (4, 300), (130, 512), (2, 600)] {
+            let logits: Vec<f32> = noise(1, rows * vocab).iter().map(|x| 30.0 * x).collect();
+            let targets: Vec<u32> = (0..rows).map(|row| (row * 7 % vocab) as u32).collect();
+            let factors = noise(2, rows);
+            let targets_tensor = (&*gpu as &dyn Device).from_u32(&targets).expect("it is uploaded");
+            let mut out = gpu.unwritten(rows, vocab);
+            let op = Op::CrossEntropyGradient {
+                logits: &gpu.f32(rows, vocab, &logits),
+                targets: &targets_tensor,
+                factors: &gpu.f32(rows, 1, &factors),
+            };
+            gpu.execute(op, &mut out).expect("it runs");
+            let mut expected = vec![0.0; rows * vocab];
+            cross_entropy_gradient::cpu(&logits, vocab, &targets, &factors, &mut expected);
+            for (at, (got, want)) in gpu.output(&out).into_iter().zip(expected).enumerate() {
+                close(got, f64::from(want), 2e-6, || format!("element {at} of {rows}x{vocab}"));
             }
         }
     }

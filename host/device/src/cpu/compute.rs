@@ -36,6 +36,12 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
             expect_below(name, "target", targets, logits.cols())?;
             kernels::cross_entropy::cpu(f32s(logits)?, logits.cols(), targets, f32s_mut(out)?);
         }
+        Op::CrossEntropyGradient { logits, targets, factors } => {
+            let targets = u32s(targets)?;
+            expect_below(name, "target", targets, logits.cols())?;
+            let (logits, vocab) = (f32s(logits)?, logits.cols());
+            kernels::cross_entropy_gradient::cpu(logits, vocab, targets, f32s(factors)?, f32s_mut(out)?);
+        }
         Op::JsDivergence { a, b } => {
             kernels::js_divergence::cpu(f32s(a)?, f32s(b)?, a.cols(), f32s_mut(out)?);
         }
@@ -90,6 +96,10 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
             })?;
         }
         Op::TriangularInverse {} => kernels::triangular_inverse::cpu(f32s_mut(out)?, cols),
+        Op::SymmetricEigen { x } => {
+            kernels::symmetric_eigen::cpu(f32s(x)?, x.cols(), f32s_mut(out)?)
+                .map_err(|_| DeviceError::NoDecomposition)?;
+        }
         Op::TriangularSolve { l, transposed } => {
             kernels::triangular_solve::cpu(f32s(l)?, l.cols(), transposed, f32s_mut(out)?, cols);
         }

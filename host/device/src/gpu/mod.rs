@@ -174,6 +174,9 @@ impl Device for Gpu {
             Op::Attention { q, k, v, shape, spans } => {
                 ops::attention::attention(context, &self.tiles, q, k, v, &shape, &spans, out)
             }
+            Op::CrossEntropyGradient { logits, targets, factors } => {
+                ops::rows::cross_entropy_gradient(context, logits, targets, factors, out)
+            }
             Op::CrossEntropy { logits, targets } => ops::rows::cross_entropy(context, logits, targets, out),
             Op::JsDivergence { a, b } => ops::rows::js_divergence(context, a, b, out),
             Op::CausalSoftmax { scale, window } => ops::rows::causal_softmax(context, scale, window, out),
@@ -197,6 +200,7 @@ impl Device for Gpu {
             Op::AddDiagonal { d } => ops::rectangle::add_diagonal(context, d, out),
             Op::Cholesky {} => ops::factor::cholesky(context, tuner, out),
             Op::TriangularInverse {} => ops::factor::triangular_inverse(context, tuner, out),
+            Op::SymmetricEigen { x } => ops::factor::symmetric_eigen(context, x, out),
             Op::TriangularSolve { l, transposed } => {
                 ops::factor::triangular_solve(context, tuner, l, transposed, out)
             }

@@ -40,6 +40,14 @@ pub enum CheckpointError {
         /// Why.
         source: std::io::Error,
     },
+    /// A low-rank part that cannot be added to the weights.
+    #[error("the low-rank part of the model cannot be used: {}: {problem}", path.display())]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A file that is not as it was when it was opened.
     #[error("{} was changed while it was read: what was made of it so far is not to be trusted", path.display())]
     Changed {

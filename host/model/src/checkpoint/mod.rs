@@ -1,6 +1,7 @@
 //! The weights of a Hugging Face model folder: memory-mapped, checked, looked up by name.
 
 mod access;
+pub(crate) mod adapter;
 mod advice;
 mod error;
 mod header;
@@ -8,6 +9,7 @@ mod index;
 mod shard;
 
 pub use access::map_nothing;
+pub use adapter::ADAPTER;
 pub use error::CheckpointError;
 pub use header::{Entry, Header, HeaderError};
 pub(crate) use index::INDEX;
@@ -17,6 +19,7 @@ use super::{
     config::LlamaConfig,
     layout::{self, EMBEDDING, FINAL_NORM, LM_HEAD},
 };
+use adapter::Adapter;
 use bytes::Bytes;
 use espalier_sdk::DType;
 use index::Index;
@@ -51,6 +54,8 @@ pub struct Checkpoint {
     places: BTreeMap<String, (usize, usize)>,
     /// Where index and shards differ: what is wrong, by the tensor's name. It matters where the model uses the tensor.
     unsure: BTreeMap<String, String>,
+    /// What is added to weights.
+    adapter: Option<Adapter>,
 }
 
 impl Checkpoint {
@@ -85,7 +90,8 @@ impl Checkpoint {
             let entries = shard.header.tensors.iter().enumerate();
             places.extend(entries.map(|(place, entry)| (entry.name.clone(), (number, place))));
         }
-        Ok(Self { dir: dir.to_owned(), shards, index: index.map(|_| INDEX.to_owned()), places, unsure })
+        let (index, adapter) = (index.map(|_| INDEX.to_owned()), Adapter::open(dir)?);
+        Ok(Self { dir: dir.to_owned(), shards, index, places, unsure, adapter })
     }
 
     /// The folder.
@@ -134,7 +140,8 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Changed`], naming the first that was.
     pub fn check_unchanged(&self) -> Result<(), CheckpointError> {
-        self.shards.iter().try_for_each(Shard::check_unchanged)
+        self.shards.iter().try_for_each(Shard::check_unchanged)?;
+        self.adapter.as_ref().map_or(Ok(()), Adapter::check_unchanged)
     }
 
     /// A tensor of f32, f16 or bf16.
@@ -211,7 +218,7 @@ impl Checkpoint {
                 other => self.check(&name, 1, other.iter().product())?,
             }
         }
-        Ok(())
+        self.check_adapter(config.num_hidden_layers)
     }
 
     /// The tensors that the model does not use, which are carried along as they are.

@@ -36,7 +36,7 @@ impl std::fmt::Debug for Shard {
 }
 
 impl Shard {
-    pub(super) fn open(path: PathBuf, file: String) -> Result<Self, CheckpointError> {
+    pub(crate) fn open(path: PathBuf, file: String) -> Result<Self, CheckpointError> {
         let unreadable = |source| CheckpointError::Read { path: path.clone(), source };
         let opened = files::open(&path).map_err(unreadable)?;
         let identity = Identity::of(&opened.metadata().map_err(unreadable)?);

@@ -2,14 +2,13 @@
 
 mod spill;
 
-pub use spill::SpillError;
+pub use spill::{SpillError, SpillFile};
 
 use super::{Batch, Block, Llama, ModelError, Result};
 use bytes::Bytes;
 use espalier_base::interrupt;
 use espalier_device::{DType, Op, Tensor};
 use serde::Serialize;
-use spill::SpillFile;
 use std::{
     fmt,
     fs::File,
@@ -92,10 +91,7 @@ impl HiddenStates {
         placement: &Placement,
         mut states: impl FnMut(&Batch) -> Result<Tensor>,
     ) -> Result<Self> {
-        let file = match placement {
-            Placement::File(folder) => Some(Arc::new(SpillFile::create(folder)?)),
-            Placement::Device | Placement::Host => None,
-        };
+        let file = spill_file(placement)?;
         let mut batches = Vec::new();
         let mut offset = 0;
         for batch in model.batches(windows, max_tokens)? {
@@ -134,14 +130,37 @@ impl HiddenStates {
         Ok(())
     }
 
-    /// A copy in the host's memory.
+    /// A copy elsewhere; in the host's memory where the device is asked for.
     ///
     /// # Errors
     /// A failing device or disk.
-    pub fn duplicate(&self, model: &Llama) -> Result<Self> {
-        let copy =
-            |(batch, state): &(Batch, State)| Ok((batch.clone(), State::Host(state.bytes(model, batch)?)));
+    pub fn duplicate(&self, model: &Llama, placement: &Placement) -> Result<Self> {
+        let file = spill_file(placement)?;
+        let mut place = 0;
+        let copy = |(batch, state): &(Batch, State)| {
+            let bytes = state.bytes(model, batch)?;
+            let state = match &file {
+                Some(file) => {
+                    let offset = place;
+                    file.write(offset, &bytes)?;
+                    place += bytes.len() as u64;
+                    State::File { file: Arc::clone(file), offset }
+                }
+                None => State::Host(bytes),
+            };
+            Ok((batch.clone(), state))
+        };
         Ok(Self { batches: self.batches.iter().map(copy).collect::<Result<_>>()? })
+    }
+
+    /// Puts others in the place of a batch's hidden states.
+    ///
+    /// # Errors
+    /// There is no such batch, or a failing device or disk.
+    pub fn replace(&mut self, model: &Llama, batch: usize, states: &Tensor) -> Result<()> {
+        let of = self.batches.len();
+        let (_, state) = self.batches.get_mut(batch).ok_or(ModelError::Batch { batch, of })?;
+        state.store(model.device.read(states)?)
     }
 
     /// How many batches there are.
@@ -232,6 +251,13 @@ impl HiddenStates {
             progress(batch.tokens.len());
             Ok(())
         })
+    }
+}
+
+fn spill_file(placement: &Placement) -> Result<Option<Arc<SpillFile>>> {
+    match placement {
+        Placement::File(folder) => Ok(Some(Arc::new(SpillFile::create(folder)?))),
+        Placement::Device | Placement::Host => Ok(None),
     }
 }
 

@@ -19,25 +19,38 @@ pub struct SpillError {
 }
 
 /// A file that has no name and is gone when it is closed, however the process ends.
-pub(super) struct SpillFile {
+#[derive(Debug)]
+pub struct SpillFile {
     folder: PathBuf,
     file: File,
 }
 
 impl SpillFile {
-    pub(super) fn create(folder: &Path) -> Result<Self, SpillError> {
+    /// Makes one in a folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written; so for every function.
+    pub fn create(folder: &Path) -> Result<Self, SpillError> {
         let failed = |source| SpillError { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let file = tempfile::tempfile_in(folder).map_err(failed)?;
         Ok(Self { folder: folder.to_owned(), file })
     }
 
-    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), SpillError> {
+    /// Writes bytes from this place on.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), SpillError> {
         let _span = profile::disk("write hidden states", bytes.len());
         write_all_at(&self.file, offset, bytes).map_err(|source| self.failed(source))
     }
 
-    pub(super) fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, SpillError> {
+    /// Reads bytes from this place on.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, SpillError> {
         let _span = profile::disk("read hidden states", length);
         let mut bytes = vec![0; length];
         read_exact_at(&self.file, offset, &mut bytes).map_err(|source| self.failed(source))?;

@@ -24,6 +24,8 @@ pub const IN_FLIGHT: usize = 2;
 enum WriteTask {
     /// Writes bytes of a tensor, at the place that they have in the source's shard.
     Tensor { shard: usize, start: usize, bytes: Bytes },
+    /// Writes a file beside the output.
+    File { path: PathBuf, bytes: Bytes },
     /// Appends hidden states to the file of those that enter a block.
     Hidden { path: PathBuf, bytes: Bytes },
     /// Brings all tensors before it to the disk, then appends a line to the journal.
@@ -61,6 +63,11 @@ impl Background {
     /// Writes bytes at the place that they have in the source, later. An error of something before is returned here.
     pub(super) fn write(&mut self, shard: usize, start: usize, bytes: Bytes) -> Result<(), WriteError> {
         self.send(WriteTask::Tensor { shard, start, bytes })
+    }
+
+    /// Writes a file beside the output, later.
+    pub(super) fn write_file(&mut self, path: PathBuf, bytes: Bytes) -> Result<(), WriteError> {
+        self.send(WriteTask::File { path, bytes })
     }
 
     /// Appends hidden states to a file, later. Where that fails, they are not kept, which is not an error.
@@ -131,6 +138,15 @@ impl Writer {
             match task {
                 WriteTask::Tensor { shard, start, bytes } => {
                     self.written.shards[shard].write_at(start, &bytes)?
+                }
+                WriteTask::File { path, bytes } => {
+                    let _span = profile::disk("write low-rank part", bytes.len());
+                    let written = File::create(&path).and_then(|mut file| {
+                        file.write_all(&bytes)?;
+                        file.sync_data()
+                    });
+                    let synced = written.and_then(|()| disk::sync_folder(&self.root));
+                    synced.map_err(write_error(&path))?;
                 }
                 WriteTask::Hidden { path, bytes } => self.append_hidden(&path, &bytes),
                 WriteTask::Tensors { line } => {

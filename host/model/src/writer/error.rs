@@ -47,6 +47,15 @@ pub enum WriteError {
         /// The model that is read.
         source_dir: PathBuf,
     },
+    /// The factors of a low-rank part do not fit into a file.
+    #[error("the low-rank part of {name} cannot be written")]
+    LowRank {
+        /// The weight.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The target has no folder name.
     #[error("{} is not the name of a folder that can be written", .0.display())]
     NoName(PathBuf),

@@ -6,6 +6,7 @@ mod background;
 mod cut;
 mod disk;
 mod error;
+mod low_rank;
 mod partial;
 mod place;
 mod replace;
@@ -15,6 +16,7 @@ mod side;
 pub use background::IN_FLIGHT;
 pub use cut::Cut;
 pub use error::WriteError;
+pub use low_rank::Factor;
 pub use partial::{Unfinished, remove_unfinished, unfinished};
 pub use place::{Place, tidy};
 pub use replace::{FileRecord, MANIFEST};
@@ -112,6 +114,43 @@ impl<'a> CheckpointWriter<'a> {
         self.output.write(shard, entry.range.start, bytes)?;
         self.written.insert(name.to_owned());
         Ok(())
+    }
+
+    /// Writes the low-rank part of a weight, in the background: `left` of `[out_features, rank]` and `right` of
+    /// `[rank, in_features]`, f32.
+    ///
+    /// # Errors
+    /// As [`write`](CheckpointWriter::write).
+    pub fn write_low_rank(
+        &mut self,
+        name: &str,
+        shape: (usize, usize, usize),
+        left: Vec<u8>,
+        right: Vec<u8>,
+    ) -> Result<(), WriteError> {
+        let path = low_rank::piece(self.place.folder(), name);
+        self.output.write_file(path, low_rank::encode(name, shape, left, right)?.into())
+    }
+
+    /// The low-rank part of a weight that was written: `[out_features, rank]` and `[rank, in_features]`.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn read_low_rank(&self, name: &str) -> Result<(Factor, Factor), WriteError> {
+        low_rank::read(self.place.folder(), name)
+    }
+
+    /// Puts the low-rank parts of these weights, which are written, into the output: the name of each in the source, and in
+    /// the output.
+    ///
+    /// # Errors
+    /// One is not there, or the disk is full.
+    pub fn add_low_rank(&mut self, weights: &[(String, String)]) -> Result<(), WriteError> {
+        if weights.is_empty() {
+            return Ok(());
+        }
+        self.flush()?;
+        low_rank::assemble(self.place.folder(), &self.place.model(), weights)
     }
 
     /// Brings all tensors that were written to the disk and then adds a line to the journal, in the background.

@@ -4,6 +4,7 @@
 //! lock            held by the run that works on it
 //! journal.jsonl   what is finished, one line each, every line durable before the next step
 //! hidden-N.f32    the hidden states that enter block N
+//! low-rank-*      the low-rank parts of layers that have one
 //! model/          what becomes the target
 //! replaced/       the target's former contents, where the system cannot exchange two folders
 //! ```

@@ -2,6 +2,7 @@
 
 use super::super::table;
 use espalier_base::profile::{Clock, Trace};
+use espalier_model::checkpoint::ADAPTER;
 use espalier_prune::Manifest;
 use std::path::Path;
 
@@ -59,8 +60,17 @@ pub(super) fn summary(manifest: &Manifest, out: &Path) -> String {
             row
         })
         .collect();
+    let low_rank = match manifest.layers.iter().filter_map(|layer| layer.rank).max() {
+        Some(rank) => {
+            format!(
+                "; low-rank parts of up to rank {rank} are in {}, a PEFT adapter",
+                out.join(ADAPTER).display()
+            )
+        }
+        None => String::new(),
+    };
     format!(
-        "{}\n\n{}: {} layers of {} pruned to sparsity {:.4} in {:.1} s on {}\nwritten to {}",
+        "{}\n\n{}: {} layers of {} pruned to sparsity {:.4} in {:.1} s on {}\nwritten to {}{low_rank}",
         table::render(&header, &rows),
         manifest.method.name,
         manifest.layers.len(),

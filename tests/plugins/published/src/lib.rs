@@ -3,15 +3,19 @@
 
 mod dsnot;
 mod evopress;
+mod gblm;
 mod matching;
+mod oats;
 mod owl;
 mod ria;
+mod shortened;
 mod shortgpt;
 
 use espalier_sdk::export_plugin;
 
 export_plugin! {
     methods: [
-        ria::Ria, dsnot::DsNoT, owl::Owl, matching::BlockMatching, shortgpt::ShortGpt, evopress::EvoPress,
+        ria::Ria, oats::Oats, dsnot::DsNoT, owl::Owl, matching::BlockMatching, shortgpt::ShortGpt,
+        evopress::EvoPress, gblm::Gblm, shortened::Shortened,
     ]
 }

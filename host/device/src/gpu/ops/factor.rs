@@ -195,6 +195,19 @@ pub(in crate::gpu) fn triangular_solve(
     Ok(())
 }
 
+/// [`Op::SymmetricEigen`](crate::Op::SymmetricEigen), by the CPU.
+///
+/// # Errors
+/// An entry that is NaN or infinite, or a failing device.
+pub(in crate::gpu) fn symmetric_eigen(context: &Context, x: &Tensor, out: &mut Tensor) -> Result<()> {
+    let side = x.cols();
+    let matrix: Vec<f32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(x)?)?);
+    let mut found = vec![0.0; (side + 1) * side];
+    espalier_shaders::symmetric_eigen::cpu(&matrix, side, &mut found)
+        .map_err(|_| DeviceError::NoDecomposition)?;
+    context.write(panels(out)?, bytemuck::cast_slice(&found))
+}
+
 /// Inverts blocks on a diagonal in place.
 fn invert(
     context: &Context,

@@ -7,7 +7,9 @@ use crate::{
         sizes::{dtype_constant, size},
     },
 };
-use espalier_shaders::{causal_softmax, cross_entropy, js_divergence, rms_norm, scatter_rows};
+use espalier_shaders::{
+    causal_softmax, cross_entropy, cross_entropy_gradient, js_divergence, rms_norm, scatter_rows,
+};
 
 /// [`Op::RmsNorm`](crate::Op::RmsNorm).
 pub fn rms_norm(context: &Context, x: &Tensor, weight: &Tensor, eps: f32, y: &mut Tensor) -> Result<()> {
@@ -86,6 +88,45 @@ pub fn cross_entropy(context: &Context, logits: &Tensor, targets: &Tensor, loss:
             kernel: &cross_entropy::KERNEL,
             constants: &[],
             bindings: &[logits_part.binding.clone(), targets_part.binding.clone(), loss_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: segment.rows.len() as u64,
+        })?;
+    }
+    Ok(())
+}
+
+/// [`Op::CrossEntropyGradient`](crate::Op::CrossEntropyGradient).
+pub fn cross_entropy_gradient(
+    context: &Context,
+    logits: &Tensor,
+    targets: &Tensor,
+    factors: &Tensor,
+    out: &mut Tensor,
+) -> Result<()> {
+    const NAME: &str = "cross_entropy_gradient";
+    if logits.elements() == 0 {
+        return Ok(());
+    }
+    let operands = [(panels(logits)?, 0), (panels(targets)?, 0), (panels(factors)?, 0), (panels(out)?, 0)];
+    for segment in segments(logits.rows(), operands) {
+        let [logits_part, targets_part, factors_part, out_part] = &segment.parts;
+        let params = cross_entropy_gradient::Params {
+            rows: size(NAME, segment.rows.len())?,
+            vocab: size(NAME, logits.cols())?,
+            logits_row: size(NAME, logits_part.row)?,
+            targets_row: size(NAME, targets_part.row)?,
+            factors_row: size(NAME, factors_part.row)?,
+            out_row: size(NAME, out_part.row)?,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &cross_entropy_gradient::KERNEL,
+            constants: &[],
+            bindings: &[
+                logits_part.binding.clone(),
+                targets_part.binding.clone(),
+                factors_part.binding.clone(),
+                out_part.binding.clone(),
+            ],
             params: bytemuck::bytes_of(&params),
             workgroups: segment.rows.len() as u64,
         })?;
