@@ -59,7 +59,7 @@ pub use espalier_ops::{Access, Axis, Binary, DType, Reduction, Selection, Unary,
 pub use export::{LibraryInfo, Registry};
 pub use kernel::{Buffer, Kernel, Twin};
 pub use language_model::{LanguageModel, ModelInfo, SamplingOptions};
-pub use message::{LayerTarget, Level};
+pub use message::{LayerTarget, Level, Part};
 pub use method::{Layer, Method, MethodInfo, Order, Pruned, Scope, Statistic, Statistics};
 pub use model::Model;
 pub use options::{Allowed, OptionKind, OptionSpec, Options};

@@ -126,8 +126,31 @@ pub struct ModelData {
     pub blocks: usize,
     /// Calibration windows.
     pub windows: usize,
+    /// Neurons of each block's feed-forward network.
+    #[serde(default)]
+    pub neurons: usize,
+    /// Key and value heads of each block.
+    #[serde(default)]
+    pub heads: usize,
+    /// Query heads that read each of them.
+    #[serde(default)]
+    pub queries_per_head: usize,
+    /// Features of a head.
+    #[serde(default)]
+    pub head_dim: usize,
     /// The layers that are to be pruned, in the order of the forward pass, with their sizes and targets.
     pub layers: Vec<LayerTarget>,
+}
+
+/// A part of a block that can be left out. What reads and what writes it shrinks with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Part {
+    /// Neurons of the feed-forward network: rows of gate and up, columns of down.
+    Neurons,
+    /// Key and value heads with the query heads that read them: rows of q, k and v, columns of o.
+    Heads,
 }
 
 /// A layer with its target, for a method that works on the whole model.
@@ -288,6 +311,15 @@ host_calls! {
         targets: Vec<(usize, String, Sparsity)>,
         /// Calibration windows to use, of the first.
         windows: usize,
+    }
+    /// Lets only these neurons or heads of a block stay in the model.
+    "keep" = Keep {
+        /// The block, from 0.
+        block: usize,
+        /// Which part of it.
+        part: Part,
+        /// Those that stay, in ascending order.
+        kept: Vec<usize>,
     }
     /// Removes a block from the model.
     "remove" = Remove {

@@ -2,7 +2,7 @@
 
 use crate::{
     Block, Error, Gradients, Result, Run, Sparsity,
-    message::{HostCall, HostReply, LayerTarget, ModelData},
+    message::{HostCall, HostReply, LayerTarget, ModelData, Part},
     run::misfit,
 };
 use std::fmt;
@@ -114,6 +114,37 @@ impl<'a> Model<'a> {
             HostReply::Number(loss) => Ok(loss),
             other => Err(misfit(&other)),
         }
+    }
+
+    /// Neurons of each block's feed-forward network.
+    pub fn neurons(&self) -> usize {
+        self.data.neurons
+    }
+
+    /// Key and value heads of each block. Features of query heads in the order of the columns of `o_proj`:
+    /// [`queries_per_head`](Model::queries_per_head) · [`head_dim`](Model::head_dim) belong to each of them.
+    pub fn heads(&self) -> usize {
+        self.data.heads
+    }
+
+    /// Query heads that read each key and value head.
+    pub fn queries_per_head(&self) -> usize {
+        self.data.queries_per_head
+    }
+
+    /// Features of a head.
+    pub fn head_dim(&self) -> usize {
+        self.data.head_dim
+    }
+
+    /// Lets only these neurons or heads of a block stay, by their indices in ascending order. The weights that read and write
+    /// the others are left out of the model that the stages behind see, and that is written. In the end all blocks must keep
+    /// equally many, because a configuration has one width for all.
+    ///
+    /// # Errors
+    /// There is no such block, or the indices are none, do not ascend, or are not there.
+    pub fn keep(&mut self, block: usize, part: Part, kept: &[usize]) -> Result<()> {
+        self.run.call(HostCall::Keep { block, part, kept: kept.to_vec() }).map(drop)
     }
 
     /// Removes a block: the model that is written has one fewer.

@@ -7,6 +7,7 @@ Reads `tests/models/tiny-instruct` and `tests/fixtures/pruning/windows.jsonl`, w
                                                   low-rank part beside what is kept
     published.json                                owl: each block's sparsity; shortgpt: each block's influence;
                                                   shortened: each block's weights times gradients, on 10 windows;
+                                                  wanda_sp: the neurons and heads that stay in each block;
                                                   oats: what its two parts leave of each layer;
                                                   matching: losses of Adam's steps block by block, behind Wanda at 0.5;
                                                   trial: the loss of the model that Wanda prunes to 0.5, on 8 windows
@@ -194,6 +195,23 @@ def shortgpt(model):
     return influence
 
 
+def wanda_sp(model, share=0.5):
+    """Neurons and key-value heads that stay in each block, by sums of Wanda's scores in the dense model."""
+    calls = reference.first_block_calls(model, WINDOWS, len(WINDOWS))
+    config = model.config
+    head = config.num_attention_heads // config.num_key_value_heads * config.head_dim
+    kept = []
+    for block in model.model.layers:
+        of_block = {}
+        for part, name, width in (("neurons", "mlp.down_proj", 1), ("heads", "self_attn.o_proj", head)):
+            norms = moments(block, calls)[name].norm(dim=0)
+            sums = (linears(block)[name].weight.abs().double() * norms).sum(0).reshape(-1, width).sum(1)
+            of_block[part] = sums.argsort()[int(share * len(sums)):].sort().values.tolist()
+        kept.append(of_block)
+        calls = reference.advance(block, calls)
+    return kept
+
+
 def moments(block, calls):
     """Every linear layer's inputs."""
     gathered = {name: Moments() for name in linears(block)}
@@ -283,7 +301,7 @@ def main():
     gradient_squares()
     record_masks(gblm, "0.5")
     with torch.no_grad():
-        found = {"owl": owl(load()), "shortgpt": shortgpt(load())}
+        found = {"owl": owl(load()), "shortgpt": shortgpt(load()), "wanda_sp": wanda_sp(load())}
     found["oats"] = OATS_ERRORS
     found["shortened"] = shortened()
     losses = []

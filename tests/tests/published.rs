@@ -167,6 +167,31 @@ fn shortgpt_removes_a_block() {
 }
 
 #[test]
+fn wanda_sp_leaves_neurons_and_heads_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--device", "cpu", "--option", "share=0.5"];
+    let (out, manifest) = prune(folder.path(), "wanda_sp", &flags);
+    for (block, expected) in recorded()["wanda_sp"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(&manifest["decided"]["narrow"][block.to_string()], expected, "block {block}");
+    }
+    let config = |folder: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
+    };
+    let (whole, narrow) = (config(&path("models/tiny-instruct")), config(&out));
+    for key in ["intermediate_size", "num_attention_heads", "num_key_value_heads"] {
+        assert_eq!(2 * narrow[key].as_u64().unwrap(), whole[key].as_u64().unwrap(), "{key}");
+    }
+    run(host().args(["verify", "--device", "cpu"]).arg(&out));
+
+    // What stays is pruned further, and a run that is killed goes on with it.
+    let flags = [&flags[..], &["--sparsity", "0.5", "--option", "wanda_sp.share=0.5"][2..]].concat();
+    let (both, manifest) = prune(folder.path(), "wanda_sp,wanda", &flags);
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 28);
+    assert!((manifest["reached"].as_f64().unwrap() - 0.5).abs() < 0.01, "{}", manifest["reached"]);
+    run(host().args(["verify", "--device", "cpu"]).arg(&both));
+}
+
+#[test]
 fn stages_that_are_not_for_layers_say_so() {
     for (method, scope) in [("owl", "model"), ("block_matching", "block")] {
         let mut check = host();

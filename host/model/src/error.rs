@@ -104,6 +104,12 @@ pub enum ModelError {
         /// The rows and columns that it has.
         expected: (usize, usize),
     },
+    /// Blocks that would keep different widths.
+    #[error("{widths}")]
+    Widths {
+        /// Which blocks, and what they keep.
+        widths: String,
+    },
     /// A batch that there is not.
     #[error("there is no batch {batch}: there are {of}")]
     Batch {

@@ -15,6 +15,7 @@ pub mod layout;
 mod llama;
 mod loss;
 mod low_rank;
+pub mod narrow;
 pub mod resolve;
 pub mod rope;
 mod walk;
@@ -29,6 +30,7 @@ pub use generate::{Generated, Generation, Sampling};
 pub use hidden::{HiddenStates, Placement};
 pub use llama::{Block, Head, Linear, Llama, Observer};
 pub use low_rank::merged;
+pub use narrow::Narrow;
 pub use resolve::resolve;
 pub use writer::CheckpointWriter;
 

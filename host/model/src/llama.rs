@@ -4,7 +4,7 @@
 //! [`Batch`]), so padding does not exist here.
 
 use super::{
-    Batch, Checkpoint, LlamaConfig, ModelError, Result,
+    Batch, Checkpoint, LlamaConfig, ModelError, Narrow, Result,
     checkpoint::TensorView,
     generate::CachedBlock,
     layout::{self, LayerInput, Projection},
@@ -94,6 +94,16 @@ impl Llama {
         checkpoint.validate(&config)?;
         checkpoint.tell_unused(&config);
         Ok(Self { checkpoint, config, device })
+    }
+
+    /// The same model, opened again with these neurons and heads alone. `blocks` are those that count.
+    ///
+    /// # Errors
+    /// The blocks would have different widths, or the checkpoint is not usable any more.
+    pub fn narrowed(&self, narrow: &Narrow, blocks: impl Iterator<Item = usize>) -> Result<Self> {
+        let config = narrow.config(&self.config, blocks).map_err(|widths| ModelError::Widths { widths })?;
+        let checkpoint = Checkpoint::open(self.checkpoint.dir())?.sliced(narrow.slices(&self.config));
+        Ok(Self { checkpoint, config, device: Arc::clone(&self.device) })
     }
 
     /// The embeddings of a batch's tokens, `[tokens, hidden]`, f32. Gathered on the host: only the rows

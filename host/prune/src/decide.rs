@@ -12,11 +12,13 @@ use super::{
     weights,
 };
 use espalier_base::{interrupt, profile};
-use espalier_model::{Block, HiddenStates, Llama, layout::Projection};
+use espalier_model::{
+    Block, HiddenStates, Llama, LlamaConfig, ModelError, Narrow, layout::Projection, writer::Cut,
+};
 use espalier_plugins::DeviceTensors;
 use espalier_sdk::{
     Error, Sparsity,
-    message::{BlockData, HostCall, HostReply, HostService, LayerTarget, MethodCall, ModelData},
+    message::{BlockData, HostCall, HostReply, HostService, LayerTarget, MethodCall, ModelData, Part},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -32,6 +34,9 @@ pub struct Decision {
     /// Blocks that are left out of the pruned model.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub removed: BTreeSet<usize>,
+    /// Neurons and heads that stay in the other blocks.
+    #[serde(default, skip_serializing_if = "Narrow::is_nothing")]
+    pub narrow: Narrow,
     /// The stages' numbers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub numbers: BTreeMap<String, f64>,
@@ -40,7 +45,25 @@ pub struct Decision {
 impl Decision {
     /// Nothing but what was asked for.
     pub(super) fn of(targets: &Targets) -> Self {
-        Self { targets: targets.clone(), removed: BTreeSet::new(), numbers: BTreeMap::new() }
+        Self {
+            targets: targets.clone(),
+            removed: BTreeSet::new(),
+            narrow: Narrow::default(),
+            numbers: BTreeMap::new(),
+        }
+    }
+
+    /// What is left out of the copy of a model of this configuration.
+    pub(super) fn cut(&self, config: &LlamaConfig) -> Result<Cut> {
+        let cut = Cut::new(self.removed.clone(), &self.narrow, config);
+        Ok(cut.map_err(|widths| ModelError::Widths { widths })?)
+    }
+
+    /// The model with the neurons and heads that stay; none where all do.
+    pub(super) fn narrowed(&self, model: &Llama) -> Result<Option<Llama>> {
+        let stay = (0..model.config.num_hidden_layers).filter(|block| !self.removed.contains(block));
+        let narrowed = (!self.narrow.is_nothing()).then(|| model.narrowed(&self.narrow, stay));
+        Ok(narrowed.transpose()?)
     }
 }
 
@@ -58,8 +81,12 @@ pub(super) fn decide(
         interrupt::check()?;
         let _stage = profile::stage(|| format!("{} decides", stage.info.name));
         let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
+        // As the stages before have left it.
+        let narrowed = decision.narrowed(model)?;
+        let before = decision.narrow.clone();
         let open = OpenModel {
-            model,
+            model: narrowed.as_ref().unwrap_or(model),
+            before,
             stage,
             plan,
             memory,
@@ -85,7 +112,8 @@ pub(super) fn decide(
         decision = host.open.into_inner().unwrap_or_else(PoisonError::into_inner).decision;
         let numbers = host.services.into_numbers().into_iter();
         decision.numbers.extend(numbers.map(|(name, number)| (format!("{}.{name}", of()), number)));
-        check(&model.config, &decision.targets)?;
+        let narrowed = decision.narrowed(model)?;
+        check(&narrowed.as_ref().unwrap_or(model).config, &decision.targets)?;
         on_event(PruneEvent::Decided { stage: &stage.info.name, decision: &decision });
     }
     Ok(decision)
@@ -99,6 +127,8 @@ struct ModelHost<'a> {
 
 struct OpenModel<'a> {
     model: &'a Llama,
+    /// What of the checkpoint's neurons and heads this model has.
+    before: Narrow,
     stage: &'a Stage,
     plan: &'a Plan<'a>,
     memory: &'a MemoryPlan,
@@ -146,7 +176,16 @@ impl OpenModel<'_> {
                 }
             }
         }
-        ModelData { blocks, windows: self.windows.len(), layers }
+        let config = &self.model.config;
+        ModelData {
+            blocks,
+            windows: self.windows.len(),
+            neurons: config.intermediate_size,
+            heads: config.num_key_value_heads,
+            queries_per_head: config.num_attention_heads / config.num_key_value_heads.max(1),
+            head_dim: config.head_dim,
+            layers,
+        }
     }
 
     fn call(&mut self, call: HostCall) -> espalier_sdk::Result<HostReply> {
@@ -157,6 +196,7 @@ impl OpenModel<'_> {
                 self.set_target(block, projection.as_deref(), target)
             }
             HostCall::Remove { block } => self.remove(block),
+            HostCall::Keep { block, part, kept } => self.keep(block, part, kept),
             HostCall::Trial { targets, windows } => self.trial(&targets, windows),
             HostCall::Layer { .. }
             | HostCall::Set { .. }
@@ -307,6 +347,25 @@ impl OpenModel<'_> {
         Ok(HostReply::Done)
     }
 
+    fn keep(&mut self, block: usize, part: Part, mut kept: Vec<usize>) -> espalier_sdk::Result<HostReply> {
+        let config = &self.model.config;
+        let of = if part == Part::Neurons { config.intermediate_size } else { config.num_key_value_heads };
+        if block >= config.num_hidden_layers || self.decision.removed.contains(&block) {
+            return Err(Error::invalid(format!("there is no block {block} (any more)")));
+        }
+        let ascends = kept.windows(2).all(|pair| pair[0] < pair[1]);
+        if kept.is_empty() || !ascends || kept.last().is_some_and(|&last| last >= of) {
+            return Err(Error::invalid(format!(
+                "what stays of block {block} must be some of its {of} {part:?}, in ascending order"
+            )));
+        }
+        if let Some(before) = self.before.kept(block, part) {
+            kept.iter_mut().for_each(|index| *index = before[*index]);
+        }
+        self.decision.narrow.keep(block, part, kept);
+        Ok(HostReply::Done)
+    }
+
     fn trial(
         &mut self,
         targets: &[(usize, String, Sparsity)],
@@ -329,6 +388,11 @@ impl OpenModel<'_> {
         }
         let trials = self.trials.get_or_insert_default();
         let plan = Plan { targets: &tried, ..*self.plan };
+        if self.decision.narrow != self.before {
+            return Err(Error::invalid(
+                "a trial is of the model as the stage found it: try before neurons or heads are left out",
+            ));
+        }
         let loss =
             trials.loss(self.model, &plan, &self.decision.removed, self.memory, &self.windows[..windows]);
         Ok(HostReply::Number(loss.map_err(plain)?))

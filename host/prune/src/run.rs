@@ -12,7 +12,7 @@ use espalier_base::{cause::causes, memory};
 use espalier_model::{
     BATCH_TOKENS, CheckpointWriter, Llama,
     checkpoint::ADAPTER,
-    writer::{Cut, MANIFEST, Place},
+    writer::{MANIFEST, Place},
 };
 use espalier_select::CalibrationRecord;
 use serde::{Deserialize, Serialize};
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
         let resumed = match found {
             Some(progress) => {
                 let decision = progress.decided.clone().unwrap_or_else(|| Decision::of(&settings.targets));
-                let (folder, cut) = (place.folder().to_owned(), Cut::new(decision.removed.clone()));
+                let (folder, cut) = (place.folder().to_owned(), decision.cut(&model.config)?);
                 match CheckpointWriter::resume(&model.checkpoint, place, progress.written(), cut) {
                     Ok(output) => Ok((output, progress, decision)),
                     Err(error) if to.if_unfinished == IfUnfinished::ContinueOrRestart => {
@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
                     decision = decided(settings, method, model, place.folder(), windows, on_event)?;
                     lines.push(progress.decide(&decision)?);
                 }
-                let cut = Cut::new(decision.removed.clone());
+                let cut = decision.cut(&model.config)?;
                 (CheckpointWriter::create(&model.checkpoint, place, &lines, cut)?, progress, decision)
             }
         };
@@ -277,7 +277,7 @@ impl<'a> Started<'a> {
     ) -> Result<Manifest> {
         self.output.copy_remaining()?;
         self.output.side_files(self.model.config.num_hidden_layers)?;
-        let cut = Cut::new(self.decision.removed.clone());
+        let cut = self.decision.cut(&self.model.config)?;
         let mut low_rank = Vec::new();
         for layer in &mut self.progress.layers {
             if let Some(name) = cut.name(&layer.name) {
@@ -345,7 +345,7 @@ fn prune_within_memory(
     let removed = runs[0].decision.removed.clone();
     let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
     let (mut batch_tokens, mut ahead) = (BATCH_TOKENS, true);
-    let mut reopened: Option<Llama> = None;
+    let mut reopened: Option<Llama> = decisions[0].narrowed(original)?;
     let mut losses = 0;
     loop {
         let model = reopened.as_ref().unwrap_or(original);
@@ -367,7 +367,8 @@ fn prune_within_memory(
             losses += 1;
             tracing::warn!(error = &error as &dyn std::error::Error, "the device is opened again");
             let device = model.device.reopen()?;
-            reopened = Some(Llama::open(original.checkpoint.dir(), device)?);
+            let opened = Llama::open(original.checkpoint.dir(), device)?;
+            reopened = Some(decisions[0].narrowed(&opened)?.unwrap_or(opened));
         } else if !is_lost
             && error.is_out_of_memory()
             && (memory.loads_ahead || memory.batch_tokens > longest)

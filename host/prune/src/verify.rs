@@ -1,6 +1,7 @@
 //! Checking a pruned model against its manifest, and against the model that it was made of.
 
-use crate::{Decision, weights};
+use crate::{Decision, PruneError, weights};
+use bytes::Bytes;
 use espalier_base::{
     files::{self, Limit},
     hash::Hashed,
@@ -276,7 +277,16 @@ fn untouched(
     let pruned: BTreeSet<&str> = manifest.layers.iter().map(|layer| layer.name.as_str()).collect();
     let mut faults = Vec::new();
     let mut count = 0;
-    let cut = Cut::new(manifest.decided.as_ref().map(|decided| decided.removed.clone()).unwrap_or_default());
+    let cut = match &manifest.decided {
+        None => Cut::default(),
+        Some(decided) => {
+            let config = LlamaConfig::read(original.dir()).map_err(ModelError::from);
+            match config.map_err(PruneError::from).and_then(|config| decided.cut(&config)) {
+                Ok(cut) => cut,
+                Err(error) => return Ok(Check::failed(NAME, &error)),
+            }
+        }
+    };
     let mut unknown: BTreeSet<&str> = checkpoint.names().collect();
     for name in original.names() {
         let Some(now) = cut.name(name) else { continue };
@@ -287,7 +297,7 @@ fn untouched(
         interrupt::check()?;
         count += 1;
         match (checkpoint.raw(&now), original.raw(name)) {
-            (Ok(Some(found)), Ok(Some(expected))) if found == expected => {}
+            (Ok(Some(found)), Ok(Some(expected))) if found == sliced(&cut, name, expected.clone()) => {}
             (Ok(Some(_)), Ok(_)) => faults.push(format!("{now} differs from the source")),
             (Ok(None), Ok(_)) => faults.push(format!("{name} of the source is missing")),
             (Err(error), _) | (_, Err(error)) => faults.push(error.to_string()),
@@ -297,6 +307,16 @@ fn untouched(
     }
     faults.extend(unknown.into_iter().map(|name| format!("{name} is not in the source")));
     Ok(Check::of(NAME, count, "tensors that were not pruned are those of the source", &faults))
+}
+
+/// What is left of a tensor of the source in the pruned model.
+fn sliced(cut: &Cut, name: &str, tensor: (String, Vec<usize>, Bytes)) -> (String, Vec<usize>, Bytes) {
+    match (cut.slice(name), tensor) {
+        (Some(slice), (dtype, shape, bytes)) => {
+            (dtype, slice.shape(&shape), slice.bytes(&shape, &bytes).into())
+        }
+        (None, tensor) => tensor,
+    }
 }
 
 /// The model's logits are finite.

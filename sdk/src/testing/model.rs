@@ -101,7 +101,15 @@ impl ToyModel {
                 layers.push(LayerTarget { block, projection, shape, target });
             }
         }
-        let data = ModelData { blocks: self.blocks.len(), windows: 1, layers };
+        let data = ModelData {
+            blocks: self.blocks.len(),
+            windows: 1,
+            neurons: 0,
+            heads: 0,
+            queries_per_head: 0,
+            head_dim: 0,
+            layers,
+        };
         let device = self.device.clone();
         let host = ToyHost(Mutex::new(Session::new(self, None)));
         let run = Run::new(device, &host, 0);

@@ -18,6 +18,7 @@ pub use shard::Shard;
 use super::{
     config::LlamaConfig,
     layout::{self, EMBEDDING, FINAL_NORM, LM_HEAD},
+    narrow::Slices,
 };
 use adapter::Adapter;
 use bytes::Bytes;
@@ -56,6 +57,8 @@ pub struct Checkpoint {
     unsure: BTreeMap<String, String>,
     /// What is added to weights.
     adapter: Option<Adapter>,
+    /// What is seen of tensors.
+    slices: Slices,
 }
 
 impl Checkpoint {
@@ -91,7 +94,14 @@ impl Checkpoint {
             places.extend(entries.map(|(place, entry)| (entry.name.clone(), (number, place))));
         }
         let (index, adapter) = (index.map(|_| INDEX.to_owned()), Adapter::open(dir)?);
-        Ok(Self { dir: dir.to_owned(), shards, index, places, unsure, adapter })
+        let slices = Slices::default();
+        Ok(Self { dir: dir.to_owned(), shards, index, places, unsure, adapter, slices })
+    }
+
+    /// The same weights, of which only this is seen.
+    #[must_use]
+    pub(crate) fn sliced(self, slices: Slices) -> Self {
+        Self { slices, ..self }
     }
 
     /// The folder.
@@ -151,7 +161,13 @@ impl Checkpoint {
     pub fn tensor(&self, name: &str) -> Result<TensorView, CheckpointError> {
         let (shard, dtype, entry) = self.described(name)?;
         let bytes = self.shards[shard].read(entry.range.clone())?;
-        Ok(TensorView { dtype, shape: entry.shape.clone(), bytes, shard })
+        Ok(match self.slices.of(name) {
+            Some(slice) => {
+                let (shape, bytes) = (slice.shape(&entry.shape), slice.bytes(&entry.shape, &bytes).into());
+                TensorView { dtype, shape, bytes, shard }
+            }
+            None => TensorView { dtype, shape: entry.shape.clone(), bytes, shard },
+        })
     }
 
     /// Rows of a matrix of f32, f16 or bf16, one behind the other. No other row is read.
@@ -256,14 +272,16 @@ impl Checkpoint {
     /// Checks a tensor's element type and shape by its header, so that none of its bytes are read.
     fn check(&self, name: &str, rows: usize, cols: usize) -> Result<(), CheckpointError> {
         let (shard, _, entry) = self.described(name)?;
-        if entry.shape == [rows, cols] || (rows == 1 && entry.shape == [cols]) {
+        let shape =
+            self.slices.of(name).map_or_else(|| entry.shape.clone(), |slice| slice.shape(&entry.shape));
+        if shape == [rows, cols] || (rows == 1 && shape == [cols]) {
             return Ok(());
         }
         Err(CheckpointError::Shape {
             path: self.shards[shard].path.clone(),
             name: name.to_owned(),
             expected: if rows == 1 { vec![cols] } else { vec![rows, cols] },
-            found: entry.shape.clone(),
+            found: shape,
         })
     }
 

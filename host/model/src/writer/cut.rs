@@ -1,25 +1,50 @@
-//! A copy that leaves blocks out: the others move up, in the names of tensors, in the index and in the configuration.
+//! A copy that leaves blocks out, and neurons and heads of the others. Blocks move up, in the names of tensors, in the index
+//! and in the configuration.
 
 use super::WriteError;
-use crate::checkpoint::Shard;
+use crate::{
+    LlamaConfig, Narrow,
+    checkpoint::Entry,
+    narrow::{Slice, Slices},
+};
 use serde_json::{Map, Value};
-use std::{borrow::Cow, collections::BTreeSet, fs, ops::Range, path::Path};
+use std::{borrow::Cow, collections::BTreeSet, fs, path::Path};
 
-/// Blocks that are left out.
+/// What is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cut {
     removed: BTreeSet<usize>,
+    slices: Slices,
+    /// Keys of the configuration that change with the widths.
+    widths: Vec<(&'static str, usize)>,
 }
 
 impl Cut {
-    /// Leaves out these blocks.
-    pub fn new(removed: BTreeSet<usize>) -> Self {
-        Self { removed }
+    /// Leaves out these blocks, and what does not stay of the others, in a model of this configuration.
+    ///
+    /// # Errors
+    /// The blocks would have different widths, in words.
+    pub fn new(removed: BTreeSet<usize>, narrow: &Narrow, config: &LlamaConfig) -> Result<Self, String> {
+        let stay = (0..config.num_hidden_layers).filter(|block| !removed.contains(block));
+        let narrowed = narrow.config(config, stay)?;
+        let widths = [
+            ("intermediate_size", narrowed.intermediate_size),
+            ("num_attention_heads", narrowed.num_attention_heads),
+            ("num_key_value_heads", narrowed.num_key_value_heads),
+            ("head_dim", narrowed.head_dim),
+        ];
+        let widths = if narrow.is_nothing() { Vec::new() } else { widths.to_vec() };
+        Ok(Self { removed, slices: narrow.slices(config), widths })
+    }
+
+    /// What stays of a tensor; none where all does.
+    pub fn slice(&self, name: &str) -> Option<&Slice> {
+        self.slices.of(name)
     }
 
     /// Whether all blocks stay.
     pub(super) fn is_nothing(&self) -> bool {
-        self.removed.is_empty()
+        self.removed.is_empty() && self.slices.is_nothing()
     }
 
     /// The name of a tensor in the copy; none if it is left out.
@@ -40,15 +65,12 @@ impl Cut {
         }
     }
 
-    /// The bytes of a shard that are left out, by their places in the source.
-    pub(super) fn gaps(&self, source: &Shard) -> Vec<Range<usize>> {
-        let tensors = source.header.tensors.iter();
-        let mut gaps: Vec<_> = tensors
-            .filter(|entry| self.name(&entry.name).is_none())
-            .map(|entry| entry.range.clone())
-            .collect();
-        gaps.sort_by_key(|gap| gap.start);
-        gaps
+    /// Bytes of a tensor in the copy.
+    pub(super) fn length(&self, entry: &Entry) -> usize {
+        let Some(slice) = self.slice(&entry.name) else { return entry.range.len() };
+        let elements = |shape: &[usize]| shape.iter().product::<usize>();
+        let size = entry.range.len() / elements(&entry.shape).max(1);
+        elements(&slice.shape(&entry.shape)) * size
     }
 
     /// Changes the index and the configuration in a folder that they were copied to.
@@ -69,6 +91,7 @@ impl Cut {
         edit(&folder.join("config.json"), |config| {
             let kept = |block: usize| !self.removed.contains(&block);
             config.insert("num_hidden_layers".to_owned(), (blocks - self.removed.len()).into());
+            config.extend(self.widths.iter().map(|&(key, width)| (key.to_owned(), width.into())));
             // Lists with an entry for every block, such as `layer_types`.
             for list in
                 config.values_mut().filter_map(Value::as_array_mut).filter(|list| list.len() == blocks)
@@ -100,7 +123,7 @@ mod tests {
 
     #[test]
     fn blocks_behind_those_that_go_move_up() {
-        let cut = Cut::new([1, 2].into());
+        let cut = Cut { removed: [1, 2].into(), ..Cut::default() };
         let name = |name| cut.name(name).map(Cow::into_owned);
         assert_eq!(name("model.layers.0.mlp.up_proj.weight").unwrap(), "model.layers.0.mlp.up_proj.weight");
         assert_eq!(name("model.layers.2.mlp.up_proj.weight"), None);

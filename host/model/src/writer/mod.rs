@@ -107,8 +107,8 @@ impl<'a> CheckpointWriter<'a> {
         let Some((shard, entry)) = self.source.entry(name) else {
             return Err(WriteError::UnknownTensor { name: name.to_owned() });
         };
-        if bytes.len() != entry.range.len() {
-            let (expected, found) = (entry.range.len(), bytes.len());
+        if bytes.len() != self.cut.length(entry) {
+            let (expected, found) = (self.cut.length(entry), bytes.len());
             return Err(WriteError::Size { name: name.to_owned(), expected, found });
         }
         self.output.write(shard, entry.range.start, bytes)?;
@@ -216,7 +216,7 @@ impl<'a> CheckpointWriter<'a> {
         let Some((number, entry)) = self.source.entry(name) else {
             return Err(WriteError::UnknownTensor { name: name.to_owned() });
         };
-        shard::read_back(&self.source.shards()[number], &self.place.model(), &self.cut, entry.range.clone())
+        shard::read_back(&self.source.shards()[number], &self.place.model(), &self.cut, entry)
     }
 
     /// Copies every tensor that was not written, as [`write`](CheckpointWriter::write) does.
@@ -227,6 +227,13 @@ impl<'a> CheckpointWriter<'a> {
         for (number, shard) in self.source.shards().iter().enumerate() {
             for entry in &shard.header.tensors {
                 if !self.written.insert(entry.name.clone()) || self.cut.name(&entry.name).is_none() {
+                    continue;
+                }
+                if let Some(slice) = self.cut.slice(&entry.name) {
+                    interrupt::check()?;
+                    let bytes = shard.read(entry.range.clone()).map_err(Box::new)?;
+                    let kept = slice.bytes(&entry.shape, &bytes);
+                    self.output.write(number, entry.range.start, kept.into())?;
                     continue;
                 }
                 for start in entry.range.clone().step_by(PIECE) {

@@ -1,12 +1,11 @@
 //! A shard that is being filled.
 
 use super::{Cut, WriteError};
-use crate::checkpoint::Shard;
+use crate::checkpoint::{Entry, Shard};
 use espalier_base::{interrupt, profile};
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -17,10 +16,7 @@ pub(super) const PIECE: usize = 64 << 20;
 pub(super) struct OpenShard {
     path: PathBuf,
     file: File,
-    /// How much longer its header is than the source's, which shifts every tensor.
-    shift: i64,
-    /// Bytes of the source that are left out, in order.
-    gaps: Vec<Range<usize>>,
+    places: Places,
     /// Whether it was written to since it was last brought to the disk.
     dirty: bool,
 }
@@ -31,12 +27,11 @@ impl OpenShard {
     pub(super) fn create(source: &Shard, folder: &Path, cut: &Cut) -> Result<Self, WriteError> {
         let path = folder.join(&source.file);
         let failed = |source| WriteError::Write { path: path.clone(), source };
-        let (preamble, gaps) = (preamble(source, cut)?, cut.gaps(source));
-        let shift = preamble.len() as i64 - source.preamble().len() as i64;
+        let places = Places::of(source, cut)?;
         let mut file = File::create_new(&path).map_err(failed)?;
-        file.write_all(&preamble).map_err(failed)?;
-        file.set_len(place(&gaps, shift, source.file_bytes())).map_err(failed)?;
-        Ok(Self { path, file, shift, gaps, dirty: true })
+        file.write_all(&places.preamble).map_err(failed)?;
+        file.set_len(places.length).map_err(failed)?;
+        Ok(Self { path, file, places, dirty: true })
     }
 
     /// Opens a shard that an earlier run began.
@@ -46,18 +41,16 @@ impl OpenShard {
     pub(super) fn reopen(source: &Shard, folder: &Path, cut: &Cut) -> Result<Self, WriteError> {
         let path = folder.join(&source.file);
         let failed = |source| WriteError::Write { path: path.clone(), source };
-        let (preamble, gaps) = (preamble(source, cut)?, cut.gaps(source));
-        let shift = preamble.len() as i64 - source.preamble().len() as i64;
+        let places = Places::of(source, cut)?;
         let mut file = File::options().read(true).write(true).open(&path).map_err(failed)?;
-        let mut found = vec![0; preamble.len()];
-        let length = place(&gaps, shift, source.file_bytes());
-        let same = file.metadata().map_err(failed)?.len() == length
+        let mut found = vec![0; places.preamble.len()];
+        let same = file.metadata().map_err(failed)?.len() == places.length
             && file.read_exact(&mut found).is_ok()
-            && found == preamble;
+            && found == places.preamble;
         if !same {
             return Err(failed(io::Error::other("it is not the file that the unfinished run began")));
         }
-        Ok(Self { path, file, shift, gaps, dirty: false })
+        Ok(Self { path, file, places, dirty: false })
     }
 
     /// One that no byte can be written to.
@@ -65,14 +58,14 @@ impl OpenShard {
     pub(super) fn read_only(source: &Shard, folder: &Path) -> Self {
         let path = folder.join(&source.file);
         let file = File::open(&path).unwrap();
-        Self { path, file, shift: 0, gaps: Vec::new(), dirty: false }
+        Self { path, file, places: Places::of(source, &Cut::default()).unwrap(), dirty: false }
     }
 
-    /// Writes bytes at the place that they have in the source.
+    /// Writes bytes of a tensor at the place that they have in the source; of one that is cut, from its start on.
     pub(super) fn write_at(&mut self, start: usize, bytes: &[u8]) -> Result<(), WriteError> {
         let _span = profile::disk("write shard", bytes.len());
         let failed = |source| WriteError::Write { path: self.path.clone(), source };
-        let start = place(&self.gaps, self.shift, start);
+        let start = self.places.of_source(start);
         self.file.seek(SeekFrom::Start(start)).map_err(failed)?;
         for piece in bytes.chunks(PIECE) {
             interrupt::check()?;
@@ -93,56 +86,77 @@ impl OpenShard {
     }
 }
 
-/// Reads bytes of a shard that is being written, by the place that they have in the source.
+/// Reads a tensor of a shard that is being written, by the place that it has in the source.
 pub(super) fn read_back(
     source: &Shard,
     folder: &Path,
     cut: &Cut,
-    range: Range<usize>,
+    entry: &Entry,
 ) -> Result<Vec<u8>, WriteError> {
     let path = folder.join(&source.file);
     let unreadable = |source| WriteError::Read { path: path.clone(), source };
-    let shift = preamble(source, cut)?.len() as i64 - source.preamble().len() as i64;
     let mut file = File::open(&path).map_err(unreadable)?;
-    let mut bytes = vec![0; range.len()];
-    let start = place(&cut.gaps(source), shift, range.start);
+    let mut bytes = vec![0; cut.length(entry)];
+    let start = Places::of(source, cut)?.of_source(entry.range.start);
     file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(unreadable)?;
     Ok(bytes)
 }
 
-/// The bytes before the tensors in the output: the source's header, noted as [`OpenShard::create`] says.
-fn preamble(source: &Shard, cut: &Cut) -> Result<Vec<u8>, WriteError> {
-    let noted = source.header.metadata.get("format").is_some_and(|format| format == "pt");
-    if noted && cut.is_nothing() { Ok(source.preamble().to_vec()) } else { described(source, cut) }
+/// Where the tensors of a shard are in the output.
+struct Places {
+    /// The bytes before the tensors.
+    preamble: Vec<u8>,
+    /// Where each tensor starts in the source and in the output, in order.
+    starts: Vec<(usize, u64)>,
+    /// Bytes of the output.
+    length: u64,
 }
 
-/// Where a byte of the source is in the output.
-fn place(gaps: &[Range<usize>], shift: i64, start: usize) -> u64 {
-    let before: usize = gaps.iter().filter(|gap| gap.start < start).map(ExactSizeIterator::len).sum();
-    ((start - before) as u64).saturating_add_signed(shift)
-}
-
-/// A shard's header with the note `format: pt` added, without the tensors that are left out, padded as the format asks.
-fn described(source: &Shard, cut: &Cut) -> Result<Vec<u8>, WriteError> {
-    let mut metadata = source.header.metadata.clone();
-    metadata.insert("format".to_owned(), "pt".to_owned());
-    let start = source.header.data_start;
-    let mut header = serde_json::Map::new();
-    header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
-    let gaps = cut.gaps(source);
-    for entry in &source.header.tensors {
-        let Some(name) = cut.name(&entry.name) else { continue };
-        let first = place(&gaps, 0, entry.range.start) as usize - start;
-        let offsets = [first, first + entry.range.len()];
-        let described = serde_json::json!({
-            "dtype": entry.dtype, "shape": entry.shape, "data_offsets": offsets,
-        });
-        header.insert(name.into_owned(), described);
+impl Places {
+    fn of(source: &Shard, cut: &Cut) -> Result<Self, WriteError> {
+        let mut header = serde_json::Map::new();
+        let mut metadata = source.header.metadata.clone();
+        metadata.insert("format".to_owned(), "pt".to_owned());
+        header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
+        let mut starts = Vec::new();
+        let mut end = 0;
+        for entry in &source.header.tensors {
+            let Some(name) = cut.name(&entry.name) else { continue };
+            let (start, length) = (end, cut.length(entry));
+            end += length;
+            let shape =
+                cut.slice(&entry.name).map_or_else(|| entry.shape.clone(), |slice| slice.shape(&entry.shape));
+            let described = serde_json::json!({
+                "dtype": entry.dtype, "shape": shape, "data_offsets": [start, end],
+            });
+            header.insert(name.into_owned(), described);
+            starts.push((entry.range.start, start as u64));
+        }
+        let noted = source.header.metadata.get("format").is_some_and(|format| format == "pt");
+        let preamble = if noted && cut.is_nothing() {
+            source.preamble().to_vec()
+        } else {
+            let json = serde_json::to_vec(&header);
+            let mut json = json.map_err(|error| WriteError::Write {
+                path: source.path.clone(),
+                source: io::Error::other(error),
+            })?;
+            json.resize(json.len().next_multiple_of(8), b' ');
+            let mut preamble = (json.len() as u64).to_le_bytes().to_vec();
+            preamble.extend(json);
+            preamble
+        };
+        let before = preamble.len() as u64;
+        starts.iter_mut().for_each(|(_, start)| *start += before);
+        Ok(Self { length: before + end as u64, preamble, starts })
     }
-    let mut json = serde_json::to_vec(&header)
-        .map_err(|e| WriteError::Write { path: source.path.clone(), source: std::io::Error::other(e) })?;
-    json.resize(json.len().next_multiple_of(8), b' ');
-    let mut preamble = (json.len() as u64).to_le_bytes().to_vec();
-    preamble.extend(json);
-    Ok(preamble)
+
+    /// Where a byte of the source is in the output.
+    fn of_source(&self, at: usize) -> u64 {
+        let tensor = self.starts.partition_point(|(start, _)| *start <= at);
+        match tensor.checked_sub(1).and_then(|tensor| self.starts.get(tensor)) {
+            Some((start, to)) => to + (at - start) as u64,
+            None => self.length,
+        }
+    }
 }

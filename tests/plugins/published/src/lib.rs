@@ -10,6 +10,7 @@ mod owl;
 mod ria;
 mod shortened;
 mod shortgpt;
+mod wanda_sp;
 
 use espalier_sdk::export_plugin;
 
@@ -17,5 +18,6 @@ export_plugin! {
     methods: [
         ria::Ria, oats::Oats, dsnot::DsNoT, owl::Owl, matching::BlockMatching, shortgpt::ShortGpt,
         evopress::EvoPress, gblm::Gblm, shortened::Shortened,
+        wanda_sp::WandaSp,
     ]
 }

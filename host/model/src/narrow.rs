@@ -1,0 +1,194 @@
+//! A model with fewer neurons and heads: which rows and columns stay of each tensor.
+
+use super::{config::LlamaConfig, layout::Projection};
+use espalier_sdk::message::Part;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, ops::Range};
+
+/// How many of a part a block has.
+fn count(part: Part, config: &LlamaConfig) -> usize {
+    match part {
+        Part::Neurons => config.intermediate_size,
+        _ => config.num_key_value_heads,
+    }
+}
+
+/// The neurons and heads that stay in each block, by their indices in ascending order. Of a block or a part that is not named,
+/// all stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Narrow(BTreeMap<usize, BTreeMap<Part, Vec<usize>>>);
+
+impl Narrow {
+    /// Whether everything stays.
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lets only these stay in a block.
+    pub fn keep(&mut self, block: usize, part: Part, kept: Vec<usize>) {
+        self.0.entry(block).or_default().insert(part, kept);
+    }
+
+    /// Those that stay in a block; none where all do.
+    pub fn kept(&self, block: usize, part: Part) -> Option<&[usize]> {
+        self.0.get(&block)?.get(&part).map(Vec::as_slice)
+    }
+
+    /// The configuration of the model that is left, of these blocks.
+    ///
+    /// # Errors
+    /// Blocks that would have different widths, in words: a configuration has one for all.
+    pub fn config(
+        &self,
+        config: &LlamaConfig,
+        blocks: impl Iterator<Item = usize>,
+    ) -> Result<LlamaConfig, String> {
+        let blocks: Vec<usize> = blocks.collect();
+        let count = |block, part| self.kept(block, part).map_or(count(part, config), <[usize]>::len);
+        let mut narrowed = config.clone();
+        let Some(&first) = blocks.first() else { return Ok(narrowed) };
+        for part in [Part::Neurons, Part::Heads] {
+            for &block in &blocks {
+                let (here, there) = (count(block, part), count(first, part));
+                if here != there {
+                    let (what, key) = match part {
+                        Part::Neurons => ("neurons", "intermediate_size"),
+                        _ => ("key and value heads", "num_key_value_heads"),
+                    };
+                    return Err(format!(
+                        "block {first} keeps {there} {what} and block {block} keeps {here}: config.json has one {key} for all"
+                    ));
+                }
+            }
+        }
+        let queries = config.num_attention_heads / config.num_key_value_heads;
+        narrowed.intermediate_size = count(first, Part::Neurons);
+        narrowed.num_key_value_heads = count(first, Part::Heads);
+        narrowed.num_attention_heads = queries * narrowed.num_key_value_heads;
+        Ok(narrowed)
+    }
+
+    /// What stays of each tensor that loses something, by its name.
+    pub fn slices(&self, config: &LlamaConfig) -> Slices {
+        let mut slices = BTreeMap::new();
+        let queries = config.num_attention_heads / config.num_key_value_heads.max(1);
+        for (&block, parts) in &self.0 {
+            for projection in Projection::ALL {
+                let (part, width, is_output) = match projection {
+                    Projection::Query => (Part::Heads, queries * config.head_dim, true),
+                    Projection::Key | Projection::Value => (Part::Heads, config.head_dim, true),
+                    Projection::Output => (Part::Heads, queries * config.head_dim, false),
+                    Projection::Gate | Projection::Up => (Part::Neurons, 1, true),
+                    Projection::Down => (Part::Neurons, 1, false),
+                };
+                let Some(kept) = parts.get(&part) else { continue };
+                let kept = runs(kept, width);
+                if is_output {
+                    slices.insert(projection.bias(block), Slice { rows: Some(kept.clone()), cols: None });
+                    slices.insert(projection.weight(block), Slice { rows: Some(kept), cols: None });
+                } else {
+                    slices.insert(projection.weight(block), Slice { rows: None, cols: Some(kept) });
+                }
+            }
+        }
+        Slices(slices)
+    }
+}
+
+/// Ascending indices of groups of `width` as ranges of elements, neighbours together.
+fn runs(kept: &[usize], width: usize) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for &index in kept {
+        let (start, end) = (index * width, (index + 1) * width);
+        match runs.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
+}
+
+/// What stays of tensors, by their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slices(BTreeMap<String, Slice>);
+
+/// What stays of a tensor: these rows and columns, or all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    rows: Option<Vec<Range<usize>>>,
+    cols: Option<Vec<Range<usize>>>,
+}
+
+impl Slices {
+    /// Whether all tensors stay whole.
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What stays of a tensor; none where all does.
+    pub fn of(&self, name: &str) -> Option<&Slice> {
+        self.0.get(name)
+    }
+}
+
+impl Slice {
+    /// The shape that stays of `[rows, cols]` or `[rows]`.
+    pub fn shape(&self, shape: &[usize]) -> Vec<usize> {
+        let count = |kept: &Option<Vec<Range<usize>>>, all| kept.as_ref().map_or(all, |kept| length(kept));
+        match *shape {
+            [rows, cols] => vec![count(&self.rows, rows), count(&self.cols, cols)],
+            [rows] => vec![count(&self.rows, rows)],
+            ref other => other.to_vec(),
+        }
+    }
+
+    /// The bytes that stay of a tensor of this shape.
+    pub fn bytes(&self, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
+        let rows = shape.first().copied().unwrap_or(1).max(1);
+        let line = bytes.len() / rows;
+        let cols = shape.get(1).copied().unwrap_or(1).max(1);
+        let size = line / cols;
+        let all_rows = [0..rows];
+        let kept_rows = self.rows.as_deref().unwrap_or(&all_rows);
+        let Some(kept_cols) = &self.cols else {
+            return kept_rows
+                .iter()
+                .flat_map(|rows| &bytes[rows.start * line..rows.end * line])
+                .copied()
+                .collect();
+        };
+        let mut kept = Vec::with_capacity(length(kept_rows) * length(kept_cols) * size);
+        for row in kept_rows.iter().flat_map(Clone::clone) {
+            let line = &bytes[row * line..][..line];
+            kept_cols
+                .iter()
+                .for_each(|cols| kept.extend_from_slice(&line[cols.start * size..cols.end * size]));
+        }
+        kept
+    }
+}
+
+fn length(ranges: &[Range<usize>]) -> usize {
+    ranges.iter().map(ExactSizeIterator::len).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_columns_stay() {
+        let bytes: Vec<u8> = (0..24).collect();
+        // [3, 4] of two bytes each.
+        let rows = Slice { rows: Some(runs(&[0, 2], 1)), cols: None };
+        assert_eq!(rows.shape(&[3, 4]), [2, 4]);
+        assert_eq!(rows.bytes(&[3, 4], &bytes), [&bytes[..8], &bytes[16..]].concat());
+        let cols = Slice { rows: None, cols: Some(runs(&[1], 2)) };
+        assert_eq!(cols.shape(&[3, 4]), [3, 2]);
+        assert_eq!(cols.bytes(&[3, 4], &bytes), [&bytes[4..8], &bytes[12..16], &bytes[20..]].concat());
+        let bias = Slice { rows: Some(runs(&[1, 2, 5], 1)), cols: None };
+        assert_eq!(bias.shape(&[6]), [3]);
+        assert_eq!(bias.bytes(&[6], &bytes[..12]), [2, 3, 4, 5, 10, 11]);
+    }
+}
