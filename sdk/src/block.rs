@@ -2,7 +2,7 @@
 
 use crate::{
     Layer, Pruned, Result, Run, Tensor,
-    message::{BlockData, HostCall, HostReply, TensorHandle},
+    message::{BlockData, HostCall, HostReply, Part, TensorHandle},
     run::misfit,
 };
 use std::fmt;
@@ -54,6 +54,17 @@ impl<'a> Block<'a> {
     pub fn set(&mut self, projection: &str, pruned: impl Into<Pruned>) -> Result<()> {
         let pruned = pruned.into().into_data()?;
         self.run.call(HostCall::Set { projection: projection.to_owned(), pruned }).map(drop)
+    }
+
+    /// Puts the block's neurons, or its key and value heads with the query heads that read them, into another order: `order[i]` is
+    /// the place that the i-th comes from. Every layer that writes or reads them follows, so that the block computes what it did
+    /// before, and the columns of `down_proj`, or of `o_proj`, lie in other groups for patterns such as 2:4. The layers are then
+    /// as if the checkpoint had them in this order; what was lent of them before is void.
+    ///
+    /// # Errors
+    /// The order is not one of all of them, a layer that must follow is not to be pruned or was pruned already, or has a bias.
+    pub fn permute(&mut self, part: Part, order: &[usize]) -> Result<()> {
+        self.run.call(HostCall::Permute { part, order: order.to_vec() }).map(drop)
     }
 
     /// How many batches of calibration tokens there are.

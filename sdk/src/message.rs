@@ -258,6 +258,13 @@ host_calls! {
         /// The new weight.
         pruned: PrunedData,
     }
+    /// Puts the neurons or heads of the block into another order.
+    "permute" = Permute {
+        /// Which part of it.
+        part: Part,
+        /// The place that each comes from.
+        order: Vec<usize>,
+    }
     /// The hidden states `[tokens, hidden_size]` that enter the block: [`HostReply::Tensor`].
     "block_input" = BlockInput {
         /// From 0.

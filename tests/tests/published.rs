@@ -192,6 +192,33 @@ fn wanda_sp_leaves_neurons_and_heads_out() {
 }
 
 #[test]
+fn channels_are_permuted_with_their_producers() {
+    let folder = tempfile::tempdir().unwrap();
+    let perplexity = |model: &Path| {
+        let mut eval = host();
+        eval.args(["eval", "--json", "--device", "cpu", "--seqlen", "128", "--model"]).arg(model);
+        let text = path("models/data/text_evaluation.txt");
+        let found = run(eval.arg("--perplexity").arg(text)).stdout;
+        let found: Value = serde_json::from_slice(&found).unwrap();
+        found["perplexity"].as_f64().unwrap_or_else(|| panic!("{found}"))
+    };
+    // Blocks whose neurons are only in another order compute what they did.
+    let flags = ["--sparsity", "0.001", "--option", "groups=4", "--device", "cpu"];
+    let (moved, _) = prune(folder.path(), "ria_permuted", &flags);
+    let whole = path("models/tiny-instruct");
+    assert_near(perplexity(&moved), perplexity(&whole), 1e-5, "only permuted");
+    let bytes = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+    assert!(bytes(&moved) != bytes(&whole), "nothing moved");
+    let flags = ["--sparsity", "2:4", "--device", "cpu"];
+    let (plain, _) = prune(folder.path(), "ria", &flags);
+    let (permuted, manifest) = prune(folder.path(), "ria_permuted", &flags);
+    assert!((manifest["reached"].as_f64().unwrap() - 0.5).abs() < 1e-6, "{}", manifest["reached"]);
+    run(host().args(["verify", "--device", "cpu"]).arg(&permuted));
+    let (plain, permuted) = (perplexity(&plain), perplexity(&permuted));
+    assert!(permuted < plain, "{permuted} {plain}");
+}
+
+#[test]
 fn stages_that_are_not_for_layers_say_so() {
     for (method, scope) in [("owl", "model"), ("block_matching", "block")] {
         let mut check = host();

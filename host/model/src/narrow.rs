@@ -6,11 +6,35 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::Range};
 
 /// How many of a part a block has.
-fn count(part: Part, config: &LlamaConfig) -> usize {
+pub fn count(part: Part, config: &LlamaConfig) -> usize {
     match part {
         Part::Neurons => config.intermediate_size,
         _ => config.num_key_value_heads,
     }
+}
+
+/// The rows or columns of a layer that belong to each neuron or head.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    /// The layer.
+    pub projection: Projection,
+    /// How many belong to each.
+    pub width: usize,
+    /// Whether they are rows, which make the part's numbers, or columns, which read them.
+    pub is_rows: bool,
+}
+
+/// The rows or columns of a layer that belong to the neurons or heads; none where the layer has nothing to do with them.
+pub fn group(projection: Projection, part: Part, config: &LlamaConfig) -> Option<Group> {
+    let queries = config.num_attention_heads / config.num_key_value_heads.max(1);
+    let (of, width, is_rows) = match projection {
+        Projection::Query => (Part::Heads, queries * config.head_dim, true),
+        Projection::Key | Projection::Value => (Part::Heads, config.head_dim, true),
+        Projection::Output => (Part::Heads, queries * config.head_dim, false),
+        Projection::Gate | Projection::Up => (Part::Neurons, 1, true),
+        Projection::Down => (Part::Neurons, 1, false),
+    };
+    (of == part).then_some(Group { projection, width, is_rows })
 }
 
 /// The neurons and heads that stay in each block, by their indices in ascending order. Of a block or a part that is not named,
@@ -72,23 +96,16 @@ impl Narrow {
     /// What stays of each tensor that loses something, by its name.
     pub fn slices(&self, config: &LlamaConfig) -> Slices {
         let mut slices = BTreeMap::new();
-        let queries = config.num_attention_heads / config.num_key_value_heads.max(1);
         for (&block, parts) in &self.0 {
-            for projection in Projection::ALL {
-                let (part, width, is_output) = match projection {
-                    Projection::Query => (Part::Heads, queries * config.head_dim, true),
-                    Projection::Key | Projection::Value => (Part::Heads, config.head_dim, true),
-                    Projection::Output => (Part::Heads, queries * config.head_dim, false),
-                    Projection::Gate | Projection::Up => (Part::Neurons, 1, true),
-                    Projection::Down => (Part::Neurons, 1, false),
-                };
-                let Some(kept) = parts.get(&part) else { continue };
-                let kept = runs(kept, width);
-                if is_output {
-                    slices.insert(projection.bias(block), Slice { rows: Some(kept.clone()), cols: None });
-                    slices.insert(projection.weight(block), Slice { rows: Some(kept), cols: None });
-                } else {
-                    slices.insert(projection.weight(block), Slice { rows: None, cols: Some(kept) });
+            for (&part, kept) in parts {
+                for group in Projection::ALL.into_iter().filter_map(|layer| group(layer, part, config)) {
+                    let (layer, kept) = (group.projection, runs(kept, group.width));
+                    if group.is_rows {
+                        slices.insert(layer.bias(block), Slice { rows: Some(kept.clone()), cols: None });
+                        slices.insert(layer.weight(block), Slice { rows: Some(kept), cols: None });
+                    } else {
+                        slices.insert(layer.weight(block), Slice { rows: None, cols: Some(kept) });
+                    }
                 }
             }
         }

@@ -12,11 +12,12 @@ use espalier_device::Tensor;
 use espalier_model::{
     Block, HiddenStates, Llama, ModelError, Tape,
     layout::{LayerInput, Projection},
+    narrow::{self, Group},
 };
 use espalier_plugins::DeviceTensors;
 use espalier_sdk::{
     Code, Error,
-    message::{BlockData, HostCall, HostReply, HostService, MethodCall, PrunedData, TensorHandle},
+    message::{BlockData, HostCall, HostReply, HostService, MethodCall, Part, PrunedData, TensorHandle},
     service::TensorId,
 };
 use std::{
@@ -132,6 +133,7 @@ impl OpenBlock<'_, '_> {
         match call {
             HostCall::Layer { projection } => self.layer(&projection),
             HostCall::Set { projection, pruned } => self.set(&projection, pruned),
+            HostCall::Permute { part, order } => self.permute(part, &order),
             HostCall::BlockInput { batch } => {
                 let (_, hidden) = self.view.hidden.copy(self.view.model, batch).map_err(plain)?;
                 Ok(HostReply::Tensor(self.view.tensors.give(hidden)))
@@ -196,6 +198,50 @@ impl OpenBlock<'_, '_> {
         linear.weight = state.in_model(device, linear.weight.dtype()).map_err(plain)?;
         // What was measured behind the old weight is not true any more.
         self.session.measured.retain(|&input, _| input <= projection.input());
+        Ok(HostReply::Done)
+    }
+
+    fn permute(&mut self, part: Part, order: &[usize]) -> espalier_sdk::Result<HostReply> {
+        if !self.view.can_set {
+            return Err(Error::new(
+                Code::Unsupported,
+                "a survey changes nothing: `permute` is for block stages",
+            ));
+        }
+        let BlockView { model, index, block, states, tensors, .. } = &mut *self.view;
+        let (device, config) = (&*model.device, &model.config);
+        let count = narrow::count(part, config);
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        if !sorted.iter().copied().eq(0..count) {
+            return Err(Error::invalid(format!(
+                "that is not an order of the {count} {part:?} of block {index}"
+            )));
+        }
+        let followers: Vec<_> = Projection::ALL
+            .into_iter()
+            .filter_map(|projection| narrow::group(projection, part, config))
+            .collect();
+        for Group { projection, .. } in &followers {
+            let name = projection.name();
+            let is_dense = states.get(projection).map(LayerState::is_dense);
+            let obstacle = match is_dense {
+                None => "it is not to be pruned",
+                Some(false) => "it was pruned already",
+                Some(true) if projection.has_bias(config) => "it has a bias",
+                Some(true) => continue,
+            };
+            return Err(Error::invalid(format!("{name} cannot follow another order: {obstacle}")));
+        }
+        for group in followers {
+            tensors.take_back(Some(&self.session.lent.remove(&group.projection).unwrap_or_default()));
+            let Some(state) = states.get_mut(&group.projection) else { continue };
+            state.permute(device, group, order).map_err(plain)?;
+            let linear = block.linear_mut(group.projection);
+            linear.weight = state.in_model(device, linear.weight.dtype()).map_err(plain)?;
+        }
+        // Inputs of what reads them are in another order now.
+        self.session.measured.clear();
         Ok(HostReply::Done)
     }
 

@@ -13,7 +13,7 @@ use espalier_base::{
     text,
 };
 use espalier_device::{DType, Device, DeviceError, Op, Scores, Tensor, Unary};
-use espalier_model::{CheckpointWriter, Linear, Llama, layout::Projection, merged};
+use espalier_model::{CheckpointWriter, Linear, Llama, layout::Projection, merged, narrow::Group};
 use espalier_ops::Work;
 use espalier_plugins::{DeviceTensors, Shared};
 use espalier_sdk::{
@@ -158,6 +158,28 @@ impl LayerState {
     /// With what the model's gradients were.
     pub(super) fn with_gradients(self, gradient_squares: Option<Shared>) -> Self {
         Self { gradient_squares, ..self }
+    }
+
+    /// Whether no stage has changed it.
+    pub(super) fn is_dense(&self) -> bool {
+        let same = self.dense.as_ref().is_none_or(|dense| Arc::ptr_eq(dense, &self.weight));
+        same && self.mask.is_none() && self.low_rank.is_none()
+    }
+
+    /// Puts groups of rows or columns of a dense layer into another order.
+    pub(super) fn permute(&mut self, device: &dyn Device, group: Group, order: &[usize]) -> Result<()> {
+        let on_device = |source| PruneError::Device { layer: self.at.name(), source };
+        let permuted = |tensor: &Shared| {
+            let tensor = tensor.read().unwrap_or_else(PoisonError::into_inner);
+            let (rows, cols) = (tensor.rows(), tensor.cols());
+            let elements = permuted(&device.to_f32(&tensor)?, cols, group, order);
+            Ok::<_, DeviceError>(shared(device.from_f32(rows, cols, elements)?))
+        };
+        let weight = permuted(&self.weight).map_err(on_device)?;
+        let squares = self.gradient_squares.as_ref().map(permuted).transpose().map_err(on_device)?;
+        self.dense = self.dense.is_some().then(|| Arc::clone(&weight));
+        (self.weight, self.gradient_squares) = (weight, squares);
+        Ok(())
     }
 
     /// Has a stage prune it.
@@ -406,6 +428,17 @@ fn with_low_rank(
     let (left, right) =
         (left.unwrap_or_else(PoisonError::into_inner), right.unwrap_or_else(PoisonError::into_inner));
     merged(device, &weight, &left, &right)
+}
+
+/// The elements of a matrix whose groups of rows or columns are in another order.
+fn permuted(elements: &[f32], cols: usize, group: Group, order: &[usize]) -> Vec<f32> {
+    let from: Vec<usize> =
+        order.iter().flat_map(|&place| place * group.width..(place + 1) * group.width).collect();
+    if group.is_rows {
+        from.iter().flat_map(|row| &elements[row * cols..(row + 1) * cols]).copied().collect()
+    } else {
+        elements.chunks_exact(cols).flat_map(|row| from.iter().map(|&col| row[col])).collect()
+    }
 }
 
 /// The mask of a weight's zeros.

@@ -8,6 +8,7 @@ mod matching;
 mod oats;
 mod owl;
 mod ria;
+mod ria_permuted;
 mod shortened;
 mod shortgpt;
 mod wanda_sp;
@@ -18,6 +19,6 @@ export_plugin! {
     methods: [
         ria::Ria, oats::Oats, dsnot::DsNoT, owl::Owl, matching::BlockMatching, shortgpt::ShortGpt,
         evopress::EvoPress, gblm::Gblm, shortened::Shortened,
-        wanda_sp::WandaSp,
+        wanda_sp::WandaSp, ria_permuted::RiaPermuted,
     ]
 }

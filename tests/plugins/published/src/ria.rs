@@ -2,7 +2,7 @@
 
 use espalier_sdk::{
     Axis, Binary, Layer, Method, MethodInfo, OptionKind, Options, Pruned, Reduction, Result, Run, Selection,
-    Sparsity, Statistic, Unary,
+    Sparsity, Statistic, Tensor, Unary,
 };
 
 pub(crate) struct Ria {
@@ -24,14 +24,7 @@ impl Method for Ria {
 
     fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
         let (device, weight) = (run.device(), &layer.weight);
-        let share = |axis| {
-            let sums = device.reduce(Reduction::SumAbs, axis, weight)?;
-            device.zip(Unary::Abs, weight, Binary::Divide, &sums)
-        };
-        let relative = device.axpy(&share(Axis::EachRow)?, 1.0, &share(Axis::EachColumn)?)?;
-        let power = device.from_slice(1, 1, &[self.power])?;
-        let norms = device.zip(Unary::Identity, layer.statistics.column_norms()?, Binary::Power, &power)?;
-        let scores = device.zip(Unary::Identity, &relative, Binary::Multiply, &norms)?;
+        let scores = self.scores(layer, run)?;
         Ok(match layer.target {
             Sparsity::Ratio(_) => {
                 // As published, all up to the value at this place of the sorted scores, counted from 0.
@@ -41,5 +34,19 @@ impl Method for Ria {
             }
             pattern => device.smallest_per_row(&scores, pattern)?.into(),
         })
+    }
+}
+
+impl Ria {
+    pub(crate) fn scores(&self, layer: &Layer, run: &Run) -> Result<Tensor> {
+        let (device, weight) = (run.device(), &layer.weight);
+        let share = |axis| {
+            let sums = device.reduce(Reduction::SumAbs, axis, weight)?;
+            device.zip(Unary::Abs, weight, Binary::Divide, &sums)
+        };
+        let relative = device.axpy(&share(Axis::EachRow)?, 1.0, &share(Axis::EachColumn)?)?;
+        let power = device.from_slice(1, 1, &[self.power])?;
+        let norms = device.zip(Unary::Identity, layer.statistics.column_norms()?, Binary::Power, &power)?;
+        device.zip(Unary::Identity, &relative, Binary::Multiply, &norms)
     }
 }
