@@ -49,3 +49,28 @@ fn faults_are_found() {
         assert!(said(&output).contains("checks"), "{method}: {}", said(&output));
     }
 }
+
+#[test]
+fn methods_on_blocks_and_on_the_model_prune_small_models() {
+    for method in ["magnitude,block_matching", "owl", "wanda_sp"] {
+        let mut check = host();
+        check.args(["plugin", "check", "libpublished.so", "--method", method, "--device", "gpu", "--json"]);
+        let output = check.output().unwrap();
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+        let cases = report["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 18, "{method}");
+        let count = |outcome: &str| cases.iter().filter(|case| case["outcome"] == outcome).count();
+        assert!(count("ok") >= 10, "{method}: {report}");
+        let failed: Vec<_> = cases.iter().filter(|case| case["outcome"] == "failed").collect();
+        assert!(failed.is_empty(), "{method}: {failed:?}");
+    }
+}
+
+#[test]
+fn a_stage_that_finds_nothing_to_refine_fails() {
+    let arguments = ["plugin", "check", "libpublished.so", "--method", "block_matching", "--device", "cpu"];
+    let output = host().args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("nothing is pruned yet"), "{}", said(&output));
+}

@@ -219,13 +219,7 @@ fn channels_are_permuted_with_their_producers() {
 }
 
 #[test]
-fn stages_that_are_not_for_layers_say_so() {
-    for (method, scope) in [("owl", "model"), ("block_matching", "block")] {
-        let mut check = host();
-        let output = check.args(["plugin", "check", "libpublished.so", "--method", method]).output().unwrap();
-        assert_eq!(output.status.code(), Some(2));
-        assert!(said(&output).contains(&format!("{method} works on a {scope}")), "{}", said(&output));
-    }
+fn stages_that_do_not_fit_together_say_so() {
     // A model stage behind one that prunes, and a pattern for one that has none.
     let folder = tempfile::tempdir().unwrap();
     for (method, sparsity, words) in [

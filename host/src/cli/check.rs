@@ -2,28 +2,36 @@
 
 use super::{CliError, args, print, print_json, progress, table};
 use espalier_device::{Device, choose};
-use espalier_plugins::{find, load, set_policy};
+use espalier_plugins::{Library, find, load, set_policy};
 use espalier_prune::{
     Method,
-    check::{CaseOutcome, CheckReport, check, layers},
+    check::{CaseOutcome, CheckReport, check, count},
 };
-use espalier_sdk::Scope;
 use std::sync::Arc;
+
+/// The method that prunes behind one that only decides.
+const PRUNES: &str = "magnitude";
 
 pub(super) fn run(command: &args::CheckPlugin, verbosity: args::Verbosity) -> Result<(), CliError> {
     set_policy(command.opening.policy());
-    let libraries = [load(&find(&command.library)?)?];
+    let mut libraries = vec![load(&find(&command.library)?)?];
     let options = command.options.iter().cloned().collect();
-    let method = Method::find(&libraries, command.method.as_deref(), &options)?;
-    if let Some(stage) = method.stages().iter().find(|stage| stage.info().scope != Scope::Layer) {
-        let info = stage.info();
-        return Err(CliError::NotChecked {
-            method: info.name.clone(),
-            scope: format!("{:?}", info.scope).to_lowercase(),
-        });
+    // Stages that the library does not offer are of libraries of their names.
+    for name in command.method.iter().flat_map(|names| names.split(',')).map(str::trim) {
+        let offers = |library: &Library| library.info().methods.iter().any(|method| method.name == name);
+        if command.method.as_deref() != Some(name) && !libraries.iter().any(offers) {
+            libraries.push(load(&find(name)?)?);
+        }
+    }
+    let mut method = Method::find(&libraries, command.method.as_deref(), &options)?;
+    if method.only_decides() {
+        // Something has to prune to what it decides.
+        let name = format!("{},{PRUNES}", method.name());
+        libraries.push(load(&find(PRUNES)?)?);
+        method = Method::find(&libraries, Some(&name), &options)?;
     }
     let devices = devices(command)?;
-    let bar = progress::bar("checking", layers(), verbosity.quiet);
+    let bar = progress::bar("checking", count(&method), verbosity.quiet);
     let report = check(&method, &devices, &mut || bar.inc(1));
     bar.finish_and_clear();
     let report = report?;
@@ -70,13 +78,16 @@ fn text(report: &CheckReport) -> String {
             case.detail.clone(),
         ]
     });
-    let header = ["layer", "shape", "target", "device", "", "what was found"];
+    let header = ["layer or model", "shape", "target", "device", "", "what was found"];
     let mut lines = vec![table::render(&header, &rows.collect::<Vec<_>>()), String::new()];
-    for (place, (device, time)) in report.devices.iter().zip(&report.times).enumerate() {
-        let (method, smallest) = (time.method * 1e3, time.smallest * 1e3);
-        lines.push(format!(
-            "device {place}, {device}: {method:.1} ms for a layer of 512 × 512 ({smallest:.1} ms to zero the smallest weights)"
-        ));
+    for (place, device) in report.devices.iter().enumerate() {
+        let time = report.times.get(place).map_or_else(String::new, |time| {
+            let (method, smallest) = (time.method * 1e3, time.smallest * 1e3);
+            format!(
+                ": {method:.1} ms for a layer of 512 × 512 ({smallest:.1} ms to zero the smallest weights)"
+            )
+        });
+        lines.push(format!("device {place}, {device}{time}"));
     }
     let method = &report.method;
     lines.push(format!("{} of {}, SHA-256 {}", method.name, method.version, method.sha256));

@@ -33,11 +33,6 @@ pub(super) enum CliError {
     Select(#[from] SelectError),
     #[error("the method {method} needs calibration data: give a file with --calibration")]
     NoCalibration { method: String },
-    #[error(
-        "`host plugin check` tries methods that work on a layer, and {method} works on a {scope}: test it with \
-         `espalier_sdk::testing::ToyModel`, and prune a small model with it"
-    )]
-    NotChecked { method: String, scope: String },
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error(transparent)]
@@ -140,7 +135,6 @@ impl CliError {
             Self::Calibration(_)
             | Self::Targets(_)
             | Self::NoCalibration { .. }
-            | Self::NotChecked { .. }
             | Self::Verify(_)
             | Self::Usage(_) => false,
         }

@@ -95,7 +95,7 @@ pub(crate) struct CheckPlugin {
     /// Plugin library: a name, a file name, or a path
     #[arg(value_name = "LIB")]
     pub(crate) library: String,
-    /// Pruning method, where the library offers several
+    /// Pruning method, where the library offers several; several stages with commas between
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<String>,
     /// Option of the method; may be given more than once

@@ -41,7 +41,10 @@ impl Ria {
     pub(crate) fn scores(&self, layer: &Layer, run: &Run) -> Result<Tensor> {
         let (device, weight) = (run.device(), &layer.weight);
         let share = |axis| {
+            // A row or column of zeros has no shares.
+            let tiny = device.from_slice(1, 1, &[f32::MIN_POSITIVE])?;
             let sums = device.reduce(Reduction::SumAbs, axis, weight)?;
+            let sums = device.zip(Unary::Identity, &sums, Binary::Maximum, &tiny)?;
             device.zip(Unary::Abs, weight, Binary::Divide, &sums)
         };
         let relative = device.axpy(&share(Axis::EachRow)?, 1.0, &share(Axis::EachColumn)?)?;

@@ -1,25 +1,24 @@
-//! A method tried on made-up layers, as `host plugin check` does: odd shapes, patterns, inputs and weights that
-//! are 0, equal or extreme, twice over, and on every device.
+//! Made-up layers: odd shapes, patterns, inputs and weights that are 0, equal or extreme, twice over, and on every device.
 
-use super::{
+use super::{CaseOutcome, CaseReport, CaseTime, Fault, HALF, compare_zeros, noise};
+use crate::{
     Method, PruneError, Result,
     layer::{Fault as LayerFault, LayerPlace, LayerState},
     statistics::{Gatherer, Measured},
     weights,
 };
-use espalier_base::{cause::causes, interrupt, text};
+use espalier_base::interrupt;
 use espalier_device::{DType, Device, DeviceError, Op, Scores, Selection, Tensor, Unary};
 use espalier_model::layout::{LayerInput, Projection};
-use espalier_plugins::{DeviceTensors, PluginRecord};
-use espalier_sdk::{Code, Rng, Sparsity};
-use serde::Serialize;
-use std::{sync::Arc, time::Instant};
-
-/// The share of weights that two devices may prune differently: sums differ in their last bits, and so do ranks.
-const DIFFERING: f64 = 0.01;
+use espalier_plugins::DeviceTensors;
+use espalier_sdk::Sparsity;
+use std::{
+    sync::{Arc, RwLock},
+    time::Instant,
+};
 
 /// A made-up layer.
-struct Case {
+pub(super) struct Case {
     name: &'static str,
     /// `[out_features, in_features]`
     shape: (usize, usize),
@@ -31,13 +30,11 @@ struct Case {
     input: fn(f32, usize) -> f32,
 }
 
-const HALF: Sparsity = Sparsity::Ratio(0.5);
-
 /// An ordinary layer, which the others differ from.
 const PLAIN: Case =
     Case { name: "square", shape: (64, 64), tokens: 256, target: HALF, weight: |x, _, _| x, input: |x, _| x };
 
-const CASES: [Case; 14] = [
+pub(super) const CASES: [Case; 14] = [
     PLAIN,
     Case { name: "odd shape", shape: (33, 65), ..PLAIN },
     Case { name: "wide, 0.7", shape: (7, 300), target: Sparsity::Ratio(0.7), ..PLAIN },
@@ -57,74 +54,11 @@ const CASES: [Case; 14] = [
 /// The layer that the method is timed on.
 const TIMED: Case = Case { name: "timed", shape: (512, 512), tokens: 1024, ..PLAIN };
 
-/// What a method did with all made-up layers.
-#[derive(Debug, Serialize)]
-pub struct CheckReport {
-    /// The method, its options and its library.
-    pub method: PluginRecord,
-    /// The devices, in words; results are compared with those of the first.
-    pub devices: Vec<String>,
-    /// Every layer on every device.
-    pub cases: Vec<CaseReport>,
-    /// The time of a 512 × 512 layer on every device.
-    pub times: Vec<CaseTime>,
-}
-
-/// A layer on one device.
-#[derive(Debug, Serialize)]
-pub struct CaseReport {
-    /// The layer, in words.
-    pub case: &'static str,
-    /// `[out_features, in_features]`
-    pub shape: [usize; 2],
-    /// The sparsity asked for.
-    pub target: Sparsity,
-    /// The place of the device among [`CheckReport::devices`].
-    pub device: usize,
-    /// The outcome.
-    pub outcome: CaseOutcome,
-    /// The sparsity reached, or the reason why there is none.
-    pub detail: String,
-}
-
-/// The outcome of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CaseOutcome {
-    /// The result is finite, meets the target, is the same twice, and agrees with the first device's.
-    Ok,
-    /// The method says that it cannot do this.
-    Refused,
-    /// Anything else.
-    Failed,
-}
-
-/// Seconds for a 512 × 512 layer: the method's, and those of zeroing the smallest weights of the matrix, the least that a
-/// method could do.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct CaseTime {
-    /// The method's.
-    pub method: f64,
-    /// Of zeroing the smallest weights.
-    pub smallest: f64,
-}
-
-impl CheckReport {
-    /// Layers that failed, over all devices.
-    pub fn failed(&self) -> usize {
-        self.cases.iter().filter(|case| case.outcome == CaseOutcome::Failed).count()
-    }
-}
-
-/// Tries a method on every made-up layer, on these devices; `progress` is called after each layer.
-///
-/// # Errors
-/// A device fails, or the run is interrupted. What the method does wrong is in the report.
-pub fn check(
+pub(super) fn check(
     method: &Method,
     devices: &[Arc<dyn Device>],
     progress: &mut dyn FnMut(),
-) -> Result<CheckReport> {
+) -> Result<(Vec<CaseReport>, Vec<CaseTime>)> {
     let mut cases = Vec::new();
     for case in &CASES {
         let mut first: Option<Vec<f32>> = None;
@@ -135,10 +69,7 @@ pub fn check(
                     first.get_or_insert(weight);
                     (CaseOutcome::Ok, format!("sparsity {sparsity:.4}"))
                 }
-                // What refuses an ordinary layer can do nothing.
-                Err(Fault::Refused(message)) if case.name != PLAIN.name => (CaseOutcome::Refused, message),
-                Err(Fault::Refused(message) | Fault::Failed(message)) => (CaseOutcome::Failed, message),
-                Err(Fault::Device(error)) => return Err(error),
+                Err(fault) => fault.outcome(case.name == PLAIN.name)?,
             };
             let shape = [case.shape.0, case.shape.1];
             cases.push(CaseReport {
@@ -153,29 +84,13 @@ pub fn check(
         progress();
     }
     let times = devices.iter().map(|device| time(method, device)).collect::<Result<_>>()?;
-    Ok(CheckReport {
-        method: method.record().clone(),
-        devices: devices.iter().map(|device| device.info().to_string()).collect(),
-        cases,
-        times,
-    })
-}
-
-/// The number of layers that [`check`] tries.
-pub const fn layers() -> usize {
-    CASES.len()
+    Ok((cases, times))
 }
 
 /// A layer that passed.
 struct Checked {
     weight: Vec<f32>,
     sparsity: f64,
-}
-
-enum Fault {
-    Refused(String),
-    Failed(String),
-    Device(PruneError),
 }
 
 impl From<DeviceError> for Fault {
@@ -219,17 +134,13 @@ impl Case {
         let weight = device.from_f32(rows, cols, weights.to_vec())?;
         let tensors = Arc::new(DeviceTensors::new(Arc::clone(device)));
         let at = LayerPlace { block: 0, projection: Projection::Up, sparsity: self.target };
-        let mut state = LayerState::of(weight, at, false);
+        let squares = noise(rows * cols, 4).into_iter().map(|x| x * x).collect();
+        let squares = Arc::new(RwLock::new(device.from_f32(rows, cols, squares)?));
+        let mut state = LayerState::of(weight, at, false).with_gradients(Some(squares));
         state.run((0, method.first()), 0, &tensors, &**device, measured).map_err(|fault| match fault {
             LayerFault::Device(error) => Fault::from(error),
             LayerFault::Returned(message) => Fault::Failed(format!("it returned {message}")),
-            LayerFault::Method(error) => {
-                let message = text::line(&causes(&error).join(": "));
-                match error.code {
-                    Code::InvalidInput | Code::Unsupported => Fault::Refused(message),
-                    _ => Fault::Failed(message),
-                }
-            }
+            LayerFault::Method(error) => Fault::of(&error),
         })?;
         Ok(state.to_f32(&**device)?)
     }
@@ -254,15 +165,7 @@ impl Case {
         let before = || dense.iter().filter(|x| **x == 0.0).count();
         weights::compare(self.target, DType::F32, &bytes, sizes, zeros, before).map_err(Fault::Failed)?;
         if let Some(first) = first {
-            let differing = weight.iter().zip(first).filter(|(a, b)| (**a == 0.0) != (**b == 0.0)).count();
-            let share = differing as f64 / weight.len() as f64;
-            // One row's or one matrix' last rank may change, however small the layer.
-            if share > DIFFERING && differing > 2 {
-                let percent = share * 100.0;
-                return Err(Fault::Failed(format!(
-                    "{percent:.1}% of the weights are pruned on one device only"
-                )));
-            }
+            compare_zeros(&weight, first)?;
         }
         Ok(Checked { sparsity: zeros as f64 / weight.len() as f64, weight })
     }
@@ -300,11 +203,4 @@ fn zero_smallest(device: &dyn Device, weights: &[f32]) -> Result<Tensor, DeviceE
     device.execute(Op::ZeroWhere { mask: &mask }, &mut weight)?;
     device.to_f32(&weight)?;
     Ok(weight)
-}
-
-/// Numbers around 0 whose size varies, as that of weights and activations does.
-fn noise(count: usize, seed: u64) -> Vec<f32> {
-    let mut rng = Rng::new(seed);
-    let mut number = || (0..6).map(|_| rng.unit()).sum::<f64>() - 3.0;
-    (0..count).map(|_| number() as f32).collect()
 }
