@@ -3,7 +3,7 @@
 use super::{config::LlamaConfig, layout::Projection};
 use espalier_sdk::message::Part;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, slice};
 
 /// How many of a part a block has.
 pub fn count(part: Part, config: &LlamaConfig) -> usize {
@@ -166,8 +166,8 @@ impl Slice {
         let line = bytes.len() / rows;
         let cols = shape.get(1).copied().unwrap_or(1).max(1);
         let size = line / cols;
-        let all_rows = [0..rows];
-        let kept_rows = self.rows.as_deref().unwrap_or(&all_rows);
+        let all_rows = 0..rows;
+        let kept_rows = self.rows.as_deref().unwrap_or(slice::from_ref(&all_rows));
         let Some(kept_cols) = &self.cols else {
             return kept_rows
                 .iter()
