@@ -1,5 +1,5 @@
-//! A method tried on what is made up, as `host plugin check` does: a method on layers on single [layers](layers), a method on
-//! blocks or on the model on small whole [models](models).
+//! A method tried on what is made up, as `host plugin check` does: a method on layers on single layers, a method on
+//! blocks or on the model on small whole models.
 
 mod layers;
 mod models;
