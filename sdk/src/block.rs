@@ -9,6 +9,32 @@ use std::fmt;
 
 /// A transformer block: its layers, the hidden states that enter it, and what the dense block makes of them. Nothing but one
 /// batch at a time is in memory.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// # struct Halve;
+/// # impl Method for Halve {
+/// #     fn info() -> MethodInfo { MethodInfo::new("halve", "…").scope(Scope::Block) }
+/// #     fn new(_: &Options) -> Result<Self> { Ok(Self) }
+/// fn block(&self, block: &mut Block, run: &Run) -> Result<()> {
+///     for projection in block.layers().to_vec() {
+///         let layer = block.layer(&projection)?;
+///         let half = run.device().affine(Unary::Identity, &layer.weight, 0.5, 0.0)?;
+///         block.set(&projection, half)?;
+///     }
+///     let output = block.forward(0, &[])?;
+///     run.number("norm", f64::from(output.output().to_vec()?[0]).abs())
+/// }
+/// # }
+/// # fn main() -> Result<()> {
+/// # let device = testing::device();
+/// # let model = testing::ToyModel::new(&device, device.full(1, 1, 1.0)?, Sparsity::Ratio(0.5));
+/// # let mut model = model.block(vec![("up_proj", device.full(1, 1, 4.0)?)])?;
+/// # model.run_block(&Halve, 0)?;
+/// # assert_eq!(model.numbers["norm"], 2.0);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Block<'a> {
     run: &'a Run<'a>,
     data: BlockData,
@@ -117,6 +143,16 @@ fn owned(run: &Run, handle: TensorHandle) -> Tensor {
 }
 
 /// A forward pass through a block.
+///
+/// ```
+/// # use espalier_sdk::*;
+/// /// The gradients of half the squared distance from the dense block's output.
+/// fn gradients(block: &Block, batch: usize, device: &Device) -> Result<Gradients> {
+///     let tape = block.forward(batch, &[])?;
+///     let difference = device.axpy(tape.output(), -1.0, &block.dense_output(batch)?)?;
+///     tape.backward(&difference)
+/// }
+/// ```
 pub struct Tape<'a> {
     run: &'a Run<'a>,
     tape: u64,

@@ -21,6 +21,24 @@ pub enum DeviceKind {
 }
 
 /// A device: makes tensors and computes with them. Cheap to clone.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// # fn main() -> Result<()> {
+/// let device = testing::device();
+/// let x = device.from_slice(2, 2, &[1.0, -2.0, 3.0, 4.0])?;
+/// assert_eq!(device.map(Unary::Abs, &x)?.to_vec()?, [1.0, 2.0, 3.0, 4.0]);
+/// assert_eq!(device.reduce(Reduction::Sum, Axis::EachRow, &x)?.to_vec()?, [-1.0, 7.0]);
+///
+/// let mut product = device.zeros(DType::F32, 2, 2)?;
+/// device.matmul(1.0, x.view(), x.view().t(), 0.0, product.view_mut())?;
+/// assert_eq!(product.to_vec()?, [5.0, -5.0, -5.0, 25.0]);
+///
+/// let smallest = device.select(Scores::of(Unary::Abs, &x), Selection::Whole { count: 2 })?;
+/// assert_eq!(device.zero_where(&smallest, &x)?.to_vec()?, [0.0, 0.0, 3.0, 4.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Device(Arc<dyn DeviceService>);
 

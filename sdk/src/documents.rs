@@ -29,6 +29,20 @@ pub struct Source {
 }
 
 /// The documents of a collection, read and tokenised when asked for.
+///
+/// ```
+/// # use espalier_sdk::*;
+/// /// The documents whose row names this language.
+/// fn of_language(documents: &Documents, language: &str) -> Result<Vec<usize>> {
+///     let mut found = Vec::new();
+///     for index in 0..documents.len() {
+///         if documents.fields(index)?.get("language").is_some_and(|field| field == language) {
+///             found.push(index);
+///         }
+///     }
+///     Ok(found)
+/// }
+/// ```
 pub struct Documents<'a> {
     service: &'a dyn DocumentService,
     sources: Vec<Source>,

@@ -9,6 +9,38 @@ use crate::{Access, Error, Result};
 /// `var<immediate>` block. Its entry point is `main`. Workgroups are counted in one number: a kernel takes
 /// its own as `id.x + id.y * num_workgroups.x` and returns where that is not below the number it was
 /// dispatched with, because no device takes more than 65,535 in one dimension.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// const HALVE: Kernel = Kernel {
+///     name: "halve",
+///     wgsl: "
+///         @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+///         var<immediate> count: u32;
+///
+///         @compute @workgroup_size(256)
+///         fn main(
+///             @builtin(workgroup_id) id: vec3<u32>,
+///             @builtin(num_workgroups) workgroups: vec3<u32>,
+///             @builtin(local_invocation_index) invocation: u32,
+///         ) {
+///             let i = (id.x + id.y * workgroups.x) * 256u + invocation;
+///             if i < count { x[i] *= 0.5; }
+///         }",
+///     bindings: &[Access::Write],
+///     cpu: Some(|buffers, _| {
+///         buffers[0].f32_mut()?.iter_mut().for_each(|x| *x *= 0.5);
+///         Ok(())
+///     }),
+/// };
+/// # fn main() -> Result<()> {
+/// let device = testing::device();
+/// let mut x = device.from_slice(1, 2, &[2.0, 6.0])?;
+/// device.run(&HALVE, &[], &mut [&mut x], &2u32.to_le_bytes(), 1)?;
+/// assert_eq!(x.to_vec()?, [1.0, 3.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel {
     /// A name for messages; together with the source it identifies the kernel.

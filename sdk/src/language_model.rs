@@ -36,6 +36,16 @@ pub struct SamplingOptions {
 /// ask for many sequences at once.
 ///
 /// Every function fails in a selector that did not say [`needs_model`](crate::SelectorInfo::needs_model).
+///
+/// ```
+/// # use espalier_sdk::*;
+/// /// How surprised the model is by a document: its perplexity.
+/// fn perplexity(model: &LanguageModel, tokens: &[u32]) -> Result<f64> {
+///     let likelihoods = model.log_likelihoods(&[tokens])?.remove(0);
+///     let mean = likelihoods.iter().map(|&x| f64::from(x)).sum::<f64>() / likelihoods.len().max(1) as f64;
+///     Ok((-mean).exp())
+/// }
+/// ```
 pub struct LanguageModel<'a>(&'a dyn ModelService);
 
 impl fmt::Debug for LanguageModel<'_> {

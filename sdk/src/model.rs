@@ -8,6 +8,31 @@ use crate::{
 use std::fmt;
 
 /// The model. A method that works on it sets targets and removes blocks; the stages that follow prune.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// # struct Spare;
+/// # impl Method for Spare {
+/// #     fn info() -> MethodInfo { MethodInfo::new("spare", "…").scope(Scope::Model) }
+/// #     fn new(_: &Options) -> Result<Self> { Ok(Self) }
+/// fn model(&self, model: &mut Model, run: &Run) -> Result<()> {
+///     let blocks = model.blocks();
+///     model.survey(|block| {
+///         run.progress(block.index(), blocks)?;
+///         run.number(format!("first of block {}", block.index()), f64::from(block.input(0)?.to_vec()?[0]))
+///     })?;
+///     model.set_target(0, None, Sparsity::Ratio(0.25))
+/// }
+/// # }
+/// # fn main() -> Result<()> {
+/// # let device = testing::device();
+/// # let model = testing::ToyModel::new(&device, device.full(1, 1, 1.0)?, Sparsity::Ratio(0.5));
+/// # let mut model = model.block(vec![("up_proj", device.full(1, 1, 4.0)?)])?;
+/// # model.run_model(&Spare)?;
+/// # assert_eq!(model.targets[&(0, "up_proj".to_owned())], Sparsity::Ratio(0.25));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Model<'a> {
     run: &'a Run<'a>,
     data: ModelData,

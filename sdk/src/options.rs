@@ -190,6 +190,21 @@ macro_rules! option_builders {
 pub(crate) use option_builders;
 
 /// The values of a method's or selector's options: what was given, over the defaults.
+///
+/// ```
+/// use espalier_sdk::*;
+///
+/// struct Scaled {
+///     alpha: f64,
+/// }
+///
+/// fn new(options: &Options) -> Result<Scaled> {
+///     // The host has checked that it is there, of this type and in its range.
+///     Ok(Scaled { alpha: options.float("alpha")? })
+/// }
+/// # let info = MethodInfo::new("m", "…").option("alpha", OptionKind::Float, 0.5, "a factor");
+/// # assert_eq!(new(&Options::resolve(&info.options, &Default::default()).unwrap()).unwrap().alpha, 0.5);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Options(Map<String, Value>);

@@ -5,6 +5,16 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// xoshiro256++ seeded through SplitMix64 (Blackman & Vigna, 2019), with Lemire's unbiased bounded
 /// draw (2019). The stream depends on the seed alone, on every platform and in every version.
+///
+/// ```
+/// use espalier_sdk::Rng;
+///
+/// let mut rng = Rng::new(42);
+/// let draw = rng.below(10);
+/// assert!(draw < 10);
+/// // The same seed gives the same draws, on every machine.
+/// assert_eq!(Rng::new(42).below(10), draw);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Rng(Xoshiro256PlusPlus);
 

@@ -7,6 +7,24 @@ use crate::{
 use std::fmt;
 
 /// A call's surroundings.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// fn fit(run: &Run, steps: usize) -> Result<f64> {
+///     let mut loss = run.rng().unit();
+///     for step in 0..steps {
+///         // An error if the user has interrupted the run.
+///         run.progress(step, steps)?;
+///         loss *= 0.5;
+///     }
+///     run.log(Level::Info, format!("a loss of {loss} after {steps} steps"));
+///     Ok(loss)
+/// }
+/// # fn main() -> Result<()> {
+/// # assert!(fit(&testing::run(&testing::device()), 10)? < 0.001);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Run<'a> {
     device: Device,
     host: &'a dyn HostService,

@@ -9,6 +9,46 @@ use serde_json::Value;
 ///
 /// A selector says which documents, in its order of preference; the host cuts windows of them, by crops, by
 /// packing or one document a window, as the user wants them.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// /// Takes the longest documents.
+/// struct Longest;
+///
+/// impl Selector for Longest {
+///     fn info() -> SelectorInfo {
+///         SelectorInfo::new("longest", "takes the longest documents")
+///     }
+///
+///     fn new(_: &Options) -> Result<Self> {
+///         Ok(Self)
+///     }
+///
+///     fn select(
+///         &self,
+///         documents: &Documents,
+///         _: &LanguageModel,
+///         _: &SelectionRequest,
+///         windows: &mut Windows,
+///     ) -> Result<()> {
+///         let length = |index| Ok((documents.tokens(index)?.len(), index));
+///         let mut order = (0..documents.len()).map(length).collect::<Result<Vec<_>>>()?;
+///         order.sort_by_key(|&(length, _)| std::cmp::Reverse(length));
+///         for (length, index) in order {
+///             if !windows.wanted() {
+///                 break;
+///             }
+///             windows.offer(index, Some(length as f64))?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # fn main() -> Result<()> {
+/// let request = SelectionRequest { samples: 2, seqlen: 8, seed: 0 };
+/// assert_eq!(testing::select::<Longest>(&[], &["a", "abc", "ab"], &request)?, [1, 2]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Selector: Send + Sync + 'static {
     /// The selector's name, what it does, and its options.
     fn info() -> SelectorInfo

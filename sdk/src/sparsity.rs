@@ -4,6 +4,16 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// How much of a layer goes.
+///
+/// ```
+/// use espalier_sdk::Sparsity;
+///
+/// assert_eq!("0.5".parse(), Ok(Sparsity::Ratio(0.5)));
+/// assert_eq!("2:4".parse(), Ok(Sparsity::Pattern { n: 2, m: 4 }));
+/// assert_eq!(Sparsity::Pattern { n: 2, m: 4 }.ratio(), 0.5);
+/// // How many of 7 weights go: as many as the published codes take.
+/// assert_eq!(Sparsity::Ratio(0.5).count(7), 3);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Sparsity {

@@ -9,6 +9,20 @@ use espalier_ops::Matrix;
 use std::{fmt, ops::Range, sync::Arc};
 
 /// A row-major matrix on a device, freed when dropped.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// # fn main() -> Result<()> {
+/// let device = testing::device();
+/// let x = device.from_slice(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// assert_eq!((x.rows(), x.cols(), x.dtype()), (2, 3, DType::F32));
+/// // A part of it, copied.
+/// let mut column = device.zeros(DType::F32, 2, 1)?;
+/// device.copy(x.block(0..2, 1..2), column.view_mut())?;
+/// assert_eq!(column.to_vec()?, [2.0, 5.0]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Tensor {
     device: Arc<dyn DeviceService>,
     pub(crate) id: TensorId,
@@ -156,6 +170,18 @@ impl Tensor {
 }
 
 /// A set of a matrix's elements, one bit each.
+///
+/// ```
+/// # use espalier_sdk::{testing, *};
+/// # fn main() -> Result<()> {
+/// let device = testing::device();
+/// let mask = Mask::from_slice(&device, 2, 2, &[true, false, true, true])?;
+/// assert_eq!(mask.count()?, 3);
+/// assert_eq!(mask.share()?, 0.75);
+/// assert_eq!(mask.to_vec()?, [true, false, true, true]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Mask {
     pub(crate) words: Tensor,

@@ -4,6 +4,20 @@ use crate::{Result, service::WindowService};
 use std::fmt;
 
 /// The windows of a selection, cut by the host of the documents that a selector offers.
+///
+/// ```
+/// # use espalier_sdk::*;
+/// /// Offers documents in their order, from their middle on.
+/// fn middles(documents: &Documents, windows: &mut Windows) -> Result<()> {
+///     for index in 0..documents.len() {
+///         if !windows.wanted() {
+///             break;
+///         }
+///         windows.offer_at(index, documents.tokens(index)?.len() / 2, None)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Windows<'a> {
     service: &'a mut dyn WindowService,
     left: usize,

@@ -2,7 +2,8 @@
 
 use super::{
     PruneError, PruneEvent, Result,
-    layer::{Fault, LayerState, Taken},
+    answer::{Fault, Taken},
+    layer::LayerState,
     method::Stage,
     services::{Services, out_of_scope, seed},
     statistics::{self, Gatherer, Measured},

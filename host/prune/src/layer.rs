@@ -2,6 +2,7 @@
 
 use super::{
     PruneError, Result,
+    answer::{Fault, Taken},
     method::Stage,
     services::{Services, seed},
     statistics::Measured,
@@ -18,7 +19,7 @@ use espalier_ops::Work;
 use espalier_plugins::{DeviceTensors, Shared};
 use espalier_sdk::{
     Sparsity, Statistic,
-    message::{LayerData, MethodCall, PrunedData, TensorHandle},
+    message::{LayerData, MethodCall},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -67,41 +68,6 @@ pub(super) struct LayerPlace {
 impl LayerPlace {
     pub(super) fn name(&self) -> String {
         self.projection.weight(self.block)
-    }
-}
-
-/// The fault of a stage in a layer.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The method's error.
-    Method(espalier_sdk::Error),
-    /// Its answer is not usable.
-    Returned(String),
-    /// The device failed.
-    Device(DeviceError),
-}
-
-impl From<DeviceError> for Fault {
-    fn from(error: DeviceError) -> Self {
-        Self::Device(error)
-    }
-}
-
-impl From<espalier_sdk::Error> for Fault {
-    fn from(error: espalier_sdk::Error) -> Self {
-        Self::Method(error)
-    }
-}
-
-impl Fault {
-    /// In this layer.
-    pub(super) fn at(self, layer: &str) -> PruneError {
-        let layer = layer.to_owned();
-        match self {
-            Self::Method(source) => PruneError::Method { layer, source },
-            Self::Returned(message) => PruneError::Returned { layer, message },
-            Self::Device(source) => PruneError::Device { layer, source },
-        }
     }
 }
 
@@ -256,39 +222,12 @@ impl LayerState {
 
     /// Applies what a stage made of it.
     pub(super) fn apply(&mut self, pruned: Taken, device: &dyn Device) -> Result<(), Fault> {
-        let Taken { weight, mask, low_rank, data } = pruned;
         let (rows, cols) = {
             let weight = self.weight.read().unwrap_or_else(PoisonError::into_inner);
             (weight.rows(), weight.cols())
         };
-        let misfit = |what: &str, found: &Tensor, dtype: DType, cols: usize| {
-            let is = (found.dtype(), found.rows(), found.cols());
-            let found = format!("{} [{}, {}]", is.0, is.1, is.2);
-            (is != (dtype, rows, cols))
-                .then(|| Fault::Returned(format!("{what}{found} where {dtype} [{rows}, {cols}] is expected")))
-        };
-        if let Some(fault) = weight.as_ref().and_then(|found| misfit("", found, DType::F32, cols)) {
-            return Err(fault);
-        }
-        if let Some((left, right)) = &low_rank {
-            let (outer, inner) = ((left.rows(), right.cols()), (left.cols(), right.rows()));
-            let is_f32 = left.dtype() == DType::F32 && right.dtype() == DType::F32;
-            if !is_f32 || outer != (rows, cols) || inner.0 != inner.1 || inner.0 == 0 {
-                return Err(Fault::Returned(format!(
-                    "a low-rank part {} [{}, {}] × {} [{}, {}] where f32 [{rows}, rank] × [rank, {cols}] is expected",
-                    left.dtype(),
-                    left.rows(),
-                    left.cols(),
-                    right.dtype(),
-                    right.rows(),
-                    right.cols()
-                )));
-            }
-        }
-        let words = cols.div_ceil(32);
-        if let Some(fault) = mask.as_ref().and_then(|found| misfit("a mask ", found, DType::U32, words)) {
-            return Err(fault);
-        }
+        pruned.check(rows, cols)?;
+        let Taken { weight, mask, low_rank, data } = pruned;
         match (weight, &mask) {
             (None, None) => return Err(Fault::Returned("neither a weight nor a mask".to_owned())),
             (Some(weight), None) => self.weight = shared(weight),
@@ -449,26 +388,6 @@ fn zeros(device: &dyn Device, weight: &Shared) -> Result<Tensor, DeviceError> {
     let scores = Scores::of(Unary::Abs, &*weight);
     device.execute(Op::AtMost { scores, thresholds: &nothing }, &mut mask)?;
     Ok(mask)
-}
-
-/// A stage's answer whose tensors are the host's.
-pub(super) struct Taken {
-    weight: Option<Tensor>,
-    mask: Option<Tensor>,
-    low_rank: Option<(Tensor, Tensor)>,
-    data: PrunedData,
-}
-
-impl Taken {
-    /// Takes the tensors of an answer.
-    pub(super) fn new(data: PrunedData, tensors: &DeviceTensors) -> Result<Self, Fault> {
-        let take = |handle: TensorHandle| tensors.take(handle.id);
-        let pair = |(left, right)| Ok::<_, espalier_sdk::Error>((take(left)?, take(right)?));
-        let low_rank = data.low_rank.map(pair).transpose()?;
-        let weight = data.weight.map(take).transpose()?;
-        let mask = data.mask.map(take).transpose()?;
-        Ok(Self { weight, mask, low_rank, data })
-    }
 }
 
 /// Has these stages prune a layer.

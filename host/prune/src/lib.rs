@@ -18,6 +18,7 @@
 //! A run may have several stages, each of which finds what the one before left of a block. A stage works on layers (`layer`)
 //! or on blocks (`block`); one that decides for the whole model does so before the first block (`decide`).
 
+mod answer;
 mod block;
 mod card;
 pub mod check;

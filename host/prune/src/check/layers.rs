@@ -3,7 +3,8 @@
 use super::{CaseOutcome, CaseReport, CaseTime, Fault, HALF, compare_zeros, noise};
 use crate::{
     Method, PruneError, Result,
-    layer::{Fault as LayerFault, LayerPlace, LayerState},
+    answer::Fault as LayerFault,
+    layer::{LayerPlace, LayerState},
     statistics::{Gatherer, Measured},
     weights,
 };
