@@ -179,6 +179,10 @@ impl Tensor {
 /// assert_eq!(mask.count()?, 3);
 /// assert_eq!(mask.share()?, 0.75);
 /// assert_eq!(mask.to_vec()?, [true, false, true, true]);
+/// let other = Mask::from_slice(&device, 2, 2, &[true, true, false, true])?;
+/// assert_eq!(mask.and(&device, &other)?.to_vec()?, [true, false, false, true]);
+/// assert_eq!(mask.or(&device, &other)?.to_vec()?, [true; 4]);
+/// assert_eq!(mask.and_not(&device, &other)?.to_vec()?, [false, false, true, false]);
 /// # Ok(())
 /// # }
 /// ```
@@ -223,6 +227,44 @@ impl Mask {
             (0..self.cols).map(|col| words[col / 32] >> (col % 32) & 1 == 1).collect()
         };
         Ok(words.chunks(self.words.cols.max(1)).flat_map(row).collect())
+    }
+
+    /// The elements that are set in both.
+    ///
+    /// # Errors
+    /// The masks are of different shapes, or the device failed; so for every combination.
+    pub fn and(&self, device: &Device, other: &Self) -> Result<Self> {
+        self.combined(device, other, |a, b| a & b)
+    }
+
+    /// The elements that are set in one of them or in both.
+    ///
+    /// # Errors
+    /// As [`Mask::and`].
+    pub fn or(&self, device: &Device, other: &Self) -> Result<Self> {
+        self.combined(device, other, |a, b| a | b)
+    }
+
+    /// The elements that are set in this and not in the other.
+    ///
+    /// # Errors
+    /// As [`Mask::and`].
+    pub fn and_not(&self, device: &Device, other: &Self) -> Result<Self> {
+        self.combined(device, other, |a, b| a & !b)
+    }
+
+    /// Words are few: they are combined here, not on the device.
+    fn combined(&self, device: &Device, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self> {
+        if (self.words.rows, self.cols) != (other.words.rows, other.cols) {
+            let (a, b) = (&self.words, &other.words);
+            return Err(Error::invalid(format!(
+                "masks of [{}, {}] and [{}, {}] are combined",
+                a.rows, self.cols, b.rows, other.cols
+            )));
+        }
+        let words: Vec<u32> =
+            self.words.words()?.into_iter().zip(other.words.words()?).map(|(a, b)| f(a, b)).collect();
+        Self::of(device.from_words(self.words.rows, self.words.cols, &words)?, self.cols)
     }
 
     /// Its words, for a kernel of the plugin's own: u32, `[rows, ⌈cols / 32⌉]`. Column `c` is bit `c % 32` of word `c / 32`.

@@ -148,6 +148,12 @@ fn compare_zeros(weight: &[f32], first: &[f32]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// One thread, for what must not depend on their number.
+fn one_thread() -> Result<rayon::ThreadPool, Fault> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    pool.map_err(|error| Fault::Failed(format!("a thread cannot be started: {error}")))
+}
+
 /// Numbers around 0 whose size varies, as that of weights and activations does.
 fn noise(count: usize, seed: u64) -> Vec<f32> {
     let mut rng = Rng::new(seed);

@@ -1,6 +1,6 @@
 //! Small made-up models, which are pruned as any model is: shards are read, blocks walked through, and the output written.
 
-use super::{CaseOutcome, CaseReport, Fault, HALF, compare_zeros, noise};
+use super::{CaseOutcome, CaseReport, Fault, HALF, compare_zeros, noise, one_thread};
 use crate::{IfUnfinished, MemoryBudget, Method, Output, PruneError, Result, Run, Settings, Targets};
 use espalier_base::{cause::causes, interrupt, text};
 use espalier_device::Device;
@@ -106,9 +106,8 @@ impl Case {
         let source = folder.path().join("model");
         self.write(&source).map_err(|error| Fault::Failed(error.to_string()))?;
         let pruned = self.prune(method, device, &source, &folder.path().join("once"))?;
-        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        let single = single.map_err(|error| Fault::Failed(error.to_string()))?;
-        let again = single.install(|| self.prune(method, device, &source, &folder.path().join("again")))?;
+        let again =
+            one_thread()?.install(|| self.prune(method, device, &source, &folder.path().join("again")))?;
         if pruned.bytes != again.bytes {
             return Err(Fault::Failed(
                 "the same model, pruned again on one thread, has other weights".to_owned(),
