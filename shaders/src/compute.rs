@@ -19,6 +19,23 @@ pub enum Compute {
     BF16,
 }
 
+/// Whether this processor multiplies pairs of bf16 faster than it multiplies f32. Intel's AVX-512 does not: on a Xeon of the
+/// fifth generation (family 6, model 207) pairs of bf16 reach 0.6 of the rate of f32, where AMD's Zen 5 reaches twice as much.
+/// Where it does not, operands are rounded to bf16 and multiplied as f32, whose sums are no less exact.
+#[cfg(target_arch = "x86_64")]
+pub fn multiplies_bf16() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    let is_intel =
+        [vendor.ebx, vendor.edx, vendor.ecx] == [*b"Genu", *b"ineI", *b"ntel"].map(u32::from_le_bytes);
+    is_x86_feature_detected!("avx512bf16") && !is_intel
+}
+
+/// Whether this processor multiplies pairs of bf16 faster than it multiplies f32.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn multiplies_bf16() -> bool {
+    false
+}
+
 /// A text that names no type to compute in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseComputeError(String);

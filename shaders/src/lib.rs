@@ -9,6 +9,8 @@ mod dots;
 mod floats;
 mod kernel;
 mod order;
+#[cfg(target_arch = "x86_64")]
+mod panels;
 mod parallel;
 mod product;
 mod scores;
@@ -56,7 +58,7 @@ pub mod triangular_solve;
 pub mod zero_where;
 pub mod zip;
 
-pub use compute::{Compute, ParseComputeError};
+pub use compute::{Compute, ParseComputeError, multiplies_bf16};
 pub use espalier_ops::{Access, AttentionShape, Binary, Reduction, Repeat, Span, Unary};
 pub use floats::{Floats, FloatsMut};
 pub use kernel::Kernel;

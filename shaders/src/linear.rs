@@ -10,7 +10,7 @@ mod portable;
 
 use crate::{
     Compute, Floats, Kernel,
-    parallel::{Disjoint, with_scratch},
+    parallel::{Disjoint, Tile, with_scratch},
     rms_norm::{self, Norm},
     wgsl,
 };
@@ -150,7 +150,7 @@ pub fn cpu(input: Input<'_>, compute: Compute, layers: &mut [Layer<'_>]) {
     #[cfg(target_arch = "x86_64")]
     if tokens > FEW_TOKENS
         && inputs > 0
-        && let Some(words) = avx512::Words::of(compute)
+        && let Some(words) = crate::panels::Words::of(compute)
     {
         return avx512::multiply(words, &rows, tokens, &mut layers);
     }
@@ -239,13 +239,6 @@ struct Product<'a> {
     mode: Mode,
     inputs: usize,
     outputs: usize,
-}
-
-/// Where a tile of a product goes: its first element, and the elements from a row to the next.
-#[derive(Clone, Copy)]
-struct Tile {
-    start: *mut f32,
-    stride: usize,
 }
 
 impl<'a> Product<'a> {

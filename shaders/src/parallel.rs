@@ -42,6 +42,13 @@ impl<'a, T> Disjoint<'a, T> {
     }
 }
 
+/// A tile of a matrix that one task computes: its first element, and the elements from a row to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    pub(crate) start: *mut f32,
+    pub(crate) stride: usize,
+}
+
 thread_local! {
     /// Buffers that are not in use, the outermost last.
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };

@@ -33,6 +33,11 @@ impl Cpu {
 
     /// The device, with products whose operands are rounded to this type.
     pub fn computing(compute: Compute) -> Self {
+        if compute == Compute::BF16 && !espalier_shaders::multiplies_bf16() {
+            tracing::info!(
+                "bf16 operands are multiplied as f32, which is as fast or faster on this processor"
+            );
+        }
         Self { info: processor::info(compute), meter: Arc::default() }
     }
 }
