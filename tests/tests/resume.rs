@@ -73,16 +73,21 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn low_rank_parts_survive_a_killed_run() {
-    for flags in [&[][..], &["--no-keep-hidden"]] {
+fn low_rank_parts_and_narrow_blocks_survive_a_killed_run() {
+    for (method, flags) in
+        [("oats", &[][..]), ("oats", &["--no-keep-hidden"]), ("wanda_sp,sparsegpt", &["--no-keep-hidden"])]
+    {
         let folder = tempfile::tempdir().unwrap();
         let prune = |out: &Path| {
             let mut command = host();
-            command.args(["--plugin", "libpublished.so", "--method", "oats", "--option", "iterations=20"]);
-            command.args(["--samples", "8", "--seqlen", "128", "--device", "cpu", "-v", "--model"]);
+            command.args(["--plugin", "libpublished.so", "--plugin", "sparsegpt", "--method", method]);
+            command.args(["--samples", "16", "--seqlen", "128", "--device", "cpu", "-v", "--model"]);
             command.arg(path("models/tiny-instruct"));
             command.arg("--calibration").arg(path("models/data/c4.jsonl"));
             command.arg("--out").arg(out).args(flags);
+            if method == "oats" {
+                command.args(["--option", "iterations=20"]);
+            }
             command
         };
         let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
@@ -91,8 +96,12 @@ fn low_rank_parts_survive_a_killed_run() {
         kill(child);
         run(prune(&out).arg("--resume"));
         let found = contents(&out);
+        assert!(found == contents(&whole), "{method} {flags:?}");
+        run(host().args(["verify", "--device", "cpu"]).arg(&out));
+        if method != "oats" {
+            continue;
+        }
         assert!(found.contains_key("adapter/adapter_model.safetensors"), "{:?}", found.keys());
-        assert!(found == contents(&whole), "{flags:?}");
         // Pruned again, its low-rank part would be lost.
         let mut again = host();
         again.args(["--plugin", "magnitude", "--device", "cpu", "--model"]).arg(&out);

@@ -3,7 +3,7 @@
 
 use super::WriteError;
 use crate::{
-    LlamaConfig, Narrow,
+    Checkpoint, LlamaConfig, Narrow,
     checkpoint::Entry,
     narrow::{Slice, Slices},
 };
@@ -65,21 +65,35 @@ impl Cut {
         }
     }
 
+    /// A tensor's shape in the copy.
+    pub(super) fn shape(&self, entry: &Entry) -> Vec<usize> {
+        self.slice(&entry.name).map_or_else(|| entry.shape.clone(), |slice| slice.shape(&entry.shape))
+    }
+
     /// Bytes of a tensor in the copy.
     pub(super) fn length(&self, entry: &Entry) -> usize {
-        let Some(slice) = self.slice(&entry.name) else { return entry.range.len() };
         let elements = |shape: &[usize]| shape.iter().product::<usize>();
         let size = entry.range.len() / elements(&entry.shape).max(1);
-        elements(&slice.shape(&entry.shape)) * size
+        elements(&self.shape(entry)) * size
     }
 
     /// Changes the index and the configuration in a folder that they were copied to.
-    pub(super) fn apply(&self, folder: &Path, index: Option<&str>, blocks: usize) -> Result<(), WriteError> {
+    pub(super) fn apply(&self, source: &Checkpoint, folder: &Path, blocks: usize) -> Result<(), WriteError> {
         if self.is_nothing() {
             return Ok(());
         }
-        if let Some(index) = index {
+        if let Some(index) = source.index() {
             edit(&folder.join(index), |index| {
+                let kept = source.shards().iter().flat_map(|shard| &shard.header.tensors);
+                let kept = kept.filter(|entry| self.name(&entry.name).is_some());
+                let (bytes, numbers) = kept.fold((0, 0), |(bytes, numbers), entry| {
+                    (bytes + self.length(entry), numbers + self.shape(entry).iter().product::<usize>())
+                });
+                for (key, total) in [("total_size", bytes), ("total_parameters", numbers)] {
+                    if let Some(noted) = index.get_mut("metadata").and_then(|notes| notes.get_mut(key)) {
+                        *noted = total.into();
+                    }
+                }
                 if let Some(Value::Object(map)) = index.get_mut("weight_map") {
                     let named = std::mem::take(map).into_iter();
                     *map = named

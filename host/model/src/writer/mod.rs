@@ -253,7 +253,7 @@ impl<'a> CheckpointWriter<'a> {
     /// A file cannot be read or written.
     pub fn side_files(&mut self, blocks: usize) -> Result<(), WriteError> {
         side::copy(self.source, &self.place.model())?;
-        self.cut.apply(&self.place.model(), self.source.index(), blocks)
+        self.cut.apply(self.source, &self.place.model(), blocks)
     }
 
     /// Writes another file.

@@ -124,8 +124,7 @@ impl Places {
             let Some(name) = cut.name(&entry.name) else { continue };
             let (start, length) = (end, cut.length(entry));
             end += length;
-            let shape =
-                cut.slice(&entry.name).map_or_else(|| entry.shape.clone(), |slice| slice.shape(&entry.shape));
+            let shape = cut.shape(entry);
             let described = serde_json::json!({
                 "dtype": entry.dtype, "shape": shape, "data_offsets": [start, end],
             });
