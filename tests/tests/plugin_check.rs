@@ -52,7 +52,7 @@ fn faults_are_found() {
 
 #[test]
 fn methods_on_blocks_and_on_the_model_prune_small_models() {
-    for method in ["magnitude,block_matching", "owl", "wanda_sp"] {
+    for method in ["magnitude,block_matching", "owl,wanda", "wanda_sp"] {
         let mut check = host();
         check.args(["plugin", "check", "libpublished.so", "--method", method, "--device", "gpu", "--json"]);
         let output = check.output().unwrap();

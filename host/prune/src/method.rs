@@ -173,11 +173,6 @@ impl Method {
         self.stages.iter().any(Stage::measures)
     }
 
-    /// Whether it has no stage that prunes.
-    pub fn only_decides(&self) -> bool {
-        self.pruning().is_empty()
-    }
-
     /// Whether it can be part of runs that share one dense pass: it changes nothing but single layers.
     pub fn can_share(&self) -> bool {
         self.stages.iter().all(|stage| stage.info.scope == Scope::Layer)

@@ -9,9 +9,6 @@ use espalier_prune::{
 };
 use std::sync::Arc;
 
-/// The method that prunes behind one that only decides.
-const PRUNES: &str = "magnitude";
-
 pub(super) fn run(command: &args::CheckPlugin, verbosity: args::Verbosity) -> Result<(), CliError> {
     set_policy(command.opening.policy());
     let mut libraries = vec![load(&find(&command.library)?)?];
@@ -23,13 +20,7 @@ pub(super) fn run(command: &args::CheckPlugin, verbosity: args::Verbosity) -> Re
             libraries.push(load(&find(name)?)?);
         }
     }
-    let mut method = Method::find(&libraries, command.method.as_deref(), &options)?;
-    if method.only_decides() {
-        // Something has to prune to what it decides.
-        let name = format!("{},{PRUNES}", method.name());
-        libraries.push(load(&find(PRUNES)?)?);
-        method = Method::find(&libraries, Some(&name), &options)?;
-    }
+    let method = Method::find(&libraries, command.method.as_deref(), &options)?;
     let devices = devices(command)?;
     let bar = progress::bar("checking", count(&method), verbosity.quiet);
     let report = check(&method, &devices, &mut || bar.inc(1));
