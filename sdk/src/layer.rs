@@ -138,7 +138,7 @@ impl Layer {
     }
 }
 
-/// The statistics of a layer's input that [`MethodInfo::statistics`] asked for.
+/// The statistics of a layer's input that [`MethodInfo::statistics`](crate::MethodInfo::statistics) asked for.
 ///
 /// ```
 /// # use espalier_sdk::{testing, *};
