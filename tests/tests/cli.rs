@@ -199,6 +199,22 @@ fn plugins_that_misbehave_are_refused_or_reported() {
         (library("hostile"), Some("negative_scores"), "a score that it ranked is negative"),
         (library("hostile"), Some("nan_scores"), "a score that it ranked is NaN"),
         (library("hostile"), Some("infinite_scores"), "a score that it ranked is infinite"),
+        (library("hostile"), Some("low_rank_misfits"), "a low-rank part f32 [96, 2] × f32 [3, 96] where"),
+        (
+            library("hostile"),
+            Some("low_rank_nan"),
+            "in its low-rank part, the entry at row 0, column 0 is NaN",
+        ),
+        (library("hostile"), Some("low_rank_full"), "its sparsity is 0.0000, but the target is 0.5"),
+        (library("hostile"), Some("keeps_unequal"), "block 0 keeps 4 neurons and block 1 keeps 2"),
+        (library("hostile"), Some("keeps_nobody"), "must be some of its 2 Heads, in ascending order"),
+        (library("hostile"), Some("keeps_strangers"), "must be some of its 256 Neurons, in ascending order"),
+        (library("hostile"), Some("shuffles"), "that is not an order of the 2 Heads of block 0"),
+        (
+            library("hostile"),
+            Some("moves_pruned"),
+            "up_proj cannot follow another order: it was pruned already",
+        ),
         (library("hostile"), Some("prunes_all"), "q_proj.weight: all its weights are 0, but the target is"),
     ];
     for (plugin, method, words) in cases {

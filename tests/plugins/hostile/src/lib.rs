@@ -28,6 +28,7 @@ macro_rules! method {
 }
 
 mod faults;
+mod parts;
 
 method!(Panics, "panics", |layer, _device| panic!("out of ideas at {}", layer.name));
 method!(Fails, "fails", |_layer, _device| Err(Error::invalid("no reason at all")));
@@ -129,7 +130,9 @@ export_plugin! {
         InfiniteScores, PanicsAtBirth,
         faults::Segfaults, faults::Aborts, faults::Overflows, faults::Exits, faults::Loops, faults::Asks,
         faults::Babbles, faults::Prints, faults::Reenters, faults::TwinSegfaults, faults::TwinLoops,
-        faults::TwinPanics, faults::TwinNegates, faults::DropPanics,
+        faults::TwinPanics, faults::TwinNegates, faults::DropPanics, parts::LowRankMisfits, parts::LowRankNan,
+        parts::LowRankFull, parts::KeepsUnequal, parts::KeepsNobody, parts::KeepsStrangers, parts::Shuffles,
+        parts::MovesPruned,
     ],
     selectors: [Liar],
 }
