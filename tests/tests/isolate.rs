@@ -327,3 +327,23 @@ fn the_child_is_not_for_people() {
     assert!(said(&output).contains("started by `host` alone"), "{}", said(&output));
     assert!(!said(&run(host().arg("--help"))).contains("plugin-process"));
 }
+
+#[test]
+fn stages_of_every_scope_give_the_same_bytes_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    for method in ["oats", "gblm", "shortened", "wanda_sp", "ria_permuted"] {
+        let prune = |flags: &[&str]| {
+            let out = folder.path().join(format!("{method}{}", flags.concat()));
+            let mut command = host();
+            command.args(["--plugin", "libpublished.so", "--method", method, "--device", "cpu"]);
+            command.args(["--samples", "4", "--seqlen", "64", "--model"]).arg(path("models/tiny-instruct"));
+            command.arg("--calibration").arg(path("models/data/c4.jsonl"));
+            if method == "oats" {
+                command.args(["--option", "iterations=3"]);
+            }
+            run(command.args(flags).arg("--out").arg(&out));
+            std::fs::read(out.join("model.safetensors")).unwrap()
+        };
+        assert!(prune(&["--isolate"]) == prune(&[]), "{method}");
+    }
+}

@@ -115,7 +115,11 @@ pub(crate) fn compare(
         }
     }
     if reached < asked - TOLERANCE - 1.0 / rows.min(cols) as f64 {
-        return Err(format!("its sparsity is {reached:.4}, but the target is {target}"));
+        let counted = match added {
+            0 => String::new(),
+            added => format!(" (the {added} numbers of its low-rank part count as kept)"),
+        };
+        return Err(format!("its sparsity is {reached:.4}{counted}, but the target is {target}"));
     }
     if reached <= asked + REMARKED || zeros <= before() {
         return Ok(None);
