@@ -58,6 +58,12 @@ fn oats_splits_layers_into_two_parts() {
             assert!(2 * all <= rows * cols, "{layer}");
         }
         run(host().args(["verify", "--device", device]).arg(&out));
+        let seen = run(host().arg("inspect").arg(&out));
+        assert!(
+            said(&seen).contains("low-rank parts of up to rank 8 are added to 28 of them"),
+            "{}",
+            said(&seen)
+        );
     }
 }
 

@@ -40,6 +40,9 @@ pub struct TensorInspection {
     pub sparsity: f64,
     /// N:M patterns that hold: at least N zeros among every M neighbours in a row.
     pub patterns: Vec<String>,
+    /// The rank of the low-rank part that is added to the weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
 }
 
 /// Looks at every linear layer of a model.
@@ -53,7 +56,8 @@ pub fn inspect(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<Inspecti
             let name = projection.weight(block);
             let (rows, cols) = projection.shape(config);
             let view = checkpoint.expect(&name, rows, cols)?;
-            tensors.push(look(&name, view.dtype, [rows, cols], &view.bytes));
+            let rank = checkpoint.low_rank(&name)?.and_then(|(left, _)| left.shape.get(1).copied());
+            tensors.push(TensorInspection { rank, ..look(&name, view.dtype, [rows, cols], &view.bytes) });
             checkpoint.release(&name);
         }
     }
@@ -97,6 +101,7 @@ fn look(name: &str, dtype: DType, shape: [usize; 2], bytes: &[u8]) -> TensorInsp
         negative_zeros: count.negative,
         sparsity: count.zeros as f64 / (rows * cols) as f64,
         patterns: patterns.map(|((n, m), _)| format!("{n}:{m}")).collect(),
+        rank: None,
     }
 }
 

@@ -31,5 +31,10 @@ fn render(inspection: &Inspection) -> String {
         .collect();
     let weights = inspection.weights.to_string();
     rows.push(row("all linear layers", weights, inspection.zeros, inspection.sparsity, &inspection.patterns));
-    table::render(&["tensor", "shape", "zeros", "sparsity", "patterns"], &rows)
+    let mut text = table::render(&["tensor", "shape", "zeros", "sparsity", "patterns"], &rows);
+    let ranks: Vec<usize> = inspection.tensors.iter().filter_map(|tensor| tensor.rank).collect();
+    if let Some(rank) = ranks.iter().max() {
+        text += &format!("\n\nlow-rank parts of up to rank {rank} are added to {} of them", ranks.len());
+    }
+    text
 }

@@ -16,6 +16,9 @@ use crate::{
 /// The most tokens of a tile, for each of which the weights are packed.
 const TILE_TOKENS: usize = 168 * ROWS;
 
+/// The fewest tokens of a tile where there are more: packing the weights costs as much as some thirty tokens' products.
+const LEAST_TOKENS: usize = 14 * ROWS;
+
 /// Tiles for every thread, so that none waits long for the others.
 const TILES_A_THREAD: usize = 4;
 
@@ -80,7 +83,7 @@ pub(super) fn multiply(words: Words, rows: &Rows, tokens: usize, layers: &mut [P
         }
         pack_tokens(rows, first..end, &blocks, &mut packed);
         // Tiles of one size, so that none is small and has all its weights to pack.
-        let tiles = along.max((end - first).div_ceil(TILE_TOKENS));
+        let tiles = along.min((end - first).div_ceil(LEAST_TOKENS)).max((end - first).div_ceil(TILE_TOKENS));
         let tile = (end - first).div_ceil(tiles).next_multiple_of(ROWS);
         for layer in &mut *layers {
             layer.each(first..end, |product, y| product.multiply(&packed, &blocks, (end - first, tile), y));
