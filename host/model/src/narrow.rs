@@ -62,13 +62,22 @@ impl Narrow {
     /// The configuration of the model that is left, of these blocks.
     ///
     /// # Errors
-    /// Blocks that would have different widths, in words: a configuration has one for all.
+    /// Blocks that would have different widths, in words, because a configuration has one for all; or what stays is not there.
     pub fn config(
         &self,
         config: &LlamaConfig,
         blocks: impl Iterator<Item = usize>,
     ) -> Result<LlamaConfig, String> {
         let blocks: Vec<usize> = blocks.collect();
+        for (block, parts) in &self.0 {
+            for (&part, kept) in parts {
+                let of = count(part, config);
+                let ascends = kept.windows(2).all(|pair| pair[0] < pair[1]);
+                if !ascends || kept.last().is_none_or(|&last| last >= of) {
+                    return Err(format!("what stays of block {block} is not some of its {of} {part:?}"));
+                }
+            }
+        }
         let count = |block, part| self.kept(block, part).map_or(count(part, config), <[usize]>::len);
         let mut narrowed = config.clone();
         let Some(&first) = blocks.first() else { return Ok(narrowed) };
@@ -193,6 +202,26 @@ fn length(ranges: &[Range<usize>]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_there_cannot_stay() {
+        let config = crate::fixture::config();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let config = LlamaConfig::read(folder.path()).unwrap();
+        let narrowed = |kept: [&[usize]; 2]| {
+            let mut narrow = Narrow::default();
+            for (block, kept) in kept.into_iter().enumerate() {
+                narrow.keep(block, Part::Neurons, kept.to_vec());
+            }
+            narrow.config(&config, 0..2).map(|config| config.intermediate_size)
+        };
+        assert_eq!(narrowed([&[0, 11], &[4, 5]]), Ok(2));
+        assert!(narrowed([&[0, 1], &[4]]).unwrap_err().contains("one intermediate_size for all"));
+        for kept in [&[0, 12][..], &[1, 0], &[1, 1], &[]] {
+            assert!(narrowed([kept, kept]).unwrap_err().contains("not some of its 12 Neurons"), "{kept:?}");
+        }
+    }
 
     #[test]
     fn rows_and_columns_stay() {
