@@ -54,14 +54,18 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Elements of a cache line, at one of which a buffer starts: a vector that lies across two takes two reads.
+const LINE: usize = 64 / size_of::<f32>();
+
 /// Runs `f` with a buffer of `len` elements of unspecified content, kept by the thread for the next task.
 pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if scratch.len() < len {
+    if scratch.len() < len + LINE {
         // Made anew rather than resized: the old content is of no use to anyone.
-        scratch = vec![0.0; len];
+        scratch = vec![0.0; len + LINE];
     }
-    let result = f(&mut scratch[..len]);
+    let start = scratch.as_ptr().align_offset(64).min(LINE);
+    let result = f(&mut scratch[start..start + len]);
     SCRATCH.with_borrow_mut(|buffers| buffers.push(scratch));
     result
 }
