@@ -211,6 +211,8 @@ fn plugins_that_misbehave_are_refused_or_reported() {
             "(the 18432 numbers of its low-rank part count as kept), but the target",
         ),
         (library("hostile"), Some("keeps_unequal"), "block 0 keeps 4 neurons and block 1 keeps 2"),
+        (library("hostile"), Some("surveys_in_gradients"), "a survey cannot begin while gradients are taken"),
+        (library("hostile"), Some("gradients_in_survey"), "gradients cannot be taken during a survey"),
         (library("hostile"), Some("keeps_nobody"), "must be some of its 2 Heads, in ascending order"),
         (library("hostile"), Some("keeps_strangers"), "must be some of its 256 Neurons, in ascending order"),
         (library("hostile"), Some("shuffles"), "that is not an order of the 2 Heads of block 0"),

@@ -1,6 +1,7 @@
 //! Published methods of every scope (`tests/plugins/published`) against PyTorch (`tests/scripts/make_published.py`).
 
 use espalier_tests::{agreement, host, path, run, said};
+use safetensors::SafeTensors;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,14 @@ fn oats_splits_layers_into_two_parts() {
             assert!(2 * all <= rows * cols, "{layer}");
         }
         run(host().args(["verify", "--device", device]).arg(&out));
+        // PEFT's layout: rank × inputs, and outputs × rank.
+        let adapter = std::fs::read(out.join("adapter/adapter_model.safetensors")).unwrap();
+        let adapter = SafeTensors::deserialize(&adapter).unwrap();
+        let shape = |factor: &str| {
+            let name = format!("base_model.model.model.layers.3.mlp.down_proj.lora_{factor}.weight");
+            adapter.tensor(&name).unwrap().shape().to_vec()
+        };
+        assert_eq!((adapter.len(), shape("A"), shape("B")), (56, vec![8, 256], vec![96, 8]));
         let seen = run(host().arg("inspect").arg(&out));
         assert!(
             said(&seen).contains("low-rank parts of up to rank 8 are added to 28 of them"),

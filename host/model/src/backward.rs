@@ -8,6 +8,7 @@
 use super::{
     Batch, Block, Llama, ModelError, Result,
     layout::{LayerInput, Projection},
+    low_rank::in_f32,
 };
 use espalier_device::{
     Axis, Binary, DType, Device, DeviceError, Onto, Op, Operand, Reduction, Span, Tensor, Unary,
@@ -68,13 +69,13 @@ impl Llama {
                 let found = (weight.rows(), weight.cols());
                 return Err(ModelError::Candidate { projection: projection.name(), found, expected });
             }
-            weights.insert(projection, copy(device, weight)?);
+            weights.insert(projection, in_f32(device, weight)?);
         }
         let apply = |projection: Projection, x: &Tensor, onto: Option<&Tensor>| -> Result<Tensor> {
             let linear = block.linear(projection);
             let weight = weights.get(&projection).unwrap_or(&linear.weight);
             let mut y = match onto {
-                Some(residual) => copy(device, residual)?,
+                Some(residual) => in_f32(device, residual)?,
                 None => device.zeros(DType::F32, x.rows(), weight.rows())?,
             };
             let onto = if onto.is_some() { Onto::Sum } else { Onto::Nothing };
@@ -144,7 +145,7 @@ impl Llama {
                 Some(other) => other,
                 None if own.dtype() == DType::F32 => own,
                 None => {
-                    converted = copy(device, own)?;
+                    converted = in_f32(device, own)?;
                     &converted
                 }
             };
@@ -200,7 +201,7 @@ impl Llama {
     ) -> Result<Tensor> {
         let device = &*self.device;
         let (rows, cols) = (x.rows(), x.cols() as f32);
-        let weight = copy(device, weight)?;
+        let weight = in_f32(device, weight)?;
         let z = zip(device, Unary::Identity, dy, Binary::Multiply, &weight)?;
         let sum = |f, x: &Tensor| -> Result<Tensor> {
             let mut sums = device.zeros(DType::F32, rows, 1)?;
@@ -306,11 +307,4 @@ fn zip(device: &dyn Device, f: Unary, a: &Tensor, op: Binary, b: &Tensor) -> Res
     let mut out = device.zeros(DType::F32, a.rows(), a.cols())?;
     device.execute(Op::Zip { a, b, f, op, alpha: 1.0 }, &mut out)?;
     Ok(out)
-}
-
-/// A tensor in f32.
-fn copy(device: &dyn Device, x: &Tensor) -> Result<Tensor, DeviceError> {
-    let mut copy = device.zeros(DType::F32, x.rows(), x.cols())?;
-    device.execute(Op::Convert { x }, &mut copy)?;
-    Ok(copy)
 }

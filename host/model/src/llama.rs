@@ -8,10 +8,10 @@ use super::{
     checkpoint::TensorView,
     generate::CachedBlock,
     layout::{self, LayerInput, Projection},
-    low_rank::merged,
+    low_rank::{in_f32, merged},
 };
 use espalier_device::{AttentionShape, DType, Device, Input, LinearLayer, Norm, Onto, Op, Tensor};
-use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::ControlFlow, path::Path, sync::Arc};
 
 /// A model whose weights stay in its checkpoint until they are needed.
 pub struct Llama {
@@ -96,12 +96,12 @@ impl Llama {
         Ok(Self { checkpoint, config, device })
     }
 
-    /// The same model, opened again with these neurons and heads alone. `blocks` are those that count.
+    /// The same model, opened again with these neurons and heads alone; of blocks that are `removed`, widths do not matter.
     ///
     /// # Errors
     /// The blocks would have different widths, or the checkpoint is not usable any more.
-    pub fn narrowed(&self, narrow: &Narrow, blocks: impl Iterator<Item = usize>) -> Result<Self> {
-        let config = narrow.config(&self.config, blocks).map_err(|widths| ModelError::Widths { widths })?;
+    pub fn narrowed(&self, narrow: &Narrow, removed: &BTreeSet<usize>) -> Result<Self> {
+        let config = narrow.config(&self.config, removed).map_err(|widths| ModelError::Widths { widths })?;
         let checkpoint = Checkpoint::open(self.checkpoint.dir())?.sliced(narrow.slices(&self.config));
         Ok(Self { checkpoint, config, device: Arc::clone(&self.device) })
     }
@@ -347,11 +347,7 @@ impl Llama {
         let Some((left, right)) = self.checkpoint.low_rank(&name)? else { return Ok(weight) };
         let device = &*self.device;
         let factor = |view: TensorView| {
-            let (rows, cols) = (view.shape[0], view.shape[1]);
-            let raw = device.upload(view.dtype, rows, cols, view.bytes)?;
-            let mut factor = device.zeros(DType::F32, rows, cols)?;
-            device.execute(Op::Convert { x: &raw }, &mut factor)?;
-            Ok(factor)
+            in_f32(device, &device.upload(view.dtype, view.shape[0], view.shape[1], view.bytes)?)
         };
         let sum = factor(left).and_then(|left| merged(device, &weight, &left, &factor(right)?));
         sum.map_err(|source| ModelError::Tensor { name, source })

@@ -1,6 +1,6 @@
 //! The loss of a model, and its gradient by the hidden states that leave the last block.
 
-use super::{Batch, Head, HiddenStates, Llama, Result};
+use super::{Batch, Head, HiddenStates, Llama, Result, low_rank::in_f32};
 use espalier_device::{DType, Op, Tensor};
 use std::ops::Range;
 
@@ -46,9 +46,7 @@ impl Llama {
         let lm_head = if head.lm_head.dtype() == DType::F32 {
             &head.lm_head
         } else {
-            let mut all = device.zeros(DType::F32, head.lm_head.rows(), width)?;
-            device.execute(Op::Convert { x: &head.lm_head }, &mut all)?;
-            converted = all;
+            converted = in_f32(device, &head.lm_head)?;
             &converted
         };
         for part in parts(states) {

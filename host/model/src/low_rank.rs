@@ -12,15 +12,20 @@ pub fn merged(
     left: &Tensor,
     right: &Tensor,
 ) -> Result<Tensor, DeviceError> {
-    let (rows, cols) = (weight.rows(), weight.cols());
-    let mut sum = device.zeros(DType::F32, rows, cols)?;
-    device.execute(Op::Convert { x: weight }, &mut sum)?;
+    let mut sum = in_f32(device, weight)?;
     let product = Op::Matmul { a: left.all(), b: right.all(), alpha: 1.0, beta: 1.0, to: (0, 0) };
     device.execute(product, &mut sum)?;
     if weight.dtype() == DType::F32 {
         return Ok(sum);
     }
-    let mut merged = device.zeros(weight.dtype(), rows, cols)?;
+    let mut merged = device.zeros(weight.dtype(), weight.rows(), weight.cols())?;
     device.execute(Op::Convert { x: &sum }, &mut merged)?;
     Ok(merged)
+}
+
+/// A copy of a tensor in f32.
+pub(super) fn in_f32(device: &dyn Device, x: &Tensor) -> Result<Tensor, DeviceError> {
+    let mut copy = device.zeros(DType::F32, x.rows(), x.cols())?;
+    device.execute(Op::Convert { x }, &mut copy)?;
+    Ok(copy)
 }

@@ -3,7 +3,11 @@
 use super::{config::LlamaConfig, layout::Projection};
 use espalier_sdk::message::Part;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Range, slice};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    slice,
+};
 
 /// How many of a part a block has.
 pub fn count(part: Part, config: &LlamaConfig) -> usize {
@@ -11,6 +15,21 @@ pub fn count(part: Part, config: &LlamaConfig) -> usize {
         Part::Neurons => config.intermediate_size,
         _ => config.num_key_value_heads,
     }
+}
+
+/// Refuses what cannot stay of a block.
+///
+/// # Errors
+/// It is nothing, does not ascend, or is not there, in words.
+pub fn check(config: &LlamaConfig, block: usize, part: Part, kept: &[usize]) -> Result<(), String> {
+    let of = count(part, config);
+    let ascends = kept.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascends || kept.last().is_none_or(|&last| last >= of) {
+        return Err(format!(
+            "what stays of block {block} must be some of its {of} {part:?}, in ascending order"
+        ));
+    }
+    Ok(())
 }
 
 /// The rows or columns of a layer that belong to each neuron or head.
@@ -59,25 +78,16 @@ impl Narrow {
         self.0.get(&block)?.get(&part).map(Vec::as_slice)
     }
 
-    /// The configuration of the model that is left, of these blocks.
+    /// The configuration of the model that is left; of blocks that are `removed`, widths do not matter.
     ///
     /// # Errors
     /// Blocks that would have different widths, in words, because a configuration has one for all; or what stays is not there.
-    pub fn config(
-        &self,
-        config: &LlamaConfig,
-        blocks: impl Iterator<Item = usize>,
-    ) -> Result<LlamaConfig, String> {
-        let blocks: Vec<usize> = blocks.collect();
-        for (block, parts) in &self.0 {
-            for (&part, kept) in parts {
-                let of = count(part, config);
-                let ascends = kept.windows(2).all(|pair| pair[0] < pair[1]);
-                if !ascends || kept.last().is_none_or(|&last| last >= of) {
-                    return Err(format!("what stays of block {block} is not some of its {of} {part:?}"));
-                }
-            }
+    pub fn config(&self, config: &LlamaConfig, removed: &BTreeSet<usize>) -> Result<LlamaConfig, String> {
+        for (&block, parts) in &self.0 {
+            parts.iter().try_for_each(|(&part, kept)| check(config, block, part, kept))?;
         }
+        let blocks: Vec<usize> =
+            (0..config.num_hidden_layers).filter(|block| !removed.contains(block)).collect();
         let count = |block, part| self.kept(block, part).map_or(count(part, config), <[usize]>::len);
         let mut narrowed = config.clone();
         let Some(&first) = blocks.first() else { return Ok(narrowed) };
@@ -214,12 +224,15 @@ mod tests {
             for (block, kept) in kept.into_iter().enumerate() {
                 narrow.keep(block, Part::Neurons, kept.to_vec());
             }
-            narrow.config(&config, 0..2).map(|config| config.intermediate_size)
+            narrow.config(&config, &BTreeSet::new()).map(|config| config.intermediate_size)
         };
         assert_eq!(narrowed([&[0, 11], &[4, 5]]), Ok(2));
         assert!(narrowed([&[0, 1], &[4]]).unwrap_err().contains("one intermediate_size for all"));
         for kept in [&[0, 12][..], &[1, 0], &[1, 1], &[]] {
-            assert!(narrowed([kept, kept]).unwrap_err().contains("not some of its 12 Neurons"), "{kept:?}");
+            assert!(
+                narrowed([kept, kept]).unwrap_err().contains("must be some of its 12 Neurons"),
+                "{kept:?}"
+            );
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use espalier_base::{interrupt, profile};
 use espalier_model::{
-    Block, HiddenStates, Llama, LlamaConfig, ModelError, Narrow, layout::Projection, writer::Cut,
+    Block, HiddenStates, Llama, LlamaConfig, ModelError, Narrow, layout::Projection, narrow, writer::Cut,
 };
 use espalier_plugins::DeviceTensors;
 use espalier_sdk::{
@@ -59,10 +59,15 @@ impl Decision {
         Ok(cut.map_err(|widths| ModelError::Widths { widths })?)
     }
 
+    /// The configuration of what is left, blocks that are removed still counted.
+    fn config(&self, config: &LlamaConfig) -> Result<LlamaConfig> {
+        let narrowed = self.narrow.config(config, &self.removed);
+        Ok(narrowed.map_err(|widths| ModelError::Widths { widths })?)
+    }
+
     /// The model with the neurons and heads that stay; none where all do.
     pub(super) fn narrowed(&self, model: &Llama) -> Result<Option<Llama>> {
-        let stay = (0..model.config.num_hidden_layers).filter(|block| !self.removed.contains(block));
-        let narrowed = (!self.narrow.is_nothing()).then(|| model.narrowed(&self.narrow, stay));
+        let narrowed = (!self.narrow.is_nothing()).then(|| model.narrowed(&self.narrow, &self.removed));
         Ok(narrowed.transpose()?)
     }
 }
@@ -112,8 +117,7 @@ pub(super) fn decide(
         decision = host.open.into_inner().unwrap_or_else(PoisonError::into_inner).decision;
         let numbers = host.services.into_numbers().into_iter();
         decision.numbers.extend(numbers.map(|(name, number)| (format!("{}.{name}", of()), number)));
-        let narrowed = decision.narrowed(model)?;
-        check(&narrowed.as_ref().unwrap_or(model).config, &decision.targets)?;
+        check(&decision.config(&model.config)?, &decision.targets)?;
         on_event(PruneEvent::Decided { stage: &stage.info.name, decision: &decision });
     }
     Ok(decision)
@@ -227,6 +231,9 @@ impl OpenModel<'_> {
     /// Goes on to the next block of the survey, from the first if there is none.
     fn next_block(&mut self) -> espalier_sdk::Result<HostReply> {
         let model = self.model;
+        if self.back.is_some() {
+            return Err(Error::invalid("a survey cannot begin while gradients are taken: finish one first"));
+        }
         let (hidden, index) = match self.survey.take() {
             Some(Survey { mut hidden, index, block, .. }) => {
                 hidden.advance(model, &block, |_| {}).map_err(plain)?;
@@ -257,6 +264,9 @@ impl OpenModel<'_> {
         }
         let mut back = match self.back.take() {
             Some(back) => back,
+            None if self.survey.is_some() => {
+                return Err(Error::invalid("gradients cannot be taken during a survey: finish one first"));
+            }
             None => {
                 let (first, removed) = (&self.windows[..windows], &self.decision.removed);
                 let way = WayBack::start(model, first, self.memory, removed).map_err(plain)?;
@@ -273,7 +283,7 @@ impl OpenModel<'_> {
             back.next = 0;
         }
         let Some(Survey { hidden, index, block, states, .. }) = &mut self.survey else {
-            return Err(Error::invalid("a survey may not begin while gradients are taken"));
+            unreachable!("a block is shown as long as its windows are");
         };
         let gradients = back.way.window(model, block, hidden, back.next).map_err(plain)?;
         back.next += 1;
@@ -349,16 +359,10 @@ impl OpenModel<'_> {
 
     fn keep(&mut self, block: usize, part: Part, mut kept: Vec<usize>) -> espalier_sdk::Result<HostReply> {
         let config = &self.model.config;
-        let of = if part == Part::Neurons { config.intermediate_size } else { config.num_key_value_heads };
         if block >= config.num_hidden_layers || self.decision.removed.contains(&block) {
             return Err(Error::invalid(format!("there is no block {block} (any more)")));
         }
-        let ascends = kept.windows(2).all(|pair| pair[0] < pair[1]);
-        if kept.is_empty() || !ascends || kept.last().is_some_and(|&last| last >= of) {
-            return Err(Error::invalid(format!(
-                "what stays of block {block} must be some of its {of} {part:?}, in ascending order"
-            )));
-        }
+        narrow::check(config, block, part, &kept).map_err(Error::invalid)?;
         if let Some(before) = self.before.kept(block, part) {
             kept.iter_mut().for_each(|index| *index = before[*index]);
         }

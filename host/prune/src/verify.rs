@@ -250,6 +250,15 @@ fn finite(checkpoint: &Checkpoint) -> Result<Check, VerifyError> {
         if let Some((row, col, value)) = weights::not_finite(&view) {
             faults.push(format!("{name} has a value that is {value}, at row {row}, column {col}"));
         }
+        let factors = checkpoint.low_rank(name).ok().flatten();
+        for factor in factors.iter().flat_map(|(left, right)| [left, right]) {
+            count += 1;
+            if let Some((row, col, value)) = weights::not_finite(factor) {
+                faults.push(format!(
+                    "the low-rank part of {name} has a value that is {value}, at row {row}, column {col}"
+                ));
+            }
+        }
         checkpoint.release(name);
     }
     Ok(Check::of("weights", count, "tensors are finite", &faults))

@@ -186,9 +186,19 @@ fn finish(pruned: Pruned, layer: &Layer, device: &Device) -> Result<PrunedLayer>
         Some(mask) => device.zero_where(mask, &weight)?,
         None => weight,
     };
-    if let Some(at) = weight.to_vec()?.iter().position(|element| !element.is_finite()) {
-        let (row, col) = (at / cols, at % cols);
-        return Err(Error::new(Code::Numeric, format!("the entry at row {row}, column {col} is not finite")));
+    if let Some((left, right)) = &low_rank
+        && (left.rows(), right.cols(), left.cols()) != (rows, cols, right.rows())
+    {
+        return Err(Error::invalid(format!(
+            "a low-rank part {left:?} × {right:?} is returned where [{rows}, rank] × [rank, {cols}] is expected"
+        )));
+    }
+    for tensor in low_rank.iter().flat_map(|(left, right)| [left, right]).chain([&weight]) {
+        if let Some(at) = tensor.to_vec()?.iter().position(|element| !element.is_finite()) {
+            let (row, col) = (at / tensor.cols(), at % tensor.cols());
+            let message = format!("the entry at row {row}, column {col} of {tensor:?} is not finite");
+            return Err(Error::new(Code::Numeric, message));
+        }
     }
     Ok(PrunedLayer { weight, mask, low_rank, error, numbers, notes })
 }

@@ -25,8 +25,7 @@ impl Cut {
     /// # Errors
     /// The blocks would have different widths, in words.
     pub fn new(removed: BTreeSet<usize>, narrow: &Narrow, config: &LlamaConfig) -> Result<Self, String> {
-        let stay = (0..config.num_hidden_layers).filter(|block| !removed.contains(block));
-        let narrowed = narrow.config(config, stay)?;
+        let narrowed = narrow.config(config, &removed)?;
         let widths = [
             ("intermediate_size", narrowed.intermediate_size),
             ("num_attention_heads", narrowed.num_attention_heads),

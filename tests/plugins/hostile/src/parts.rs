@@ -63,3 +63,9 @@ stage!(MovesPruned, "moves_pruned", Block, block, |block: Block, run| {
     let order: Vec<usize> = (0..block.layer("down_proj")?.weight.cols()).rev().collect();
     block.permute(Part::Neurons, &order)
 });
+stage!(SurveysInGradients, "surveys_in_gradients", Model, model, |model: Model, _run| {
+    model.gradients(1, |_, _| model.survey(|_| Ok(())))
+});
+stage!(GradientsInSurvey, "gradients_in_survey", Model, model, |model: Model, _run| {
+    model.survey(|_| model.gradients(1, |_, _| Ok(())))
+});
