@@ -164,7 +164,8 @@ impl<'a> Model<'a> {
 
     /// Lets only these neurons or heads of a block stay, by their indices in ascending order. The weights that read and write
     /// the others are left out of the model that the stages behind see, and that is written. In the end all blocks must keep
-    /// equally many, because a configuration has one width for all.
+    /// equally many, because a configuration has one width for all, and query heads that divide the hidden size, because
+    /// transformers refuses another LLaMA.
     ///
     /// # Errors
     /// There is no such block, or the indices are none, do not ascend, or are not there.

@@ -189,6 +189,11 @@ fn wanda_sp_leaves_neurons_and_heads_out() {
     for (block, expected) in recorded()["wanda_sp"].as_array().unwrap().iter().enumerate() {
         assert_eq!(&manifest["decided"]["narrow"][block.to_string()], expected, "block {block}");
     }
+    let said =
+        "128 of 256 neurons of each block, 1 of 2 key and value heads of each block, with their query heads";
+    assert_eq!(manifest["left_out"], said);
+    let card = std::fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains(&format!("{said} are left out")), "{card}");
     let config = |folder: &Path| -> Value {
         serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
     };

@@ -1,6 +1,9 @@
 //! A model with fewer neurons and heads: which rows and columns stay of each tensor.
 
-use super::{config::LlamaConfig, layout::Projection};
+use super::{
+    config::{Architecture, LlamaConfig},
+    layout::Projection,
+};
 use espalier_sdk::message::Part;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -109,6 +112,22 @@ impl Narrow {
         narrowed.intermediate_size = count(first, Part::Neurons);
         narrowed.num_key_value_heads = count(first, Part::Heads);
         narrowed.num_attention_heads = queries * narrowed.num_key_value_heads;
+        // transformers refuses such a LLaMA, whatever its head_dim.
+        let loads = |heads: usize| {
+            config.architecture != Architecture::Llama || config.hidden_size.is_multiple_of(queries * heads)
+        };
+        let heads = narrowed.num_key_value_heads;
+        if heads != config.num_key_value_heads && !loads(heads) {
+            let possible = (1..=config.num_key_value_heads).filter(|&heads| loads(heads));
+            let possible: Vec<String> = possible.map(|heads| heads.to_string()).collect();
+            return Err(format!(
+                "{heads} key and value heads with {} query heads stay, which do not divide the hidden_size of {}, so that \
+                 transformers would refuse the model: keep {}",
+                narrowed.num_attention_heads,
+                config.hidden_size,
+                possible.join(", ")
+            ));
+        }
         Ok(narrowed)
     }
 
@@ -228,6 +247,14 @@ mod tests {
         };
         assert_eq!(narrowed([&[0, 11], &[4, 5]]), Ok(2));
         assert!(narrowed([&[0, 1], &[4]]).unwrap_err().contains("one intermediate_size for all"));
+        // Three of four heads would divide nothing; of a Mistral, they need not.
+        let mut four = LlamaConfig { num_attention_heads: 4, num_key_value_heads: 4, ..config.clone() };
+        let mut narrow = Narrow::default();
+        (0..2).for_each(|block| narrow.keep(block, Part::Heads, vec![0, 1, 3]));
+        let refused = narrow.config(&four, &BTreeSet::new()).unwrap_err();
+        assert!(refused.ends_with("transformers would refuse the model: keep 1, 2, 4"), "{refused}");
+        four.architecture = Architecture::Mistral;
+        assert_eq!(narrow.config(&four, &BTreeSet::new()).unwrap().num_attention_heads, 3);
         for kept in [&[0, 12][..], &[1, 0], &[1, 1], &[]] {
             assert!(
                 narrowed([kept, kept]).unwrap_err().contains("must be some of its 12 Neurons"),

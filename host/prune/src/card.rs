@@ -10,10 +10,13 @@ pub fn model_card(manifest: &Manifest, origin: &Origin) -> String {
     let folder = Path::new(&manifest.model);
     let name = if folder.is_dir() { folder.file_name() } else { None };
     let title = name.map_or_else(|| manifest.model.clone(), |name| name.to_string_lossy().into_owned());
+    let left_out = manifest.left_out.as_ref().map_or_else(String::new, |left_out| {
+        format!(" {left_out} are left out, and `config.json` has the sizes of what stays.")
+    });
     let mut card = format!(
         "---\n{}tags:\n- pruning\n- {}\n---\n\n# {}, pruned\n\nPruned by [Espalier](espalier.json) {} with the method \
          **{}** to a sparsity of {:.4} over {} linear layers. Pruned weights are exactly 0; everything else is as it \
-         was, down to files and types.\n\n| setting | value |\n|---|---|\n",
+         was, down to files and types.{left_out}\n\n| setting | value |\n|---|---|\n",
         origin.lines(),
         tag(&manifest.method.name),
         markdown(&title),

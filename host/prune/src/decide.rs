@@ -59,6 +59,27 @@ impl Decision {
         Ok(cut.map_err(|widths| ModelError::Widths { widths })?)
     }
 
+    /// What is left out of a model of this configuration, in words; nothing where all stays.
+    ///
+    /// # Errors
+    /// It does not fit the model.
+    pub fn left_out(&self, config: &LlamaConfig) -> Result<Option<String>> {
+        let stays = self.config(config)?;
+        let (neurons, heads) = (config.intermediate_size, config.num_key_value_heads);
+        let parts = [
+            (self.removed.len(), config.num_hidden_layers, "blocks"),
+            (neurons - stays.intermediate_size, neurons, "neurons of each block"),
+            (
+                heads - stays.num_key_value_heads,
+                heads,
+                "key and value heads of each block, with their query heads",
+            ),
+        ];
+        let gone = parts.into_iter().filter(|(gone, ..)| *gone > 0);
+        let gone: Vec<String> = gone.map(|(gone, of, what)| format!("{gone} of {of} {what}")).collect();
+        Ok((!gone.is_empty()).then(|| gone.join(", ")))
+    }
+
     /// The configuration of what is left, blocks that are removed still counted.
     fn config(&self, config: &LlamaConfig) -> Result<LlamaConfig> {
         let narrowed = self.narrow.config(config, &self.removed);
@@ -118,7 +139,9 @@ pub(super) fn decide(
         let numbers = host.services.into_numbers().into_iter();
         decision.numbers.extend(numbers.map(|(name, number)| (format!("{}.{name}", of()), number)));
         check(&decision.config(&model.config)?, &decision.targets)?;
-        on_event(PruneEvent::Decided { stage: &stage.info.name, decision: &decision });
+        let left_out = decision.left_out(&model.config)?;
+        let stage = &stage.info.name;
+        on_event(PruneEvent::Decided { stage, decision: &decision, left_out: left_out.as_deref() });
     }
     Ok(decision)
 }

@@ -123,6 +123,8 @@ pub enum PruneEvent<'a> {
         stage: &'a str,
         /// What is decided so far.
         decision: &'a Decision,
+        /// What is left out of the model so far, in words.
+        left_out: Option<&'a str>,
     },
 }
 

@@ -29,6 +29,9 @@ pub struct Manifest {
     /// What stages that see the whole model have decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decided: Option<Decision>,
+    /// What is left out of the model, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
     /// Whether statistics were taken behind predecessors that were already pruned.
     pub propagate: bool,
     /// The share of zeros reached over all pruned layers.

@@ -296,6 +296,7 @@ impl<'a> Started<'a> {
             seed: self.settings.seed,
             targets: self.settings.targets.clone(),
             decided: self.progress.decided.clone(),
+            left_out: self.decision.left_out(&self.model.config)?,
             propagate: self.settings.propagate,
             reached: share(&self.progress.layers),
             calibration,

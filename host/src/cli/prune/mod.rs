@@ -103,15 +103,11 @@ fn finish_with_bar(
         if let PruneEvent::Stage { stage, done, of } = event {
             bar.set_message(format!("{stage}: step {done} of {of}"));
         }
-        if let PruneEvent::Decided { stage, decision } = event {
-            let removed = match decision.removed.len() {
-                0 => String::new(),
-                blocks => format!(", {blocks} blocks are removed"),
-            };
+        if let PruneEvent::Decided { stage, decision, left_out } = event {
             let targets = decision.targets.per_layer.len();
-            bar.suspend(|| {
-                note(&format!("{stage} has decided: {targets} targets of their own{removed}"), verbosity)
-            });
+            let left_out = left_out.map_or_else(String::new, |left_out| format!(", {left_out} are left out"));
+            let text = format!("{stage} has decided: {targets} targets of their own{left_out}");
+            bar.suspend(|| note(&text, verbosity));
         }
         if let PruneEvent::Layer(layer) = event {
             bar.set_message(layer.name.clone());

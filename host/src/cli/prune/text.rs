@@ -69,8 +69,10 @@ pub(super) fn summary(manifest: &Manifest, out: &Path) -> String {
         }
         None => String::new(),
     };
+    let left_out =
+        manifest.left_out.as_ref().map_or_else(String::new, |left_out| format!(", {left_out} left out"));
     format!(
-        "{}\n\n{}: {} layers of {} pruned to sparsity {:.4} in {:.1} s on {}\nwritten to {}{low_rank}",
+        "{}\n\n{}: {} layers of {} pruned to sparsity {:.4}{left_out} in {:.1} s on {}\nwritten to {}{low_rank}",
         table::render(&header, &rows),
         manifest.method.name,
         manifest.layers.len(),
