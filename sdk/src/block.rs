@@ -68,7 +68,7 @@ impl<'a> Block<'a> {
     /// The block has no such layer, or it is not to be pruned.
     pub fn layer(&self, projection: &str) -> Result<Layer> {
         match self.run.call(HostCall::Layer { projection: projection.to_owned() })? {
-            HostReply::Layer(layer) => Layer::lent(layer, self.run.device()),
+            HostReply::Layer(layer) => Layer::lent(*layer, self.run.device()),
             other => Err(misfit(&other)),
         }
     }
@@ -112,6 +112,14 @@ impl<'a> Block<'a> {
     /// As [`Block::input`].
     pub fn dense_output(&self, batch: usize) -> Result<Tensor> {
         self.tensor(HostCall::DenseOutput { batch })
+    }
+
+    /// How much each token of a batch counts in a loss, `[tokens, 1]`: 1, unless the calibration data has a loss mask.
+    ///
+    /// # Errors
+    /// As [`Block::input`].
+    pub fn token_weights(&self, batch: usize) -> Result<Tensor> {
+        self.tensor(HostCall::TokenWeights { batch })
     }
 
     /// Runs the block with its present weights, or with others for some layers, and keeps what

@@ -110,6 +110,7 @@ impl Layer {
             low_rank: self.low_rank.as_ref().map(|(left, right)| (left.handle(), right.handle())),
             tokens: self.statistics.tokens,
             windows: self.statistics.windows.clone(),
+            token_weights: self.statistics.token_weights.as_ref().map(Tensor::handle),
             statistics,
         }
     }
@@ -119,6 +120,7 @@ impl Layer {
         let lend = |handle| device.known(handle, false);
         let mut statistics =
             Statistics { tokens: data.tokens, windows: data.windows, ..Statistics::default() };
+        statistics.token_weights = data.token_weights.map(lend);
         for statistic in Statistic::ALL {
             *statistics.slot(statistic) = data.statistics.get(&LayerData::key(statistic)).copied().map(lend);
         }
@@ -138,7 +140,7 @@ impl Layer {
     }
 }
 
-/// The statistics of a layer's input that [`MethodInfo::statistics`](crate::MethodInfo::statistics) asked for.
+/// The statistics of a layer's input, over the tokens that count, that [`MethodInfo::statistics`](crate::MethodInfo::statistics) asked for.
 ///
 /// ```
 /// # use espalier_sdk::{testing, *};
@@ -155,10 +157,13 @@ impl Layer {
 /// ```
 #[derive(Debug, Default)]
 pub struct Statistics {
-    /// Tokens measured.
+    /// Tokens measured: those that count.
     pub tokens: u64,
     /// The tokens of each calibration window, in the order of the rows of [`Statistic::Inputs`].
     pub windows: Vec<usize>,
+    /// How much each of these tokens counts, `[tokens, 1]`; nothing where all count 1. [`Statistic::Inputs`] has their inputs as
+    /// they are, and every other statistic weighs them.
+    pub token_weights: Option<Tensor>,
     column_norms: Option<Tensor>,
     gram: Option<Tensor>,
     mean_variance: Option<Tensor>,
@@ -238,14 +243,15 @@ fn asked(slot: &Option<Tensor>, kind: Statistic) -> Result<&Tensor> {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Statistic {
-    /// `‖x_j‖₂` of every input feature j, over all tokens: `[1, in_features]`.
+    /// `‖x_j‖₂` of every input feature j, over all tokens that count: `[1, in_features]`. A token of weight w counts as w tokens
+    /// would; so for every statistic.
     ColumnNorms,
-    /// `XᵀX` over all tokens: `[in_features, in_features]`, symmetric, both halves filled.
+    /// `XᵀX` over all of them: `[in_features, in_features]`, symmetric, both halves filled.
     Gram,
-    /// The mean and the variance (divided by the number of tokens) of every input feature:
+    /// The mean and the variance (divided by the weight of all tokens) of every input feature:
     /// `[2, in_features]`, means above variances.
     MeanVariance,
-    /// Every token's input: `[tokens, in_features]`. As large as it sounds.
+    /// Every counted token's input: `[tokens, in_features]`. As large as it sounds.
     Inputs,
     /// `Σ g²` of every weight over the calibration windows, `[out_features, in_features]`, where g is the gradient of a window's
     /// mean cross-entropy per token in the dense model. Takes a forward and a backward pass through the whole model.

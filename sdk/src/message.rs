@@ -86,6 +86,9 @@ pub struct LayerData {
     /// The tokens of each calibration window, in the order in which they were measured.
     #[serde(default)]
     pub windows: Vec<usize>,
+    /// How much each of them counts, if not all count 1.
+    #[serde(default)]
+    pub token_weights: Option<TensorHandle>,
     /// The statistics of its input. One that this version does not know was not asked for by it.
     #[serde(default)]
     pub statistics: BTreeMap<String, TensorHandle>,
@@ -96,6 +99,7 @@ impl LayerData {
     pub fn tensors(&self) -> impl Iterator<Item = TensorHandle> {
         let low_rank = self.low_rank.into_iter().flat_map(|(left, right)| [left, right]);
         let weights = [self.weight, self.dense].into_iter().chain(self.mask).chain(low_rank);
+        let weights = weights.chain(self.token_weights);
         weights.chain(self.statistics.values().copied())
     }
 
@@ -275,6 +279,11 @@ host_calls! {
         /// From 0.
         batch: usize,
     }
+    /// How much each token of a batch counts, `[tokens, 1]`: [`HostReply::Tensor`].
+    "token_weights" = TokenWeights {
+        /// From 0.
+        batch: usize,
+    }
     /// Runs the block: [`HostReply::Tape`].
     "forward" = Forward {
         /// The batch whose input enters, from 0.
@@ -344,7 +353,7 @@ pub enum HostReply {
     /// A tensor that the method frees.
     Tensor(TensorHandle),
     /// A layer.
-    Layer(LayerData),
+    Layer(Box<LayerData>),
     /// A forward pass.
     Tape {
         /// Its number.

@@ -43,6 +43,7 @@ fn layer(
         low_rank: None,
         tokens,
         windows: Vec::new(),
+        token_weights: None,
         statistics,
     };
     MethodCall::Layer { layer: Box::new(layer), seed: 0 }

@@ -138,6 +138,7 @@ impl Layer {
             low_rank: None,
             tokens: self.tokens as u64,
             windows: Vec::new(),
+            token_weights: None,
             statistics: statistics.collect(),
         };
         let pruned =

@@ -3,7 +3,7 @@
 
 use espalier_host::{
     device::{DType, Device, Tensor},
-    model::{Block, Llama, layout::Projection},
+    model::{Block, HiddenStates, Llama, Placement, Window, layout::Projection},
 };
 use espalier_tests::random::Random;
 use safetensors::SafeTensors;
@@ -136,5 +136,38 @@ fn backward(
             .iter()
             .map(|(projection, gradient)| (*projection, device.to_f32(gradient).unwrap()))
             .collect(),
+    }
+}
+
+/// Losses and gradients are sums over tokens, each times its weight: those of two masks that make a third add up to its own.
+#[test]
+fn losses_and_their_gradients_weigh_tokens() {
+    let tokens: Vec<u32> = (0..40).map(|token| token * 23 % 500).collect();
+    let first: Vec<f32> = (0..40).map(|token| [0.0, 0.5, 1.0][token % 3]).collect();
+    let second: Vec<f32> = first.iter().map(|weight| 1.0 - weight).collect();
+    for device in [espalier_tests::cpu(), espalier_tests::gpu()] {
+        let model = Llama::open(&espalier_tests::path("models/tiny-instruct"), device).unwrap();
+        let head = model.load_head().unwrap();
+        let measure = |loss_mask: &[f32]| {
+            let window = Window { input_ids: &tokens, loss_mask };
+            let hidden = HiddenStates::embed(&model, &[window], 64, &Placement::Device).unwrap();
+            let (batch, states) = hidden.copy(&model, 0).unwrap();
+            let gradient = model.loss_gradient(&head, batch, &states).unwrap();
+            // The first token is not predicted.
+            let weight: f64 = (1..tokens.len()).map(|token| f64::from(batch.weight(token))).sum();
+            let mut sums = vec![weight * model.mean_loss(&hidden).unwrap()];
+            let gradient = model.device.to_f32(&gradient).unwrap();
+            sums.extend(gradient.into_iter().map(|x| weight * f64::from(x)));
+            sums
+        };
+        let (first, second, all) = (measure(&first), measure(&second), measure(&[]));
+        assert!(first[0] > 1.0 && second[0] > 1.0);
+        let scale = all[1..].iter().fold(0.0, |scale: f64, x| scale.max(x.abs()));
+        for (at, (sum, all)) in first.iter().zip(&second).map(|(a, b)| a + b).zip(&all).enumerate() {
+            let scale = if at == 0 { all.abs() } else { scale };
+            assert!((sum - all).abs() <= 1e-5 * scale, "{at}: {sum} for {all}");
+        }
+        let nothing = measure(&vec![0.0; tokens.len()]);
+        assert!(nothing.iter().all(|&x| x == 0.0));
     }
 }

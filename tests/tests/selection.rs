@@ -1,6 +1,7 @@
 //! Choosing calibration windows, from the command line: every selector, every way of cutting, and that what was
 //! chosen is used.
 
+use espalier_host::data::Tokenizer;
 use espalier_tests::{built, host, path, run, said};
 use serde_json::Value;
 use std::{
@@ -340,4 +341,69 @@ fn refused(command: &mut Command, words: &str, out: &Path) {
     assert!(output.status.code().is_some_and(|code| code < 100), "{:?}: {said}", output.status);
     assert!(said.contains(words), "no `{words}` in: {said}");
     assert!(!out.exists(), "{command:?}");
+}
+
+#[test]
+fn statistics_count_answers_alone_if_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let lines = [
+        ("Say it.", "the cat sat on the mat and looked at the dog"),
+        ("Name a colour that the sky has.", "blue is a colour of the sky"),
+    ];
+    let row = |(instruction, output): (&str, &str)| serde_json::json!({ "instruction": instruction, "output": output });
+    let data = write(folder.path(), "rows.jsonl", lines.iter().cycle().take(24).map(|&line| row(line)));
+    let select = |windows: &str, mask: &[&str]| {
+        let out = at(&format!("{windows}-{}.jsonl", mask.len()));
+        let mut command = host();
+        command.args(["select", "--device", "cpu", "--samples", "4", "--seqlen", "96", "--windows", windows]);
+        command.arg("--model").arg(path("models/tiny-instruct")).arg("--calibration").arg(&data);
+        run(command.args(mask).arg("--out").arg(&out));
+        out
+    };
+    let answers = ["--loss-mask", "answers"];
+    let tokenizer = Tokenizer::open(&path("models/tiny-instruct"), usize::MAX).unwrap();
+    for row in rows(&select("single", &answers)) {
+        let counts = row["loss_mask"].as_array().unwrap().iter().map(|weight| weight.as_f64().unwrap());
+        let counted: Vec<u32> = ids(&row)
+            .into_iter()
+            .zip(counts)
+            .filter(|(_, counts)| *counts == 1.0)
+            .map(|(id, _)| id as u32)
+            .collect();
+        let text = tokenizer.decode_all(&counted).unwrap();
+        assert!(lines.iter().any(|(_, answer)| text.contains(answer)), "{text}");
+        assert!(!lines.iter().any(|(instruction, _)| text.contains(instruction)), "{text}");
+    }
+    assert!(rows(&select("single", &[])).iter().all(|row| row.get("loss_mask").is_none()));
+
+    // The same, whether windows are cut for the run or ready; another model than from all tokens.
+    let weights = |name: &str, calibration: &Path, flags: &[&str]| {
+        run(prune(&at(name), calibration).args(flags));
+        std::fs::read(at(name).join("model.safetensors")).unwrap()
+    };
+    let cut = ["--samples", "4", "--seqlen", "96"];
+    let direct = weights("direct", &data, &[&cut[..], &answers].concat());
+    assert!(direct == weights("ready", &select("pack", &answers), &[]));
+    assert!(direct != weights("all", &data, &cut));
+    let counted = |name: &str| {
+        let manifest: Value =
+            serde_json::from_slice(&std::fs::read(at(name).join("espalier.json")).unwrap()).unwrap();
+        (
+            manifest["calibration"]["tokens"].as_u64().unwrap(),
+            manifest["calibration"]["counted_tokens"].as_u64(),
+        )
+    };
+    let (tokens, masked) = counted("direct");
+    assert!(masked.unwrap() < tokens && masked == counted("ready").1);
+    assert_eq!(counted("all").1, None);
+
+    for (calibration, why) in [
+        (path("models/data/c4.jsonl"), "no token of the calibration windows counts"),
+        (select("pack", &[]), "do not say which tokens are answers"),
+    ] {
+        let output = prune(&at("refused"), &calibration).args(answers).output().unwrap();
+        assert!(!output.status.success() && said(&output).contains(why), "{}", said(&output));
+        assert!(!at("refused").exists());
+    }
 }

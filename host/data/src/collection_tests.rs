@@ -69,8 +69,8 @@ fn windows_are_taken_as_they_are() {
         open("a.jsonl", b"{\"input_ids\": [1, 2, 3]}\n{\"input_ids\": [4], \"attention_mask\": [1]}")
             .unwrap();
     assert!(collection.has_windows());
-    assert_eq!(collection.record(0).unwrap(), Record::Tokens(vec![1, 2, 3]));
-    assert_eq!(collection.record(1).unwrap(), Record::Tokens(vec![4]));
+    assert_eq!(collection.record(0).unwrap(), Record::Tokens(vec![1, 2, 3].into()));
+    assert_eq!(collection.record(1).unwrap(), Record::Tokens(vec![4].into()));
     assert!(collection.place(1).ends_with("a.jsonl, line 2"));
 }
 

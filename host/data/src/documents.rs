@@ -1,6 +1,8 @@
 //! A collection's documents, as text and as tokens.
 
-use super::{CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, tokenizer::check_tokens};
+use super::{
+    CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, Tokens, tokenizer::check_tokens,
+};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
@@ -134,10 +136,31 @@ impl TokenizedCollection {
         Ok((common < tokens.len()).then(|| common..tokens.len()))
     }
 
+    /// How much each of a document's tokens counts: as its row says, or else, with `answers_only`, 1 in the
+    /// [answer](Self::answer) and 0 elsewhere. Nothing where all count 1.
+    ///
+    /// # Errors
+    /// As [`tokens`](Self::tokens).
+    pub fn loss_mask(&self, index: usize, answers_only: bool) -> Result<Vec<f32>, CalibrationError> {
+        if let Record::Tokens(Tokens { loss_mask, .. }) = self.collection.record(index)?
+            && !loss_mask.is_empty()
+        {
+            return Ok(loss_mask);
+        }
+        if !answers_only {
+            return Ok(Vec::new());
+        }
+        let mut weights = vec![0.0; self.tokens(index)?.len()];
+        if let Some(answer) = self.answer(index)? {
+            weights[answer].fill(1.0);
+        }
+        Ok(weights)
+    }
+
     fn tokens_of(&self, record: Record, place: impl Fn() -> String) -> Result<Vec<u32>, CalibrationError> {
         if let Record::Tokens(tokens) = record {
-            check_tokens(&tokens, self.tokenizer.vocab_size(), place)?;
-            return Ok(tokens);
+            check_tokens(&tokens.input_ids, self.tokenizer.vocab_size(), place)?;
+            return Ok(tokens.input_ids);
         }
         let document = self.renderer.document(&record, &place)?;
         self.tokenizer.encode(&document.text, document.special, place)

@@ -19,10 +19,11 @@ pub(super) enum Field {
     System,
     InputIds,
     AttentionMask,
+    LossMask,
 }
 
 impl Field {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Text,
         Self::Prefix,
         Self::Completion,
@@ -35,6 +36,7 @@ impl Field {
         Self::System,
         Self::InputIds,
         Self::AttentionMask,
+        Self::LossMask,
     ];
 
     /// Its default keys, in order of precedence.
@@ -52,6 +54,7 @@ impl Field {
             Self::System => &["system", "system_prompt"],
             Self::InputIds => &["input_ids"],
             Self::AttentionMask => &["attention_mask"],
+            Self::LossMask => &["loss_mask"],
         }
     }
 
@@ -65,6 +68,7 @@ impl Field {
             Self::Tools => "a list of objects",
             Self::InputIds => "a list of token numbers",
             Self::AttentionMask => "a list of 0 and 1, as long",
+            Self::LossMask => "a list of numbers that are not negative, as long",
         }
     }
 

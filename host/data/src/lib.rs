@@ -31,7 +31,7 @@ pub use documents::TokenizedCollection;
 pub use error::CalibrationError;
 pub use fields::Fields;
 pub use prompt::{Document, Prompt, Renderer, alpaca_prompt};
-pub use record::{Conversation, Message, Record};
+pub use record::{Conversation, Message, Record, Tokens};
 pub use refusals::Refusals;
 pub use rendered::Rendered;
 pub use row::Shape;

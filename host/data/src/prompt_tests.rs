@@ -218,7 +218,7 @@ fn what_cannot_be_rendered_is_told() {
         (None, &said, "has no chat template"),
         (Some(Prompt::Chat), &said, "has no chat template"),
         (Some(Prompt::File("no-such.jinja".into())), &said, "no-such.jinja"),
-        (None, &Record::Tokens(vec![1]), "a.json, line 1 is token numbers"),
+        (None, &Record::Tokens(vec![1].into()), "a.json, line 1 is token numbers"),
     ] {
         let message = render(prompt, dir.path(), record).unwrap_err().to_string();
         assert!(message.contains(words), "{message}");

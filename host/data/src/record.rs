@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A row of data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
     /// Running text.
@@ -30,8 +30,31 @@ pub enum Record {
     },
     /// A conversation.
     Chat(Conversation),
-    /// Tokens as they are, masked ones dropped.
-    Tokens(Vec<u32>),
+    /// Tokens as they are.
+    Tokens(Tokens),
+}
+
+/// A window of tokens as a row has it, without those that its `attention_mask` leaves out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tokens {
+    /// The tokens.
+    pub input_ids: Vec<u32>,
+    /// How much each counts; nothing where all count 1.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loss_mask: Vec<f32>,
+}
+
+impl From<Vec<u32>> for Tokens {
+    fn from(input_ids: Vec<u32>) -> Self {
+        Self { input_ids, loss_mask: Vec::new() }
+    }
+}
+
+impl Tokens {
+    /// As the model takes them.
+    pub fn view(&self) -> espalier_model::Window<'_> {
+        espalier_model::Window { input_ids: &self.input_ids, loss_mask: &self.loss_mask }
+    }
 }
 
 impl Record {

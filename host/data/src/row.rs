@@ -52,7 +52,11 @@ struct Form {
 /// The shapes that are known; the first that fits is taken, so that what says more stands before what says
 /// less. `windows.jsonl` has a `text` beside its tokens, and Alpaca's published rows one beside the answer.
 static FORMS: [Form; 6] = [
-    Form { shape: Shape::Windows, needed: &[Field::InputIds], optional: &[Field::AttentionMask] },
+    Form {
+        shape: Shape::Windows,
+        needed: &[Field::InputIds],
+        optional: &[Field::AttentionMask, Field::LossMask],
+    },
     Form { shape: Shape::Chat, needed: &[Field::Messages], optional: &[Field::Tools, Field::System] },
     Form { shape: Shape::Instruction, needed: &[Field::Instruction, Field::Instances], optional: &[] },
     Form {
@@ -210,7 +214,7 @@ fn build(form: &Form, values: [Option<Json>; FIELDS], blank: bool) -> Result<Vec
             completions: strings(Field::Completion, second)?,
         },
         (Shape::Chat, _) => Record::Chat(conversation(first, second, third.unwrap_or(Json::Null))?),
-        (Shape::Windows, _) => Record::Tokens(tokens(first, second)?),
+        (Shape::Windows, _) => Record::Tokens(tokens(first, second, third.unwrap_or(Json::Null))?),
         (Shape::Plain | Shape::Text, _) if blank => Record::Text(string(Field::Text, first)?),
         (Shape::Plain | Shape::Text, _) => Record::Text(visible(Field::Text, string(Field::Text, first)?)?),
     };

@@ -1,5 +1,5 @@
 use super::{
-    super::{Conversation, Message},
+    super::{Conversation, Message, Tokens},
     *,
 };
 use proptest::prelude::*;
@@ -56,7 +56,11 @@ fn shapes_are_found_by_looking() {
         (r#"{"prompt": "On", "completion": "ce"}"#, completion),
         (
             r#"{"input_ids": [5, 6, 0, 0], "attention_mask": [1, 1, 0, 0], "text": "a"}"#,
-            Record::Tokens(vec![5, 6]),
+            Record::Tokens(vec![5, 6].into()),
+        ),
+        (
+            r#"{"input_ids": [5, 6, 0], "attention_mask": [1, 1, 0], "loss_mask": [0, 0.5, 1]}"#,
+            Record::Tokens(Tokens { input_ids: vec![5, 6], loss_mask: vec![0.0, 0.5] }),
         ),
     ] {
         assert_eq!(records(row), [expected], "{row}");
@@ -196,7 +200,17 @@ fn wrong_rows_are_explained() {
         (window, r#"{"input_ids": []}"#, "`input_ids` without tokens"),
         (window, r#"{"input_ids": [1], "attention_mask": [0]}"#, "`input_ids` without tokens"),
         (window, r#"{"input_ids": [1], "attention_mask": [1, 1]}"#, "`attention_mask` of 2, but 1 tokens"),
-        (window, r#"{"input_ids": [1], "attention_mask": [2]}"#, "`attention_mask` with 2 in its list"),
+        (
+            window,
+            r#"{"input_ids": [1], "attention_mask": [2]}"#,
+            "`attention_mask` with the number 2 in its list",
+        ),
+        (window, r#"{"input_ids": [1], "loss_mask": [1, 1]}"#, "`loss_mask` of 2, but 1 tokens"),
+        (
+            window,
+            r#"{"input_ids": [1], "loss_mask": [-0.5]}"#,
+            "`loss_mask` with the number -0.5 in its list",
+        ),
         (window, r#"{"input_ids": "1"}"#, "`input_ids` that is a string"),
         (window, r#"{"input_ids": [-1]}"#, "`input_ids` with the number -1 in its list"),
         (window, r#"{"input_ids": [4294967296]}"#, "with the number 4294967296 in its list"),

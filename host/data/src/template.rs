@@ -1,7 +1,7 @@
 //! Jinja templates: the chat template of a model, rendered as transformers does, and template files.
 
 use super::{
-    CalibrationError, Conversation, Record,
+    CalibrationError, Conversation, Record, Tokens,
     jinja::{Jinja, wrong},
     rendered::{Rendered, first},
     special::SpecialTokens,
@@ -171,7 +171,7 @@ fn values(record: &Record, answer: Option<&str>) -> Value {
             }
             context! { messages => Serde(messages), tools => Serde(&said.tools) }
         }
-        Record::Tokens(input_ids) => context! { input_ids },
+        Record::Tokens(Tokens { input_ids, .. }) => context! { input_ids },
     }
 }
 

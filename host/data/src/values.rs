@@ -1,6 +1,7 @@
 //! From the values of a row's fields to what a record is made of.
 
-use super::{Message, Record, fields::Field, json::Json, record::Conversation};
+use super::{Message, Record, Tokens, fields::Field, json::Json, record::Conversation};
+use serde_json::Number;
 
 /// An invalid value of a field.
 pub(super) enum Wrong {
@@ -205,34 +206,53 @@ fn text_of(content: &Json) -> Option<String> {
     }
 }
 
-/// Token numbers, masked ones dropped.
-pub(super) fn tokens(input_ids: Json, mask: Json) -> Result<Vec<u32>, Wrong> {
-    let number = |field: Field, item: &Json| {
-        match item {
-            Json::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-            _ => None,
-        }
-        .ok_or_else(|| Wrong::Type(field, format!("with {} in its list", item.kind())))
+/// A window of tokens, without those that its attention mask leaves out.
+pub(super) fn tokens(input_ids: Json, attention_mask: Json, loss_mask: Json) -> Result<Tokens, Wrong> {
+    let token = |number: &Number| number.as_u64().and_then(|number| u32::try_from(number).ok());
+    let mut input_ids = list(Field::InputIds, input_ids, token)?;
+    let attention_mask = mask(Field::AttentionMask, attention_mask, input_ids.len(), |number| {
+        number.as_u64().filter(|&bit| bit <= 1)
+    })?;
+    let weight = |number: &Number| {
+        number.as_f64().map(|weight| weight as f32).filter(|weight| weight.is_finite() && *weight >= 0.0)
     };
-    let list = |field: Field, value: Json| match value {
-        Json::List(items) => items.iter().map(|item| number(field, item)).collect::<Result<Vec<_>, _>>(),
-        other => Err(that_is(field, &other)),
-    };
-    let mut tokens = list(Field::InputIds, input_ids)?;
-    if mask != Json::Null {
-        let mask = list(Field::AttentionMask, mask)?;
-        if mask.len() != tokens.len() {
-            let found = format!("of {}, but {} tokens", mask.len(), tokens.len());
-            return Err(Wrong::Type(Field::AttentionMask, found));
-        }
-        if let Some(other) = mask.iter().find(|&&bit| bit > 1) {
-            return Err(Wrong::Type(Field::AttentionMask, format!("with {other} in its list")));
-        }
-        let mut kept = mask.iter().map(|&bit| bit == 1);
-        tokens.retain(|_| kept.next().unwrap_or(false));
+    let mut loss_mask = mask(Field::LossMask, loss_mask, input_ids.len(), weight)?;
+    if !attention_mask.is_empty() {
+        let mut kept = attention_mask.iter().map(|&bit| bit == 1);
+        input_ids.retain(|_| kept.next().unwrap_or(false));
+        let mut kept = attention_mask.iter().map(|&bit| bit == 1);
+        loss_mask.retain(|_| kept.next().unwrap_or(false));
     }
-    if tokens.is_empty() {
+    if input_ids.is_empty() {
         return Err(Wrong::Blank(Field::InputIds, "without tokens".to_owned()));
     }
-    Ok(tokens)
+    Ok(Tokens { input_ids, loss_mask })
+}
+
+/// A number for each of `tokens` tokens, if there are any.
+fn mask<T>(
+    field: Field,
+    value: Json,
+    tokens: usize,
+    read: impl Fn(&Number) -> Option<T>,
+) -> Result<Vec<T>, Wrong> {
+    if value == Json::Null {
+        return Ok(Vec::new());
+    }
+    let mask = list(field, value, read)?;
+    if mask.len() != tokens {
+        return Err(Wrong::Type(field, format!("of {}, but {tokens} tokens", mask.len())));
+    }
+    Ok(mask)
+}
+
+fn list<T>(field: Field, value: Json, read: impl Fn(&Number) -> Option<T>) -> Result<Vec<T>, Wrong> {
+    let number = |item: &Json| {
+        let read = if let Json::Number(number) = item { read(number) } else { None };
+        read.ok_or_else(|| Wrong::Type(field, format!("with {} in its list", item.kind())))
+    };
+    match value {
+        Json::List(items) => items.iter().map(number).collect(),
+        other => Err(that_is(field, &other)),
+    }
 }

@@ -1,7 +1,8 @@
 //! Windows: the tokens of one forward pass.
 
 use super::{
-    CalibrationError, Collection, Record, Refusals, Renderer, Shape, Tokenizer, tokenizer::check_tokens,
+    CalibrationError, Collection, Record, Refusals, Renderer, Shape, Tokenizer, Tokens,
+    tokenizer::check_tokens,
 };
 use std::{borrow::Borrow, path::PathBuf};
 
@@ -16,7 +17,7 @@ pub fn ready_windows(
     samples: Option<usize>,
     limit: usize,
     vocab_size: usize,
-) -> Result<Vec<Vec<u32>>, CalibrationError> {
+) -> Result<Vec<Tokens>, CalibrationError> {
     let rows = collection.len();
     let samples = samples.unwrap_or(rows);
     if samples > rows {
@@ -24,15 +25,15 @@ pub fn ready_windows(
     }
     (0..samples)
         .map(|index| {
-            let Record::Tokens(input_ids) = collection.record(index)? else {
+            let Record::Tokens(window) = collection.record(index)? else {
                 return Err(CalibrationError::NoWindow { place: collection.place(index) });
             };
-            let length = input_ids.len();
+            let length = window.input_ids.len();
             if length > limit {
                 return Err(CalibrationError::TooLong { place: collection.place(index), length, limit });
             }
-            check_tokens(&input_ids, vocab_size, || collection.place(index))?;
-            Ok(input_ids)
+            check_tokens(&window.input_ids, vocab_size, || collection.place(index))?;
+            Ok(window)
         })
         .collect()
 }
@@ -47,7 +48,7 @@ fn path(collection: &Collection) -> PathBuf {
 ///
 /// Text is tokenised once, with the special tokens the tokenizer adds, and cut into whole windows; the
 /// tail is dropped, unless it is all there is. Rows of `text` are joined with two newlines first, empty
-/// ones too, as the published perplexities of WikiText-2 are measured. Instructions are a window each, cut at `seqlen`. Rows of `input_ids` are taken as they are.
+/// ones too, as the published perplexities of WikiText-2 are measured. Instructions are a window each, cut at `seqlen`. Rows of `input_ids` are taken as they are, and every token of theirs counts.
 ///
 /// # Errors
 /// The data are not usable, or have too few tokens to predict one.
@@ -60,7 +61,10 @@ pub fn evaluation_windows<T: Borrow<Tokenizer>>(
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
     let shape = collection.sources().first().map(|source| source.shape);
     let windows: Vec<Vec<u32>> = match shape {
-        Some(Shape::Windows) => ready_windows(collection, None, seqlen, vocab_size)?,
+        Some(Shape::Windows) => {
+            let windows = ready_windows(collection, None, seqlen, vocab_size)?;
+            windows.into_iter().map(|window| window.input_ids).collect()
+        }
         Some(Shape::Plain | Shape::Text) => {
             running_text(collection, renderer, tokenizer()?.borrow(), seqlen)?
         }

@@ -16,7 +16,7 @@ fn ready_windows_are_checked() {
     let (path, _dir) = file("a.jsonl", "{\"input_ids\": [1, 2]}\n{\"input_ids\": [3, 4, 5]}\n");
     let collection = Collection::open(&[Source::new(path)], &Reading::default()).unwrap();
     let windows = ready_windows(&collection, None, 3, 6).unwrap();
-    assert_eq!(windows[1], [3, 4, 5]);
+    assert_eq!(windows[1].input_ids, [3, 4, 5]);
     assert_eq!(ready_windows(&collection, Some(1), 2, 3).unwrap().len(), 1);
     for (samples, limit, vocab, words) in [
         (Some(3), 3, 6, "has 2 windows, but --samples asks for 3"),

@@ -8,6 +8,43 @@ use std::sync::Arc;
 /// activations stay small beside a block's weights.
 pub const BATCH_TOKENS: usize = 4096;
 
+/// A calibration window: the tokens of one sequence, and how much each of them counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Window<'a> {
+    /// The tokens.
+    pub input_ids: &'a [u32],
+    /// How much each token counts in statistics of inputs, and in losses as the token that is predicted: finite and not
+    /// negative. Nothing where all count 1.
+    pub loss_mask: &'a [f32],
+}
+
+impl Window<'_> {
+    /// Its tokens.
+    pub fn len(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// Whether it has no tokens.
+    pub fn is_empty(&self) -> bool {
+        self.input_ids.is_empty()
+    }
+
+    /// The tokens that count.
+    pub fn counted(&self) -> usize {
+        if self.loss_mask.is_empty() { self.len() } else { counted(self.loss_mask) }
+    }
+}
+
+impl<'a> From<&'a [u32]> for Window<'a> {
+    fn from(input_ids: &'a [u32]) -> Self {
+        Self { input_ids, loss_mask: &[] }
+    }
+}
+
+fn counted(loss_mask: &[f32]) -> usize {
+    loss_mask.iter().filter(|&&weight| weight > 0.0).count()
+}
+
 /// Sequences laid end to end. Every row of a hidden state is a token that counts: there is no padding
 /// that could leak into attention, statistics or perplexity.
 #[derive(Debug, Clone)]
@@ -21,6 +58,20 @@ pub struct Batch {
     /// The rotary table that the positions are rows of, `[positions, head_dim]`, f32: as a rule up to the
     /// longest sequence.
     pub rope: Arc<Tensor>,
+    /// How much each token counts, as in [`Window::loss_mask`]; nothing where all count 1.
+    pub loss_mask: Vec<f32>,
+}
+
+impl Batch {
+    /// How much a token counts.
+    pub fn weight(&self, token: usize) -> f32 {
+        self.loss_mask.get(token).copied().unwrap_or(1.0)
+    }
+
+    /// The tokens that count.
+    pub fn counted(&self) -> usize {
+        if self.loss_mask.is_empty() { self.tokens.len() } else { counted(&self.loss_mask) }
+    }
 }
 
 impl Llama {
@@ -44,7 +95,8 @@ impl Llama {
         let on_device = |source| ModelError::Tensor { name: name.clone(), source };
         let positions = self.device.from_u32(&positions).map_err(on_device)?;
         let rope = self.device.from_f32(longest, self.config.head_dim, table).map_err(on_device)?;
-        Ok(Batch { tokens, spans, positions: Arc::new(positions), rope: Arc::new(rope) })
+        let (positions, rope) = (Arc::new(positions), Arc::new(rope));
+        Ok(Batch { tokens, spans, positions, rope, loss_mask: Vec::new() })
     }
 
     /// Windows in batches of at most `max_tokens` tokens (or one window, if that is longer). Windows of

@@ -22,7 +22,7 @@ mod walk;
 pub mod writer;
 
 pub use backward::{BlockGradients, Tape};
-pub use batch::{BATCH_TOKENS, Batch};
+pub use batch::{BATCH_TOKENS, Batch, Window};
 pub use checkpoint::Checkpoint;
 pub use config::LlamaConfig;
 pub use error::{ModelError, Result};

@@ -9,13 +9,13 @@ const LOGIT_TOKENS: usize = 512;
 
 impl Llama {
     /// The mean cross-entropy per token, over all tokens but each sequence's first, of the hidden states that leave the last
-    /// block.
+    /// block. Each token weighs as its batch says.
     ///
     /// # Errors
     /// A failing device.
     pub fn mean_loss(&self, hidden: &HiddenStates) -> Result<f64> {
         let head = self.load_head()?;
-        let (mut sum, mut count) = (0.0, 0);
+        let (mut sum, mut total) = (0.0, 0.0);
         hidden.visit(self, |batch, states| {
             for part in parts(states) {
                 let predicted = Predicted::of(self, &head, batch, states, part)?;
@@ -23,24 +23,28 @@ impl Llama {
                 let Predicted { logits, targets, .. } = &predicted;
                 self.device.execute(Op::CrossEntropy { logits, targets }, &mut losses)?;
                 let losses = self.device.to_f32(&losses)?;
-                let counted = losses.into_iter().zip(&predicted.counts).filter(|(_, counts)| **counts);
-                sum += counted.map(|(loss, _)| f64::from(loss)).sum::<f64>();
-                count += predicted.counts.iter().filter(|counts| **counts).count();
+                for (loss, &weight) in losses.into_iter().zip(&predicted.weights) {
+                    // What is not predicted may have any loss, NaN too.
+                    if weight > 0.0 {
+                        sum += f64::from(loss) * f64::from(weight);
+                        total += f64::from(weight);
+                    }
+                }
             }
             Ok::<_, super::ModelError>(())
         })?;
-        Ok(sum / count.max(1) as f64)
+        Ok(if total > 0.0 { sum / total } else { 0.0 })
     }
 
-    /// The gradient of a batch's mean cross-entropy per token by the hidden states that leave the last block,
-    /// `[tokens, hidden_size]`.
+    /// The gradient of a batch's [mean cross-entropy per token](Llama::mean_loss) by the hidden states that leave the last
+    /// block, `[tokens, hidden_size]`.
     ///
     /// # Errors
     /// A failing device.
     pub fn loss_gradient(&self, head: &Head, batch: &Batch, states: &Tensor) -> Result<Tensor> {
         let device = &*self.device;
         let width = states.cols();
-        let count = states.rows() - batch.spans.len();
+        let total: f64 = (0..states.rows()).map(|row| f64::from(weight(batch, row))).sum();
         let mut gradient = device.zeros(DType::F32, states.rows(), width)?;
         let converted;
         let lm_head = if head.lm_head.dtype() == DType::F32 {
@@ -51,11 +55,11 @@ impl Llama {
         };
         for part in parts(states) {
             let first = part.start;
-            let Predicted { hidden, logits, targets, counts } =
+            let Predicted { hidden, logits, targets, weights } =
                 Predicted::of(self, head, batch, states, part)?;
             let rows = hidden.rows();
-            let factor = |counts: bool| if counts { 1.0 / count as f32 } else { 0.0 };
-            let factors = device.from_f32(rows, 1, counts.into_iter().map(factor).collect())?;
+            let factor = |weight: f32| if weight > 0.0 { (f64::from(weight) / total) as f32 } else { 0.0 };
+            let factors = device.from_f32(rows, 1, weights.into_iter().map(factor).collect())?;
             let mut by_logits = device.zeros(DType::F32, rows, logits.cols())?;
             device.execute(
                 Op::CrossEntropyGradient { logits: &logits, targets: &targets, factors: &factors },
@@ -81,8 +85,8 @@ struct Predicted {
     logits: Tensor,
     /// The tokens that follow.
     targets: Tensor,
-    /// Whether a token predicts one: the last of a sequence does not.
-    counts: Vec<bool>,
+    /// How much each of them counts.
+    weights: Vec<f32>,
 }
 
 impl Predicted {
@@ -91,12 +95,17 @@ impl Predicted {
         let mut hidden = device.zeros(DType::F32, rows.len(), states.cols())?;
         device.execute(Op::CopyRows { x: states, start: rows.start }, &mut hidden)?;
         let logits = model.logits(head, &hidden)?;
-        let predicts = |row: usize| batch.spans.iter().all(|span| span.query_start + span.queries != row + 1);
         let target = |row: usize| batch.tokens.get(row + 1).copied().unwrap_or(0);
         let targets: Vec<u32> = rows.clone().map(target).collect();
         let targets = device.from_u32(&targets)?;
-        Ok(Self { hidden, logits, targets, counts: rows.map(predicts).collect() })
+        Ok(Self { hidden, logits, targets, weights: rows.map(|row| weight(batch, row)).collect() })
     }
+}
+
+/// How much the token behind a row counts; 0 behind the last of a sequence, which predicts none.
+fn weight(batch: &Batch, row: usize) -> f32 {
+    let is_last = batch.spans.iter().any(|span| span.query_start + span.queries == row + 1);
+    if is_last { 0.0 } else { batch.weight(row + 1) }
 }
 
 fn parts(states: &Tensor) -> impl Iterator<Item = Range<usize>> {

@@ -140,6 +140,13 @@ impl OpenBlock<'_, '_> {
                 Ok(HostReply::Tensor(self.view.tensors.give(hidden)))
             }
             HostCall::DenseOutput { batch } => self.dense_output(batch),
+            HostCall::TokenWeights { batch } => {
+                let (batch, _) = self.view.hidden.copy(self.view.model, batch).map_err(plain)?;
+                let rows = batch.tokens.len();
+                let weights = (0..rows).map(|token| batch.weight(token)).collect();
+                let weights = self.view.model.device.from_f32(rows, 1, weights).map_err(plain)?;
+                Ok(HostReply::Tensor(self.view.tensors.give(weights)))
+            }
             HostCall::Forward { batch, weights } => self.forward(batch, &weights),
             HostCall::Backward { tape, gradient } => self.backward(tape, gradient),
             HostCall::DropTape { tape } => {
@@ -169,7 +176,7 @@ impl OpenBlock<'_, '_> {
             let inputs: BTreeSet<LayerInput> = states.keys().map(|projection| projection.input()).collect();
             let is_due = |input: &LayerInput| !self.session.measured.contains_key(input);
             let inputs: Vec<_> = inputs.into_iter().filter(is_due).collect();
-            let gatherer = Gatherer::new(&*model.device, needed, &inputs, hidden.tokens());
+            let gatherer = Gatherer::new(&*model.device, needed, &inputs, hidden.counted());
             let measured = statistics::measure(model, (*index, block), hidden, gatherer, &mut |_| {});
             self.session.measured.extend(measured.map_err(plain)?);
         }
@@ -178,7 +185,7 @@ impl OpenBlock<'_, '_> {
         let device = &*self.view.model.device;
         let layer = state.data(self.stage, self.view.tensors, device, measured).map_err(of_fault)?;
         self.session.lent.entry(projection).or_default().extend(layer.tensors().map(|tensor| tensor.id));
-        Ok(HostReply::Layer(layer))
+        Ok(HostReply::Layer(Box::new(layer)))
     }
 
     fn set(&mut self, name: &str, pruned: PrunedData) -> espalier_sdk::Result<HostReply> {

@@ -13,7 +13,8 @@ use super::{
 };
 use espalier_base::{interrupt, profile};
 use espalier_model::{
-    Block, HiddenStates, Llama, LlamaConfig, ModelError, Narrow, layout::Projection, narrow, writer::Cut,
+    Block, HiddenStates, Llama, LlamaConfig, ModelError, Narrow, Window, layout::Projection, narrow,
+    writer::Cut,
 };
 use espalier_plugins::DeviceTensors;
 use espalier_sdk::{
@@ -99,7 +100,7 @@ pub(super) fn decide(
     stages: &[Stage],
     plan: &Plan,
     memory: &MemoryPlan,
-    windows: &[&[u32]],
+    windows: &[Window],
     on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<Decision> {
     let mut decision = Decision::of(plan.targets);
@@ -159,7 +160,7 @@ struct OpenModel<'a> {
     stage: &'a Stage,
     plan: &'a Plan<'a>,
     memory: &'a MemoryPlan,
-    windows: &'a [&'a [u32]],
+    windows: &'a [Window<'a>],
     tensors: &'a Arc<DeviceTensors>,
     decision: Decision,
     survey: Option<Survey>,
@@ -229,6 +230,7 @@ impl OpenModel<'_> {
             | HostCall::Set { .. }
             | HostCall::BlockInput { .. }
             | HostCall::DenseOutput { .. }
+            | HostCall::TokenWeights { .. }
             | HostCall::Forward { .. }
             | HostCall::Backward { .. }
             | HostCall::DropTape { .. } => match &mut self.survey {

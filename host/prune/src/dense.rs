@@ -37,7 +37,7 @@ pub(super) fn prune(
         let layers = jobs.iter().flat_map(|job| job.plan.layers(index));
         let inputs: BTreeSet<LayerInput> = layers.map(|(projection, _)| projection.input()).collect();
         let inputs: Vec<_> = inputs.into_iter().collect();
-        let gatherer = Gatherer::new(&*model.device, &needed, &inputs, hidden.tokens());
+        let gatherer = Gatherer::new(&*model.device, &needed, &inputs, hidden.counted());
         let passing = profile::stage(|| format!("measure block {index}"));
         let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
         let measured = if index + 1 < end {

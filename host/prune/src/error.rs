@@ -54,6 +54,12 @@ pub enum PruneError {
         /// The method.
         method: String,
     },
+    /// Calibration windows of which nothing counts.
+    #[error(
+        "no token of the calibration windows counts: `--loss-mask answers` needs rows with answers, and windows that reach \
+         them; a `loss_mask` of rows needs a weight above 0"
+    )]
+    NothingCounts,
     /// Runs that were to share one dense pass, of which one propagates.
     #[error("only runs without propagation can share a pass through the model")]
     Propagated,

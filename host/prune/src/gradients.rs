@@ -6,7 +6,8 @@ use super::{MemoryPlan, Plan, PruneError, Result, plan, weights};
 use espalier_base::{interrupt, profile};
 use espalier_device::{Binary, DType, Device, Op, Tensor, Unary};
 use espalier_model::{
-    Block, BlockGradients, HiddenStates, Llama, ModelError, Placement, hidden::SpillFile, layout::Projection,
+    Block, BlockGradients, HiddenStates, Llama, ModelError, Placement, Window, hidden::SpillFile,
+    layout::Projection,
 };
 use espalier_plugins::Shared;
 use espalier_sdk::Statistic;
@@ -41,7 +42,7 @@ impl WayBack {
     /// Runs the windows through the dense model up to its loss.
     pub(super) fn start(
         model: &Llama,
-        windows: &[&[u32]],
+        windows: &[Window],
         memory: &MemoryPlan,
         removed: &BTreeSet<usize>,
     ) -> Result<Self> {
@@ -126,7 +127,7 @@ impl GradientSquares {
     pub(super) fn needed(
         model: &Llama,
         plans: &[Plan],
-        windows: &[&[u32]],
+        windows: &[Window],
         memory: &MemoryPlan,
         removed: &BTreeSet<usize>,
     ) -> Result<Option<Self>> {

@@ -6,7 +6,7 @@ use espalier_base::{
     files::{self, Limit},
     hash::{Hashed, hex},
 };
-use espalier_model::{Llama, ModelError, checkpoint::CheckpointError, layout, writer::MANIFEST};
+use espalier_model::{Llama, ModelError, Window, checkpoint::CheckpointError, layout, writer::MANIFEST};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -44,7 +44,7 @@ impl Fingerprint {
         settings: &Settings,
         method: &Method,
         model: &Llama,
-        windows: &[&[u32]],
+        windows: &[Window],
     ) -> Result<Self, ModelError> {
         let file = |path: &Path| match files::open(path).and_then(|file| Hashed::new(file).finish()) {
             Ok(hash) => Ok(json!(hash)),
@@ -97,11 +97,13 @@ fn device(info: &str) -> String {
     info.split(", ").filter(threads).collect::<Vec<_>>().join(", ")
 }
 
-fn of_windows(windows: &[&[u32]]) -> String {
+fn of_windows(windows: &[Window]) -> String {
     let mut hash = Sha256::new();
     for window in windows {
         hash.update((window.len() as u64).to_le_bytes());
-        hash.update(bytemuck::cast_slice(window));
+        hash.update(bytemuck::cast_slice(window.input_ids));
+        // Windows whose tokens all count keep the hash they had before there were weights.
+        hash.update(bytemuck::cast_slice(window.loss_mask));
     }
     hex(hash)
 }

@@ -215,6 +215,9 @@ impl LayerState {
             mask,
             low_rank: self.low_rank.as_ref().map(|(left, right)| (tensors.lend(left), tensors.lend(right))),
             tokens: measured.map_or(0, |measured| measured.windows.iter().sum::<usize>() as u64),
+            token_weights: measured
+                .and_then(|measured| measured.token_weights.as_ref())
+                .map(|weights| tensors.lend(weights)),
             windows: measured.map_or_else(Vec::new, |measured| measured.windows.clone()),
             statistics: statistics.collect(),
         })

@@ -22,6 +22,7 @@ mod answer;
 mod block;
 mod card;
 pub mod check;
+mod counted;
 mod decide;
 mod dense;
 mod error;
@@ -58,7 +59,7 @@ pub use targets::{BlockRanges, LayerRule, ParseLayerRuleError, Targets, TargetsE
 
 use block::{BlockView, LayerStates};
 use espalier_base::profile;
-use espalier_model::{Block, CheckpointWriter, HiddenStates, Llama, LlamaConfig, layout::Projection};
+use espalier_model::{Block, CheckpointWriter, HiddenStates, Llama, LlamaConfig, Window, layout::Projection};
 use espalier_plugins::DeviceTensors;
 use espalier_sdk::Sparsity;
 use gradients::GradientSquares;
@@ -151,7 +152,7 @@ pub fn prune(
     model: &Llama,
     jobs: &mut [Job],
     memory: &MemoryPlan,
-    windows: &[&[u32]],
+    windows: &[Window],
     keep_hidden: bool,
     removed: &BTreeSet<usize>,
     on_event: &mut (dyn FnMut(PruneEvent) + Send),
@@ -297,7 +298,7 @@ fn prune_block(
         };
         for group in plan.groups(stages, index) {
             let needed = method::needed(stages.iter().map(|(_, stage)| *stage));
-            let gatherer = Gatherer::new(device, &needed, &group.inputs, hidden.tokens());
+            let gatherer = Gatherer::new(device, &needed, &group.inputs, hidden.counted());
             let passing = profile::stage(|| format!("measure block {index}"));
             let progress = &mut |tokens| on_event(PruneEvent::Tokens(tokens));
             let measured = statistics::measure(model, (index, block), hidden, gatherer, progress);

@@ -9,7 +9,7 @@ use super::{Plan, PruneError, Result, needed};
 use espalier_base::memory;
 use espalier_device::DeviceKind;
 use espalier_model::{
-    BATCH_TOKENS, Llama, Placement,
+    BATCH_TOKENS, Llama, Placement, Window,
     layout::{LayerInput, Projection},
     writer,
 };
@@ -143,7 +143,7 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(model: &Llama, plans: &[Plan], tokens: u64) -> Self {
+    fn of(model: &Llama, plans: &[Plan], tokens: u64, is_masked: bool) -> Self {
         let config = &model.config;
         let blocks = 0..config.num_hidden_layers;
         let bytes_of =
@@ -192,6 +192,10 @@ impl Needs {
             let all = Projection::ALL.into_iter().map(|projection| projection.shape(config));
             layer += F32 * 6 * all.map(|(rows, cols)| (rows * cols) as u64).sum::<u64>();
         }
+        if is_masked {
+            // Those of a layer's inputs that count, and the same scaled.
+            token += F32 * 2 * hidden.max(query).max(inner);
+        }
         // Pruned layers of every plan, or a batch of hidden states that is kept.
         let batch = F32 * hidden * tokens.min(BATCH_TOKENS as u64);
         let writing = writer::IN_FLIGHT as u64 * (plans.len() as u64 * written).max(batch);
@@ -232,7 +236,7 @@ impl MemoryPlan {
     pub fn new(
         model: &Llama,
         plans: &[Plan],
-        windows: &[&[u32]],
+        windows: &[Window],
         batch_tokens: usize,
         ahead: bool,
         budget: MemoryBudget,
@@ -243,7 +247,8 @@ impl MemoryPlan {
         let tokens: u64 = windows.iter().map(|window| window.len() as u64).sum();
         let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
         let hidden = F32 * tokens * model.config.hidden_size as u64;
-        let needs = Needs::of(model, plans, tokens);
+        let is_masked = windows.iter().any(|window| !window.loss_mask.is_empty());
+        let needs = Needs::of(model, plans, tokens, is_masked);
         let host_base = HOST_BASE + needs.writing;
 
         let host_budget = budget.host.or_else(|| Some(memory::available()? / 10 * 9)).unwrap_or(u64::MAX);

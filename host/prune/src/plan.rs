@@ -1,7 +1,10 @@
 //! The plan of a run: its stages in the order in which they work on a block, and what each block takes.
 
 use super::{PruneEvent, Stage, Targets};
-use espalier_model::layout::{LayerInput, Projection};
+use espalier_model::{
+    Window,
+    layout::{LayerInput, Projection},
+};
 use espalier_sdk::{Order, Scope, Sparsity, Statistic};
 use std::collections::BTreeMap;
 
@@ -118,7 +121,7 @@ pub(super) fn needed<'a>(plans: impl IntoIterator<Item = &'a Plan<'a>>) -> Vec<S
 }
 
 /// How much work plans that run together will be, for a progress bar.
-pub(super) fn expected_work(plans: &[Plan], blocks: usize, windows: &[&[u32]]) -> usize {
+pub(super) fn expected_work(plans: &[Plan], blocks: usize, windows: &[Window]) -> usize {
     let layers: usize = plans.iter().flat_map(|plan| (0..blocks).map(|block| plan.layers(block).len())).sum();
     let tokens: usize = windows.iter().map(|window| window.len()).sum();
     let passes = match plans {

@@ -3,7 +3,7 @@
 use super::{Job, Result};
 use espalier_base::profile;
 use espalier_device::DType;
-use espalier_model::{HiddenStates, Llama, ModelError, merged, writer::Factor};
+use espalier_model::{HiddenStates, Llama, ModelError, Window, merged, writer::Factor};
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -67,7 +67,7 @@ pub(super) fn hidden_states(
     jobs: &[Job],
     start: usize,
     memory: &super::MemoryPlan,
-    windows: &[&[u32]],
+    windows: &[Window],
     removed: &BTreeSet<usize>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<HiddenStates> {

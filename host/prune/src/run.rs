@@ -10,7 +10,7 @@ use super::{
 };
 use espalier_base::{cause::causes, memory};
 use espalier_model::{
-    BATCH_TOKENS, CheckpointWriter, Llama,
+    BATCH_TOKENS, CheckpointWriter, Llama, Window,
     checkpoint::ADAPTER,
     writer::{MANIFEST, Place},
 };
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
     }
 
     /// How much work runs that share a pass will be, for a progress bar that counts [`PruneEvent::work`].
-    pub fn expected_work(runs: &[Self], windows: &[&[u32]]) -> usize {
+    pub fn expected_work(runs: &[Self], windows: &[Window]) -> usize {
         let plans: Vec<_> = runs.iter().map(|run| run.method.plan(run.settings)).collect();
         let blocks = runs.first().map_or(0, |run| run.model.config.num_hidden_layers);
         expected_work(&plans, blocks, windows)
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
     /// See [`PruneError`]; then nothing is at the target, and the blocks that are finished can be continued.
     pub fn finish(
         self,
-        windows: &[&[u32]],
+        windows: &[Window],
         calibration: Option<CalibrationRecord>,
         on_event: &mut (dyn FnMut(PruneEvent) + Send),
     ) -> Result<Manifest> {
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
     /// can be continued.
     pub fn finish_together(
         runs: Vec<Self>,
-        windows: &[&[u32]],
+        windows: &[Window],
         calibration: Option<&CalibrationRecord>,
         on_event: &mut (dyn FnMut(PruneEvent) + Send),
     ) -> Result<Vec<Manifest>> {
@@ -168,10 +168,13 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the output, behind the blocks that an earlier run finished where there are some.
-    fn start(self, windows: &[&[u32]], on_event: &mut (dyn FnMut(PruneEvent) + Send)) -> Result<Started<'a>> {
+    fn start(self, windows: &[Window], on_event: &mut (dyn FnMut(PruneEvent) + Send)) -> Result<Started<'a>> {
         let Self { settings, method, model, to, place, started } = self;
         if windows.is_empty() && method.measures() {
             return Err(PruneError::NoCalibration { method: method.name().to_owned() });
+        }
+        if method.measures() && windows.iter().all(|window| window.counted() == 0) {
+            return Err(PruneError::NothingCounts);
         }
         let fingerprint = Fingerprint::new(settings, method, model, windows)?;
         let found = match to.if_unfinished {
@@ -234,7 +237,7 @@ fn decided(
     method: &Method,
     model: &Llama,
     spill: &Path,
-    windows: &[&[u32]],
+    windows: &[Window],
     on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<Decision> {
     let plan = method.plan(settings);
@@ -337,7 +340,7 @@ const REOPENED: usize = 3;
 /// window. A device that is lost is opened again.
 fn prune_within_memory(
     runs: &mut [Started],
-    windows: &[&[u32]],
+    windows: &[Window],
     on_event: &mut (dyn FnMut(PruneEvent) + Send),
 ) -> Result<MemoryPlan> {
     let decisions: Vec<_> = runs.iter().map(|run| run.decision.clone()).collect();

@@ -1,6 +1,6 @@
 //! Statistics of the inputs of a block's linear layers.
 
-use super::{PruneError, Result};
+use super::{PruneError, Result, counted::Counted};
 use espalier_device::{Axis, Binary, DType, Device, DeviceError, Op, Reduction, Tensor, Unary};
 use espalier_model::{
     Batch, Block, HiddenStates, Llama, Observer,
@@ -14,12 +14,14 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-/// The statistics of one input, shared by the layers that read it.
+/// The statistics of one input, shared by the layers that read it, over the tokens that count.
 pub(super) struct Measured {
-    /// The tokens of each window, in the order in which they were measured.
+    /// The tokens of each window that count, in the order in which they were measured.
     pub windows: Vec<usize>,
     /// Features that were 0 for every token.
     pub zero_features: usize,
+    /// How much each of those tokens counts, `[tokens, 1]`; nothing where all count 1.
+    pub token_weights: Option<Shared>,
     /// Each statistic the method asked for.
     pub statistics: Vec<(Statistic, Shared)>,
 }
@@ -34,11 +36,14 @@ pub(super) struct Gatherer<'a> {
     sums: BTreeMap<LayerInput, Sums>,
 }
 
-/// The sums over one input so far.
+/// The sums over one input so far, over the tokens that count.
 struct Sums {
     tokens: usize,
     windows: Vec<usize>,
-    /// `Σ x²` of every feature: the norms, and a watch on what is not finite or always 0.
+    /// How much each token counts, if not all count 1.
+    weights: Vec<f32>,
+    total_weight: f64,
+    /// `Σ w x²` of every feature: the norms, and a watch on what is not finite or always 0.
     squares: Tensor,
     others: Vec<(Statistic, Tensor)>,
 }
@@ -81,7 +86,7 @@ pub(super) fn keep_for(measured: &mut BTreeMap<LayerInput, Measured>, layers: &[
 }
 
 impl<'a> Gatherer<'a> {
-    /// An empty one, for `total_tokens` tokens to come.
+    /// An empty one, for `total_tokens` tokens to come that count.
     pub(super) fn new(
         device: &'a dyn Device,
         needed: &'a [Statistic],
@@ -103,7 +108,7 @@ impl<'a> Gatherer<'a> {
         let windows: Vec<usize> = batch.spans.iter().map(|span| span.queries).collect();
         let observe: &mut Observer = &mut |input, x| {
             if self.inputs.contains(&input) {
-                self.add(input, x, &windows)?;
+                self.add(input, x, &windows, &batch.loss_mask)?;
             }
             let complete = stop_when_complete && Some(input) >= last;
             Ok(if complete { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -111,14 +116,16 @@ impl<'a> Gatherer<'a> {
         Ok(model.forward_block(block, batch, hidden, Some(observe))?)
     }
 
-    /// Adds a batch of an input `[tokens, features]`, and the tokens of each of its windows.
+    /// Adds a batch of an input `[tokens, features]`, with the tokens of each of its windows, and how much each token counts.
     pub(super) fn add(
         &mut self,
         input: LayerInput,
         x: &Tensor,
         windows: &[usize],
+        loss_mask: &[f32],
     ) -> Result<(), DeviceError> {
         let device = self.device;
+        let counted = Counted::of(device, x, windows, loss_mask)?;
         if !self.sums.contains_key(&input) {
             // Norms come of the squares, and gradients not of inputs.
             let apart = [Statistic::ColumnNorms, Statistic::GradientSquares];
@@ -126,18 +133,27 @@ impl<'a> Gatherer<'a> {
             let others = others.map(|&kind| Ok((kind, self.empty(kind, x.cols())?)));
             let others = others.collect::<Result<_, DeviceError>>()?;
             let squares = device.zeros(DType::F32, 1, x.cols())?;
-            self.sums.insert(input, Sums { tokens: 0, windows: Vec::new(), squares, others });
+            self.sums.insert(input, Sums::new(squares, others));
         }
         let Some(sums) = self.sums.get_mut(&input) else { return Ok(()) };
+        sums.windows.extend(&counted.windows);
+        if counted.is_nothing() {
+            return Ok(());
+        }
+        let x = counted.tokens.as_ref().unwrap_or(x);
+        // `w x xᵀ` is the product of `√w x` with itself.
+        let scaled = counted.scaled(device, x)?;
+        let scaled = scaled.as_ref().unwrap_or(x);
+        let weight = counted.total(x.rows());
         device.execute(
-            Op::Reduce { x, f: Reduction::SumSquares, axis: Axis::EachColumn, accumulate: true },
+            Op::Reduce { x: scaled, f: Reduction::SumSquares, axis: Axis::EachColumn, accumulate: true },
             &mut sums.squares,
         )?;
         for (kind, sum) in &mut sums.others {
             match kind {
                 Statistic::ColumnNorms => {}
-                Statistic::Gram => device.execute(Op::Gram { x }, sum)?,
-                Statistic::MeanVariance => add_moments(device, x, sums.tokens, sum)?,
+                Statistic::Gram => device.execute(Op::Gram { x: scaled }, sum)?,
+                Statistic::MeanVariance => add_moments(device, x, &counted, sums.total_weight, sum)?,
                 Statistic::Inputs => device.execute(Op::Copy { from: x.all(), to: (sums.tokens, 0) }, sum)?,
                 kind => {
                     let message = format!("this host cannot measure {kind:?}");
@@ -145,8 +161,7 @@ impl<'a> Gatherer<'a> {
                 }
             }
         }
-        sums.tokens += x.rows();
-        sums.windows.extend(windows);
+        sums.count(x.rows(), weight, &counted.weights);
         Ok(())
     }
 
@@ -175,7 +190,7 @@ impl<'a> Gatherer<'a> {
             let mut statistics = sums.others;
             for (kind, sum) in &mut statistics {
                 if *kind == Statistic::MeanVariance {
-                    *sum = finish_moments(device, sums.tokens, sum)?;
+                    *sum = finish_moments(device, sums.total_weight, sum)?;
                 }
             }
             if self.needed.contains(&Statistic::ColumnNorms) {
@@ -189,9 +204,31 @@ impl<'a> Gatherer<'a> {
             let zero_features = squares.iter().filter(|&&square| square == 0.0).count();
             let statistics =
                 statistics.into_iter().map(|(kind, x)| (kind, Arc::new(RwLock::new(x)))).collect();
-            measured.insert(input, Measured { windows: sums.windows, zero_features, statistics });
+            let token_weights = match sums.weights.len() {
+                0 => None,
+                rows => Some(Arc::new(RwLock::new(device.from_f32(rows, 1, sums.weights)?))),
+            };
+            let windows = sums.windows;
+            measured.insert(input, Measured { windows, zero_features, token_weights, statistics });
         }
         Ok(measured)
+    }
+}
+
+impl Sums {
+    fn new(squares: Tensor, others: Vec<(Statistic, Tensor)>) -> Self {
+        Self { tokens: 0, windows: Vec::new(), weights: Vec::new(), total_weight: 0.0, squares, others }
+    }
+
+    /// Counts tokens; no weights are 1 each.
+    fn count(&mut self, tokens: usize, weight: f64, weights: &[f32]) {
+        if !(weights.is_empty() && self.weights.is_empty()) {
+            self.weights.resize(self.tokens, 1.0);
+            self.weights.extend(weights);
+            self.weights.resize(self.tokens + tokens, 1.0);
+        }
+        self.tokens += tokens;
+        self.total_weight += weight;
     }
 }
 
@@ -200,13 +237,23 @@ impl<'a> Gatherer<'a> {
 fn add_moments(
     device: &dyn Device,
     x: &Tensor,
-    before: usize,
+    counted: &Counted,
+    before: f64,
     moments: &mut Tensor,
 ) -> Result<(), DeviceError> {
-    let (cols, count) = (x.cols(), x.rows() as f64);
+    let (cols, count) = (x.cols(), counted.total(x.rows()));
     let mut mean = device.zeros(DType::F32, 1, cols)?;
-    device
-        .execute(Op::Reduce { x, f: Reduction::Sum, axis: Axis::EachColumn, accumulate: false }, &mut mean)?;
+    let weighted = counted.times(device, x, |weight| weight)?;
+    device.execute(
+        Op::Reduce {
+            x: weighted.as_ref().unwrap_or(x),
+            f: Reduction::Sum,
+            axis: Axis::EachColumn,
+            accumulate: false,
+        },
+        &mut mean,
+    )?;
+    drop(weighted);
     let means: Vec<f32> =
         device.to_f32(&mean)?.into_iter().map(|sum| (f64::from(sum) / count) as f32).collect();
     let mean = device.from_f32(1, cols, means.clone())?;
@@ -215,6 +262,7 @@ fn add_moments(
         Op::Zip { a: x, b: &mean, f: Unary::Identity, op: Binary::Subtract, alpha: 1.0 },
         &mut centred,
     )?;
+    let centred = counted.scaled(device, &centred)?.unwrap_or(centred);
     let mut squares = device.zeros(DType::F32, 1, cols)?;
     device.execute(
         Op::Reduce { x: &centred, f: Reduction::SumSquares, axis: Axis::EachColumn, accumulate: false },
@@ -222,7 +270,6 @@ fn add_moments(
     )?;
     let squares = device.to_f32(&squares)?;
     let mut total = device.to_f32(moments)?;
-    let before = before as f64;
     for col in 0..cols {
         let (old_mean, old_squares) = (f64::from(total[col]), f64::from(total[cols + col]));
         let step = f64::from(means[col]) - old_mean;
@@ -235,9 +282,13 @@ fn add_moments(
 }
 
 /// Means and variances from means and sums of squared deviations.
-fn finish_moments(device: &dyn Device, tokens: usize, moments: &Tensor) -> Result<Tensor, DeviceError> {
+fn finish_moments(device: &dyn Device, weight: f64, moments: &Tensor) -> Result<Tensor, DeviceError> {
     let cols = moments.cols();
     let mut values = device.to_f32(moments)?;
-    values[cols..].iter_mut().for_each(|squares| *squares /= tokens as f32);
+    values[cols..].iter_mut().for_each(|squares| *squares /= weight as f32);
     device.from_f32(2, cols, values)
 }
+
+#[cfg(test)]
+#[path = "statistics_tests.rs"]
+mod tests;

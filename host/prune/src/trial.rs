@@ -4,7 +4,7 @@
 use super::{
     BlockInputs, MemoryPlan, Plan, PruneError, Result, Sparsity, gradients::GradientSquares, weights,
 };
-use espalier_model::{HiddenStates, Llama, Placement, layout::Projection};
+use espalier_model::{HiddenStates, Llama, Placement, Window, layout::Projection};
 use espalier_plugins::DeviceTensors;
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -29,7 +29,7 @@ impl Trials {
         plan: &Plan,
         removed: &BTreeSet<usize>,
         memory: &MemoryPlan,
-        windows: &[&[u32]],
+        windows: &[Window],
     ) -> Result<f64> {
         if self.windows != windows.len() || self.removed != *removed {
             let squares = GradientSquares::needed(model, &[*plan], windows, memory, removed)?;

@@ -1,7 +1,8 @@
 //! Cutting windows of what a selector offers.
 
-use super::{Budget, Offered, Piece, SelectError, Window, WindowMode};
+use super::{Budget, LossMask, Offered, Piece, SelectError, Window, WindowMode};
 use espalier_base::interrupt;
+use espalier_model::Window as Text;
 use espalier_sdk::{
     Error, Result, Rng,
     service::{DocumentService, WindowService},
@@ -23,6 +24,8 @@ pub(super) struct Cut {
     pub(super) budget: Budget,
     /// The seed of the crops.
     pub(super) seed: u64,
+    /// Which tokens count.
+    pub(super) loss_mask: LossMask,
     /// The token that joins packed documents.
     pub(super) eos: Option<u32>,
     /// Tokens the model knows.
@@ -56,6 +59,7 @@ pub(super) struct Cutter<'a> {
 #[derive(Default)]
 struct Packing {
     input_ids: Vec<u32>,
+    loss_mask: Vec<f32>,
     pieces: Vec<Piece>,
     score: RunningMean,
 }
@@ -167,9 +171,10 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    fn push(&mut self, input_ids: Vec<u32>, pieces: Vec<Piece>, score: Option<f64>) {
-        self.tokens += input_ids.len();
-        self.windows.push(Window { input_ids, pieces, score });
+    fn push(&mut self, text: Text, pieces: Vec<Piece>, score: Option<f64>) {
+        self.tokens += text.len();
+        let (input_ids, loss_mask) = (text.input_ids.to_vec(), text.loss_mask.to_vec());
+        self.windows.push(Window { input_ids, loss_mask, pieces, score });
     }
 
     fn take(
@@ -202,10 +207,12 @@ impl<'a> Cutter<'a> {
         if from >= tokens.len() {
             return Err(beyond(document, from, tokens.len()));
         }
+        let loss_mask = self.documents.loss_mask(document, self.cut.loss_mask)?;
+        let text = Text { input_ids: &tokens, loss_mask: &loss_mask };
         let place = Some((source, document - self.documents.first(source)));
         match mode {
-            WindowMode::Pack => Ok(self.pack(&tokens, from, place, score, limit)),
-            WindowMode::Crop | WindowMode::Single => Ok(self.whole(&tokens, from, place, score)),
+            WindowMode::Pack => Ok(self.pack(text, from, place, score, limit)),
+            WindowMode::Crop | WindowMode::Single => Ok(self.whole(text, from, place, score)),
         }
     }
 
@@ -230,41 +237,42 @@ impl<'a> Cutter<'a> {
             Some(from) => from,
             None => self.rng.below(tokens.len() - length + 1),
         };
+        let loss_mask = self.documents.loss_mask(document, self.cut.loss_mask)?;
+        let text = Text { input_ids: &tokens, loss_mask: &loss_mask };
         let document = document - self.documents.first(source);
         let piece = Piece { source, document, offset, length };
-        self.push(tokens[offset..offset + length].to_vec(), vec![piece], score);
+        self.push(part(text, offset, length), vec![piece], score);
         Ok(1)
     }
 
     /// One window of a document from a token on, cut where it is too long.
-    fn whole(
-        &mut self,
-        tokens: &[u32],
-        from: usize,
-        place: Option<(usize, usize)>,
-        score: Option<f64>,
-    ) -> usize {
-        let length = (tokens.len() - from).min(self.room());
+    fn whole(&mut self, text: Text, from: usize, place: Option<(usize, usize)>, score: Option<f64>) -> usize {
+        let length = (text.len() - from).min(self.room());
         if length == 0 {
             return 0;
         }
         let piece = place.map(|(source, document)| Piece { source, document, offset: from, length });
-        self.push(tokens[from..from + length].to_vec(), piece.into_iter().collect(), score);
+        self.push(part(text, from, length), piece.into_iter().collect(), score);
         1
     }
 
     /// Packs a document, from a token on, behind the one before it. The end-of-text token between them counts as the last of
-    /// the first one's tokens.
+    /// the first one's tokens, and counts as they do.
     fn pack(
         &mut self,
-        tokens: &[u32],
+        text: Text,
         from: usize,
         place: Option<(usize, usize)>,
         score: Option<f64>,
         limit: usize,
     ) -> usize {
-        let joint = self.cut.eos.filter(|eos| tokens.last() != Some(eos));
-        let tokens: Vec<u32> = tokens.iter().copied().chain(joint).collect();
+        let joint = self.cut.eos.filter(|eos| text.input_ids.last() != Some(eos));
+        let tokens: Vec<u32> = text.input_ids.iter().copied().chain(joint).collect();
+        let mut loss_mask = text.loss_mask.to_vec();
+        if let (Some(_), Some(&last)) = (joint, loss_mask.last()) {
+            loss_mask.push(last);
+        }
+        let text = Text { input_ids: &tokens, loss_mask: &loss_mask };
         let (mut offset, mut gave) = (from, 0);
         while offset < tokens.len() && gave < limit {
             let room = self.room();
@@ -272,15 +280,16 @@ impl<'a> Cutter<'a> {
                 break;
             }
             let length = (tokens.len() - offset).min(room - self.packing.input_ids.len());
-            self.packing.input_ids.extend_from_slice(&tokens[offset..offset + length]);
+            self.packing.extend(part(text, offset, length));
             let piece = place.map(|(source, document)| Piece { source, document, offset, length });
             self.packing.pieces.extend(piece);
             self.packing.score.add(score);
             self.packed += length;
             offset += length;
             if self.packing.input_ids.len() == room {
-                let Packing { input_ids, pieces, score } = std::mem::take(&mut self.packing);
-                self.push(input_ids, pieces, score.value());
+                let Packing { input_ids, loss_mask, pieces, score } = std::mem::take(&mut self.packing);
+                let text = Text { input_ids: &input_ids, loss_mask: &loss_mask };
+                self.push(text, pieces, score.value());
                 gave += 1;
             }
         }
@@ -301,9 +310,10 @@ impl<'a> Cutter<'a> {
         if limit == 0 || !self.wanted() {
             return Ok(0);
         }
+        let text = Text::from(tokens);
         Ok(match self.cut.own {
-            WindowMode::Single => self.whole(tokens, 0, None, score),
-            WindowMode::Pack | WindowMode::Crop => self.pack(tokens, 0, None, score, limit),
+            WindowMode::Single => self.whole(text, 0, None, score),
+            WindowMode::Pack | WindowMode::Crop => self.pack(text, 0, None, score, limit),
         })
     }
 
@@ -321,6 +331,23 @@ impl<'a> Cutter<'a> {
             self.failed.get_or_insert_with(|| error.clone());
         }
         taken
+    }
+}
+
+/// A part of a text.
+fn part(text: Text<'_>, from: usize, length: usize) -> Text<'_> {
+    let loss_mask = if text.loss_mask.is_empty() { &[] } else { &text.loss_mask[from..from + length] };
+    Text { input_ids: &text.input_ids[from..from + length], loss_mask }
+}
+
+impl Packing {
+    fn extend(&mut self, text: Text) {
+        if !(text.loss_mask.is_empty() && self.loss_mask.is_empty()) {
+            self.loss_mask.resize(self.input_ids.len(), 1.0);
+            self.loss_mask.extend(text.loss_mask);
+            self.loss_mask.resize(self.input_ids.len() + text.len(), 1.0);
+        }
+        self.input_ids.extend(text.input_ids);
     }
 }
 

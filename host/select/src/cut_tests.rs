@@ -8,13 +8,17 @@ const EOS: u32 = 5;
 
 /// Documents of tokens below [`EOS`], each its own number repeated, so that a token tells its document.
 fn collection(lengths: &[usize]) -> (TokenizedCollection, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("rows.jsonl");
     let mut rows = String::new();
     for (document, &length) in lengths.iter().enumerate() {
         let tokens = vec![document as u32 % EOS; length];
         let _ = writeln!(rows, "{{\"input_ids\": {tokens:?}}}");
     }
+    of_rows(&rows)
+}
+
+fn of_rows(rows: &str) -> (TokenizedCollection, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.jsonl");
     std::fs::write(&path, rows).unwrap();
     let folder = tempfile::tempdir().unwrap();
     // Rows are tokens already; this says only how many tokens there are.
@@ -28,7 +32,7 @@ fn collection(lengths: &[usize]) -> (TokenizedCollection, tempfile::TempDir) {
 }
 
 fn cut(seqlen: usize, budget: Budget, eos: Option<u32>) -> Cut {
-    Cut { seqlen, budget, seed: 7, eos, vocab_size: 6, own: WindowMode::Pack }
+    Cut { seqlen, budget, seed: 7, loss_mask: LossMask::All, eos, vocab_size: 6, own: WindowMode::Pack }
 }
 
 /// Every window's tokens are what its pieces say.
@@ -45,6 +49,30 @@ fn check_pieces(windows: &[Window], lengths: &[usize], eos: Option<u32>) {
         }
         assert_eq!(at, window.input_ids.len(), "{window:?}");
     }
+}
+
+#[test]
+fn weights_of_tokens_follow_them_into_windows() {
+    let rows = "{\"input_ids\": [0, 1, 2], \"loss_mask\": [0, 1, 0.5]}\n{\"input_ids\": [3, 4]}\n";
+    let (collection, _dir) = of_rows(rows);
+    let windows = |mode, from| {
+        let offered = Offered::new(&collection, Some(mode), 3).unwrap();
+        let mut cutter = Cutter::new(&offered, cut(3, Budget::Samples(2), Some(EOS)));
+        for document in 0..2 {
+            let _ = if from == 0 {
+                cutter.offer(document, None, usize::MAX)
+            } else {
+                cutter.offer_at(document, from, None, usize::MAX)
+            };
+        }
+        let windows = cutter.finish().unwrap().into_iter();
+        windows.map(|window| (window.input_ids, window.loss_mask)).collect::<Vec<_>>()
+    };
+    let weighted = (vec![0, 1, 2], vec![0.0, 1.0, 0.5]);
+    assert_eq!(windows(WindowMode::Single, 0), [weighted.clone(), (vec![3, 4], vec![])]);
+    assert_eq!(windows(WindowMode::Single, 1), [(vec![1, 2], vec![1.0, 0.5]), (vec![4], vec![])]);
+    // The end-of-text token counts as the document that it ends.
+    assert_eq!(windows(WindowMode::Pack, 0), [weighted, (vec![EOS, 3, 4], vec![0.5, 1.0, 1.0])]);
 }
 
 #[test]
@@ -170,7 +198,8 @@ fn a_selectors_own_text_is_checked_and_packed() {
     let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(1), Some(EOS)));
     assert_eq!(cutter.offer_tokens(&[1, 2], Some(2.0), usize::MAX), Ok(0));
     assert_eq!(cutter.offer_tokens(&[3, 4], Some(4.0), usize::MAX), Ok(1));
-    let expected = Window { input_ids: vec![1, 2, EOS, 3], pieces: Vec::new(), score: Some(3.0) };
+    let expected =
+        Window { input_ids: vec![1, 2, EOS, 3], loss_mask: Vec::new(), pieces: Vec::new(), score: Some(3.0) };
     assert_eq!(cutter.finish().unwrap(), [expected]);
 
     let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(1), None));

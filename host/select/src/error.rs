@@ -54,6 +54,12 @@ pub enum SelectError {
         "ready windows are taken whole: say how many with --samples, or cut them anew with --windows pad"
     )]
     ReadyTokens,
+    /// Ready windows of which it is not known what is an answer.
+    #[error(
+        "rows of `input_ids` do not say which tokens are answers: give each a `loss_mask`, as `host select --loss-mask answers` \
+         does, or calibrate on the rows that they were made of"
+    )]
+    ReadyAnswers,
     /// A file of windows that cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),

@@ -17,6 +17,9 @@ pub struct Row {
     /// 1 for every token that counts: all of them, as nothing is padded.
     #[serde(default)]
     pub attention_mask: Vec<u8>,
+    /// How much each token counts in statistics and losses; absent where all count 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loss_mask: Vec<f32>,
     /// The tokens as text, special ones included.
     #[serde(default)]
     pub text: String,
@@ -81,6 +84,7 @@ pub fn rows(
         let first = pieces.first();
         Ok(Row {
             attention_mask: vec![1; window.input_ids.len()],
+            loss_mask: window.loss_mask.clone(),
             text: tokenizer.decode_all(&window.input_ids)?,
             source: first.map(|piece| piece.source.clone()),
             document: first.map(|piece| piece.document),

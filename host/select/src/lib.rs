@@ -22,11 +22,11 @@ pub use model::SelectionStep;
 pub use plugin::Chosen;
 pub use record::{CalibrationRecord, SourceRecord};
 pub use summary::{Overlap, Share, Summary};
-pub use window::{Budget, Piece, Window, WindowMode, windows_sha256};
+pub use window::{Budget, LossMask, Piece, Window, WindowMode, windows_sha256};
 
 use cut::{Cut, Cutter};
 use espalier_base::interrupt;
-use espalier_data::{Collection, Reading, Renderer, Source, TokenizedCollection, Tokenizer};
+use espalier_data::{Collection, Reading, Renderer, Source, TokenizedCollection, Tokenizer, Tokens};
 use espalier_device::{Device, DeviceError};
 use espalier_model::{Llama, LlamaConfig};
 use espalier_plugins::Library;
@@ -58,6 +58,9 @@ pub struct Request {
     /// Tokens in a window, at most; 2048 by default, or the model's context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seqlen: Option<usize>,
+    /// Which tokens count in statistics and losses.
+    #[serde(default, skip_serializing_if = "LossMask::is_all")]
+    pub loss_mask: LossMask,
     /// The seed of every random draw.
     #[serde(default)]
     pub seed: u64,
@@ -78,6 +81,7 @@ impl Request {
             windows: None,
             budget: None,
             seqlen: None,
+            loss_mask: LossMask::All,
             seed: 0,
             selector: None,
             options: BTreeMap::new(),
@@ -119,9 +123,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The tokens of every window.
-    pub fn input_ids(&self) -> Vec<&[u32]> {
-        self.windows.iter().map(|window| window.input_ids.as_slice()).collect()
+    /// The windows as the model takes them.
+    pub fn views(&self) -> Vec<espalier_model::Window<'_>> {
+        self.windows.iter().map(Window::view).collect()
     }
 }
 
@@ -158,6 +162,7 @@ pub fn select(
             seqlen,
             budget,
             seed: request.seed,
+            loss_mask: request.loss_mask,
             eos: target.config.eos_token_ids.first().copied(),
             vocab_size: target.config.vocab_size,
             own: request.windows.unwrap_or(WindowMode::Pack),
@@ -199,15 +204,19 @@ fn ready(request: &Request, collection: &Collection, config: &LlamaConfig) -> Re
         Some(Budget::Tokens(_)) => return Err(SelectError::ReadyTokens),
     };
     let tokens = espalier_data::ready_windows(collection, samples, limit, config.vocab_size)?;
-    config.warn_of_length(tokens.iter().map(Vec::len).max().unwrap_or(0), "the longest window");
+    let longest = tokens.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+    config.warn_of_length(longest, "the longest window");
+    if !request.loss_mask.is_all() && tokens.iter().any(|window| window.loss_mask.is_empty()) {
+        return Err(SelectError::ReadyAnswers);
+    }
     let windows: Vec<_> = tokens
         .into_iter()
         .enumerate()
-        .map(|(index, input_ids)| {
+        .map(|(index, Tokens { input_ids, loss_mask })| {
             let source = collection.source_of(index);
             let document = index - collection.sources()[source].documents.start;
             let pieces = vec![Piece { source, document, offset: 0, length: input_ids.len() }];
-            Window { input_ids, pieces, score: None }
+            Window { input_ids, loss_mask, pieces, score: None }
         })
         .collect();
     let record = CalibrationRecord::new(collection, |_| 0, |_| None, None, request.seed, &windows);

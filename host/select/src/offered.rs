@@ -1,6 +1,6 @@
 //! A collection as a selector sees it.
 
-use super::WindowMode;
+use super::{LossMask, WindowMode};
 use espalier_base::interrupt;
 use espalier_data::{CalibrationError, Shape, SourceInfo, TokenizedCollection};
 use espalier_sdk::{Document, Result, Source, service::DocumentService};
@@ -68,6 +68,11 @@ impl<'a> Offered<'a> {
     /// A document's tokens.
     pub(super) fn tokens(&self, document: usize) -> Result<Arc<[u32]>> {
         Ok(self.collection.tokens(document)?)
+    }
+
+    /// How much each of a document's tokens counts; nothing where all count 1.
+    pub(super) fn loss_mask(&self, document: usize, which: LossMask) -> Result<Vec<f32>> {
+        Ok(self.collection.loss_mask(document, which == LossMask::Answers)?)
     }
 }
 

@@ -23,6 +23,9 @@ pub struct CalibrationRecord {
     pub seqlen: usize,
     /// Tokens in all windows.
     pub tokens: usize,
+    /// Those of them that count in statistics and losses, where not all do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_tokens: Option<usize>,
     /// The seed of the draw.
     pub seed: u64,
     /// The generator of the draw.
@@ -78,6 +81,10 @@ impl CalibrationRecord {
             samples: windows.len(),
             seqlen: windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0),
             tokens: windows.iter().map(|window| window.input_ids.len()).sum(),
+            counted_tokens: windows
+                .iter()
+                .any(|window| !window.loss_mask.is_empty())
+                .then(|| windows.iter().map(|window| window.view().counted()).sum()),
             seed,
             generator: Rng::NAME.to_owned(),
             windows_sha256: windows_sha256(windows),

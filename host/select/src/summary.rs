@@ -11,6 +11,8 @@ pub struct Summary {
     pub windows: usize,
     /// Tokens in all windows.
     pub tokens: usize,
+    /// Those of them that count in statistics and losses.
+    pub counted: usize,
     /// Tokens in the shortest window.
     pub shortest: usize,
     /// Tokens in a window, on average.
@@ -69,6 +71,7 @@ impl Summary {
         Self {
             windows: rows.len(),
             tokens,
+            counted: tokens - rows.iter().map(masked).sum::<usize>(),
             shortest: lengths.iter().copied().min().unwrap_or(0),
             mean: if rows.is_empty() { 0.0 } else { tokens as f64 / rows.len() as f64 },
             longest: lengths.iter().copied().max().unwrap_or(0),
@@ -76,6 +79,11 @@ impl Summary {
             sources,
         }
     }
+}
+
+/// Tokens that do not count.
+fn masked(row: &Row) -> usize {
+    row.loss_mask.iter().filter(|&&weight| weight == 0.0).count()
 }
 
 impl Overlap {
@@ -114,6 +122,7 @@ mod tests {
         Row {
             input_ids: input_ids.to_vec(),
             attention_mask: vec![1; length],
+            loss_mask: Vec::new(),
             text: String::new(),
             source: Some("a".into()),
             document: Some(document),

@@ -10,6 +10,8 @@ use std::{fmt, str::FromStr};
 pub struct Window {
     /// The tokens.
     pub input_ids: Vec<u32>,
+    /// How much each counts in statistics and losses; nothing where all count 1.
+    pub loss_mask: Vec<f32>,
     /// Where they came from, in order; nothing where a selector wrote them itself.
     pub pieces: Vec<Piece>,
     /// The selector's measure of it; the mean over its documents where they are packed.
@@ -65,6 +67,43 @@ impl fmt::Display for WindowMode {
     }
 }
 
+impl Window {
+    /// As the model takes it.
+    pub fn view(&self) -> espalier_model::Window<'_> {
+        espalier_model::Window { input_ids: &self.input_ids, loss_mask: &self.loss_mask }
+    }
+}
+
+/// Which tokens count in statistics and losses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossMask {
+    /// All, unless a row of tokens has a `loss_mask` of its own.
+    #[default]
+    All,
+    /// Those of answers, and of what a selector writes itself.
+    Answers,
+}
+
+impl LossMask {
+    /// Whether all tokens count.
+    pub fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+}
+
+impl FromStr for LossMask {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "answers" => Ok(Self::Answers),
+            _ => Err(format!("`{text}` is not one of all and answers")),
+        }
+    }
+}
+
 /// When there are enough windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,13 +134,16 @@ impl fmt::Display for Budget {
 }
 
 /// SHA-256 over the windows' tokens, in hex: of each window its length as 8 bytes and its tokens as 4
-/// bytes each, little-endian.
+/// bytes each, little-endian; and where not all count 1, how much each does, as an f32.
 pub fn windows_sha256(windows: &[Window]) -> String {
     let mut hash = Sha256::new();
     for window in windows {
         hash.update((window.input_ids.len() as u64).to_le_bytes());
         for token in &window.input_ids {
             hash.update(token.to_le_bytes());
+        }
+        for weight in &window.loss_mask {
+            hash.update(weight.to_le_bytes());
         }
     }
     hex(hash)

@@ -77,12 +77,17 @@ fn text(report: &SelectReport, command: &args::Select) -> String {
     }
     let selector = record.selector.as_ref().map_or("ready windows", |selector| &selector.name);
     text += &format!(
-        "{selector}: {} windows of {} to {} tokens, {:.1} on average; {} tokens, {} of them different, seed {}\n",
+        "{selector}: {} windows of {} to {} tokens, {:.1} on average; {} tokens{}, {} of them different, seed {}\n",
         summary.windows,
         summary.shortest,
         summary.longest,
         summary.mean,
         summary.tokens,
+        if summary.counted < summary.tokens {
+            format!(" ({} count)", summary.counted)
+        } else {
+            String::new()
+        },
         summary.unique_tokens,
         record.seed
     );

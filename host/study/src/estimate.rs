@@ -4,7 +4,7 @@
 use super::{Cell, Result, Study};
 use espalier_device::{DType, Device};
 use espalier_model::{
-    BATCH_TOKENS, Llama, LlamaConfig,
+    BATCH_TOKENS, Llama, LlamaConfig, Window,
     layout::{LayerInput, Projection},
 };
 use espalier_prune::MemoryPlan;
@@ -182,7 +182,7 @@ pub(super) fn estimate(
         let settings = method.settings(&study.models[cell.model], variant.sparsity, 0);
         // Only their lengths count.
         let window = vec![0; seqlen];
-        let windows = vec![window.as_slice(); samples];
+        let windows = vec![Window::from(window.as_slice()); samples];
         let plan = [method.method.plan(&settings)];
         let spill = std::env::temp_dir();
         let memory = MemoryPlan::new(model, &plan, &windows, BATCH_TOKENS, true, settings.memory, &spill)?;

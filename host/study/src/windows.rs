@@ -5,7 +5,7 @@ use super::{
     folder::{self, Folder},
     matrix::Drawn,
 };
-use espalier_data::Tokenizer;
+use espalier_data::{Tokenizer, Tokens};
 use espalier_select::{CalibrationRecord, Request, SelectionStep, SelectionTarget};
 
 /// Chosen windows, and what a manifest says of them.
@@ -13,7 +13,7 @@ pub(super) struct Windows {
     /// The hash of all that determines them.
     pub(super) hash: String,
     /// Their tokens.
-    pub(super) input_ids: Vec<Vec<u32>>,
+    pub(super) tokens: Vec<Tokens>,
     /// Their record.
     pub(super) record: CalibrationRecord,
 }
@@ -32,8 +32,9 @@ pub(super) fn windows(
     let _lease = folder.wait(&hash)?;
     // The record is written last.
     if let Some(record) = folder::read_sound(&record)? {
-        let input_ids = espalier_select::read_rows(&rows)?.iter().map(|row| row.tokens().collect()).collect();
-        return Ok(Windows { hash, input_ids, record });
+        let tokens = espalier_select::read_rows(&rows)?.into_iter();
+        let tokens = tokens.map(|row| Tokens { input_ids: row.input_ids, loss_mask: row.loss_mask });
+        return Ok(Windows { hash, tokens: tokens.collect(), record });
     }
     folder::make(&home)?;
     folder::sweep(&home)?;
@@ -45,6 +46,7 @@ pub(super) fn windows(
         espalier_select::write_rows(&rows, &written, true)?;
         folder::write_json(&record, &selection.record)?;
     }
-    let input_ids = selection.windows.into_iter().map(|window| window.input_ids).collect();
-    Ok(Windows { hash, input_ids, record: selection.record })
+    let tokens = selection.windows.into_iter();
+    let tokens = tokens.map(|window| Tokens { input_ids: window.input_ids, loss_mask: window.loss_mask });
+    Ok(Windows { hash, tokens: tokens.collect(), record: selection.record })
 }

@@ -214,7 +214,7 @@ impl Session<'_> {
                 let layer = self.model.layer(block()?, &projection)?;
                 let data = layer.data();
                 self.layers.push(layer);
-                HostReply::Layer(data)
+                HostReply::Layer(Box::new(data))
             }
             HostCall::Set { projection, pruned } => {
                 let at = block()?;
@@ -222,6 +222,10 @@ impl Session<'_> {
                 HostReply::Done
             }
             HostCall::BlockInput { .. } => HostReply::Tensor(self.model.entering(block()?)?.give()),
+            HostCall::TokenWeights { .. } => {
+                let tokens = self.model.entering(block()?)?.rows();
+                HostReply::Tensor(device.full(tokens, 1, 1.0)?.give())
+            }
             HostCall::DenseOutput { .. } => {
                 let mut x = self.model.entering(block()?)?;
                 for layer in self.model.layers(block()?)? {

@@ -81,7 +81,13 @@ impl Step {
         Ok(Self {
             sequences: sequences.len(),
             places: model.device.from_u32(&places)?,
-            batch: Batch { positions: model.device.from_u32(&positions)?.into(), tokens, spans, rope },
+            batch: Batch {
+                positions: model.device.from_u32(&positions)?.into(),
+                tokens,
+                spans,
+                rope,
+                loss_mask: Vec::new(),
+            },
         })
     }
 }

@@ -4,7 +4,7 @@ mod spill;
 
 pub use spill::{SpillError, SpillFile};
 
-use super::{Batch, Block, Llama, ModelError, Result};
+use super::{Batch, Block, Llama, ModelError, Result, Window};
 use bytes::Bytes;
 use espalier_base::interrupt;
 use espalier_device::{DType, Op, Tensor};
@@ -54,13 +54,14 @@ impl HiddenStates {
     ///
     /// # Errors
     /// A token outside the vocabulary, a failing device, or a full disk.
-    pub fn embed(
+    pub fn embed<'a>(
         model: &Llama,
-        windows: &[&[u32]],
+        windows: &[impl Copy + Into<Window<'a>>],
         max_tokens: usize,
         placement: &Placement,
     ) -> Result<Self> {
-        Self::fill(model, windows, max_tokens, placement, |batch| model.embed(batch))
+        let windows: Vec<_> = windows.iter().map(|&window| window.into()).collect();
+        Self::fill(model, &windows, max_tokens, placement, |batch| model.embed(batch))
     }
 
     /// The hidden states of the windows from a file that [`each`](HiddenStates::each) was written to.
@@ -69,7 +70,7 @@ impl HiddenStates {
     /// As [`embed`](HiddenStates::embed), or a file that cannot be read.
     pub fn load(
         model: &Llama,
-        windows: &[&[u32]],
+        windows: &[Window],
         max_tokens: usize,
         placement: &Placement,
         path: &Path,
@@ -86,7 +87,7 @@ impl HiddenStates {
 
     fn fill(
         model: &Llama,
-        windows: &[&[u32]],
+        windows: &[Window],
         max_tokens: usize,
         placement: &Placement,
         mut states: impl FnMut(&Batch) -> Result<Tensor>,
@@ -94,8 +95,13 @@ impl HiddenStates {
         let file = spill_file(placement)?;
         let mut batches = Vec::new();
         let mut offset = 0;
-        for batch in model.batches(windows, max_tokens)? {
+        let tokens: Vec<&[u32]> = windows.iter().map(|window| window.input_ids).collect();
+        let mut left = windows;
+        for mut batch in model.batches(&tokens, max_tokens)? {
             interrupt::check()?;
+            let (here, behind) = left.split_at(batch.spans.len());
+            left = behind;
+            batch.loss_mask = loss_mask(here);
             let hidden = states(&batch)?;
             let state = if *placement == Placement::Device {
                 State::Device(hidden)
@@ -183,6 +189,11 @@ impl HiddenStates {
         self.batches.iter().map(|(batch, _)| batch.tokens.len()).sum()
     }
 
+    /// All tokens that count.
+    pub fn counted(&self) -> usize {
+        self.batches.iter().map(|(batch, _)| batch.counted()).sum()
+    }
+
     /// Shows every batch and its hidden states.
     ///
     /// # Errors
@@ -252,6 +263,21 @@ impl HiddenStates {
             Ok(())
         })
     }
+}
+
+/// How much the tokens of these windows count, one after the other; nothing where all count 1.
+fn loss_mask(windows: &[Window]) -> Vec<f32> {
+    if windows.iter().all(|window| window.loss_mask.is_empty()) {
+        return Vec::new();
+    }
+    let mut weights = Vec::new();
+    for window in windows {
+        match window.loss_mask {
+            [] => weights.extend(window.input_ids.iter().map(|_| 1.0)),
+            given => weights.extend(given),
+        }
+    }
+    weights
 }
 
 fn spill_file(placement: &Placement) -> Result<Option<Arc<SpillFile>>> {

@@ -119,7 +119,7 @@ impl Case {
         let inputs = device.from_f32(self.tokens, cols, inputs).map_err(on_device)?;
         let read = [LayerInput::Mlp];
         let mut gatherer = Gatherer::new(device, &method.first().info.statistics, &read, self.tokens);
-        gatherer.add(LayerInput::Mlp, &inputs, &[self.tokens]).map_err(on_device)?;
+        gatherer.add(LayerInput::Mlp, &inputs, &[self.tokens], &[]).map_err(on_device)?;
         Ok(gatherer.finish(0)?.remove(&LayerInput::Mlp))
     }
 

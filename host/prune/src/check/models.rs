@@ -4,7 +4,7 @@ use super::{CaseOutcome, CaseReport, Fault, HALF, compare_zeros, noise, one_thre
 use crate::{IfUnfinished, MemoryBudget, Method, Output, PruneError, Result, Run, Settings, Targets};
 use espalier_base::{cause::causes, interrupt, text};
 use espalier_device::Device;
-use espalier_model::{Checkpoint, HiddenStates, Llama, ModelError, Placement, layout};
+use espalier_model::{Checkpoint, HiddenStates, Llama, ModelError, Placement, Window, layout};
 use espalier_sdk::{Rng, Sparsity};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
@@ -149,7 +149,7 @@ impl Case {
         let mut token = || rng.below(VOCABULARY) as u32;
         let windows: Vec<Vec<u32>> =
             (0..self.windows).map(|_| (0..self.tokens).map(|_| token()).collect()).collect();
-        let windows: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
+        let windows: Vec<_> = windows.iter().map(|ids| Window::from(ids.as_slice())).collect();
         let run = Run::begin(&settings, method, &model, to);
         let manifest = run.and_then(|run| run.finish(&windows, None, &mut |_| {})).map_err(of_run)?;
         look_at(out, device, &windows, manifest.reached).map_err(|error| of_run(error.into()))
@@ -199,7 +199,7 @@ impl Case {
 fn look_at(
     folder: &Path,
     device: &Arc<dyn Device>,
-    windows: &[&[u32]],
+    windows: &[Window],
     sparsity: f64,
 ) -> Result<Pruned, ModelError> {
     let checkpoint = Checkpoint::open(folder)?;

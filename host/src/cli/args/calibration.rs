@@ -2,7 +2,7 @@
 
 use super::{Device, Trust};
 use espalier_data::{Fields, Prompt, Reading, Source};
-use espalier_select::{Budget, WindowMode};
+use espalier_select::{Budget, LossMask, WindowMode};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -53,6 +53,9 @@ pub(crate) struct Calibration {
     /// running text, pack for instructions]
     #[arg(long, value_name = "crop|pack|single")]
     windows: Option<WindowMode>,
+    /// Tokens that statistics and losses count: all, or those of answers alone
+    #[arg(long, value_name = "all|answers", default_value = "all", hide_default_value = true)]
+    loss_mask: LossMask,
     /// Windows [default: 128; all that a file of ready windows has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     samples: Option<u32>,
@@ -107,6 +110,7 @@ impl Calibration {
                 exclude: self.exclude.clone(),
             },
             windows: self.windows,
+            loss_mask: self.loss_mask,
             budget: samples.or(tokens),
             seqlen: self.seqlen.map(|seqlen| seqlen as usize),
             seed: self.seed,

@@ -10,7 +10,7 @@ use espalier_base::{
 };
 use espalier_device::{Device, Profiled, choose};
 use espalier_model::{
-    Llama,
+    Llama, Window,
     writer::{MANIFEST, WriteError, tidy},
 };
 use espalier_plugins::set_policy;
@@ -40,7 +40,7 @@ pub(super) fn run(command: &args::Prune, verbosity: args::Verbosity) -> Result<(
         Ok::<_, CliError>(selection)
     });
     let selection = selection.transpose()?;
-    let windows = selection.as_ref().map_or_else(Vec::new, Selection::input_ids);
+    let windows = selection.as_ref().map_or_else(Vec::new, Selection::views);
     let Some(run) = run else {
         let fingerprint = Fingerprint::new(settings, method, &model, &windows)?.sha256();
         let same = request.finished.as_ref() == Some(&fingerprint);
@@ -84,7 +84,7 @@ fn already_finished(out: &Path, same: bool, json: bool) -> Result<(), CliError> 
 /// Finishes a run under a progress bar, and logs what became of each layer.
 fn finish_with_bar(
     run: Run,
-    windows: &[&[u32]],
+    windows: &[Window],
     calibration: Option<CalibrationRecord>,
     verbosity: args::Verbosity,
 ) -> Result<Manifest, CliError> {

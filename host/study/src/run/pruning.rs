@@ -10,6 +10,7 @@ use espalier_base::{
     files::{self, Limit},
     interrupt,
 };
+use espalier_data::Tokens;
 use espalier_model::Llama;
 use espalier_prune::{IfUnfinished, Output, Run};
 use std::{
@@ -81,14 +82,14 @@ impl<'a> Runner<'a> {
         };
         let settings: Vec<_> = variants.iter().map(settings).collect();
         let model = Llama::open(&named.folder, self.device()?)?;
-        let (input_ids, record) = match variant.calibration {
+        let (tokens, record) = match variant.calibration {
             Some(drawn) => {
                 let windows = self.windows(first, drawn)?;
-                (windows.input_ids.clone(), Some(windows.record.clone()))
+                (windows.tokens.clone(), Some(windows.record.clone()))
             }
             None => (Vec::new(), None),
         };
-        let windows: Vec<&[u32]> = input_ids.iter().map(Vec::as_slice).collect();
+        let windows: Vec<_> = tokens.iter().map(Tokens::view).collect();
         let paths: Vec<_> =
             variants.iter().map(|(cell, _)| self.folder.cell(&cell.hash).join(MODEL)).collect();
         let mut runs = Vec::new();
