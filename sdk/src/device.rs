@@ -148,6 +148,32 @@ impl Device {
         self.make(a.rows, a.cols, Op::Zip { a: a.id, b: b.id, f, op, alpha })
     }
 
+    /// `x = f(scale · x) ∘ (alpha · b)`, element by element, in place, with the shapes of [`Device::zip`].
+    ///
+    /// ```
+    /// # use espalier_sdk::*;
+    /// # fn main() -> Result<()> {
+    /// # let device = testing::device();
+    /// # let gradient = device.full(1, 1, 1.0)?;
+    /// let mut momentum = device.full(1, 1, 2.0)?;
+    /// device.update(&mut momentum, (Unary::Identity, 0.5), Binary::Add, (3.0, &gradient))?;
+    /// assert_eq!(momentum.to_vec()?, [4.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn update(
+        &self,
+        x: &mut Tensor,
+        (f, scale): (Unary, f32),
+        op: Binary,
+        (alpha, b): (f32, &Tensor),
+    ) -> Result<()> {
+        self.0.execute(Op::Update { b: b.id, f, scale, op, alpha }, x.id)
+    }
+
     /// Every row, or every column, gathered into one number, in a fixed order.
     ///
     /// # Errors
@@ -166,6 +192,16 @@ impl Device {
     /// As [`Device::map`].
     pub fn select<'a>(&self, scores: impl Into<Scores<'a>>, selection: Selection) -> Result<Mask> {
         self.mask(scores.into(), |scores| Op::Select { scores, selection })
+    }
+
+    /// The smallest scores of every row, of each as many as its count says; all, where those are fewer.
+    ///
+    /// # Errors
+    /// As [`Device::map`].
+    pub fn select_counts<'a>(&self, scores: impl Into<Scores<'a>>, counts: &[usize]) -> Result<Mask> {
+        let counts: Vec<u32> = counts.iter().map(|&count| u32::try_from(count).unwrap_or(u32::MAX)).collect();
+        let counts = self.from_words(counts.len(), 1, &counts)?;
+        self.mask(scores.into(), |scores| Op::SelectCounts { scores, counts: counts.id })
     }
 
     /// The smallest scores of every row, as many as the target asks for: [`Selection::EachRow`] for a

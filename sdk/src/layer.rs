@@ -1,7 +1,8 @@
 //! A linear layer, as a method sees it, with the statistics of its input.
 
 use crate::{
-    Axis, Binary, DType, Device, Error, Mask, Reduction, Result, Sparsity, Tensor, Unary, message::LayerData,
+    Axis, Binary, DType, Device, Error, Mask, Reduction, Result, Scores, Sparsity, Tensor, Unary,
+    message::LayerData,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ pub struct Layer {
     pub projection: String,
     /// How much of it is to be pruned.
     pub target: Sparsity,
+    /// How many weights of each row are to be pruned, if a stage before [has said so](crate::Model::set_row_counts): together as
+    /// many as the target says. [`Layer::smallest_per_row`] heeds them.
+    pub row_counts: Option<Vec<usize>>,
     /// `[out_features, in_features]`, f32, as the stage before left it.
     pub weight: Tensor,
     /// `[out_features, in_features]`, f32, as in the checkpoint.
@@ -52,11 +56,23 @@ impl Layer {
             block: 0,
             projection: "up_proj".to_owned(),
             target,
+            row_counts: None,
             dense: weight.shared(),
             weight,
             mask: None,
             low_rank: None,
             statistics: Statistics::default(),
+        }
+    }
+
+    /// The smallest scores of every row, as many as this layer's target or its row counts ask for.
+    ///
+    /// # Errors
+    /// As [`Device::smallest_per_row`].
+    pub fn smallest_per_row<'a>(&self, device: &Device, scores: impl Into<Scores<'a>>) -> Result<Mask> {
+        match &self.row_counts {
+            Some(counts) => device.select_counts(scores, counts),
+            None => device.smallest_per_row(scores, self.target),
         }
     }
 
@@ -104,6 +120,7 @@ impl Layer {
             block: self.block,
             projection: self.projection.clone(),
             target: self.target,
+            row_counts: self.row_counts.clone(),
             weight: self.weight.handle(),
             dense: self.dense.handle(),
             mask: self.mask.as_ref().map(|mask| mask.words.handle()),
@@ -131,6 +148,7 @@ impl Layer {
             block: data.block,
             projection: data.projection,
             target: data.target,
+            row_counts: data.row_counts,
             weight,
             dense: lend(data.dense),
             mask,

@@ -70,6 +70,9 @@ pub struct LayerData {
     pub projection: String,
     /// How much of it is to be pruned.
     pub target: Sparsity,
+    /// How many weights of each row are to be pruned, if a stage before has said so.
+    #[serde(default)]
+    pub row_counts: Option<Vec<usize>>,
     /// The weight as the stage before left it.
     pub weight: TensorHandle,
     /// The weight as in the checkpoint.
@@ -168,6 +171,13 @@ pub struct LayerTarget {
     pub shape: [usize; 2],
     /// How much of it is to be pruned.
     pub target: Sparsity,
+}
+
+impl LayerTarget {
+    /// The target of a layer from whose rows so many weights are to go.
+    pub fn of_rows(shape: [usize; 2], counts: &[usize]) -> Sparsity {
+        Sparsity::Ratio(counts.iter().sum::<usize>() as f64 / (shape[0] * shape[1]).max(1) as f64)
+    }
 }
 
 /// A pruned layer. The tensors become the host's.
@@ -319,6 +329,15 @@ host_calls! {
         projection: Option<String>,
         /// How much of it is to be pruned.
         target: Sparsity,
+    }
+    /// Sets how many weights of each row of a layer are to be pruned.
+    "set_row_counts" = SetRowCounts {
+        /// The block, from 0.
+        block: usize,
+        /// The layer's name within the block.
+        projection: String,
+        /// One count for each output feature.
+        counts: Vec<usize>,
     }
     /// The mean loss per token of the model pruned by the stages that follow, with other targets: [`HostReply::Number`].
     /// Nothing is kept.

@@ -29,7 +29,7 @@ use serde_json::Value;
 ///
 ///     fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
 ///         let magnitudes = Scores::of(Unary::Abs, &layer.weight);
-///         Ok(run.device().smallest_per_row(magnitudes, layer.target)?.into())
+///         Ok(layer.smallest_per_row(run.device(), magnitudes)?.into())
 ///     }
 /// }
 /// # fn main() -> Result<()> {

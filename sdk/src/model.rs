@@ -127,6 +127,27 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
+    /// Sets how many weights of each row of a layer are to be pruned. Together they become the layer's target.
+    ///
+    /// Methods that prune row by row heed them; the host refuses a layer from which another number of weights has gone in all,
+    /// and notes rows from which another number has.
+    ///
+    /// # Errors
+    /// There is no such layer, or a count that is missing or above the number of columns.
+    pub fn set_row_counts(&mut self, block: usize, projection: &str, counts: &[usize]) -> Result<()> {
+        let chosen = |layer: &&mut LayerTarget| layer.block == block && layer.projection == projection;
+        let Some(layer) = self.data.layers.iter_mut().find(chosen) else {
+            return Err(Error::invalid(format!("{projection} of block {block} is not to be pruned")));
+        };
+        self.run.call(HostCall::SetRowCounts {
+            block,
+            projection: projection.to_owned(),
+            counts: counts.to_vec(),
+        })?;
+        layer.target = LayerTarget::of_rows(layer.shape, counts);
+        Ok(())
+    }
+
     /// The mean cross-entropy per token, over the first `windows` calibration windows, of the model that the stages that
     /// follow prune to these targets. Layers that are not named keep theirs. Nothing is kept. Statistics are taken behind
     /// pruned predecessors, also in a run without propagation.

@@ -46,6 +46,7 @@ pub mod reverse;
 pub mod rms_norm;
 pub mod rope;
 pub mod scatter_rows;
+pub mod select_counts;
 pub mod select_groups;
 pub mod select_mass;
 pub mod select_rows;
@@ -55,6 +56,7 @@ pub mod transpose;
 pub mod triangle;
 pub mod triangular_inverse;
 pub mod triangular_solve;
+pub mod update;
 pub mod zero_where;
 pub mod zip;
 
@@ -86,12 +88,14 @@ pub const KERNELS: &[&Kernel] = &[
     &rms_norm::KERNEL,
     &rope::KERNEL,
     &scatter_rows::KERNEL,
+    &select_counts::KERNEL,
     &select_groups::KERNEL,
     &select_mass::KERNEL,
     &select_rows::KERNEL,
     &select_whole::KERNEL,
     &transpose::KERNEL,
     &triangle::KERNEL,
+    &update::KERNEL,
     &zero_where::KERNEL,
     &zip::KERNEL,
 ];

@@ -35,21 +35,24 @@ pub struct Params {
 /// # Panics
 /// `count` is over `cols`, or the slices are not of fitting sizes.
 pub fn cpu(scores: Scores<'_>, count: usize, mask: &mut [u32]) {
+    assert!(count <= scores.cols, "no more than a row's scores");
+    scores.each_row(mask, |row, mask| select_smallest(scores, row, count, mask));
+}
+
+/// Sets the bits of the `count` smallest scores of a row and clears all others.
+pub(crate) fn select_smallest(scores: Scores<'_>, row: usize, count: usize, mask: &mut [u32]) {
     let cols = scores.cols;
-    assert!(count <= cols, "no more than a row's scores");
-    scores.each_row(mask, |row, mask| {
-        if count == 0 || count == cols {
-            fill(mask, cols, count == cols);
-            return;
-        }
-        with_scratch(3 * cols, |scratch| {
-            let (computed, scratch) = scratch.split_at_mut(cols);
-            let (keys, work) = bytemuck::cast_slice_mut::<_, u32>(scratch).split_at_mut(cols);
-            keys_of(scores.row(row, computed), keys);
-            work.copy_from_slice(keys);
-            let (threshold, below) = select(work, count - 1);
-            mark(keys, threshold, count - below, mask);
-        });
+    if count == 0 || count == cols {
+        fill(mask, cols, count == cols);
+        return;
+    }
+    with_scratch(3 * cols, |scratch| {
+        let (computed, scratch) = scratch.split_at_mut(cols);
+        let (keys, work) = bytemuck::cast_slice_mut::<_, u32>(scratch).split_at_mut(cols);
+        keys_of(scores.row(row, computed), keys);
+        work.copy_from_slice(keys);
+        let (threshold, below) = select(work, count - 1);
+        mark(keys, threshold, count - below, mask);
     });
 }
 

@@ -1,11 +1,7 @@
 // Sets the bits of the `count` smallest scores of every row, clears all others. A workgroup for every row.
-//
-// Radix selection: four digits of eight bits find the key of the greatest score that is selected; ties
-// with it then go to the lower columns.
 
 //!include each_row
-//!include find_in_row
-//!include threshold
+//!include smallest_of_row
 
 struct Params {
     rows: u32,
@@ -20,20 +16,5 @@ struct Params {
 var<immediate> p: Params;
 
 fn each_row(row: u32, invocation: u32) {
-    if p.count == 0u {
-        for (var word = invocation; word < words(); word += SIZE) {
-            mask[mask_start(row) + word] = 0u;
-        }
-        return;
-    }
-    find_in_row(row, p.count - 1u, invocation);
-    let threshold = found;
-    let own = own_words(invocation);
-    var ties = place + 1u;
-    if workgroupUniformLoad(&sharing) != workgroupUniformLoad(&place) + 1u {
-        let count = count_ties(row, own, threshold);
-        let before = scan(count, invocation) - count;
-        ties -= min(before, ties);
-    }
-    mark(row, own, threshold, ties);
+    select_smallest(row, p.count, invocation);
 }

@@ -36,7 +36,7 @@ pub struct Params {
 }
 
 /// Elements in a task, about.
-const BLOCK: usize = 16 * 1024;
+pub(crate) const BLOCK: usize = 16 * 1024;
 
 /// `out = f(a) ∘ (alpha · b)`, element by element: a and out `[rows, cols]`; b as large, or one row, one
 /// column or one number, as `repeat` says.
@@ -55,13 +55,7 @@ pub fn cpu(
 ) {
     assert_eq!(a.len(), rows * cols, "a is [rows, cols]");
     assert_eq!(out.len(), rows * cols, "out is [rows, cols]");
-    let expected = match repeat {
-        Repeat::Nowhere => rows * cols,
-        Repeat::Row => cols,
-        Repeat::Column => rows,
-        Repeat::Number => 1,
-    };
-    assert_eq!(b.len(), expected, "b is repeated as said");
+    assert_eq!(b.len(), elements(repeat, rows, cols), "b is repeated as said");
     if out.is_empty() {
         return;
     }
@@ -79,6 +73,16 @@ pub fn cpu(
             }
         }
     });
+}
+
+/// Elements of b beside `[rows, cols]`.
+pub(crate) fn elements(repeat: Repeat, rows: usize, cols: usize) -> usize {
+    match repeat {
+        Repeat::Nowhere => rows * cols,
+        Repeat::Row => cols,
+        Repeat::Column => rows,
+        Repeat::Number => 1,
+    }
 }
 
 /// Expands to a loop for every pair of simple functions, so that none is chosen inside a loop, and for those that the gradient
@@ -124,6 +128,7 @@ macro_rules! for_all {
         }
     };
 }
+pub(crate) use for_all;
 
 multiversion! {
     pub(crate) fn pairs(f: Unary, a: &[f32], op: Binary, alpha: f32, b: &[f32], out: &mut [f32]) {

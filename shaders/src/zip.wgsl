@@ -2,9 +2,7 @@
 
 //!include each_element
 //!include functions
-
-// 0: b is as large as a, 1: b is a row, 2: b is a column, 3: b is a number
-override REPEAT: u32 = 0u;
+//!include repeat
 
 struct Params {
     count: u32,
@@ -22,15 +20,6 @@ struct Params {
 var<immediate> p: Params;
 
 const PER_INVOCATION = 8u;
-
-fn load_b(i: u32) -> f32 {
-    switch REPEAT {
-        case 1u: { return b[i % p.cols]; }
-        case 2u: { return b[p.b_row + i / p.cols]; }
-        case 3u: { return b[0]; }
-        default: { return b[p.b_row * p.cols + i]; }
-    }
-}
 
 fn elements() -> u32 {
     return p.count;

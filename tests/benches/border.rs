@@ -37,6 +37,7 @@ fn layer(
         block: 0,
         projection,
         target,
+        row_counts: None,
         weight,
         dense: weight,
         mask: None,

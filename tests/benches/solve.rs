@@ -132,6 +132,7 @@ impl Layer {
             block: 0,
             projection: "up_proj".to_owned(),
             target: sparsity,
+            row_counts: None,
             weight,
             dense: weight,
             mask: None,

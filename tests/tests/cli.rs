@@ -149,7 +149,7 @@ fn sparsity_and_patterns_are_inspected() {
 #[test]
 fn a_library_is_described() {
     let info = json(host().args(["plugins", "libwanda.so", "--json"]));
-    assert_eq!(info["interface"], "0.3");
+    assert_eq!(info["interface"], "1.0");
     assert_eq!(info["methods"][0]["name"], "wanda");
     assert_eq!(info["methods"][0]["options"][0]["name"], "use_variant");
     assert_eq!(info["methods"][0]["options"][0]["default"], false);
@@ -215,6 +215,11 @@ fn plugins_that_misbehave_are_refused_or_reported() {
         (library("hostile"), Some("gradients_in_survey"), "gradients cannot be taken during a survey"),
         (library("hostile"), Some("keeps_nobody"), "must be some of its 2 Heads, in ascending order"),
         (library("hostile"), Some("keeps_strangers"), "must be some of its 256 Neurons, in ascending order"),
+        (
+            library("hostile"),
+            Some("fewer_rows"),
+            "model.layers.0.self_attn.q_proj.weight needs 96 counts of rows",
+        ),
         (library("hostile"), Some("shuffles"), "that is not an order of the 2 Heads of block 0"),
         (
             library("hostile"),

@@ -105,6 +105,36 @@ fn zip_of_every_function_and_repetition() {
 }
 
 #[test]
+fn updates_in_place_of_every_repetition() {
+    for limit in PANEL_LIMITS {
+        let gpu = TestGpu::open(limit);
+        let mut random = Random::new(12);
+        for (i, (rows, cols)) in SHAPES.into_iter().enumerate() {
+            let mut positive =
+                |count| random.normal(count).iter().map(|x| x.abs() + 0.05).collect::<Vec<_>>();
+            let x = positive(rows * cols);
+            let (f, op) = (Unary::ALL[i], Binary::ALL[i % 6]);
+            for (b_rows, b_cols) in [(rows, cols), (1, cols), (rows, 1), (1, 1)] {
+                let b = positive(b_rows * b_cols);
+                let scaled: Vec<f32> = x.iter().map(|x| 0.75 * x).collect();
+                let expected = reference::zip(f, &scaled, cols, op, 0.5, &b, (b_rows, b_cols));
+                let what = format!("{f:?} {op:?} [{b_rows}, {b_cols}] of {rows}x{cols}");
+                let cpu: &dyn Device = &Cpu::new();
+                let mut twin = cpu.from_f32(rows, cols, x.clone()).expect("memory");
+                let twin_b = cpu.from_f32(b_rows, b_cols, b.clone()).expect("memory");
+                let update = |b| Op::Update { b, f, scale: 0.75, op, alpha: 0.5 };
+                cpu.execute(update(&twin_b), &mut twin).expect("it runs");
+                assert_close(&cpu.to_f32(&twin).expect("it is read"), &expected, 2e-6, &what);
+                let mut guarded = gpu.f32(rows, cols, &x);
+                let b = gpu.f32(b_rows, b_cols, &b);
+                gpu.execute(update(&b), &mut guarded).expect("it runs");
+                assert_close(&gpu.output(&guarded), &expected, 2e-6, &what);
+            }
+        }
+    }
+}
+
+#[test]
 fn causal_softmax_of_rows_that_see_some_columns() {
     for limit in PANEL_LIMITS {
         let gpu = TestGpu::open(limit);

@@ -268,3 +268,29 @@ fn evopress_tries_targets() {
     let reached = manifest["reached"].as_f64().unwrap();
     assert!((reached - 0.5).abs() < 0.01, "{reached}");
 }
+
+#[test]
+fn rows_lose_what_a_stage_before_has_set() {
+    let folder = tempfile::tempdir().unwrap();
+    for device in ["cpu", "gpu"] {
+        let flags = ["--plugin", "libhostile.so", "--sparsity", "0.3", "--device", device];
+        let (out, manifest) = prune(folder.path(), "alternates,wanda", &flags);
+        let bytes = std::fs::read(out.join("model.safetensors")).unwrap();
+        let weights = SafeTensors::deserialize(&bytes).unwrap();
+        for layer in manifest["layers"].as_array().unwrap() {
+            let weight = weights.tensor(layer["name"].as_str().unwrap()).unwrap();
+            let cols = weight.shape()[1];
+            for (row, bytes) in weight.data().chunks_exact(cols * 4).enumerate() {
+                let zeros = bytes.chunks_exact(4).filter(|bytes| **bytes == [0; 4]).count();
+                assert_eq!(zeros, cols * if row % 2 == 0 { 1 } else { 3 } / 4, "{layer} row {row}");
+            }
+            assert_eq!(layer["sparsity"], 0.5);
+            assert!(layer.get("notes").is_none(), "{layer}");
+        }
+    }
+    // A method that does not look at them is told of.
+    let flags = ["--plugin", "libhostile.so", "--plugin", "magnitude", "--device", "cpu"];
+    let (_, manifest) = prune(folder.path(), "alternates,magnitude", &flags);
+    let notes = manifest["layers"][0]["notes"].to_string();
+    assert!(notes.contains("rows were not pruned to their own counts"), "{notes}");
+}

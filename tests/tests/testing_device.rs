@@ -48,6 +48,16 @@ fn elements_and_reductions_agree() {
         let zip = |(i, j)| device.zip(Unary::Abs, &x, Binary::Subtract, &testing::random(device, i, j, 2)?);
         shapes.map(zip).into_iter().collect()
     });
+    compare("update", |device, rows, cols| {
+        let shapes = [(rows, cols), (1, cols), (rows, 1), (1, 1)];
+        let update = |(i, j)| {
+            let mut x = testing::random(device, rows, cols, 1)?;
+            let b = testing::random(device, i, j, 2)?;
+            device.update(&mut x, (Unary::Square, -0.5), Binary::Subtract, (3.0, &b))?;
+            Ok(x)
+        };
+        shapes.map(update).into_iter().collect()
+    });
     compare("reduce", |device, rows, cols| {
         let x = testing::random(device, rows, cols, 3)?;
         let kinds = [Reduction::Sum, Reduction::SumAbs, Reduction::SumSquares, Reduction::MaxAbs];
@@ -76,7 +86,10 @@ fn masks_agree() {
             selections.push(Selection::Groups { n: 2, m: 4 });
         }
         let select = |selection| device.zero_where(&device.select(scores, selection)?, &x);
-        selections.into_iter().map(select).collect()
+        let mut masked: Vec<_> = selections.into_iter().map(select).collect::<Result<_>>()?;
+        let counts: Vec<usize> = (0..rows).map(|row| row * 3 % (cols + 1)).collect();
+        masked.push(device.zero_where(&device.select_counts(scores, &counts)?, &x)?);
+        Ok(masked)
     });
     compare("ranks", |device, rows, cols| {
         let x = testing::random(device, rows, cols, 7)?;

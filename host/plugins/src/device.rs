@@ -222,7 +222,9 @@ impl DeviceService for DeviceTensors {
         let guards = guards.collect::<Result<Vec<_>>>()?;
         let tensors: Vec<&Tensor> = guards.iter().map(|guard| &**guard).collect();
         let op = Op::unpack(name, &tensors, &numbers)?;
-        if let Op::Select { scores, .. } | Op::KthSmallest { scores, .. } = &op {
+        if let Op::Select { scores, .. } | Op::SelectCounts { scores, .. } | Op::KthSmallest { scores, .. } =
+            &op
+        {
             let lent = || tensors.iter().zip(&entries).filter(|(_, entry)| entry.lent);
             let is_lent = |tensor: &Tensor| lent().any(|(known, _)| std::ptr::eq(*known, tensor));
             self.watch.see(&*self.device, scores, is_lent)?;

@@ -223,6 +223,9 @@ impl OpenModel<'_> {
             HostCall::SetTarget { block, projection, target } => {
                 self.set_target(block, projection.as_deref(), target)
             }
+            HostCall::SetRowCounts { block, projection, counts } => {
+                self.set_row_counts(block, &projection, counts)
+            }
             HostCall::Remove { block } => self.remove(block),
             HostCall::Keep { block, part, kept } => self.keep(block, part, kept),
             HostCall::Trial { targets, windows } => self.trial(&targets, windows),
@@ -333,7 +336,7 @@ impl OpenModel<'_> {
         let mut states = LayerStates::new();
         for projection in Projection::ALL {
             if let Some(sparsity) = self.decision.targets.of(index, projection) {
-                let at = LayerPlace { block: index, projection, sparsity };
+                let at = LayerPlace::new(&self.decision.targets, index, projection, sparsity);
                 let state = LayerState::open(&*model.device, block.linear(projection), at, false);
                 states.insert(projection, state.map_err(plain)?);
             }
@@ -364,6 +367,24 @@ impl OpenModel<'_> {
             let what = name.unwrap_or("any layer");
             return Err(Error::invalid(format!("{what} of block {block} is not to be pruned")));
         }
+        check(&self.model.config, &targets).map_err(plain)?;
+        self.decision.targets = targets;
+        Ok(HostReply::Done)
+    }
+
+    fn set_row_counts(
+        &mut self,
+        block: usize,
+        name: &str,
+        counts: Vec<usize>,
+    ) -> espalier_sdk::Result<HostReply> {
+        let projection: Projection = name.parse().map_err(|error| Error::invalid(format!("{error}")))?;
+        let (rows, cols) = projection.shape(&self.model.config);
+        let target = LayerTarget::of_rows([rows, cols], &counts);
+        // Refuses a layer that is not to be pruned.
+        self.set_target(block, Some(name), target)?;
+        let mut targets = self.decision.targets.clone();
+        targets.set_rows(block, projection, target, counts);
         check(&self.model.config, &targets).map_err(plain)?;
         self.decision.targets = targets;
         Ok(HostReply::Done)

@@ -54,7 +54,7 @@ pub(super) fn prune(
             let layers = job.plan.layers(index);
             let stages: Vec<_> = job.plan.stages.iter().enumerate().collect();
             for (place, &(projection, sparsity)) in layers.iter().enumerate() {
-                let at = LayerPlace { block: index, projection, sparsity };
+                let at = LayerPlace::new(job.plan.targets, index, projection, sparsity);
                 let linear = block.linear(projection);
                 let mut state = LayerState::open(&*model.device, linear, at, stages.len() > 1)?;
                 if let Some(squares) = &pass.squares {

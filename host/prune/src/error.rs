@@ -54,6 +54,16 @@ pub enum PruneError {
         /// The method.
         method: String,
     },
+    /// Counts of rows that a layer does not have.
+    #[error("{layer} needs {rows} counts of rows, each at most {cols}")]
+    RowCounts {
+        /// The layer.
+        layer: String,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+    },
     /// Calibration windows of which nothing counts.
     #[error(
         "no token of the calibration windows counts: `--loss-mask answers` needs rows with answers, and windows that reach \

@@ -1,7 +1,7 @@
 //! Pruning one linear layer: through every stage, over the plugin border and back, checked, rounded and written.
 
 use super::{
-    PruneError, Result,
+    PruneError, Result, Targets,
     answer::{Fault, Taken},
     method::Stage,
     services::{Services, seed},
@@ -58,14 +58,22 @@ pub struct LayerReport {
 }
 
 /// Which layer, and how much of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct LayerPlace {
     pub(super) block: usize,
     pub(super) projection: Projection,
     pub(super) sparsity: Sparsity,
+    /// How many weights of each row, if that was said.
+    pub(super) row_counts: Option<Vec<usize>>,
 }
 
 impl LayerPlace {
+    /// A layer that these targets prune so much of.
+    pub(super) fn new(targets: &Targets, block: usize, projection: Projection, sparsity: Sparsity) -> Self {
+        let row_counts = targets.rows_of(block, projection).map(<[usize]>::to_vec);
+        Self { block, projection, sparsity, row_counts }
+    }
+
     pub(super) fn name(&self) -> String {
         self.projection.weight(self.block)
     }
@@ -210,6 +218,7 @@ impl LayerState {
             block: self.at.block,
             projection: self.at.projection.name().to_owned(),
             target: self.at.sparsity,
+            row_counts: self.at.row_counts.clone(),
             weight,
             dense: self.dense.as_ref().map_or(weight, |dense| tensors.lend(dense)),
             mask,
@@ -305,7 +314,7 @@ impl LayerState {
         let name = self.at.name();
         let on_device = |source| PruneError::Device { layer: name.clone(), source };
         let returned = |message| PruneError::Returned { layer: name.clone(), message };
-        let target = self.at.sparsity;
+        let (target, row_counts) = (self.at.sparsity, self.at.row_counts.clone());
         let rounded = self.rounded(device, dtype)?;
         let Self { weight, dense, mask, low_rank, error, numbers, mut notes, time, .. } = self;
         drop((weight, dense));
@@ -327,6 +336,7 @@ impl LayerState {
             low_rank.as_ref().map(|(left, _)| left.read().unwrap_or_else(PoisonError::into_inner).cols());
         let sizes = weights::Sizes { rows, cols, rank: rank.unwrap_or(0) };
         let remark = weights::compare(target, dtype, &bytes, sizes, pruned, before).map_err(returned)?;
+        let other_rows = row_counts.and_then(|counts| weights::compare_rows(dtype, &bytes, &counts));
         output.write(&name, bytes)?;
         if let (Some((left, right)), Some(rank)) = (&low_rank, rank) {
             let factor = |factor: &Shared| -> Result<Vec<u8>> {
@@ -340,6 +350,7 @@ impl LayerState {
         }
         let in_model = with_low_rank(device, rounded, low_rank.as_ref()).map_err(on_device)?;
         notes.extend(remark);
+        notes.extend(other_rows);
         if zero_features > 0 {
             notes.push(format!("{zero_features} input features were 0 for every token"));
         }

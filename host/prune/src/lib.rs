@@ -274,7 +274,7 @@ fn prune_block(
     let more = plan.stages.len() > 1 || matches!(segments.as_slice(), [Segment::Block(_)]);
     let mut states = LayerStates::new();
     let open = |block: &Block, &(projection, sparsity): &(Projection, Sparsity)| {
-        let at = LayerPlace { block: index, projection, sparsity };
+        let at = LayerPlace::new(plan.targets, index, projection, sparsity);
         let state = LayerState::open(device, block.linear(projection), at, more)?;
         match squares {
             Some(squares) => Ok(state.with_gradients(squares.of(model, index, projection)?)),
@@ -343,6 +343,13 @@ fn prune_block(
 /// A block that it does not have, or a pattern that does not divide a layer's columns.
 pub fn check(config: &LlamaConfig, targets: &Targets) -> Result<()> {
     targets.check(config.num_hidden_layers)?;
+    for (rule, counts) in &targets.row_counts {
+        let LayerRule::Layer(block, projection) = *rule else { continue };
+        let (rows, cols) = projection.shape(config);
+        if counts.len() != rows || counts.iter().any(|&count| count > cols) {
+            return Err(PruneError::RowCounts { layer: projection.weight(block), rows, cols });
+        }
+    }
     for block in 0..config.num_hidden_layers {
         for projection in Projection::ALL {
             let Some(sparsity @ Sparsity::Pattern { m, .. }) = targets.of(block, projection) else {

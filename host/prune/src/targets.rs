@@ -21,6 +21,9 @@ pub struct Targets {
     /// as it is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "in_order_of_their_text")]
     pub per_layer: BTreeMap<LayerRule, Sparsity>,
+    /// How many weights of each row go, of layers for which a stage has said so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub row_counts: BTreeMap<LayerRule, Vec<usize>>,
 }
 
 /// The layers that a sparsity is for: a block (`3`), a projection (`down_proj`), or both (`3.down_proj`).
@@ -112,7 +115,13 @@ pub struct BlockRanges(Vec<RangeInclusive<usize>>);
 impl Targets {
     /// The same for every layer.
     pub fn everywhere(sparsity: Sparsity) -> Self {
-        Self { sparsity, layers: None, skip: Vec::new(), per_layer: BTreeMap::new() }
+        Self {
+            sparsity,
+            layers: None,
+            skip: Vec::new(),
+            per_layer: BTreeMap::new(),
+            row_counts: BTreeMap::new(),
+        }
     }
 
     /// Reads other sparsities for single layers from a JSON file.
@@ -158,7 +167,26 @@ impl Targets {
 
     /// Sets how much of a layer goes.
     pub fn set(&mut self, block: usize, projection: Projection, sparsity: Sparsity) {
-        self.per_layer.insert(LayerRule::Layer(block, projection), sparsity);
+        let layer = LayerRule::Layer(block, projection);
+        self.row_counts.remove(&layer);
+        self.per_layer.insert(layer, sparsity);
+    }
+
+    /// Sets how many weights of each row of a layer go, which is `sparsity` of it.
+    pub(super) fn set_rows(
+        &mut self,
+        block: usize,
+        projection: Projection,
+        sparsity: Sparsity,
+        counts: Vec<usize>,
+    ) {
+        self.set(block, projection, sparsity);
+        self.row_counts.insert(LayerRule::Layer(block, projection), counts);
+    }
+
+    /// How many weights of each row of a layer go, if that was said.
+    pub fn rows_of(&self, block: usize, projection: Projection) -> Option<&[usize]> {
+        self.row_counts.get(&LayerRule::Layer(block, projection)).map(Vec::as_slice)
     }
 
     /// Refuses blocks that a model of so many does not have.

@@ -2,11 +2,15 @@
 //! trial before is done again.
 
 use super::{
-    BlockInputs, MemoryPlan, Plan, PruneError, Result, Sparsity, gradients::GradientSquares, weights,
+    BlockInputs, LayerRule, MemoryPlan, Plan, PruneError, Result, Sparsity, gradients::GradientSquares,
+    weights,
 };
 use espalier_model::{HiddenStates, Llama, Placement, Window, layout::Projection};
 use espalier_plugins::DeviceTensors;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The targets of a block's layers.
 type LayerTargets = Vec<(Projection, Sparsity)>;
@@ -18,6 +22,7 @@ pub(super) struct Trials {
     /// The hidden states that enter each block, in the host's memory, with the targets of that block.
     entering: Vec<(HiddenStates, LayerTargets)>,
     removed: BTreeSet<usize>,
+    row_counts: BTreeMap<LayerRule, Vec<usize>>,
     squares: Option<GradientSquares>,
 }
 
@@ -31,10 +36,11 @@ impl Trials {
         memory: &MemoryPlan,
         windows: &[Window],
     ) -> Result<f64> {
-        if self.windows != windows.len() || self.removed != *removed {
+        let row_counts = &plan.targets.row_counts;
+        if self.windows != windows.len() || self.removed != *removed || self.row_counts != *row_counts {
             let squares = GradientSquares::needed(model, &[*plan], windows, memory, removed)?;
-            let (windows, removed) = (windows.len(), removed.clone());
-            *self = Self { windows, entering: Vec::new(), removed, squares };
+            let (windows, removed, row_counts) = (windows.len(), removed.clone(), row_counts.clone());
+            *self = Self { windows, entering: Vec::new(), removed, row_counts, squares };
         }
         let tensors = Arc::new(DeviceTensors::new(Arc::clone(&model.device)));
         let entering = self.entering.iter().enumerate();

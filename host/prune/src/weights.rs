@@ -130,6 +130,18 @@ pub(crate) fn compare(
     Ok(Some(format!("sparsity {reached:.4} is more than the target {target}")))
 }
 
+/// A remark where rows have another number of zeros than they should.
+pub(crate) fn compare_rows(dtype: DType, bytes: &[u8], counts: &[usize]) -> Option<String> {
+    let format = Format::of(dtype);
+    let rows = bytes.par_chunks((bytes.len() / counts.len().max(1)).max(1)).zip(counts);
+    let others = rows.filter(|(row, count)| {
+        let zeros = row.chunks_exact(format.size).filter(|word| format.bits(word) == 0).count();
+        zeros != **count
+    });
+    let others = others.count();
+    (others > 0).then(|| format!("{others} of {} rows were not pruned to their own counts", counts.len()))
+}
+
 /// The bits of an element type.
 #[derive(Clone, Copy)]
 struct Format {

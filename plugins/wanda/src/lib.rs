@@ -31,7 +31,7 @@ impl Method for Wanda {
         let (device, norms) = (run.device(), layer.statistics.column_norms()?);
         let scores = Scores::of(Unary::Abs, &layer.weight).by(Binary::Multiply, norms);
         let mask = match (self.use_variant, layer.target) {
-            (false, target) => device.smallest_per_row(scores, target)?,
+            (false, _) => layer.smallest_per_row(device, scores)?,
             (true, Sparsity::Ratio(ratio)) => smallest_by_mass(scores, ratio, device)?,
             (true, Sparsity::Pattern { .. }) => {
                 return Err(Error::invalid(

@@ -178,6 +178,11 @@ impl<T: Matrix> Op<T> {
                 Repeat::of(b, (rows, cols))?;
                 f32(out, rows, cols)
             }
+            Self::Update { b, .. } => {
+                let shape = floats(out)?;
+                OperandError::expect_type(b, F32)?;
+                Repeat::of(b, shape).map(drop)
+            }
             Self::Reduce { x, axis, .. } => {
                 let (rows, cols) = floats(x)?;
                 match axis {
@@ -189,6 +194,11 @@ impl<T: Matrix> Op<T> {
                 let (rows, cols) = scores.check()?;
                 mask(out, rows, cols)?;
                 selection.check(rows, cols)
+            }
+            Self::SelectCounts { scores, counts } => {
+                let (rows, cols) = scores.check()?;
+                mask(out, rows, cols)?;
+                expect(counts, U32, rows, 1)
             }
             Self::ZeroWhere { mask: words } => {
                 let (rows, cols) = floats(out)?;

@@ -215,6 +215,21 @@ operations! {
         alpha: f32
     }
 
+    /// `out = f(scale · out) ∘ (alpha · b)`, element by element, in place.
+    "update" = Update [
+        /// `[rows, cols]`, or a row `[1, cols]`, a column `[rows, 1]` or a number `[1, 1]`, which is repeated.
+        b: T
+    ] {
+        /// The function of `out`.
+        f: Unary,
+        /// The factor of `out`.
+        scale: f32,
+        /// `∘`
+        op: Binary,
+        /// The factor of `b`.
+        alpha: f32
+    }
+
     /// `out (+)= reduction of x along axis`, in a fixed order.
     "reduce" = Reduce [
         /// `[rows, cols]`
@@ -238,6 +253,15 @@ operations! {
         /// The selected ones.
         selection: Selection
     }
+
+    /// Sets in every row the bits of its `counts[row]` smallest scores in `out`, a mask, and clears all others. A count above the
+    /// number of columns is that of all.
+    "select_counts" = SelectCounts [
+        /// None negative.
+        scores: Scores<T>,
+        /// `[rows, 1]` u32
+        counts: T
+    ] {}
 
     /// `out = +0` where the mask's bit is set, in place.
     "zero_where" = ZeroWhere [

@@ -309,6 +309,8 @@ mod tests {
             Op::Zip { a: 1, b: 2, f: Unary::Sqrt, op: Binary::Divide, alpha: 0.5 },
             Op::Reduce { x: 3, f: Reduction::MaxAbs, axis: Axis::EachColumn, accumulate: true },
             Op::KthSmallest { scores: 5.into(), within: Within::Whole, k: 7 },
+            Op::Update { b: 2, f: Unary::Sqrt, scale: -1.5, op: Binary::Divide, alpha: 0.5 },
+            Op::SelectCounts { scores: Scores::of(Unary::Abs, 5), counts: 3 },
             Op::AtMost { scores: Scores::of(Unary::Abs, 5).by(Binary::Multiply, 6), thresholds: 7 },
             Op::Matmul { a: block, b: block.t(), alpha: 1.0, beta: -1.0, to: (5, 6) },
             Op::Copy { from: block, to: (0, 9) },

@@ -49,6 +49,7 @@ impl<T: Matrix + Copy> Op<T> {
             | Self::ZeroWhere { .. }
             | Self::KthSmallest { .. }
             | Self::AtMost { .. }
+            | Self::SelectCounts { .. }
             | Self::Transpose { .. } => (0.0, all()),
             Self::CopyRows { .. } | Self::Reverse {} | Self::Diagonal { .. } => (0.0, 2.0 * bytes(out)),
             Self::ScatterRows { x, .. } => (0.0, 2.0 * bytes(x)),
@@ -71,6 +72,7 @@ impl<T: Matrix + Copy> Op<T> {
                 let flops = 2.0 * (rows * inner) as f64 * cols as f64;
                 (flops, block_bytes(a) + block_bytes(b) + 2.0 * product)
             }
+            Self::Update { .. } => (elements(out), 3.0 * bytes(out)),
             Self::AddDiagonal { d } => (elements(d), 3.0 * bytes(d)),
             Self::Cholesky {} | Self::TriangularInverse {} => (cubic(out), 2.0 * bytes(out)),
             Self::SymmetricEigen { x } => (27.0 * cubic(x), all()),

@@ -19,16 +19,17 @@ pub(super) fn compute(op: &Op<&Plain>, out: &mut Plain) -> Result<()> {
         }
         Op::Map { x, f, scale, shift } => fill(out, |row, col| scale * f.of(x.at(row, col)) + shift),
         Op::Zip { a, b, f, op, alpha } => {
-            let repeat = Repeat::of(b, (rows, cols)).map_err(|error| Error::invalid(error.to_string()))?;
-            fill(out, |row, col| {
-                let (i, j) = match repeat {
-                    Repeat::Nowhere => (row, col),
-                    Repeat::Row => (0, col),
-                    Repeat::Column => (row, 0),
-                    Repeat::Number => (0, 0),
-                };
-                op.of(f.of(a.at(row, col)), alpha * b.at(i, j))
-            });
+            let b = repeated(b, (rows, cols))?;
+            fill(out, |row, col| op.of(f.of(a.at(row, col)), alpha * b(row, col)));
+        }
+        Op::Update { b, f, scale, op, alpha } => {
+            let b = repeated(b, (rows, cols))?;
+            for row in 0..rows {
+                for col in 0..cols {
+                    let x = op.of(f.of(scale * out.at(row, col)), alpha * b(row, col));
+                    out.set(row, col, x);
+                }
+            }
         }
         Op::Reduce { x, f, axis, accumulate } => {
             let place = |index: usize| if *axis == Axis::EachRow { (index, 0) } else { (0, index) };
@@ -44,6 +45,15 @@ pub(super) fn compute(op: &Op<&Plain>, out: &mut Plain) -> Result<()> {
         Op::Select { scores, selection } => {
             let places = selected(&evaluated(scores)?, *selection);
             set_mask(out, scores.a.cols(), places);
+        }
+        Op::SelectCounts { scores, counts } => {
+            let values = evaluated(scores)?;
+            let places = (0..values.len()).flat_map(|row| {
+                let count = (counts.words[row] as usize).min(values[row].len());
+                let row_alone = selected(&values[row..=row], Selection::EachRow { count });
+                row_alone.into_iter().map(move |(_, col)| (row, col)).collect::<Vec<_>>()
+            });
+            set_mask(out, scores.a.cols(), places.collect());
         }
         Op::ZeroWhere { mask } => {
             for row in 0..rows {
@@ -155,6 +165,20 @@ fn evaluated(scores: &Scores<&Plain>) -> Result<Vec<Vec<f32>>> {
         Err(Error::new(Code::Numeric, message))
     };
     (0..scores.a.rows()).map(|row| (0..scores.a.cols()).map(|col| value(row, col)).collect()).collect()
+}
+
+/// The elements of a matrix that is repeated where it is smaller than this shape.
+fn repeated(b: &Plain, shape: (usize, usize)) -> Result<impl Fn(usize, usize) -> f32> {
+    let repeat = Repeat::of(b, shape).map_err(|error| Error::invalid(error.to_string()))?;
+    Ok(move |row, col| {
+        let (row, col) = match repeat {
+            Repeat::Nowhere => (row, col),
+            Repeat::Row => (0, col),
+            Repeat::Column => (row, 0),
+            Repeat::Number => (0, 0),
+        };
+        b.at(row, col)
+    })
 }
 
 /// The places of the selected scores. Sorting is stable, so ties go to the lower row and column.

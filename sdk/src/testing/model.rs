@@ -22,6 +22,8 @@ pub struct ToyModel {
     blocks: Vec<Vec<ToyLayer>>,
     /// The targets that were set.
     pub targets: BTreeMap<(usize, String), Sparsity>,
+    /// The counts of rows that were set.
+    pub row_counts: BTreeMap<(usize, String), Vec<usize>>,
     /// The blocks that were removed.
     pub removed: Vec<usize>,
     /// The numbers that were given.
@@ -39,9 +41,16 @@ struct ToyLayer {
 impl ToyModel {
     /// A model without blocks that these inputs `[tokens, features]` enter.
     pub fn new(device: &Device, input: Tensor, target: Sparsity) -> Self {
-        let (device, blocks) = (device.clone(), Vec::new());
-        let (targets, removed, numbers) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { device, input, target, blocks, targets, removed, numbers }
+        Self {
+            device: device.clone(),
+            input,
+            target,
+            blocks: Vec::new(),
+            targets: BTreeMap::new(),
+            row_counts: BTreeMap::new(),
+            removed: Vec::new(),
+            numbers: BTreeMap::new(),
+        }
     }
 
     /// Adds a block of layers with these names and weights.
@@ -258,6 +267,15 @@ impl Session<'_> {
                 {
                     self.model.targets.insert((block, name), target);
                 }
+                HostReply::Done
+            }
+            HostCall::SetRowCounts { block, projection, counts } => {
+                let layers = self.model.layers(block)?;
+                let layer = layers.iter().find(|layer| layer.name == projection);
+                let shape = layer.map_or([counts.len(), 1], |layer| [layer.dense.rows(), layer.dense.cols()]);
+                let target = LayerTarget::of_rows(shape, &counts);
+                self.model.targets.insert((block, projection.clone()), target);
+                self.model.row_counts.insert((block, projection), counts);
                 HostReply::Done
             }
             HostCall::Remove { block } => {

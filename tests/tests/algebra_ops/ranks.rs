@@ -103,6 +103,32 @@ fn masks_of_thresholds_have_equals_and_no_nan() {
     });
 }
 
+#[test]
+fn every_row_has_a_count_of_its_own() {
+    on_every_device(4096, |under| {
+        let mut random = Random::new(7);
+        for (rows, cols) in SHAPES {
+            let mut scores = random.scores(rows * cols);
+            scores[rows * cols / 3] = f32::NAN;
+            // None, all, and more than there are, too.
+            let counts: Vec<u32> = (0..rows).map(|row| ((row * 7) % (cols + 3)) as u32).collect();
+            let words = cols.div_ceil(32);
+            let mut mask = under.unwritten(DType::U32, rows, words);
+            let tensor = under.f32(rows, cols, &scores);
+            let counts_tensor = under.device().from_u32(&counts).expect("memory");
+            let op = Op::SelectCounts { scores: (&tensor).into(), counts: &counts_tensor };
+            under.device().execute(op, &mut mask).expect("it runs");
+            let mut expected = vec![0u32; rows * words];
+            for (row, &count) in counts.iter().enumerate() {
+                for at in reference::sorted(&scores[row * cols..][..cols]).into_iter().take(count as usize) {
+                    expected[row * words + at / 32] |= 1 << (at % 32);
+                }
+            }
+            assert!(under.words(&mask) == expected, "{}: {rows}x{cols}", under.what);
+        }
+    });
+}
+
 /// Scores that are computed while they are ranked are ranked as if it had been written first.
 #[test]
 fn scores_are_computed_as_they_are_ranked() {

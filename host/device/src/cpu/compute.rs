@@ -55,6 +55,10 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
             let repeat = Repeat::of(b, shape).map_err(DeviceError::operand(name))?;
             kernels::zip::cpu(f, f32s(a)?, op, alpha, f32s(b)?, repeat, shape, f32s_mut(out)?);
         }
+        Op::Update { b, f, scale, op, alpha } => {
+            let repeat = Repeat::of(b, (out.rows(), cols)).map_err(DeviceError::operand(name))?;
+            kernels::update::cpu((f, scale), op, (alpha, f32s(b)?, repeat), f32s_mut(out)?, cols);
+        }
         Op::Reduce { x, f, axis: Axis::EachRow, accumulate } => {
             kernels::reduce_rows::cpu(f, f32s(x)?, x.cols(), accumulate, f32s_mut(out)?);
         }
@@ -69,6 +73,9 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
                 Selection::Whole { count } => kernels::select_whole::cpu(scores, count, mask),
                 Selection::RowMass { share } => kernels::select_mass::cpu(scores, share, mask),
             }
+        }
+        Op::SelectCounts { scores, counts } => {
+            kernels::select_counts::cpu(ranked(scores)?, u32s(counts)?, u32s_mut(out)?);
         }
         Op::ZeroWhere { mask } => kernels::zero_where::cpu(u32s(mask)?, cols, f32s_mut(out)?),
         Op::KthSmallest { scores, within: Within::EachRow, k } => {

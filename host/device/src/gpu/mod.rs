@@ -185,7 +185,11 @@ impl Device for Gpu {
             Op::Reduce { x, f, axis, accumulate } => {
                 ops::reduce::reduce(context, f, axis, x, accumulate, out)
             }
+            Op::Update { b, f, scale, op, alpha } => {
+                ops::elementwise::update(context, (f, scale), op, (alpha, b), out)
+            }
             Op::Select { scores, selection } => ops::select::select(context, scores, selection, out),
+            Op::SelectCounts { scores, counts } => ops::select::select_counts(context, scores, counts, out),
             Op::ZeroWhere { mask } => ops::select::zero_where(context, mask, out),
             Op::KthSmallest { scores, within, k } => ops::rank::kth_smallest(context, scores, within, k, out),
             Op::AtMost { scores, thresholds } => ops::rank::at_most(context, scores, thresholds, out),

@@ -134,7 +134,7 @@ impl Case {
         let (rows, cols) = self.shape;
         let weight = device.from_f32(rows, cols, weights.to_vec())?;
         let tensors = Arc::new(DeviceTensors::new(Arc::clone(device)));
-        let at = LayerPlace { block: 0, projection: Projection::Up, sparsity: self.target };
+        let at = LayerPlace { block: 0, projection: Projection::Up, sparsity: self.target, row_counts: None };
         let squares = noise(rows * cols, 4).into_iter().map(|x| x * x).collect();
         let squares = Arc::new(RwLock::new(device.from_f32(rows, cols, squares)?));
         let mut state = LayerState::of(weight, at, false).with_gradients(Some(squares));

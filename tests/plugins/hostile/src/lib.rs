@@ -132,7 +132,7 @@ export_plugin! {
         faults::Babbles, faults::Prints, faults::Reenters, faults::TwinSegfaults, faults::TwinLoops,
         faults::TwinPanics, faults::TwinNegates, faults::DropPanics, parts::LowRankMisfits, parts::LowRankNan,
         parts::LowRankFull, parts::KeepsUnequal, parts::KeepsNobody, parts::KeepsStrangers, parts::Shuffles,
-        parts::MovesPruned, parts::SurveysInGradients, parts::GradientsInSurvey,
+        parts::MovesPruned, parts::SurveysInGradients, parts::GradientsInSurvey, parts::FewerRows, parts::Alternates,
     ],
     selectors: [Liar],
 }

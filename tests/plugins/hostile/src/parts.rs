@@ -69,3 +69,17 @@ stage!(SurveysInGradients, "surveys_in_gradients", Model, model, |model: Model, 
 stage!(GradientsInSurvey, "gradients_in_survey", Model, model, |model: Model, _run| {
     model.survey(|_| model.gradients(1, |_, _| Ok(())))
 });
+stage!(FewerRows, "fewer_rows", Model, model, |model: Model, _run| model.set_row_counts(
+    0,
+    "q_proj",
+    &[1, 2]
+));
+// Not hostile: every other row of the layers named loses a quarter, and the rows between them three quarters.
+stage!(Alternates, "alternates", Model, model, |model: Model, _run| {
+    for layer in model.layers().to_vec() {
+        let [rows, cols] = layer.shape;
+        let counts: Vec<usize> = (0..rows).map(|row| cols * if row % 2 == 0 { 1 } else { 3 } / 4).collect();
+        model.set_row_counts(layer.block, &layer.projection, &counts)?;
+    }
+    Ok(())
+});

@@ -28,6 +28,6 @@ impl Method for Gblm {
         let gradients = device.affine(Unary::Sqrt, layer.statistics.gradient_squares()?, self.alpha, 0.0)?;
         let norms = device.zip(Unary::Identity, &gradients, Binary::Add, layer.statistics.column_norms()?)?;
         let scores = device.zip(Unary::Abs, &layer.weight, Binary::Multiply, &norms)?;
-        Ok(device.smallest_per_row(&scores, layer.target)?.into())
+        Ok(layer.smallest_per_row(device, &scores)?.into())
     }
 }

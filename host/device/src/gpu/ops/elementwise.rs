@@ -4,7 +4,7 @@ use crate::{
     Binary, DeviceError, Repeat, Result, Tensor, Unary,
     gpu::{Context, Dispatch, panels, segments, sizes::size},
 };
-use espalier_shaders::{map as map_kernel, zip as zip_kernel};
+use espalier_shaders::{map as map_kernel, update as update_kernel, zip as zip_kernel};
 
 /// [`Op::Map`](crate::Op::Map).
 ///
@@ -76,6 +76,49 @@ pub fn zip(
             })?;
             start += rows;
         }
+    }
+    Ok(())
+}
+
+/// [`Op::Update`](crate::Op::Update).
+pub fn update(
+    context: &Context,
+    (f, scale): (Unary, f32),
+    op: Binary,
+    (alpha, b): (f32, &Tensor),
+    x: &mut Tensor,
+) -> Result<()> {
+    const NAME: &str = "update";
+    let (rows, cols) = (x.rows(), x.cols());
+    let repeat = Repeat::of(b, (rows, cols)).map_err(DeviceError::operand(NAME))?;
+    if x.elements() == 0 {
+        return Ok(());
+    }
+    let constants =
+        [("F", f64::from(f as u32)), ("OP", f64::from(op as u32)), ("REPEAT", f64::from(repeat as u32))];
+    let (x, b) = (panels(x)?, panels(b)?);
+    let has_rows = matches!(repeat, Repeat::Nowhere | Repeat::Column);
+    // What is repeated for every row lies in one panel, and cuts nothing.
+    for segment in segments(rows, [(x, 0), (if has_rows { b } else { x }, 0)]) {
+        let [x_part, b_part] = &segment.parts;
+        let (b_binding, b_row) =
+            if has_rows { (b_part.binding.clone(), b_part.row) } else { (b.only(NAME)?, 0) };
+        let count = segment.rows.len() * cols;
+        let params = update_kernel::Params {
+            count: size(NAME, count)?,
+            cols: size(NAME, cols)?,
+            x_row: size(NAME, x_part.row)?,
+            b_row: size(NAME, b_row)?,
+            scale,
+            alpha,
+        };
+        context.dispatch(&Dispatch {
+            kernel: &update_kernel::KERNEL,
+            constants: &constants,
+            bindings: &[b_binding, x_part.binding.clone()],
+            params: bytemuck::bytes_of(&params),
+            workgroups: count.div_ceil(update_kernel::PER_WORKGROUP) as u64,
+        })?;
     }
     Ok(())
 }

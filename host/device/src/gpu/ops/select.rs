@@ -5,7 +5,9 @@ use crate::{
     Result, Scores, Selection, Tensor,
     gpu::{Context, Dispatch, Segment, memory, panels, segments, sizes::size},
 };
-use espalier_shaders::{select_groups, select_mass, select_rows, zero_where as zero_where_kernel};
+use espalier_shaders::{
+    select_counts as counts_kernel, select_groups, select_mass, select_rows, zero_where as zero_where_kernel,
+};
 
 /// [`Op::Select`](crate::Op::Select).
 ///
@@ -76,6 +78,35 @@ fn select_segment(
             run(&select_mass::KERNEL, bytemuck::bytes_of(&params), segment.rows.len())
         }
     }
+}
+
+/// [`Op::SelectCounts`](crate::Op::SelectCounts).
+pub fn select_counts(context: &Context, scores: Scores, counts: &Tensor, mask: &mut Tensor) -> Result<()> {
+    const NAME: &str = "select_counts";
+    let (rows, cols) = (scores.a.rows(), scores.a.cols());
+    if rows * cols == 0 {
+        return Ok(());
+    }
+    let ranked = Ranked::new(NAME, &scores)?;
+    for segment in segments(rows, [(ranked.a, 0), (panels(counts)?, 0), (panels(mask)?, 0)]) {
+        let [scores_part, counts_part, mask_part] = &segment.parts;
+        let params = counts_kernel::Params {
+            rows: size(NAME, segment.rows.len())?,
+            cols: size(NAME, cols)?,
+            scores_row: size(NAME, scores_part.row)?,
+            counts_row: size(NAME, counts_part.row)?,
+            mask_row: size(NAME, mask_part.row)?,
+        };
+        let bindings = [&scores_part.binding, &ranked.by, &counts_part.binding, &mask_part.binding];
+        context.dispatch(&Dispatch {
+            kernel: &counts_kernel::KERNEL,
+            constants: &ranked.constants,
+            bindings: &bindings.map(Clone::clone),
+            params: bytemuck::bytes_of(&params),
+            workgroups: segment.rows.len() as u64,
+        })?;
+    }
+    Ok(())
 }
 
 /// [`Op::ZeroWhere`](crate::Op::ZeroWhere).
