@@ -1,6 +1,8 @@
 //! The interface grows: plugins and hosts of two minor versions load each other's libraries. Both SDKs are copies of this
 //! one, as `host plugin new` makes them: 1.0 as it is, and 1.1 with one addition to every table that crosses the border. The
 //! hosts are small programs that open a library through the SDK, as the real one does.
+//!
+//! And a plugin of the SDK's source on the day 1.0 was declared (`tests/scripts/freeze_sdk.sh`) runs in today's host.
 
 use espalier_tests::{host, path, run, said};
 use std::{
@@ -180,5 +182,144 @@ fn plugins_and_hosts_of_two_minor_versions_load_each_other() {
         let refused = load(host, "plugin_next");
         assert!(refused.contains("plugin_next"), "{refused}");
         assert!(!refused.contains("plain:"), "{refused}");
+    }
+}
+
+/// Methods of every scope and a selector, by all that SDK 1.0 has for them.
+const OF_EVERY_SCOPE: &str = r#"use espalier_sdk::*;
+
+struct Smallest;
+
+impl Method for Smallest {
+    fn info() -> MethodInfo {
+        MethodInfo::new("smallest", "for tests").needs(Statistic::ColumnNorms).needs(Statistic::Gram).option(
+            "factor", OptionKind::Float, 1.0, "scales scores",
+        )
+    }
+    fn new(options: &Options) -> Result<Self> {
+        options.float("factor").map(|_| Self)
+    }
+    fn layer(&self, layer: &Layer, run: &Run) -> Result<Pruned> {
+        let norms = layer.statistics.column_norms()?;
+        let mask = layer.smallest_per_row(run.device(), Scores::of(Unary::Abs, &layer.weight).by(Binary::Multiply, norms))?;
+        let norm = layer.output_norms(run.device())?.to_vec()?[0];
+        run.number("norm", f64::from(norm))?;
+        Ok(Pruned::from((run.device().zero_where(&mask, &layer.weight)?, mask)).error(1.0))
+    }
+}
+
+struct Fits;
+
+impl Method for Fits {
+    fn info() -> MethodInfo {
+        MethodInfo::new("fits", "for tests").scope(Scope::Block).requires("backward")
+    }
+    fn new(_: &Options) -> Result<Self> {
+        Ok(Self)
+    }
+    fn block(&self, block: &mut Block, run: &Run) -> Result<()> {
+        let (device, tape) = (run.device(), block.forward(0, &[])?);
+        let difference = device.axpy(tape.output(), -1.0, &block.dense_output(0)?)?;
+        let difference = device.zip(Unary::Identity, &difference, Binary::Multiply, &block.token_weights(0)?)?;
+        let gradients = tape.backward(&difference)?;
+        for projection in block.layers().to_vec() {
+            run.progress(0, 1)?;
+            let layer = block.layer(&projection)?;
+            let mut weight = device.axpy(&layer.weight, -1e-3, gradients.weight(&projection)?)?;
+            device.update(&mut weight, (Unary::Identity, 1.0), Binary::Multiply, (1.0, &device.full(1, 1, 1.0)?))?;
+            let mask = layer.mask.as_ref().ok_or_else(|| Error::invalid("nothing is pruned"))?;
+            let weight = device.zero_where(mask, &weight)?;
+            let kept = device.smallest_per_row(Scores::of(Unary::Abs, &weight), layer.target)?;
+            block.set(&projection, (weight, kept))?;
+        }
+        Ok(())
+    }
+}
+
+struct Decides;
+
+impl Method for Decides {
+    fn info() -> MethodInfo {
+        MethodInfo::new("decides", "for tests").scope(Scope::Model).requires("trial").requires("gradients")
+    }
+    fn new(_: &Options) -> Result<Self> {
+        Ok(Self)
+    }
+    fn model(&self, model: &mut Model, run: &Run) -> Result<()> {
+        let mut seen = 0.0;
+        model.survey(|block| {
+            seen += f64::from(block.input(0)?.to_vec()?[0].abs());
+            Ok(())
+        })?;
+        model.gradients(1, |_, gradients| {
+            seen += f64::from(gradients.input().to_vec()?[0].abs());
+            Ok(())
+        })?;
+        run.number("seen", seen)?;
+        run.number("loss", model.trial(&[], 1)?)?;
+        let layer = model.layers()[0].clone();
+        let [rows, cols] = layer.shape;
+        model.set_target(1, None, Sparsity::Ratio(0.25))?;
+        model.set_row_counts(layer.block, &layer.projection, &vec![cols / 2; rows])
+    }
+}
+
+struct Last;
+
+impl Selector for Last {
+    fn info() -> SelectorInfo {
+        SelectorInfo::new("last", "for tests")
+    }
+    fn new(_: &Options) -> Result<Self> {
+        Ok(Self)
+    }
+    fn select(&self, documents: &Documents, _: &LanguageModel, _: &SelectionRequest, windows: &mut Windows) -> Result<()> {
+        for index in (0..documents.len()).rev() {
+            if !windows.wanted() {
+                break;
+            }
+            windows.offer(index, Some(documents.tokens(index)?.len() as f64))?;
+        }
+        Ok(())
+    }
+}
+
+export_plugin! { methods: [Smallest, Fits, Decides], selectors: [Last] }
+"#;
+
+#[test]
+fn a_plugin_of_the_frozen_sdk_runs_in_this_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("--extract").arg("--gzip").arg("--file").arg(path("fixtures/sdk-1.0.0.tar.gz"));
+    run(tar.arg("--directory").arg(folder.path()));
+    let sdk = folder.path().join("sdk");
+    let built = build(folder.path(), "plugin_frozen", &sdk, ("lib.rs", OF_EVERY_SCOPE), &[]);
+    let library = format!("{}plugin_frozen{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
+    for isolate in ["never", "always"] {
+        let out = folder.path().join(isolate);
+        let mut command = host();
+        command.arg("--plugin").arg(built.join(&library)).args(["--method", "decides,smallest,fits"]);
+        command.args([
+            "--selector",
+            "last",
+            "--samples",
+            "2",
+            "--seqlen",
+            "32",
+            &format!("--isolate={isolate}"),
+        ]);
+        command.args(["--device", "cpu", "--model"]).arg(path("models/tiny-instruct"));
+        command.arg("--calibration").arg(path("models/data/c4.jsonl")).arg("--out").arg(&out);
+        run(&mut command);
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&fs::read(out.join("espalier.json")).unwrap()).unwrap();
+        assert!(manifest["decided"]["numbers"]["decides.loss"].as_f64().unwrap() > 0.0, "{isolate}");
+        assert_eq!(manifest["calibration"]["selector"]["name"], "last");
+        for layer in manifest["layers"].as_array().unwrap() {
+            let target = if layer["name"].as_str().unwrap().contains("layers.1.") { 0.25 } else { 0.5 };
+            let sparsity = layer["sparsity"].as_f64().unwrap();
+            assert!((sparsity - target).abs() < 0.01, "{isolate}: {layer}");
+        }
     }
 }

@@ -2,6 +2,6 @@
 
 #[unsafe(no_mangle)]
 extern "C" fn espalier_plugin_interface() -> u32 {
-    // 0.3
-    3
+    // 1.0
+    1 << 16
 }
