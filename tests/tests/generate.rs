@@ -62,8 +62,8 @@ fn compare_random_models(device: &Arc<dyn Device>, batches: &[usize]) {
             let options = Generation {
                 max_new_tokens: rows[0].output_ids.len(),
                 end_tokens: Vec::new(),
-                sampling: None,
                 sequences,
+                ..Generation::greedy(&model.config, 0)
             };
             let expected: Vec<_> = rows.iter().map(|row| row.output_ids.clone()).collect();
             assert_eq!(written(&model, &rows, &options), expected, "{name}, {sequences} at a time");

@@ -26,7 +26,7 @@ pub use batch::{BATCH_TOKENS, Batch, Window};
 pub use checkpoint::Checkpoint;
 pub use config::LlamaConfig;
 pub use error::{ModelError, Result};
-pub use generate::{Generated, Generation, Sampling};
+pub use generate::{Generated, Generation, Generator, Sampling};
 pub use hidden::{HiddenStates, Placement};
 pub use llama::{Block, Head, Linear, Llama, Observer};
 pub use low_rank::merged;

@@ -158,6 +158,7 @@ impl ModelService for HostModel<'_> {
             temperature: options.temperature.into(),
             top_k: (options.top_k > 0).then_some(options.top_k),
             top_p: (options.top_p < 1.0).then(|| options.top_p.into()),
+            min_p: None,
             seed: options.seed,
         });
         let generation = Generation { sampling, ..Generation::greedy(&model.config, options.max_tokens) };

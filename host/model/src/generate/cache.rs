@@ -47,6 +47,11 @@ impl Cache {
         self.slots
     }
 
+    /// Tokens that each sequence has room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// The row of a sequence's first position.
     pub(super) fn first_row(&self, slot: usize) -> usize {
         slot * self.capacity

@@ -2,8 +2,9 @@
 
 use crate::{ModelError, Result};
 use espalier_sdk::Rng;
+use std::collections::BTreeSet;
 
-/// How tokens are drawn, step by step as in transformers: the temperature, then `top_k`, then `top_p`.
+/// How tokens are drawn, step by step as in transformers: the temperature, then `top_k`, then `top_p`, then `min_p`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// The divisor of the logits, above 0.
@@ -12,6 +13,8 @@ pub struct Sampling {
     pub top_k: Option<usize>,
     /// Only the most likely tokens that together have this probability; in (0, 1].
     pub top_p: Option<f64>,
+    /// Only tokens that have at least this share of the most likely one's probability; in [0, 1].
+    pub min_p: Option<f64>,
     /// The seed of every draw.
     pub seed: u64,
 }
@@ -26,13 +29,17 @@ impl Sampling {
         if self.top_k == Some(0) {
             return bad("top-k 0 leaves no token".to_owned());
         }
-        match self.top_p {
-            Some(p) if !(p > 0.0 && p <= 1.0) => bad(format!("top-p {p} is not above 0 and at most 1")),
+        if let Some(p) = self.top_p.filter(|&p| !(p > 0.0 && p <= 1.0)) {
+            return bad(format!("top-p {p} is not above 0 and at most 1"));
+        }
+        match self.min_p {
+            Some(p) if !(0.0..=1.0).contains(&p) => bad(format!("min-p {p} is not from 0 to 1")),
             _ => Ok(()),
         }
     }
 
-    fn draw(&self, logits: &[f32], rng: &mut Rng) -> u32 {
+    /// The tokens that may be drawn, the most likely first, and their weights: shares of the first one's probability.
+    fn candidates(&self, logits: &[f32]) -> (Vec<u32>, Vec<f64>) {
         // The most likely first, of equals the lowest.
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         let descending =
@@ -58,6 +65,15 @@ impl Sampling {
             let kept = kept.count().max(1);
             weights.truncate(kept);
         }
+        if let Some(p) = self.min_p {
+            weights.truncate(weights.partition_point(|&weight| weight >= p));
+        }
+        order.truncate(weights.len());
+        (order, weights)
+    }
+
+    fn draw(&self, logits: &[f32], rng: &mut Rng) -> u32 {
+        let (order, weights) = self.candidates(logits);
         let mut left = rng.unit() * weights.iter().sum::<f64>();
         for (&token, weight) in order.iter().zip(&weights) {
             left -= weight;
@@ -67,6 +83,27 @@ impl Sampling {
         }
         // Rounding may leave a remainder.
         order[weights.len() - 1]
+    }
+}
+
+/// Checks a repetition penalty.
+pub(super) fn check_penalty(penalty: f64) -> Result<()> {
+    if penalty > 0.0 && penalty.is_finite() {
+        return Ok(());
+    }
+    Err(ModelError::Sampling(format!("a repetition penalty of {penalty}: it must be above 0")))
+}
+
+/// Makes tokens that occur before less likely, each once however often it occurs, as transformers does: logits above 0 are
+/// divided by the penalty, those below multiplied.
+pub(super) fn penalize<'a>(logits: &mut [f32], before: impl IntoIterator<Item = &'a u32>, penalty: f64) {
+    if penalty == 1.0 {
+        return;
+    }
+    let penalty = penalty as f32;
+    for token in before.into_iter().collect::<BTreeSet<_>>() {
+        let logit = &mut logits[*token as usize];
+        *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
     }
 }
 
@@ -95,11 +132,12 @@ fn most_likely(logits: &[f32]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{collections::BTreeMap, path::Path};
 
     const LOGITS: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -4.0];
 
     fn sampling(top_k: Option<usize>, top_p: Option<f64>) -> Sampling {
-        Sampling { temperature: 1.0, top_k, top_p, seed: 0 }
+        Sampling { temperature: 1.0, top_k, top_p, min_p: None, seed: 0 }
     }
 
     fn shares(sampling: &Sampling) -> [f64; 5] {
@@ -155,5 +193,56 @@ mod tests {
         assert!(sampling(Some(0), None).check().is_err());
         assert!(sampling(None, Some(0.0)).check().is_err());
         assert!(Sampling { temperature: 0.0, ..sampling(None, None) }.check().is_err());
+        for (min_p, fits) in [(0.0, true), (1.0, true), (1.1, false), (f64::NAN, false)] {
+            let sampling = Sampling { min_p: Some(min_p), ..sampling(None, None) };
+            assert_eq!(sampling.check().is_ok(), fits, "{min_p}");
+        }
+        for (penalty, fits) in [(1.3, true), (0.5, true), (0.0, false), (f64::INFINITY, false)] {
+            assert_eq!(check_penalty(penalty).is_ok(), fits, "{penalty}");
+        }
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        before: Vec<u32>,
+        logits: Vec<f32>,
+        cases: Vec<Case>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Case {
+        repetition_penalty: f64,
+        temperature: f64,
+        top_k: Option<usize>,
+        top_p: Option<f64>,
+        min_p: Option<f64>,
+        probabilities: BTreeMap<u32, f64>,
+    }
+
+    /// Tokens that may be drawn and their probabilities, after the processors of transformers
+    /// (`tests/scripts/make_sampling.py`).
+    #[test]
+    fn candidates_are_those_of_transformers() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/sampling.json");
+        let recorded: Vec<Recorded> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut compared = 0;
+        for (vector, Recorded { before, logits, cases }) in recorded.iter().enumerate() {
+            for (number, case) in cases.iter().enumerate() {
+                let &Case { repetition_penalty, temperature, top_k, top_p, min_p, .. } = case;
+                let mut logits = logits.clone();
+                penalize(&mut logits, before, repetition_penalty);
+                let (order, weights) =
+                    Sampling { temperature, top_k, top_p, min_p, seed: 0 }.candidates(&logits);
+                let total: f64 = weights.iter().sum();
+                let kept: BTreeSet<_> = order.iter().collect();
+                assert_eq!(kept, case.probabilities.keys().collect(), "vector {vector}, case {number}");
+                for (token, weight) in order.iter().zip(&weights) {
+                    let (found, expected) = (weight / total, case.probabilities[token]);
+                    assert!((found - expected).abs() < 1e-5, "{found} and {expected}: {vector}, {number}");
+                }
+                compared += 1;
+            }
+        }
+        assert!(compared > 100);
     }
 }

@@ -7,23 +7,20 @@
 mod blocks;
 mod cache;
 mod choose;
+mod generator;
 mod step;
 
 #[cfg(test)]
 mod tests;
 
 pub use choose::Sampling;
+pub use generator::Generator;
 
 pub(super) use cache::CachedBlock;
 
-use super::{BATCH_TOKENS, Llama, LlamaConfig, ModelError, Result};
-use blocks::Blocks;
+use super::{Llama, LlamaConfig, ModelError, Result};
 use cache::Cache;
-use espalier_base::interrupt;
 use espalier_sdk::Rng;
-use rayon::prelude::*;
-use std::collections::VecDeque;
-use step::{Ropes, Step};
 
 /// How to generate.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +31,8 @@ pub struct Generation {
     pub end_tokens: Vec<u32>,
     /// How tokens are drawn; without it, the most likely one is taken, of equals the lowest.
     pub sampling: Option<Sampling>,
+    /// The penalty of tokens that are in the prompt or written already, above 0; 1 is none.
+    pub repetition_penalty: f64,
     /// The most sequences at a time. There are fewer where their cache would take too much memory.
     pub sequences: usize,
 }
@@ -48,13 +47,20 @@ impl Generation {
             max_new_tokens,
             end_tokens: config.eos_token_ids.clone(),
             sampling: None,
+            repetition_penalty: 1.0,
             sequences: SEQUENCES,
         }
+    }
+
+    /// Checks the settings.
+    fn check(&self) -> Result<()> {
+        choose::check_penalty(self.repetition_penalty)?;
+        self.sampling.as_ref().map_or(Ok(()), Sampling::check)
     }
 }
 
 /// The continuation of a prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Generated {
     /// The tokens, the end token included where there is one.
     pub tokens: Vec<u32>,
@@ -66,6 +72,8 @@ pub struct Generated {
 struct Sequence<'a> {
     index: usize,
     prompt: &'a [u32],
+    /// Tokens at the beginning of the prompt that the cache holds already; not its last one.
+    cached: usize,
     written: Vec<u32>,
     slot: usize,
     rng: Rng,
@@ -76,6 +84,26 @@ impl Sequence<'_> {
     fn len(&self) -> usize {
         self.prompt.len() + self.written.len()
     }
+
+    /// The rows of the cache that its prompt and this many new tokens take: the last one is never read.
+    fn rows(&self, max_new_tokens: usize) -> usize {
+        self.prompt.len() + max_new_tokens - 1
+    }
+}
+
+/// The sequences of these prompts, the long ones first: those that start together then have about the same length.
+fn sequences<'a>(model: &'a Llama, prompts: &[&'a [u32]], options: &Generation) -> Result<Vec<Sequence<'a>>> {
+    let bos = model.config.bos_token_id.as_ref().map(std::slice::from_ref);
+    let mut sequences = Vec::with_capacity(prompts.len());
+    // Each has a generator of its own, so that its draws do not depend on its neighbours.
+    let mut seeds = Rng::new(options.sampling.as_ref().map_or(0, |sampling| sampling.seed));
+    for (index, &prompt) in prompts.iter().enumerate() {
+        let prompt = if prompt.is_empty() { bos.ok_or(ModelError::EmptyPrompt { index })? } else { prompt };
+        let rng = Rng::new(seeds.next_u64());
+        sequences.push(Sequence { index, prompt, cached: 0, written: Vec::new(), slot: 0, rng });
+    }
+    sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.prompt.len()));
+    Ok(sequences)
 }
 
 impl Llama {
@@ -96,11 +124,11 @@ impl Llama {
         options: &Generation,
         progress: impl FnMut(),
     ) -> Result<Vec<Generated>> {
-        self.generate_until(prompts, options, &|_| false, progress)
+        self.generate_until(prompts, options, |_| false, progress)
     }
 
     /// Continues every prompt as [`generate`](Self::generate) does, but no further than where `is_end` holds of the tokens
-    /// written.
+    /// written. It is asked after every token.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
@@ -108,75 +136,16 @@ impl Llama {
         &self,
         prompts: &[&[u32]],
         options: &Generation,
-        is_end: &(dyn Fn(&[u32]) -> bool + Sync),
-        mut progress: impl FnMut(),
+        is_end: impl FnMut(&[u32]) -> bool,
+        progress: impl FnMut(),
     ) -> Result<Vec<Generated>> {
-        if let Some(sampling) = &options.sampling {
-            sampling.check()?;
-        }
-        let bos = self.config.bos_token_id.as_ref().map(std::slice::from_ref);
-        let mut waiting = Vec::with_capacity(prompts.len());
-        // Each has a generator of its own, so that its draws do not depend on its neighbours.
-        let mut seeds = Rng::new(options.sampling.as_ref().map_or(0, |sampling| sampling.seed));
-        for (index, &prompt) in prompts.iter().enumerate() {
-            let prompt =
-                if prompt.is_empty() { bos.ok_or(ModelError::EmptyPrompt { index })? } else { prompt };
-            let rng = Rng::new(seeds.next_u64());
-            waiting.push(Sequence { index, prompt, written: Vec::new(), slot: 0, rng });
-        }
-        let mut done = vec![Generated { tokens: Vec::new(), ended: false }; prompts.len()];
-        if options.max_new_tokens == 0 || prompts.is_empty() {
-            return Ok(done);
-        }
-        // The long ones first: those that start together then have about the same length.
-        waiting.sort_by_key(|sequence| std::cmp::Reverse(sequence.prompt.len()));
-        let mut waiting = VecDeque::from(waiting);
-        // The last token that is written is never read.
-        let capacity = waiting[0].prompt.len() + options.max_new_tokens - 1;
-        let mut cache = Cache::allocate(self, options.sequences.clamp(1, prompts.len()), capacity)?;
-        let mut free: Vec<usize> = (0..cache.slots()).rev().collect();
-        let ropes = Ropes::new(self, capacity)?;
-        let head = self.load_head()?;
-        let mut blocks = Blocks::load(self)?;
-
-        let mut active: Vec<Sequence> = Vec::new();
-        while !(waiting.is_empty() && active.is_empty()) {
-            interrupt::check()?;
-            let writing = active.len();
-            let mut room = BATCH_TOKENS.saturating_sub(writing);
-            while let (Some(next), Some(&slot)) = (waiting.front(), free.last()) {
-                // One is always taken, however long.
-                if next.prompt.len() > room && active.len() > writing {
-                    break;
-                }
-                room = room.saturating_sub(next.prompt.len());
-                free.pop();
-                active.extend(waiting.pop_front().map(|sequence| Sequence { slot, ..sequence }));
-            }
-            let step = Step::new(self, &active, &ropes, &cache)?;
-            let logits = blocks.run(self, &head, &step, &mut cache)?;
-            let rows = logits.par_chunks_exact(self.config.vocab_size);
-            let next: Vec<_> = rows
-                .zip(&mut active)
-                .map(|(logits, sequence)| choose::next(logits, options.sampling.as_ref(), &mut sequence.rng))
-                .collect();
-            for (sequence, next) in active.iter_mut().zip(next) {
-                sequence.written.push(next.ok_or(ModelError::NotNumbers)?);
-            }
-            active.retain_mut(|sequence| {
-                let ended = sequence.written.last().is_some_and(|last| options.end_tokens.contains(last));
-                let finished =
-                    ended || sequence.written.len() == options.max_new_tokens || is_end(&sequence.written);
-                if finished {
-                    done[sequence.index] = Generated { tokens: std::mem::take(&mut sequence.written), ended };
-                    free.push(sequence.slot);
-                    progress();
-                }
-                !finished
-            });
-        }
-        // Blocks that do not stay are read in every step.
-        self.checkpoint.check_unchanged()?;
-        Ok(done)
+        options.check()?;
+        let waiting = sequences(self, prompts, options)?;
+        let Some(longest) = waiting.first().filter(|_| options.max_new_tokens > 0) else {
+            return Ok(vec![Generated::default(); prompts.len()]);
+        };
+        let rows = longest.rows(options.max_new_tokens);
+        let mut cache = Cache::allocate(self, options.sequences.clamp(1, prompts.len()), rows)?;
+        Generator::new(self).run(waiting, &mut cache, options, is_end, progress)
     }
 }

@@ -38,7 +38,7 @@ impl Ropes {
 }
 
 impl Step {
-    /// The next step of these sequences. Those that nothing has been written for are read from their start.
+    /// The next step of these sequences. Those that nothing has been written for are read, from where the cache ends.
     pub(super) fn new(model: &Llama, sequences: &[Sequence], ropes: &Ropes, cache: &Cache) -> Result<Self> {
         let mut tokens = Vec::new();
         let mut spans = Vec::new();
@@ -55,15 +55,15 @@ impl Step {
             spans.push(Span { query_start: row, queries: 1, key_start, keys: length });
         }
         for sequence in sequences.iter().filter(|sequence| sequence.written.is_empty()) {
-            let before = &sequence.prompt[..sequence.prompt.len() - 1];
-            let (count, key_start) = (before.len(), cache.first_row(sequence.slot));
+            let (from, keys) = (sequence.cached, sequence.prompt.len() - 1);
+            let (count, key_start) = (keys - from, cache.first_row(sequence.slot));
             if count > 0 {
-                spans.push(Span { query_start: tokens.len(), queries: count, key_start, keys: count });
+                spans.push(Span { query_start: tokens.len(), queries: count, key_start, keys });
             }
-            tokens.extend_from_slice(before);
-            positions.extend(0..count as u32);
+            tokens.extend_from_slice(&sequence.prompt[from..keys]);
+            positions.extend(from as u32..keys as u32);
             lengths.extend(std::iter::repeat_n(sequence.len(), count));
-            places.extend((key_start..key_start + count).map(|place| place as u32));
+            places.extend((key_start + from..key_start + keys).map(|place| place as u32));
         }
         let rope = match ropes {
             Ropes::Fixed(table) => Arc::clone(table),

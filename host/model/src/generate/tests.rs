@@ -1,4 +1,8 @@
-use super::*;
+use super::{
+    blocks::Blocks,
+    step::{Ropes, Step},
+    *,
+};
 use espalier_device::cpu::Cpu;
 use std::{path::Path, sync::Arc};
 
@@ -16,6 +20,7 @@ fn blocks_that_are_streamed_give_the_same_logits() {
     let sequence = |(index, &prompt): (usize, &&'static [u32])| Sequence {
         index,
         prompt,
+        cached: 0,
         written: Vec::new(),
         slot: PROMPTS.len() - 1 - index,
         rng: Rng::new(0),
@@ -43,12 +48,12 @@ fn blocks_that_are_streamed_give_the_same_logits() {
 #[test]
 fn draws_do_not_depend_on_the_neighbours() {
     let model = model();
-    let sampling = Sampling { temperature: 1.2, top_k: Some(50), top_p: Some(0.95), seed: 3 };
+    let sampling =
+        Sampling { temperature: 1.2, top_k: Some(50), top_p: Some(0.95), min_p: Some(0.001), seed: 3 };
     let options = Generation {
-        max_new_tokens: 6,
         end_tokens: Vec::new(),
         sampling: Some(sampling),
-        sequences: PROMPTS.len(),
+        ..Generation::greedy(&model.config, 6)
     };
     let together = model.generate(&PROMPTS, &options, || {}).unwrap();
     let by_one = model.generate(&PROMPTS, &Generation { sequences: 1, ..options.clone() }, || {}).unwrap();
@@ -80,4 +85,43 @@ fn limits_and_empty_prompts() {
     assert!(matches!(error, ModelError::EmptyPrompt { index: 1 }), "{error}");
     let error = model.generate(&[&[1, 5000]], &greedy(4), || {}).unwrap_err();
     assert!(matches!(error, ModelError::Token { token: 5000, .. }), "{error}");
+}
+
+/// The same text comes whether its beginning is read or taken from the text before it.
+#[test]
+fn a_conversation_goes_on_from_its_cache() {
+    let model = model();
+    let options = Generation { end_tokens: Vec::new(), ..Generation::greedy(&model.config, 12) };
+    let mut generator = Generator::new(&model);
+    let first = generator.write(PROMPTS[3], &options, |_| false).unwrap();
+    assert_eq!(first, model.generate(&[PROMPTS[3]], &options, || {}).unwrap()[0]);
+    let whole = [PROMPTS[3], &first.tokens].concat();
+    // The whole text, the text with a turn behind it, texts that part from it early and late, and a longer one.
+    let mut other = whole.clone();
+    other[5] = 69;
+    let longer = whole.repeat(4);
+    for prompt in [&whole[..], &[&whole[..], PROMPTS[0]].concat(), &whole[..9], &other, &longer, &whole] {
+        let alone = model.generate(&[prompt], &options, || {}).unwrap();
+        assert_eq!(generator.write(prompt, &options, |_| false).unwrap(), alone[0], "{prompt:?}");
+    }
+    // A text that fails or is broken off does not spoil the next one.
+    assert!(generator.write(&[1, 5000], &options, |_| false).is_err());
+    let cut = generator.write(&whole, &options, |written| written.len() == 3).unwrap();
+    assert_eq!(cut.tokens.len(), 3);
+    let alone = model.generate(&[&whole], &options, || {}).unwrap();
+    assert_eq!(generator.write(&whole, &options, |_| false).unwrap(), alone[0]);
+}
+
+#[test]
+fn what_was_said_is_said_less_often() {
+    let model = model();
+    let options = Generation { end_tokens: Vec::new(), ..Generation::greedy(&model.config, 40) };
+    let distinct = |penalty| {
+        let options = Generation { repetition_penalty: penalty, ..options.clone() };
+        let written = model.generate(&[PROMPTS[0]], &options, || {}).unwrap().remove(0);
+        written.tokens.into_iter().collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert!(distinct(3.0) > distinct(1.0));
+    let bad = Generation { repetition_penalty: 0.0, ..options };
+    assert!(matches!(model.generate(&PROMPTS, &bad, || {}), Err(ModelError::Sampling(_))));
 }
