@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufRead, Read},
     path::{Path, PathBuf},
 };
 
@@ -25,6 +25,8 @@ impl Limit {
     pub const TEMPLATE: Self = Self { what: "template", bytes: 4 << 20 };
     /// Study files, and other files that a person writes for this program.
     pub const SETTINGS: Self = Self { what: "file of settings", bytes: 16 << 20 };
+    /// A prompt, or one turn of a conversation.
+    pub const PROMPT: Self = Self { what: "prompt", bytes: 4 << 20 };
     /// `espalier.json`, and results of a study's cells.
     pub const RECORD: Self = Self { what: "record", bytes: 1 << 30 };
     /// A file that is carried along beside the weights.
@@ -91,10 +93,41 @@ pub fn read(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {
     if file.metadata()?.len() > limit.bytes {
         return Err(limit.exceeded());
     }
-    let mut bytes = Vec::new();
     // It may grow while it is read.
-    file.take(limit.bytes + 1).read_to_end(&mut bytes)?;
+    within(limit, |bytes| file.take(limit.bytes + 1).read_to_end(bytes))
+}
+
+/// What `read` reads of something that has at most one byte more than the limit, if it does not have that one.
+fn within(limit: Limit, read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read(&mut bytes)?;
     if bytes.len() as u64 > limit.bytes { Err(limit.exceeded()) } else { Ok(bytes) }
+}
+
+/// All the text that a pipe or a terminal gives.
+///
+/// # Errors
+/// It cannot be read, is longer than the limit, or is not UTF-8.
+pub fn read_stream(stream: impl Read, limit: Limit) -> io::Result<String> {
+    utf8(within(limit, |bytes| stream.take(limit.bytes + 1).read_to_end(bytes))?)
+}
+
+/// The next line that a pipe or a terminal gives, without its end; none where there are no more.
+///
+/// # Errors
+/// As [`read_stream`].
+pub fn read_line(stream: impl BufRead, limit: Limit) -> io::Result<Option<String>> {
+    let line = within(limit, |bytes| stream.take(limit.bytes + 1).read_until(b'\n', bytes))?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let line = utf8(line)?;
+    let line = line.strip_suffix('\n').unwrap_or(&line);
+    Ok(Some(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+fn utf8(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The text of a file.
@@ -102,7 +135,7 @@ pub fn read(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`], or it is not UTF-8.
 pub fn read_text(path: &Path, limit: Limit) -> io::Result<String> {
-    String::from_utf8(read(path, limit)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    utf8(read(path, limit)?)
 }
 
 /// Copies a file, with the permissions of any new file.
@@ -184,6 +217,23 @@ mod tests {
         assert_eq!(error, "it has more than 4 MiB, the most that is read of a template");
         assert!(matches!(copy(&path, &folder.path().join("to"), Limit::SIDE), Err((_, true))));
         assert!(!folder.path().join("to").exists());
+    }
+
+    #[test]
+    fn streams_are_read_up_to_a_bound() {
+        let mut lines = io::Cursor::new("one\r\n\ntwo");
+        let found: Vec<_> = std::iter::from_fn(|| read_line(&mut lines, Limit::PROMPT).unwrap()).collect();
+        assert_eq!(found, ["one", "", "two"]);
+        let endless = || io::BufReader::new(io::repeat(b'a'));
+        for error in [
+            read_line(endless(), Limit::PROMPT).unwrap_err(),
+            read_stream(endless(), Limit::PROMPT).unwrap_err(),
+        ] {
+            assert_eq!(error.to_string(), "it has more than 4 MiB, the most that is read of a prompt");
+        }
+        assert_eq!(read_stream(&b"\xff"[..], Limit::PROMPT).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let short = vec![b'a'; Limit::PROMPT.bytes as usize];
+        assert_eq!(read_stream(&short[..], Limit::PROMPT).unwrap().len(), short.len());
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// The process was asked to end, and not only a person at the keyboard to stop what it does.
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+
 /// The run was interrupted.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("interrupted")]
@@ -27,6 +30,34 @@ pub fn listen() -> Result<(), ctrlc::Error> {
             exit_now(130);
         }
     })
+}
+
+/// Takes Ctrl-C back, for a program that ends what it does and goes on with something else. SIGTERM and SIGHUP are not taken
+/// back, once [`distinguish_terminations`] was called.
+pub fn forgive() {
+    if !TERMINATED.load(Ordering::SeqCst) {
+        INTERRUPTED.store(false, Ordering::SeqCst);
+    }
+}
+
+/// From now on, SIGTERM and SIGHUP end the run even where [`forgive`] is called.
+pub fn distinguish_terminations() {
+    #[cfg(unix)]
+    {
+        extern "C" fn terminate(_: libc::c_int) {
+            TERMINATED.store(true, Ordering::SeqCst);
+            if INTERRUPTED.swap(true, Ordering::SeqCst) {
+                exit_now(130);
+            }
+        }
+        let handler: extern "C" fn(libc::c_int) = terminate;
+        for signal in [libc::SIGTERM, libc::SIGHUP] {
+            // SAFETY: the handler sets two flags and may end the process, which handlers may.
+            unsafe {
+                libc::signal(signal, handler as libc::sighandler_t);
+            }
+        }
+    }
 }
 
 /// Says what happened before the system ends the process because a file that is mapped was shortened by another program.
