@@ -94,6 +94,18 @@ impl ChatTemplate {
         jinja.unwrap_or(&self.jinja).render(values)
     }
 
+    /// A conversation up to where the model goes on. `place` says where it is from.
+    ///
+    /// # Errors
+    /// The template fails, or refuses the conversation.
+    pub fn prompt(
+        &self,
+        said: &Conversation,
+        place: impl Fn() -> String,
+    ) -> Result<String, CalibrationError> {
+        self.render(said, true).map_err(|source| self.failed(place(), source))
+    }
+
     pub(super) fn failed(&self, place: String, source: Error) -> CalibrationError {
         CalibrationError::Render { place, path: self.path.clone(), source }
     }

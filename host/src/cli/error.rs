@@ -53,6 +53,8 @@ pub(super) enum CliError {
     Usage(String),
     #[error("Ctrl-C cannot be listened for")]
     Signal(#[from] ctrlc::Error),
+    #[error("what is asked cannot be read from standard input")]
+    Stdin(#[source] std::io::Error),
     #[error("the result cannot be written to standard output")]
     Stdout(#[source] std::io::Error),
     #[error("the result cannot be written as JSON")]
@@ -115,7 +117,7 @@ impl CliError {
     }
 
     /// Whether something failed on the way: a disk, a device, a plugin. Everything else is about what was given.
-    fn is_failure(&self) -> bool {
+    pub(super) fn is_failure(&self) -> bool {
         match self {
             Self::Model(error) => model(error),
             Self::Prune(error) => prune(error),
@@ -136,6 +138,7 @@ impl CliError {
             | Self::Targets(_)
             | Self::NoCalibration { .. }
             | Self::Verify(_)
+            | Self::Stdin(_)
             | Self::Usage(_) => false,
         }
     }

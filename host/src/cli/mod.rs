@@ -2,11 +2,13 @@
 
 mod args;
 mod calibrate;
+mod chat;
 mod check;
 mod clean;
 mod devices;
 mod error;
 mod eval;
+mod generate;
 mod inspect;
 mod new;
 mod plugins;
@@ -17,6 +19,7 @@ mod study;
 mod table;
 mod trust;
 mod verify;
+mod writing;
 
 use args::{Args, Command, Verbosity};
 use clap::Parser;
@@ -47,6 +50,8 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Prune(command) => prune::run(command, args.verbosity),
         Command::Select(command) => select::run(command, args.verbosity),
         Command::Eval(command) => eval::run(command, args.verbosity),
+        Command::Generate(command) => generate::run(command, args.verbosity),
+        Command::Chat(command) => chat::run(command, args.verbosity),
         Command::Study(command) => study::run(command, args.verbosity),
         Command::Plugins(command) => plugins::run(command, args.verbosity),
         Command::Devices(command) => devices::run(command),

@@ -53,7 +53,10 @@ impl Generation {
     }
 
     /// Checks the settings.
-    fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Nothing can be drawn with them.
+    pub fn check(&self) -> Result<()> {
         choose::check_penalty(self.repetition_penalty)?;
         self.sampling.as_ref().map_or(Ok(()), Sampling::check)
     }
@@ -124,7 +127,7 @@ impl Llama {
         options: &Generation,
         progress: impl FnMut(),
     ) -> Result<Vec<Generated>> {
-        self.generate_until(prompts, options, |_| false, progress)
+        self.generate_until(prompts, options, &|_| false, progress)
     }
 
     /// Continues every prompt as [`generate`](Self::generate) does, but no further than where `is_end` holds of the tokens
@@ -136,7 +139,7 @@ impl Llama {
         &self,
         prompts: &[&[u32]],
         options: &Generation,
-        is_end: impl FnMut(&[u32]) -> bool,
+        is_end: &(dyn Fn(&[u32]) -> bool + Sync),
         progress: impl FnMut(),
     ) -> Result<Vec<Generated>> {
         options.check()?;

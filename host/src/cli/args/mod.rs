@@ -3,6 +3,7 @@
 mod calibration;
 mod device;
 mod eval;
+mod generate;
 mod models;
 mod plugins;
 mod prune;
@@ -11,6 +12,7 @@ mod study;
 pub(crate) use calibration::{Calibration, Select};
 pub(crate) use device::Device;
 pub(crate) use eval::Eval;
+pub(crate) use generate::{Chat, Generate};
 pub(crate) use models::{Clean, Devices, Inspect, Verify};
 pub(crate) use plugins::{
     CheckPlugin, NewPlugin, Opening, PluginKind, PluginProcess, Plugins, PluginsAction, Trust, TrustAction,
@@ -53,6 +55,10 @@ pub(crate) enum Command {
     Select(Box<Select>),
     /// Measure a model
     Eval(Box<Eval>),
+    /// Go on from a prompt
+    Generate(Box<Generate>),
+    /// Talk to a model, in its own chat template
+    Chat(Box<Chat>),
     /// Run a study: models, dense and pruned with different calibration data, side by side
     Study(Box<Study>),
     /// List the plugins that are found, or what one library offers; make a new one
