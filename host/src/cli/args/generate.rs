@@ -54,19 +54,19 @@ pub(crate) struct Writing {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) stop: Vec<String>,
     /// Divisor of the logits; 0 takes the most likely token [default: 0; with --top-k, --top-p or --min-p 1]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Draw from the K most likely tokens
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top_k: Option<u32>,
     /// Draw from the most likely tokens that together have this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Draw from tokens that have at least this share of the most likely one's probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f64>,
     /// Divisor of the logits (above 0) of tokens that are in the prompt or written already
-    #[arg(long, default_value = "1", value_name = "X")]
+    #[arg(long, default_value = "1", value_name = "X", allow_negative_numbers = true)]
     repetition_penalty: f64,
     /// Seed of every draw
     #[arg(long, default_value = "0", value_name = "N")]
