@@ -2,7 +2,7 @@
 
 use super::{
     CliError, args, note, report,
-    writing::{End, WritingModel, of_chat_template, print_piece, unless_reader_left},
+    writing::{Ending, WritingModel, of_chat_template, print_piece, unless_reader_left},
 };
 use espalier_base::{
     files::{self, Limit},
@@ -86,7 +86,7 @@ impl Chat<'_> {
         if !written.text.ends_with('\n') {
             print_piece("\n")?;
         }
-        if written.end == End::Interrupted {
+        if written.end == Ending::Interrupted {
             interrupt::forgive();
             interrupt::check()?;
         }

@@ -2,7 +2,7 @@
 
 use super::{
     CliError, args, note, print_json,
-    writing::{End, WritingModel, Written, of_chat_template, print_piece, unless_reader_left},
+    writing::{Ending, WritingModel, Written, of_chat_template, print_piece, unless_reader_left},
 };
 use espalier_base::{
     files::{self, Limit},
@@ -47,7 +47,7 @@ pub(super) fn run(command: &args::Generate, verbosity: args::Verbosity) -> Resul
         } else if !written.text.ends_with('\n') {
             print_piece("\n")?;
         }
-        if written.end == End::Interrupted { Err(interrupt::Interrupted.into()) } else { Ok(()) }
+        if written.end == Ending::Interrupted { Err(interrupt::Interrupted.into()) } else { Ok(()) }
     }))
 }
 

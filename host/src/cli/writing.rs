@@ -28,7 +28,7 @@ pub(super) struct Written {
     prompt_tokens: usize,
     /// Of the text, the end token included.
     tokens: usize,
-    pub(super) end: End,
+    pub(super) end: Ending,
     /// From the beginning of loading and of reading the prompt.
     seconds_to_first_token: f64,
     /// Of the tokens behind the first; none where there is no second.
@@ -39,7 +39,7 @@ pub(super) struct Written {
 /// Why a text ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum End {
+pub(super) enum Ending {
     /// The model ended it.
     EndToken,
     /// One of `--stop` was met.
@@ -119,13 +119,13 @@ impl WritingModel {
             return Err(error);
         }
         let end = match written {
-            Err(ModelError::Interrupted(_)) => End::Interrupted,
+            Err(ModelError::Interrupted(_)) => Ending::Interrupted,
             Err(error) => return Err(error.into()),
-            Ok(written) if written.ended => End::EndToken,
-            Ok(_) if stream.is_stopped() => End::Stop,
-            Ok(_) if count == generation.max_new_tokens => End::MaxNewTokens,
-            Ok(_) if count == max_new_tokens => End::Context,
-            Ok(_) => End::Interrupted,
+            Ok(written) if written.ended => Ending::EndToken,
+            Ok(_) if stream.is_stopped() => Ending::Stop,
+            Ok(_) if count == generation.max_new_tokens => Ending::MaxNewTokens,
+            Ok(_) if count == max_new_tokens => Ending::Context,
+            Ok(_) => Ending::Interrupted,
         };
         let rest = stream.finish()?;
         text += &rest;
