@@ -1,7 +1,11 @@
 //! Calibration or evaluation data: files and folders, of which any record can be read.
 
 use super::{
-    CalibrationError, Reading, Record, Shape, Source, exclude::Exclusion, file::DataFile, folder, scan::How,
+    CalibrationError, Reading, Record, Shape, Source,
+    exclude::Exclusion,
+    file::DataFile,
+    folder,
+    scan::{How, Wanted},
     source::check_weights,
 };
 use serde::{Deserialize, Serialize};
@@ -78,7 +82,7 @@ impl Collection {
     /// too many rows that cannot be used: the message names the line of the first. No files, or weights
     /// that are not shares of anything.
     pub fn open(sources: &[Source], reading: &Reading) -> Result<Self, CalibrationError> {
-        Self::read(sources, reading, false)
+        Self::read(sources, reading, Wanted::Visible)
     }
 
     /// Opens data to evaluate on: as [`open`](Self::open), but rows of empty text are kept, because the text that all rows
@@ -87,10 +91,22 @@ impl Collection {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_for_evaluation(sources: &[Source], reading: &Reading) -> Result<Self, CalibrationError> {
-        Self::read(sources, reading, true)
+        Self::read(sources, reading, Wanted::Text)
     }
 
-    fn read(sources: &[Source], reading: &Reading, blank: bool) -> Result<Self, CalibrationError> {
+    /// Opens rows of any fields, each a [`Record::Row`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or a file that holds no rows.
+    pub fn open_rows(sources: &[Source], reading: &Reading) -> Result<Self, CalibrationError> {
+        let collection = Self::read(sources, reading, Wanted::Rows)?;
+        match collection.files.iter().find(|file| file.shape() != Shape::Row) {
+            None => Ok(collection),
+            Some(file) => Err(CalibrationError::NoRows { path: file.path().to_owned() }),
+        }
+    }
+
+    fn read(sources: &[Source], reading: &Reading, wanted: Wanted) -> Result<Self, CalibrationError> {
         check_weights(sources)?;
         if sources.is_empty() {
             return Err(CalibrationError::NoSources);
@@ -104,7 +120,7 @@ impl Collection {
             opened: Mutex::new(None),
         };
         for source in sources {
-            collection.add(source, &How { reading, exclusion: exclusion.as_ref(), blank })?;
+            collection.add(source, &How { reading, exclusion: exclusion.as_ref(), wanted })?;
         }
         Ok(collection)
     }

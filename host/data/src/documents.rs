@@ -119,7 +119,7 @@ impl TokenizedCollection {
     /// As [`tokens`](Self::tokens).
     pub fn answer(&self, index: usize) -> Result<Option<Range<usize>>, CalibrationError> {
         let record = self.collection.record(index)?;
-        if let Record::Text(_) | Record::Tokens(_) = record {
+        if let Record::Text(_) | Record::Tokens(_) | Record::Row(_) = record {
             return Ok(None);
         }
         let place = || self.collection.place(index);

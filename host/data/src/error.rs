@@ -143,6 +143,12 @@ pub enum CalibrationError {
     /// No data at all.
     #[error("there is no data file")]
     NoSources,
+    /// A document where rows are needed.
+    #[error("{} holds no rows: give .json, .jsonl or .parquet", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder without data.
     #[error("{} holds no file that ends in .{ends}", path.display())]
     NoFiles {
@@ -237,6 +243,16 @@ pub enum CalibrationError {
         path: PathBuf,
         /// Why.
         source: minijinja::Error,
+    },
+    /// A row that a template or an expression of a task refuses or fails on.
+    #[error("{place} does not fit `{what}`: {problem}")]
+    Fit {
+        /// The row.
+        place: String,
+        /// The template's or the expression's name.
+        what: String,
+        /// The problem.
+        problem: String,
     },
     /// A record that a template refuses or fails on.
     #[error("{place} cannot be put into the template of {}", path.display())]

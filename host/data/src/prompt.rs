@@ -148,7 +148,7 @@ impl Renderer {
 
     /// How a record is rendered.
     fn way(&self, record: &Record, place: impl Fn() -> String) -> Result<PromptWay<'_>, CalibrationError> {
-        if let Record::Tokens(_) = record {
+        if let Record::Tokens(_) | Record::Row(_) = record {
             return Err(CalibrationError::NoText { place: place(), found: record.kind() });
         }
         if let Some(file) = &self.file {
@@ -218,7 +218,7 @@ fn alpaca(record: &Record) -> Option<Rendered> {
             }
             _ => return None,
         },
-        Record::Text(_) | Record::Tokens(_) => return None,
+        Record::Text(_) | Record::Tokens(_) | Record::Row(_) => return None,
     };
     Some(Rendered::new(format!("{}\n", alpaca_prompt(&instruction, input)), output))
 }
@@ -242,7 +242,7 @@ fn raw(record: &Record) -> Rendered {
                 said.before_answer().iter().map(|message| format!("{}\n", message.content)).collect();
             Rendered::new(lines, said.answer().map_or("", |message| &message.content))
         }
-        Record::Tokens(_) => Rendered::new("", ""),
+        Record::Tokens(_) | Record::Row(_) => Rendered::new("", ""),
     }
 }
 
@@ -259,7 +259,7 @@ fn conversation(record: &Record) -> Cow<'_, Conversation> {
             system.into_iter().chain(turns).collect()
         }
         Record::Completion { prefix, completions } => exchange(prefix, first(completions)),
-        Record::Text(_) | Record::Tokens(_) => Vec::new(),
+        Record::Text(_) | Record::Tokens(_) | Record::Row(_) => Vec::new(),
     };
     Cow::Owned(Conversation::new(messages))
 }

@@ -32,6 +32,8 @@ pub enum Record {
     Chat(Conversation),
     /// Tokens as they are.
     Tokens(Tokens),
+    /// A row as it is, for the templates of a task.
+    Row(Row),
 }
 
 /// A window of tokens as a row has it, without those that its `attention_mask` leaves out.
@@ -58,7 +60,7 @@ impl Tokens {
 }
 
 impl Record {
-    /// Its fields, by name. Of several answers the first counts; messages are JSON; tokens have no fields.
+    /// Its fields, by name. Of several answers the first counts; messages are JSON; tokens and rows as they are have none.
     pub fn fields(&self) -> BTreeMap<String, String> {
         let first = |answers: &[String]| answers.first().cloned().unwrap_or_default();
         let fields = match self {
@@ -80,9 +82,37 @@ impl Record {
                     .collect();
                 vec![("messages", serde_json::Value::from(messages).to_string())]
             }
-            Self::Tokens(_) => Vec::new(),
+            Self::Tokens(_) | Self::Row(_) => Vec::new(),
         };
         fields.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
+    }
+}
+
+/// An object of any fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row(Json<'static>);
+
+impl Row {
+    /// A row with the fields of a JSON object.
+    pub(super) fn new(object: Json<'static>) -> Self {
+        Self(object)
+    }
+
+    /// The names of its fields.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let pairs = if let Json::Object(pairs) = &self.0 { pairs.as_slice() } else { &[] };
+        pairs.iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// Whether both have the same value in a field.
+    pub fn shares(&self, other: &Self, field: &str) -> bool {
+        self.0.get(field).is_some() && self.0.get(field) == other.0.get(field)
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
@@ -169,7 +199,7 @@ impl Record {
     /// The answers that a model's own is compared with; none for running text and for tokens.
     pub fn references(&self) -> Vec<&str> {
         match self {
-            Self::Text(_) | Self::Tokens(_) => Vec::new(),
+            Self::Text(_) | Self::Tokens(_) | Self::Row(_) => Vec::new(),
             Self::Completion { completions: answers, .. } | Self::Instruction { outputs: answers, .. } => {
                 answers.iter().map(String::as_str).collect()
             }
@@ -187,6 +217,7 @@ impl Record {
             }
             Self::Chat(said) => said.messages.iter().map(|message| message.content.as_str()).collect(),
             Self::Tokens(_) => Vec::new(),
+            Self::Row(row) => row.0.texts(),
         }
     }
 
@@ -198,6 +229,7 @@ impl Record {
             Self::Instruction { .. } => "an instruction",
             Self::Chat(_) => "a conversation",
             Self::Tokens(_) => "token numbers",
+            Self::Row(_) => "a row of fields",
         }
     }
 }

@@ -4,6 +4,8 @@ use super::{
     Fields, Record,
     fields::Field,
     json::{Json, Key},
+    record::Row,
+    scan::Wanted,
     values::{Wrong, conversation, instances, optional_string, string, strings, tokens, turns, visible},
 };
 use serde::{
@@ -28,6 +30,8 @@ pub enum Shape {
     Chat,
     /// Windows of tokens as they are.
     Windows,
+    /// Rows as they are, whatever their fields.
+    Row,
 }
 
 /// Why a row cannot be used.
@@ -68,6 +72,9 @@ static FORMS: [Form; 6] = [
     Form { shape: Shape::Text, needed: &[Field::Text], optional: &[] },
 ];
 
+/// Rows as they are: every object is one.
+static ROW: Form = Form { shape: Shape::Row, needed: &[], optional: &[] };
+
 /// The most fields that a shape has.
 const FIELDS: usize = 4;
 
@@ -89,8 +96,12 @@ pub(super) struct Layout {
 
 impl Layout {
     /// The layout of the row that these bytes begin with.
-    pub(super) fn of(row: &str, fields: Option<&Fields>, blank: bool) -> Result<Self, RowError> {
+    pub(super) fn of(row: &str, fields: Option<&Fields>, wanted: Wanted) -> Result<Self, RowError> {
         let found = keys(row)?;
+        if wanted == Wanted::Rows {
+            return Ok(Self { form: &ROW, keys: Vec::new(), blank: true });
+        }
+        let blank = wanted == Wanted::Text;
         let candidates = || {
             let named = |form: &&Form| {
                 fields.is_none_or(|fields| fields.fields().all(|field| form.fields().any(|has| has == field)))
@@ -145,18 +156,36 @@ impl Layout {
 
     /// The records of the row that this text begins with: one, or one for each instance.
     pub(super) fn read(&self, row: &str) -> Result<Vec<Record>, RowError> {
-        let mut deserializer = serde_json::Deserializer::from_str(row);
-        self.records(row, self.slots(&mut deserializer)?)
+        self.read_from(row, &mut serde_json::Deserializer::from_str(row))
     }
 
     /// The records of a row that stands alone on its line.
     pub(super) fn read_line(&self, row: &str) -> Result<Vec<Record>, RowError> {
         let mut deserializer = serde_json::Deserializer::from_str(row);
-        let slots = self.slots(&mut deserializer)?;
-        deserializer.end().map_err(|_| RowError::Json {
-            line: 0,
-            problem: "something follows the row; rows stand one a line, or in a list".to_owned(),
-        })?;
+        let records = self.read_from(row, &mut deserializer);
+        // A row without its end is the first thing that is wrong.
+        if !matches!(records, Err(RowError::Json { .. })) {
+            deserializer.end().map_err(|_| RowError::Json {
+                line: 0,
+                problem: "something follows the row; rows stand one a line, or in a list".to_owned(),
+            })?;
+        }
+        records
+    }
+
+    fn read_from<'de>(
+        &self,
+        row: &str,
+        deserializer: &mut serde_json::Deserializer<serde_json::de::StrRead<'de>>,
+    ) -> Result<Vec<Record>, RowError> {
+        if self.form.shape == Shape::Row {
+            let value: Json = serde::Deserialize::deserialize(deserializer).map_err(json_error)?;
+            return match value {
+                object @ Json::Object(_) => Ok(vec![Record::Row(Row::new(object.into_owned()))]),
+                other => Err(RowError::Shape { expected: "an object".to_owned(), found: other.kind() }),
+            };
+        }
+        let slots = self.slots(deserializer)?;
         self.records(row, slots)
     }
 
@@ -215,8 +244,11 @@ fn build(form: &Form, values: [Option<Json>; FIELDS], blank: bool) -> Result<Vec
         },
         (Shape::Chat, _) => Record::Chat(conversation(first, second, third.unwrap_or(Json::Null))?),
         (Shape::Windows, _) => Record::Tokens(tokens(first, second, third.unwrap_or(Json::Null))?),
-        (Shape::Plain | Shape::Text, _) if blank => Record::Text(string(Field::Text, first)?),
-        (Shape::Plain | Shape::Text, _) => Record::Text(visible(Field::Text, string(Field::Text, first)?)?),
+        // Rows as they are have no parts: they are read whole.
+        (Shape::Plain | Shape::Text | Shape::Row, _) if blank => Record::Text(string(Field::Text, first)?),
+        (Shape::Plain | Shape::Text | Shape::Row, _) => {
+            Record::Text(visible(Field::Text, string(Field::Text, first)?)?)
+        }
     };
     Ok(vec![record])
 }

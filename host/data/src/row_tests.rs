@@ -5,7 +5,7 @@ use super::{
 use proptest::prelude::*;
 
 fn records(row: &str) -> Vec<Record> {
-    Layout::of(row, None, false).unwrap().read(row).unwrap()
+    Layout::of(row, None, Wanted::Visible).unwrap().read(row).unwrap()
 }
 
 fn instruction(instruction: &str, input: &str, outputs: &[&str]) -> Record {
@@ -82,7 +82,7 @@ fn instances_of_unnatural_instructions_are_records() {
 fn fields_name_other_keys() {
     let read = |fields: &str, row: &str| {
         let fields = fields.parse().unwrap();
-        Layout::of(row, Some(&fields), false).and_then(|layout| layout.read(row))
+        Layout::of(row, Some(&fields), Wanted::Visible).and_then(|layout| layout.read(row))
     };
     let row = r#"{"text": "t", "body": "b", "q": "i", "a": "o"}"#;
     assert_eq!(read("text=body", row).unwrap(), [Record::Text("b".to_owned())]);
@@ -102,7 +102,7 @@ fn fields_name_other_keys() {
 #[test]
 fn messages_keep_what_stands_in_them() {
     let seen = |row: &str| {
-        let records = Layout::of(row, None, false).unwrap().read(row).unwrap();
+        let records = Layout::of(row, None, Wanted::Visible).unwrap().read(row).unwrap();
         let [Record::Chat(said)] = records.as_slice() else { panic!("{row}") };
         (serde_json::to_string(&said.messages).unwrap(), serde_json::to_string(&said.tools).unwrap())
     };
@@ -216,21 +216,22 @@ fn wrong_rows_are_explained() {
         (window, r#"{"input_ids": [4294967296]}"#, "with the number 4294967296 in its list"),
         (window, r#"{"input_ids": [[1]]}"#, "`input_ids` with a list in its list"),
     ] {
-        let layout = Layout::of(like, None, false).unwrap();
+        let layout = Layout::of(like, None, Wanted::Visible).unwrap();
         let (RowError::Shape { found, .. } | RowError::Blank { found, .. }) = layout.read(row).unwrap_err()
         else {
             panic!("{row}")
         };
         assert!(found.contains(words), "{row}: {found}");
     }
-    let layout = Layout::of(text, None, false).unwrap();
+    let layout = Layout::of(text, None, Wanted::Visible).unwrap();
     let Err(RowError::Json { line, problem }) = layout.read("{\"text\":\n \"a\",}") else {
         panic!("accepted")
     };
     assert_eq!((line, problem.as_str()), (1, "trailing comma (column 6)"));
     assert!(layout.read(r#"{"text": "a"} , more"#).is_ok());
     assert!(matches!(layout.read_line(r#"{"text": "a"} , more"#), Err(RowError::Json { line: 0, .. })));
-    let Err(RowError::Shape { expected, found }) = Layout::of(r#"{"query": "a"}"#, None, false) else {
+    let Err(RowError::Shape { expected, found }) = Layout::of(r#"{"query": "a"}"#, None, Wanted::Visible)
+    else {
         panic!("accepted")
     };
     assert!(
@@ -244,9 +245,9 @@ proptest! {
     #[test]
     fn rows_never_panic(row in "\\{(\"(text|input_ids|messages|instruction|instances|output)\": *([\\[\\]{}0-9a\",:-]{0,12}|\"a\"),?){0,3}\\}?") {
         for like in [r#"{"text": "a"}"#, r#"{"messages": []}"#, r#"{"input_ids": [1]}"#, r#"{"instruction": "a", "instances": []}"#] {
-            drop(Layout::of(like, None, false).unwrap().read_line(&row));
+            drop(Layout::of(like, None, Wanted::Visible).unwrap().read_line(&row));
         }
-        drop(Layout::of(&row, None, false));
+        drop(Layout::of(&row, None, Wanted::Visible));
     }
 
     #[test]
@@ -254,5 +255,19 @@ proptest! {
         let row = serde_json::json!({"instruction": &instruction_text, "input": &input, "output": &output});
         let expected = instruction(&instruction_text, &input, &[&output]);
         prop_assert_eq!(records(&row.to_string()), [expected]);
+    }
+}
+
+#[test]
+fn rows_as_they_are_are_objects_of_any_fields() {
+    let row = r#"{"a": [1, {"b": "é"}], "instruction": "x", "output": "y"}"#;
+    let layout = Layout::of(row, None, Wanted::Rows).unwrap();
+    let records = layout.read_line(row).unwrap();
+    let [Record::Row(read)] = records.as_slice() else { panic!("one row") };
+    assert_eq!(serde_json::to_string(read).unwrap(), row.replace(": ", ":").replace(", ", ","));
+    let other = r#"{"c": null}"#;
+    assert!(matches!(layout.read_line(other).as_deref(), Ok([Record::Row(_)])));
+    for wrong in ["[1]", "{\"a\": 1} {\"a\": 2}", "{\"a\": "] {
+        assert!(layout.read_line(wrong).is_err(), "{wrong}");
     }
 }

@@ -58,13 +58,23 @@ impl Place {
     }
 }
 
+/// What is made of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Text that is not empty.
+    Visible,
+    /// Text; it may be empty.
+    Text,
+    /// The rows as they are.
+    Rows,
+}
+
 /// How files are read.
 #[derive(Clone, Copy)]
 pub(super) struct How<'a> {
     pub(super) reading: &'a Reading,
     pub(super) exclusion: Option<&'a Exclusion>,
-    /// Whether rows of empty text are kept.
-    pub(super) blank: bool,
+    pub(super) wanted: Wanted,
 }
 
 /// A file to be read: `data`, which messages call `path`.
@@ -177,7 +187,7 @@ impl FoundRow<'_> {
         })?;
         let layout = match self.layout.take() {
             Some(layout) => layout,
-            None => Layout::of(row, self.how.reading.fields.as_ref(), self.how.blank).map_err(located)?,
+            None => Layout::of(row, self.how.reading.fields.as_ref(), self.how.wanted).map_err(located)?,
         };
         let read = if on_its_line { layout.read_line(row) } else { layout.read(row) };
         // A row of no use does not say what shape the others have.

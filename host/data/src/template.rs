@@ -184,6 +184,7 @@ fn values(record: &Record, answer: Option<&str>) -> Value {
             context! { messages => Serde(messages), tools => Serde(&said.tools) }
         }
         Record::Tokens(Tokens { input_ids, .. }) => context! { input_ids },
+        Record::Row(row) => Value::from(Serde(row)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Batches: sequences laid end to end, without padding.
 
-use super::{Llama, ModelError, Result};
+use super::{Llama, ModelError, Result, prefixes::SharedKeys};
 use espalier_device::{Span, Tensor};
 use std::sync::Arc;
 
@@ -60,6 +60,8 @@ pub struct Batch {
     pub rope: Arc<Tensor>,
     /// How much each token counts, as in [`Window::loss_mask`]; nothing where all count 1.
     pub loss_mask: Vec<f32>,
+    /// Where keys and values are put before attention, if spans are over other rows than the batch's own.
+    pub(super) shared: Option<Arc<SharedKeys>>,
 }
 
 impl Batch {
@@ -96,7 +98,7 @@ impl Llama {
         let positions = self.device.from_u32(&positions).map_err(on_device)?;
         let rope = self.device.from_f32(longest, self.config.head_dim, table).map_err(on_device)?;
         let (positions, rope) = (Arc::new(positions), Arc::new(rope));
-        Ok(Batch { tokens, spans, positions, rope, loss_mask: Vec::new() })
+        Ok(Batch { tokens, spans, positions, rope, loss_mask: Vec::new(), shared: None })
     }
 
     /// Windows in batches of at most `max_tokens` tokens (or one window, if that is longer). Windows of

@@ -16,6 +16,7 @@ mod llama;
 mod loss;
 mod low_rank;
 pub mod narrow;
+mod prefixes;
 pub mod resolve;
 pub mod rope;
 mod walk;
@@ -31,6 +32,7 @@ pub use hidden::{HiddenStates, Placement};
 pub use llama::{Block, Head, Linear, Llama, Observer};
 pub use low_rank::merged;
 pub use narrow::Narrow;
+pub use prefixes::{PrefixPlan, SequenceRows};
 pub use resolve::resolve;
 pub use writer::CheckpointWriter;
 

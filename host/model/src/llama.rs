@@ -222,9 +222,14 @@ impl Llama {
             &mut k,
         )?;
         let mut attended = device.zeros(DType::F32, tokens, config.query_size())?;
-        let (keys, values) = match cache {
-            None => (&k, &v),
-            Some(CachedBlock { keys, values, places }) => {
+        let spread;
+        let (keys, values) = match (cache, &batch.shared) {
+            (None, None) => (&k, &v),
+            (None, Some(shared)) => {
+                spread = (shared.spread(self, &k)?, shared.spread(self, &v)?);
+                (&spread.0, &spread.1)
+            }
+            (Some(CachedBlock { keys, values, places }), _) => {
                 device.execute(Op::ScatterRows { x: &k, places }, keys)?;
                 device.execute(Op::ScatterRows { x: &v, places }, values)?;
                 (&*keys, &*values)

@@ -3,6 +3,7 @@
 mod functions;
 mod json;
 mod methods;
+mod rows;
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Template, UndefinedBehavior, Value,
@@ -36,6 +37,7 @@ impl Jinja {
     /// The text is not a template.
     pub(super) fn new(source: &str, strict: bool) -> Result<Self, Error> {
         let mut environment = environment()?;
+        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         if strict {
             environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         }
@@ -113,12 +115,11 @@ fn replace<'a>(instructions: &Instructions<'a>) -> Instructions<'a> {
     copy
 }
 
-/// Jinja as transformers sets it up.
+/// What templates of all kinds have.
 fn environment() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     // A template that does not end comes to one.
     environment.set_fuel(Some(FUEL));
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(methods::call);
     environment.set_formatter(|out, state, value| match value.kind() {

@@ -87,6 +87,7 @@ impl Step {
                 spans,
                 rope,
                 loss_mask: Vec::new(),
+                shared: None,
             },
         })
     }

@@ -61,7 +61,15 @@ impl HiddenStates {
         placement: &Placement,
     ) -> Result<Self> {
         let windows: Vec<_> = windows.iter().map(|&window| window.into()).collect();
-        Self::fill(model, &windows, max_tokens, placement, |batch| model.embed(batch))
+        Self::embed_batches(model, batches_of(model, &windows, max_tokens)?, placement)
+    }
+
+    /// The embeddings of the tokens of batches.
+    ///
+    /// # Errors
+    /// As [`embed`](HiddenStates::embed).
+    pub fn embed_batches(model: &Llama, batches: Vec<Batch>, placement: &Placement) -> Result<Self> {
+        Self::fill(model, batches, placement, |batch| model.embed(batch))
     }
 
     /// The hidden states of the windows from a file that [`each`](HiddenStates::each) was written to.
@@ -77,7 +85,7 @@ impl HiddenStates {
     ) -> Result<Self> {
         let unreadable = |source| ModelError::HiddenStates { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(unreadable)?;
-        Self::fill(model, windows, max_tokens, placement, |batch| {
+        Self::fill(model, batches_of(model, windows, max_tokens)?, placement, |batch| {
             let (tokens, width) = (batch.tokens.len(), model.config.hidden_size);
             let mut bytes = vec![0; tokens * width * size_of::<f32>()];
             file.read_exact(&mut bytes).map_err(unreadable)?;
@@ -87,21 +95,15 @@ impl HiddenStates {
 
     fn fill(
         model: &Llama,
-        windows: &[Window],
-        max_tokens: usize,
+        filled: Vec<Batch>,
         placement: &Placement,
         mut states: impl FnMut(&Batch) -> Result<Tensor>,
     ) -> Result<Self> {
         let file = spill_file(placement)?;
-        let mut batches = Vec::new();
+        let mut batches = Vec::with_capacity(filled.len());
         let mut offset = 0;
-        let tokens: Vec<&[u32]> = windows.iter().map(|window| window.input_ids).collect();
-        let mut left = windows;
-        for mut batch in model.batches(&tokens, max_tokens)? {
+        for batch in filled {
             interrupt::check()?;
-            let (here, behind) = left.split_at(batch.spans.len());
-            left = behind;
-            batch.loss_mask = loss_mask(here);
             let hidden = states(&batch)?;
             let state = if *placement == Placement::Device {
                 State::Device(hidden)
@@ -263,6 +265,19 @@ impl HiddenStates {
             Ok(())
         })
     }
+}
+
+/// The batches of windows, with what each token counts.
+fn batches_of(model: &Llama, windows: &[Window], max_tokens: usize) -> Result<Vec<Batch>> {
+    let tokens: Vec<&[u32]> = windows.iter().map(|window| window.input_ids).collect();
+    let mut batches = model.batches(&tokens, max_tokens)?;
+    let mut left = windows;
+    for batch in &mut batches {
+        let (here, behind) = left.split_at(batch.spans.len());
+        left = behind;
+        batch.loss_mask = loss_mask(here);
+    }
+    Ok(batches)
 }
 
 /// How much the tokens of these windows count, one after the other; nothing where all count 1.
