@@ -35,6 +35,14 @@ pub fn markdown(text: &str) -> String {
     escaped
 }
 
+/// The line and the column of a byte of a text, both from 1, the column in characters.
+pub fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    // A parser may point past the end, but never into a character.
+    let before = text.get(..byte).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
 /// `; did you mean …?`, where one of the names is near to a word; nothing where none is.
 pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     // As clap, which asks the same of flags.
@@ -84,6 +92,14 @@ mod tests {
         assert_eq!(line("ab\u{202e}cd\u{9b}"), "ab\\u{202e}cd\\u{9b}");
         assert_eq!(line("Größe 模型 🌳"), "Größe 模型 🌳");
         assert_eq!(block("one\ntwo\u{1b}]0;x"), "one\ntwo\\u{1b}]0;x");
+    }
+
+    #[test]
+    fn lines_and_columns_are_counted_from_one() {
+        let text = "é = 1\n\nüü = 2";
+        assert_eq!(line_and_column(text, 0), (1, 1));
+        assert_eq!(line_and_column(text, text.find("= 2").unwrap()), (3, 4));
+        assert_eq!(line_and_column(text, 100), (3, 7));
     }
 
     #[test]

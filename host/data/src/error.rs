@@ -149,6 +149,40 @@ pub enum CalibrationError {
         /// The file.
         path: PathBuf,
     },
+    /// A value where a row is needed.
+    #[error("a row is an object, not {found}")]
+    NoObject {
+        /// The actual value.
+        found: String,
+    },
+    /// A folder without a part of its data.
+    #[error(
+        "{} has no file of the split `{split}`, by the words in their names; there are {files}",
+        path.display()
+    )]
+    NoSplit {
+        /// The folder.
+        path: PathBuf,
+        /// The part.
+        split: String,
+        /// Files that are there.
+        files: String,
+    },
+    /// A folder of several data sets.
+    #[error(
+        "{}: the split `{split}` is in {} and in {}; name the folder of one data set",
+        path.display(), first.display(), other.display()
+    )]
+    Splits {
+        /// The folder.
+        path: PathBuf,
+        /// The part.
+        split: String,
+        /// The folder of its first file.
+        first: PathBuf,
+        /// A folder of another.
+        other: PathBuf,
+    },
     /// A folder without data.
     #[error("{} holds no file that ends in .{ends}", path.display())]
     NoFiles {
@@ -351,7 +385,11 @@ impl CalibrationError {
     pub(super) fn is_of_record(&self) -> bool {
         matches!(
             self,
-            Self::Render { .. } | Self::Encode { .. } | Self::Token { .. } | Self::NoInstruction { .. }
+            Self::Render { .. }
+                | Self::Fit { .. }
+                | Self::Encode { .. }
+                | Self::Token { .. }
+                | Self::NoInstruction { .. }
         )
     }
 

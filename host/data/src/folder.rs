@@ -73,7 +73,7 @@ fn running(shape: Shape) -> Shape {
 }
 
 /// The files of data in a folder and below; what is hidden is passed over.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CalibrationError> {
+pub(super) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CalibrationError> {
     let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     let keep = |path: &Path| !hidden(path) && (path.is_dir() || is_data(path));
     files::walk(folder, &keep).map_err(|(path, source)| CalibrationError::Read { path, source })

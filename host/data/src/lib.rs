@@ -21,6 +21,7 @@ mod row_template;
 mod scan;
 mod source;
 mod special;
+mod split;
 mod stream;
 mod template;
 mod tokenizer;

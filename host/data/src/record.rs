@@ -1,6 +1,6 @@
 //! Rows of data, independent of their keys.
 
-use super::json::Json;
+use super::{CalibrationError, json::Json};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -107,6 +107,17 @@ impl Row {
     /// Whether both have the same value in a field.
     pub fn shares(&self, other: &Self, field: &str) -> bool {
         self.0.get(field).is_some() && self.0.get(field) == other.0.get(field)
+    }
+}
+
+impl TryFrom<serde_json::Value> for Row {
+    type Error = CalibrationError;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, CalibrationError> {
+        match Json::from(value) {
+            object @ Json::Object(_) => Ok(Self(object)),
+            other => Err(CalibrationError::NoObject { found: other.kind() }),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! lm-evaluation-harness: jinja2 with strict undefined names, line ends kept, and the filter `regex_replace`.
 
 use super::{CalibrationError, Row, jinja::Jinja};
-use minijinja::{Error, Value, context, value::Serde, value::ValueKind};
+use minijinja::{Error, ErrorKind, Value, context, value::Serde, value::ValueKind};
 
 /// Text over the fields of a row.
 #[derive(Debug)]
@@ -94,6 +94,7 @@ impl RowValue {
             ValueKind::Seq | ValueKind::Iterable => {
                 Self::List(value.try_iter()?.map(Self::of).collect::<Result<_, _>>()?)
             }
+            ValueKind::Undefined => return Err(ErrorKind::UndefinedError.into()),
             other => Self::Other(other.to_string()),
         })
     }
@@ -184,6 +185,8 @@ mod tests {
         let message = "a.jsonl, line 3 does not fit `context`: the row has no field `b`, only `a`";
         assert_eq!(render("{{a}} {{b}}", r#"{"a": 1}"#), Err(message.to_owned()));
         let message = evaluate("b.index(a)", r#"{"a": 1}"#).unwrap_err();
+        assert!(message.ends_with("does not fit `gold`: the row has no field `b`, only `a`"), "{message}");
+        let message = evaluate("[a, b]", r#"{"a": 1}"#).unwrap_err();
         assert!(message.ends_with("does not fit `gold`: the row has no field `b`, only `a`"), "{message}");
         let message = evaluate("a.index('x')", r#"{"a": ["y"]}"#).unwrap_err();
         assert!(

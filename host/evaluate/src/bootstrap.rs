@@ -24,6 +24,10 @@ pub struct Mean {
     pub high: f64,
     /// Items (for perplexity: windows or answers) it is the mean of.
     pub items: usize,
+    /// The standard error, for what a task's definition measures by items that are right or not: their sample standard
+    /// deviation by the square root of how many they are, as lm-evaluation-harness has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<f64>,
 }
 
 /// How two runs of the same items differ, with the 95% interval of the difference.
@@ -52,7 +56,10 @@ pub struct Score {
 /// not that of the items' perplexities.
 pub fn mean(metric: Metric, scores: &[Score]) -> Mean {
     let (low, high) = interval(scores.len(), |items| over(metric, items.iter().map(|&item| scores[item])));
-    Mean { mean: over(metric, scores.iter().copied()), low, high, items: scores.len() }
+    let mean = over(metric, scores.iter().copied());
+    let stderr =
+        (metric.of_definition() && metric.higher_is_better()).then(|| standard_error(scores, mean)).flatten();
+    Mean { mean, low, high, items: scores.len(), stderr }
 }
 
 /// A weighted sum of a metric's means over runs of the same items, such as the difference of one run from the
@@ -74,6 +81,12 @@ pub fn contrast(metric: Metric, terms: &[(f64, &[Score])]) -> Result<Difference>
     let all: Vec<usize> = (0..items).collect();
     let (low, high) = interval(items, sum);
     Ok(Difference { difference: sum(&all), low, high, items })
+}
+
+fn standard_error(scores: &[Score], mean: f64) -> Option<f64> {
+    let items = scores.len();
+    let squares: f64 = scores.iter().map(|score| (score.value - mean).powi(2)).sum();
+    (items > 1).then(|| (squares / (items - 1) as f64 / items as f64).sqrt())
 }
 
 fn over(metric: Metric, scores: impl Iterator<Item = Score>) -> f64 {
@@ -138,7 +151,7 @@ mod tests {
     #[test]
     fn equal_items_have_no_spread() {
         let found = mean(Metric::F1, &scores(&[0.25; 7]));
-        assert_eq!(found, Mean { mean: 0.25, low: 0.25, high: 0.25, items: 7 });
+        assert_eq!(found, Mean { mean: 0.25, low: 0.25, high: 0.25, items: 7, stderr: None });
         assert!(mean(Metric::F1, &[]).mean.is_nan());
     }
 

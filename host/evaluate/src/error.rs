@@ -1,9 +1,10 @@
 //! Errors of evaluations.
 
-use super::Metric;
+use super::{DefinitionName, Metric};
 use espalier_base::{interrupt::Interrupted, output::OutputError};
 use espalier_data::CalibrationError;
 use espalier_model::ModelError;
+use std::path::PathBuf;
 
 /// The result of an evaluation.
 pub type Result<T, E = EvaluateError> = std::result::Result<T, E>;
@@ -98,6 +99,46 @@ pub enum EvaluateError {
         left: usize,
         /// Items of the other.
         right: usize,
+    },
+    /// A definition that cannot be read.
+    #[error(
+        "{} cannot be read; a task is one of {}, or a file of your own",
+        path.display(), DefinitionName::shipped().join(", ")
+    )]
+    ReadTask {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is no definition of a task.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    TaskFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1, in characters.
+        column: usize,
+        /// The problem.
+        message: String,
+    },
+    /// Examples that are not there.
+    #[error("the examples of {task} cannot be taken: {problem}")]
+    Shots {
+        /// The task.
+        task: String,
+        /// The problem.
+        problem: String,
+    },
+    /// A tokenizer without a token for an empty context.
+    #[error("the tokenizer has no token that begins or ends a text, which stands for an empty context")]
+    NoPrefixToken,
+    /// A metric of defined tasks, for rows with prompts and answers of their own.
+    #[error("{metric} is measured by the definition of a task: name one, such as arc_easy, and its data")]
+    NoDefinition {
+        /// The metric.
+        metric: Metric,
     },
     /// Predictions that cannot be written.
     #[error(transparent)]

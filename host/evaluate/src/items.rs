@@ -1,10 +1,10 @@
 //! A task's data, tokenised.
 
-use super::{EvaluateError, Metric, Result, Task, metrics::rouge};
+use super::{EvaluateError, Metric, Result, Task, defined::ItemChoices, metrics::rouge};
 use espalier_data::{
     CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, evaluation_windows,
 };
-use espalier_model::LlamaConfig;
+use espalier_model::{LlamaConfig, PrefixPlan};
 use serde::Serialize;
 use std::path::Path;
 
@@ -13,7 +13,9 @@ use std::path::Path;
 pub struct TaskItems {
     pub(super) task: Task,
     pub(super) items: Vec<TaskItem>,
-    counts: ItemCounts,
+    pub(super) counts: ItemCounts,
+    /// How the requests of a defined task are computed.
+    pub(super) plan: PrefixPlan,
 }
 
 /// The counts of a task's rows.
@@ -47,6 +49,8 @@ pub(super) struct TaskItem {
     pub(super) ids: Vec<u32>,
     /// The first of them that is predicted.
     pub(super) from: usize,
+    /// The requests of a defined task.
+    pub(super) choices: ItemChoices,
 }
 
 impl TaskItem {
@@ -74,6 +78,12 @@ impl TaskItems {
         if task.stop.iter().any(String::is_empty) {
             return Err(EvaluateError::EmptyStop { task: task.name.clone() });
         }
+        if let Some(definition) = &task.definition {
+            return Self::read_defined(task, definition, config, tokenizer);
+        }
+        if let Some(&metric) = task.metrics.iter().find(|metric| metric.of_definition()) {
+            return Err(EvaluateError::NoDefinition { metric });
+        }
         let context = config.max_position_embeddings;
         let seqlen = config.seqlen(task.seqlen);
         config.warn_of_length(seqlen, &task.name);
@@ -90,7 +100,12 @@ impl TaskItems {
             None => reader.windows()?,
         };
         counts.items = items.len();
-        Ok(Self { task: task.clone(), items, counts })
+        Ok(Self { task: task.clone(), items, counts, plan: PrefixPlan::default() })
+    }
+
+    /// Whether a divergence from a dense model is measured on them.
+    pub fn compares(&self) -> bool {
+        self.task.measures(Metric::JsDivergence)
     }
 
     /// The counts of rows.
@@ -130,7 +145,7 @@ impl TaskItems {
     /// How much of it the measure of likelihoods is, and the making of a dense reference.
     pub fn reading_work(&self, config: &LlamaConfig) -> usize {
         let tokens: usize = self.items.iter().map(|item| item.ids.len()).sum();
-        tokens * config.num_hidden_layers
+        (tokens + self.plan.tokens()) * config.num_hidden_layers
     }
 
     /// How much of it is to write for one item.

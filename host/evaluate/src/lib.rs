@@ -5,19 +5,28 @@
 //! needs of it is computed once too ([`DenseReference`]).
 
 mod bootstrap;
+mod defined;
+mod definition;
 mod error;
 mod items;
 mod likelihood;
+mod loglikelihood;
+mod matching;
 mod metric;
 pub mod metrics;
 mod number;
 mod perplexity;
 mod predictions;
+mod python_random;
+mod requests;
 mod run;
+mod shots;
 mod stop;
 mod task;
+mod turns;
 
 pub use bootstrap::{Difference, Mean, Score, contrast, mean};
+pub use definition::{DefinitionName, TaskDefinition};
 pub use error::{EvaluateError, Result};
 pub use items::{ItemCounts, TaskItems};
 pub use likelihood::DenseReference;

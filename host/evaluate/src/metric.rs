@@ -23,11 +23,23 @@ pub enum Metric {
     /// The mean Jensen-Shannon divergence, in nats, of the next-token distributions from the dense model's,
     /// over the positions that predict the answer and the end token, or all tokens of running text.
     JsDivergence,
+    /// Whether the likeliest choice is the right one; of a single continuation, whether greedy decoding finds it.
+    Acc,
+    /// The same with likelihoods divided by the choices' lengths in characters, as lm-evaluation-harness 0.4 does.
+    AccNorm,
+    /// The same by lengths in bytes.
+    AccBytes,
+    /// Perplexity of whole continuations: `exp` of the mean over items, however long each is.
+    TargetPerplexity,
+    /// Whether what a strict pattern finds in the prediction is the answer.
+    StrictMatch,
+    /// Whether what a pattern that takes more finds is the answer.
+    FlexibleExtract,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::ExactMatch,
         Self::F1,
         Self::Rouge1,
@@ -35,6 +47,12 @@ impl Metric {
         Self::Perplexity,
         Self::AnswerPerplexity,
         Self::JsDivergence,
+        Self::Acc,
+        Self::AccNorm,
+        Self::AccBytes,
+        Self::TargetPerplexity,
+        Self::StrictMatch,
+        Self::FlexibleExtract,
     ];
 
     /// Its name.
@@ -47,22 +65,54 @@ impl Metric {
             Self::Perplexity => "perplexity",
             Self::AnswerPerplexity => "answer_perplexity",
             Self::JsDivergence => "js_divergence",
+            Self::Acc => "acc",
+            Self::AccNorm => "acc_norm",
+            Self::AccBytes => "acc_bytes",
+            Self::TargetPerplexity => "target_perplexity",
+            Self::StrictMatch => "strict_match",
+            Self::FlexibleExtract => "flexible_extract",
         }
     }
 
     /// Whether more is better.
     pub fn higher_is_better(self) -> bool {
-        self.of_text()
+        self.of_text() || matches!(self, Self::Acc | Self::AccNorm | Self::AccBytes)
     }
 
     /// Whether it is measured on what the model writes.
     pub fn of_text(self) -> bool {
-        matches!(self, Self::ExactMatch | Self::F1 | Self::Rouge1 | Self::Rouge1Stemmed)
+        matches!(
+            self,
+            Self::ExactMatch
+                | Self::F1
+                | Self::Rouge1
+                | Self::Rouge1Stemmed
+                | Self::StrictMatch
+                | Self::FlexibleExtract
+        )
+    }
+
+    /// Whether it is a mean over tokens, so that longer items weigh more.
+    pub fn of_tokens(self) -> bool {
+        matches!(self, Self::Perplexity | Self::AnswerPerplexity | Self::JsDivergence)
+    }
+
+    /// Whether it is measured by the [definition](super::TaskDefinition) of a task alone.
+    pub fn of_definition(self) -> bool {
+        matches!(
+            self,
+            Self::Acc
+                | Self::AccNorm
+                | Self::AccBytes
+                | Self::TargetPerplexity
+                | Self::StrictMatch
+                | Self::FlexibleExtract
+        )
     }
 
     /// Whether it is `exp` of a mean loss.
     pub fn is_perplexity(self) -> bool {
-        matches!(self, Self::Perplexity | Self::AnswerPerplexity)
+        matches!(self, Self::Perplexity | Self::AnswerPerplexity | Self::TargetPerplexity)
     }
 }
 

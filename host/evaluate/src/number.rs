@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn infinity_survives() {
-        let mean = Mean { mean: f64::INFINITY, low: 0.1, high: f64::NAN, items: 3 };
+        let mean = Mean { mean: f64::INFINITY, low: 0.1, high: f64::NAN, items: 3, stderr: None };
         let text = serde_json::to_string(&mean).unwrap();
         assert_eq!(text, r#"{"mean":"inf","low":0.1,"high":"NaN","items":3}"#);
         let back: Mean = serde_json::from_str(&text).unwrap();

@@ -1,7 +1,7 @@
 //! A model at a task.
 
 use super::{
-    DenseReference, EvaluateError, ItemCounts, Mean, Metric, Result, Score, TaskItems,
+    DenseReference, EvaluateError, ItemCounts, Mean, Metric, Result, Score, TaskItems, defined,
     items::TaskItem,
     likelihood::{Likelihood, likelihoods, sequences},
     mean,
@@ -41,6 +41,9 @@ pub struct Item {
     /// The tokens that its perplexity and divergence are over; none where neither was asked for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tokens: usize,
+    /// The log-likelihood of every choice of a defined task, in nats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<f64>,
     /// The scores. Perplexity and divergence are missing where there were no tokens to predict.
     #[serde(with = "number::by_metric")]
     pub scores: BTreeMap<Metric, f64>,
@@ -51,10 +54,24 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl Item {
+    /// An item of which nothing is known yet.
+    pub(super) fn new(item: &TaskItem) -> Self {
+        Self {
+            prompt: item.prompt.clone(),
+            prediction: None,
+            references: item.references.clone(),
+            tokens: 0,
+            choices: Vec::new(),
+            scores: BTreeMap::new(),
+        }
+    }
+
     /// Its part in a metric's mean.
     pub fn score(&self, metric: Metric) -> Score {
         match self.scores.get(&metric) {
-            Some(&value) => Score { value, weight: if metric.of_text() { 1.0 } else { self.tokens as f64 } },
+            Some(&value) => {
+                Score { value, weight: if metric.of_tokens() { self.tokens as f64 } else { 1.0 } }
+            }
             None => Score { value: f64::NAN, weight: 0.0 },
         }
     }
@@ -92,12 +109,17 @@ pub fn run(
     }
     let predictions = if task.writes() { write(model, tokenizer, items, progress)? } else { Vec::new() };
 
-    let (mut likelihood, mut predictions) = (likelihood.into_iter(), predictions.into_iter());
-    let mut results = Vec::with_capacity(items.items.len());
-    for item in &items.items {
-        let likelihood = if item.predicted() > 0 { likelihood.next() } else { None };
-        results.push(measure(&task.metrics, item, likelihood, predictions.next()));
-    }
+    let results = match &task.definition {
+        Some(definition) => defined::measure(model, items, definition, predictions, progress)?,
+        None => {
+            let (mut likelihood, mut predictions) = (likelihood.into_iter(), predictions.into_iter());
+            let mut of_item = |item: &TaskItem| {
+                let likelihood = if item.predicted() > 0 { likelihood.next() } else { None };
+                measure(&task.metrics, item, likelihood, predictions.next())
+            };
+            items.items.iter().map(&mut of_item).collect()
+        }
+    };
     let mean_of = |&metric: &Metric| {
         let scores: Vec<_> = results.iter().map(|item| item.score(metric)).collect();
         (metric, mean(metric, &scores))
@@ -144,14 +166,16 @@ fn measure(
                 likelihood.map(|found| (found.loss / found.tokens as f64).exp())
             }
             Metric::JsDivergence => likelihood.map(|found| found.divergence / found.tokens as f64),
+            // Refused where the rows are read.
+            Metric::Acc
+            | Metric::AccNorm
+            | Metric::AccBytes
+            | Metric::TargetPerplexity
+            | Metric::StrictMatch
+            | Metric::FlexibleExtract => None,
         };
         scores.extend(score.map(|score| (metric, score)));
     }
-    Item {
-        prompt: item.prompt.clone(),
-        prediction,
-        references: item.references.clone(),
-        tokens: likelihood.map_or(0, |found| found.tokens),
-        scores,
-    }
+    let tokens = likelihood.map_or(0, |found| found.tokens);
+    Item { prediction, tokens, scores, ..Item::new(item) }
 }

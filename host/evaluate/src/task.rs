@@ -1,42 +1,37 @@
 //! Tasks: metrics and the data they are measured on.
 
-use super::Metric;
+use super::{Metric, TaskDefinition};
 use espalier_data::{Reading, Source};
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A task: data, and what is measured on them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// Its name.
     pub name: String,
     /// Where its data are.
     pub source: Source,
     /// How they are read, and put into prompts.
-    #[serde(default)]
     pub reading: Reading,
     /// Metrics.
     pub metrics: Vec<Metric>,
     /// The most tokens that are written for an item.
-    #[serde(default = "max_new_tokens")]
     pub max_new_tokens: usize,
     /// Only the first so many items.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// The most tokens of a sequence whose likelihood is measured: 2048, or the model's context.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The most tokens of a sequence whose likelihood is measured: by default 2048, or the model's context; for a defined
+    /// task the whole context.
     pub seqlen: Option<usize>,
     /// Texts that end a prediction, beside the model's end token; they are not part of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
+    /// How rows become requests, where they are not prompts and answers by their own shape.
+    pub definition: Option<Arc<TaskDefinition>>,
+    /// How many examples stand before an item of a defined task; as many as its definition says by default.
+    pub shots: Option<usize>,
 }
 
 /// The default limit of tokens that are written for an item.
 const MAX_NEW_TOKENS: usize = 64;
-
-fn max_new_tokens() -> usize {
-    MAX_NEW_TOKENS
-}
 
 impl Task {
     /// A task on all items of a source, named for its file.
@@ -51,7 +46,16 @@ impl Task {
             limit: None,
             seqlen: None,
             stop: Vec::new(),
+            definition: None,
+            shots: None,
         }
+    }
+
+    /// A defined task on data in a file or folder, named for its definition.
+    pub fn defined(definition: Arc<TaskDefinition>, source: Source) -> Self {
+        let task = Self::new(source, definition.metrics.clone());
+        let (max_new_tokens, stop) = definition.writing();
+        Self { name: definition.name.clone(), max_new_tokens, stop, definition: Some(definition), ..task }
     }
 
     /// Whether this is measured.
@@ -66,6 +70,6 @@ impl Task {
 
     /// Whether likelihoods of given text are measured.
     pub fn reads(&self) -> bool {
-        self.metrics.iter().any(|metric| !metric.of_text())
+        self.metrics.iter().any(|metric| metric.of_tokens())
     }
 }

@@ -31,7 +31,7 @@ impl<'a> Offered<'a> {
             }
             match source.shape {
                 Shape::Windows => Ok(WindowMode::Single),
-                Shape::Instruction | Shape::Chat => Ok(WindowMode::Pack),
+                Shape::Instruction | Shape::Chat | Shape::Row => Ok(WindowMode::Pack),
                 Shape::Plain | Shape::Text | Shape::Completion => {
                     if has_long(collection, &source.documents, seqlen)? {
                         return Ok(WindowMode::Crop);

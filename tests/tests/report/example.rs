@@ -100,7 +100,7 @@ fn cell(variant: Option<(&str, usize, f64)>, seed: u64) -> ReportCell {
     for (name, metrics, items) in EVALUATIONS.into_iter().filter(|_| done) {
         let of = |&metric: &Metric| {
             let mean = score(variant, seed, name, metric);
-            (metric, Mean { mean, low: mean * 0.95, high: mean * 1.05, items })
+            (metric, Mean { mean, low: mean * 0.95, high: mean * 1.05, items, stderr: None })
         };
         scores.insert(name.into(), metrics.iter().map(of).collect());
     }

@@ -63,6 +63,6 @@ fn is_word(c: char) -> bool {
 }
 
 /// White space as Python splits at it, which counts the separators of old teletypes too.
-fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }

@@ -1,7 +1,7 @@
 //! Flags of `host eval`.
 
 use super::Device;
-use espalier_data::{Fields, Prompt, Source};
+use espalier_data::{Fields, Prompt};
 use espalier_evaluate::Metric;
 use std::path::PathBuf;
 
@@ -13,18 +13,19 @@ pub(crate) struct Eval {
     /// Text to measure perplexity on
     #[arg(help_heading = "Evaluation", long, required_unless_present = "task", value_name = "FILE")]
     pub(crate) perplexity: Option<PathBuf>,
-    /// Rows with prompts and answers, or running text, to measure `--metrics` on; may be given more than once
-    #[arg(help_heading = "Evaluation", long, value_name = "FILE")]
-    pub(crate) task: Vec<Source>,
-    /// Metrics of tasks: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
-    /// running text perplexity, js_divergence
-    #[arg(
-        help_heading = "Evaluation",
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "exact_match,f1,rouge1"
-    )]
+    /// Rows with prompts and answers, or running text, to measure `--metrics` on; or a task by its name, such as arc_easy, or
+    /// by a TOML file of its definition, with its `--data`; may be given more than once
+    #[arg(help_heading = "Evaluation", long, value_name = "FILE|NAME|TASK.toml")]
+    pub(crate) task: Vec<String>,
+    /// Rows of a named task: the hub's folder of the data set, or a file; one for each such task, in order
+    #[arg(help_heading = "Evaluation", long, requires = "task", value_name = "DIR|FILE")]
+    pub(crate) data: Vec<PathBuf>,
+    /// Examples before each item of named tasks [default: as many as the task says]
+    #[arg(help_heading = "Evaluation", long, requires = "data", value_name = "N")]
+    pub(crate) shots: Option<u32>,
+    /// Metrics of rows with answers: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
+    /// running text perplexity, js_divergence [default: exact_match,f1,rouge1]
+    #[arg(help_heading = "Evaluation", long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) metrics: Vec<Metric>,
     /// Prompt format of rows: raw, alpaca, chat or a template file [default: by the fields of the rows]
     #[arg(help_heading = "Evaluation", long, value_name = "PROMPT")]
@@ -35,9 +36,9 @@ pub(crate) struct Eval {
     /// Stop at a row that cannot be used, instead of skipping it
     #[arg(help_heading = "Evaluation", long)]
     pub(crate) strict: bool,
-    /// The most tokens to generate for an item
-    #[arg(help_heading = "Evaluation", long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_new_tokens: u32,
+    /// The most tokens to generate for an item [default: 64, or as many as a named task says]
+    #[arg(help_heading = "Evaluation", long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_new_tokens: Option<u32>,
     /// Text that ends a prediction, beside the model's end token; may be given more than once
     #[arg(help_heading = "Evaluation", long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) stop: Vec<String>,

@@ -9,7 +9,10 @@ pub(super) use reader::{At, Problem};
 pub(super) use spec::{CalibrationSpec, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec};
 
 use super::{Result, StudyError};
-use espalier_base::files::{self, Limit};
+use espalier_base::{
+    files::{self, Limit},
+    text::line_and_column,
+};
 use std::path::{Path, PathBuf};
 
 /// A study file that parses; what it names has not been looked for.
@@ -65,14 +68,6 @@ impl StudyFile {
 /// A problem with its line and column.
 fn place(path: &Path, text: &str, problem: Problem) -> StudyError {
     let Problem { span, message, source } = problem;
-    // A parser may point past the end, but never into a character.
-    let before = text.get(..span.start).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    StudyError::File {
-        path: path.to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-        message,
-        source,
-    }
+    let (line, column) = line_and_column(text, span.start);
+    StudyError::File { path: path.to_owned(), line, column, message, source }
 }

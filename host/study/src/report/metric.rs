@@ -70,6 +70,12 @@ impl MetricFormat {
             Metric::Rouge1Stemmed => answers("ROUGE-1 (stemmed)"),
             Metric::Perplexity => likelihood("Perplexity", None, 2),
             Metric::AnswerPerplexity => likelihood("Answer perplexity", None, 2),
+            Metric::Acc => answers("Accuracy"),
+            Metric::AccNorm => answers("Accuracy by length"),
+            Metric::AccBytes => answers("Accuracy by bytes"),
+            Metric::TargetPerplexity => likelihood("Target perplexity", None, 2),
+            Metric::StrictMatch => answers("Strict match"),
+            Metric::FlexibleExtract => answers("Flexible match"),
             Metric::JsDivergence => likelihood("JS divergence", Some(("nats", "nats")), 4),
         }
     }

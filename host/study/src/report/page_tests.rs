@@ -51,7 +51,7 @@ fn report() -> Report {
 
 fn cell(label: &str, seed: Option<u64>, mean: f64) -> ReportCell {
     let pruned = |value: &str| seed.map(|_| value.to_owned());
-    let score = Mean { mean, low: mean - 0.05, high: mean + 0.05, items: 200 };
+    let score = Mean { mean, low: mean - 0.05, high: mean + 0.05, items: 200, stderr: None };
     ReportCell {
         hash: format!("{label}{seed:?}").replace(['(', ')'], "-"),
         state: CellState::Done,
@@ -298,7 +298,8 @@ fn an_empty_report_and_numbers_that_are_not_finite_make_a_page() {
     let mut report = report();
     for cell in &mut report.cells {
         for score in cell.scores.values_mut().flat_map(BTreeMap::values_mut) {
-            *score = Mean { mean: f64::NAN, low: f64::NEG_INFINITY, high: f64::INFINITY, items: 0 };
+            *score =
+                Mean { mean: f64::NAN, low: f64::NEG_INFINITY, high: f64::INFINITY, items: 0, stderr: None };
         }
     }
     report.differences[0].low = f64::NAN;

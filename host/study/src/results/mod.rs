@@ -199,7 +199,7 @@ fn csv(report: &Report) -> String {
         }
         for (evaluation, (metric, score)) in scores {
             let evaluation = quoted(evaluation);
-            let Mean { mean, low, high, items } = score;
+            let Mean { mean, low, high, items, .. } = score;
             let _ = writeln!(text, "{about},{evaluation},{metric},{mean},{low},{high},{items}");
         }
     }

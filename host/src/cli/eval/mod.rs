@@ -1,5 +1,7 @@
 //! `host eval`.
 
+mod tasks;
+
 use super::{CliError, args, print, print_json, progress, table};
 use espalier_base::output;
 use espalier_data::{Collection, Reading, Renderer, Source, Tokenizer, evaluation_windows};
@@ -23,9 +25,10 @@ struct EvalReport {
 
 pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<(), CliError> {
     // Everything that can be wrong with the request is found before anything long begins.
+    let requested = tasks::requested(command)?;
     if let Some(path) = &command.predictions {
-        let tasks = command.task.iter().map(|task| task.path.as_path());
-        output::check(path, command.overwrite, tasks.chain(command.perplexity.as_deref()))?;
+        let read = requested.iter().map(|task| task.source.path.as_path());
+        output::check(path, command.overwrite, read.chain(command.perplexity.as_deref()))?;
     }
     let folder = resolve(&command.model)?;
     let device = choose::open(&command.device.request())?;
@@ -36,9 +39,9 @@ pub(super) fn run(command: &args::Eval, verbosity: args::Verbosity) -> Result<()
         Some(path) => windows(path, &reading(command), &folder, &model, seqlen)?,
         None => Vec::new(),
     };
-    let tasks = match command.task.is_empty() {
+    let tasks = match requested.is_empty() {
         true => None,
-        false => Some(Tasks::read(command, &folder, &model, &device)?),
+        false => Some(Tasks::read(command, &requested, &folder, &model, &device)?),
     };
 
     let text = (!windows.is_empty()).then(|| measure_text(&model, &windows, verbosity)).transpose()?;
@@ -96,15 +99,6 @@ fn reading(command: &args::Eval) -> Reading {
     Reading { fields: command.fields.clone(), strict: command.strict, ..Reading::default() }
 }
 
-/// A task's name among the others: its file's, or the whole path where two files have the same name.
-fn name(name: &str, source: &Source, all: &[Source]) -> Result<String, CliError> {
-    if all.iter().filter(|other| other.path == source.path).count() > 1 {
-        return Err(CliError::Usage(format!("--task {} is given twice", source.path.display())));
-    }
-    let shared = all.iter().filter(|other| other.path.file_stem() == source.path.file_stem()).count() > 1;
-    Ok(if shared { source.path.display().to_string() } else { name.to_owned() })
-}
-
 /// The tasks, with what runs them.
 struct Tasks {
     tokenizer: Tokenizer,
@@ -115,6 +109,7 @@ struct Tasks {
 impl Tasks {
     fn read(
         command: &args::Eval,
+        requested: &[Task],
         folder: &Path,
         model: &Llama,
         device: &Arc<dyn Device>,
@@ -133,18 +128,9 @@ impl Tasks {
             (None, false) => None,
         };
         let tokenizer = Tokenizer::open(folder, model.config.vocab_size)?;
-        let mut items = Vec::with_capacity(command.task.len());
-        for source in &command.task {
-            let task = Task {
-                reading: Reading { prompt: command.prompt.clone(), ..reading(command) },
-                max_new_tokens: command.max_new_tokens as usize,
-                limit: command.limit.map(|limit| limit as usize),
-                seqlen: command.seqlen.map(|seqlen| seqlen as usize),
-                stop: command.stop.clone(),
-                ..Task::new(source.clone(), command.metrics.clone())
-            };
-            let task = Task { name: self::name(&task.name, source, &command.task)?, ..task };
-            let read = TaskItems::read(&task, folder, &model.config, &tokenizer)?;
+        let mut items = Vec::with_capacity(requested.len());
+        for task in requested {
+            let read = TaskItems::read(task, folder, &model.config, &tokenizer)?;
             read.warn();
             items.push(read);
         }
@@ -153,14 +139,19 @@ impl Tasks {
 
     fn run(&self, model: &Llama, verbosity: args::Verbosity) -> Result<Vec<TaskResult>, CliError> {
         let work = |items: &TaskItems| {
-            let dense = self.dense.as_ref().map_or(0, |dense| items.reading_work(&dense.config));
+            let dense = self.dense.as_ref().filter(|_| items.compares());
+            let dense = dense.map_or(0, |dense| items.reading_work(&dense.config));
             items.work(&model.config) + dense
         };
         let bar = progress::bar("evaluating", self.items.iter().map(work).sum(), verbosity.quiet);
         let mut progress = |done: usize| bar.inc(done as u64);
         let mut results = Vec::with_capacity(self.items.len());
         for items in &self.items {
-            let dense = self.dense.as_ref().map(|dense| DenseReference::new(dense, items, &mut progress));
+            let dense = self
+                .dense
+                .as_ref()
+                .filter(|_| items.compares())
+                .map(|dense| DenseReference::new(dense, items, &mut progress));
             results.push(run_task(
                 model,
                 &self.tokenizer,
@@ -175,19 +166,24 @@ impl Tasks {
 }
 
 fn summary(results: &[TaskResult]) -> String {
+    let errors = results.iter().any(|result| result.metrics.values().any(|mean| mean.stderr.is_some()));
     let rows: Vec<_> = results
         .iter()
         .flat_map(|result| result.metrics.iter().map(move |(metric, mean)| (result, metric, mean)))
         .map(|(result, metric, mean)| {
             let interval = format!("{:.4} – {:.4}", mean.low, mean.high);
-            vec![
+            let mut row = vec![
                 result.name.clone(),
                 metric.to_string(),
                 format!("{:.4}", mean.mean),
                 interval,
                 mean.items.to_string(),
-            ]
+            ];
+            row.extend(errors.then(|| mean.stderr.map_or_else(String::new, |stderr| format!("{stderr:.4}"))));
+            row
         })
         .collect();
-    table::render(&["task", "metric", "mean", "95% interval", "items"], &rows)
+    let mut titles = vec!["task", "metric", "mean", "95% interval", "items"];
+    titles.extend(errors.then_some("std. error"));
+    table::render(&titles, &rows)
 }

@@ -1,0 +1,210 @@
+//! Tasks by a definition: their items, and what a model makes of them.
+
+use super::{
+    EvaluateError, Item, ItemCounts, Metric, Result, Task, TaskItems,
+    definition::{Requests, TaskDefinition},
+    items::TaskItem,
+    loglikelihood::{Continuation, continuations},
+    matching::matches,
+    requests::{Encoder, Request},
+    shots::{Examples, row},
+    turns::Turn,
+};
+use espalier_data::{CalibrationError, Collection, Refusals, Tokenizer};
+use espalier_model::{BATCH_TOKENS, Llama, LlamaConfig, ModelError, PrefixPlan};
+use std::collections::BTreeMap;
+
+/// The choices of an item; of a single continuation there is one, which is right.
+#[derive(Debug, Default)]
+pub(super) struct ItemChoices {
+    pub(super) requests: Vec<Request>,
+    texts: Vec<String>,
+    gold: usize,
+}
+
+impl TaskItems {
+    /// Reads the rows of a defined task.
+    pub(super) fn read_defined(
+        task: &Task,
+        definition: &TaskDefinition,
+        config: &LlamaConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self> {
+        let context = config.max_position_embeddings;
+        if task.writes() && task.max_new_tokens >= context {
+            return Err(EvaluateError::Room { max_new_tokens: task.max_new_tokens, context });
+        }
+        let length = task.seqlen.unwrap_or(context).min(context);
+        let collection = Collection::open_rows(&task.source.split(&definition.split)?, &task.reading)?;
+        let shots = task.shots.unwrap_or(definition.shots.count);
+        let mut examples = Examples::open(definition, shots, &task.source, &task.reading)?;
+        let reader =
+            DefinedReader { task, definition, encoder: Encoder::new(tokenizer, config, length)?, context };
+        let mut items: Vec<TaskItem> = Vec::new();
+        let mut counts = ItemCounts::default();
+        let mut refusals = Refusals::default();
+        for index in 0..collection.len() {
+            if task.limit.is_some_and(|limit| items.len() >= limit) {
+                break;
+            }
+            let made = reader.item(&collection, index, &mut examples);
+            let Some((item, cut)) = refusals.keep(&collection, index, made)? else { continue };
+            counts.prompts_cut += usize::from(cut);
+            items.push(item);
+        }
+        refusals.warn();
+        counts.refused = refusals.count();
+        counts.items = items.len();
+        let inputs: Vec<&[u32]> = requests(&items).map(Request::inputs).collect();
+        let plan = PrefixPlan::new(&inputs, config, BATCH_TOKENS);
+        Ok(Self { task: task.clone(), items, counts, plan })
+    }
+}
+
+/// The requests of all items.
+fn requests(items: &[TaskItem]) -> impl Iterator<Item = &Request> {
+    items.iter().flat_map(|item| &item.choices.requests)
+}
+
+struct DefinedReader<'a> {
+    task: &'a Task,
+    definition: &'a TaskDefinition,
+    encoder: Encoder<'a>,
+    /// The model's context.
+    context: usize,
+}
+
+impl DefinedReader<'_> {
+    /// An item, and whether its context lost its beginning.
+    fn item(
+        &self,
+        collection: &Collection,
+        index: usize,
+        examples: &mut Examples,
+    ) -> Result<(TaskItem, bool), CalibrationError> {
+        let place = || collection.place(index);
+        let row = row(collection, index)?;
+        // Drawn before anything can be wrong with the row, so that those of the next do not depend on it.
+        let shots = examples.before(&row, place)?;
+        let described =
+            self.definition.description.as_ref().map(|text| text.render(&row, place)).transpose()?;
+        let before = described.unwrap_or_default() + shots;
+        let delimiter = &self.definition.delimiter;
+        let mut item = TaskItem::default();
+        let mut cut = false;
+        match Turn::of(self.definition, &row, &place)? {
+            Turn::Choice { context, choices, gold } => {
+                item.prompt = before + &context;
+                let context = self.encoder.context(&item.prompt, place)?;
+                let request = |choice: &String| {
+                    self.encoder.request(&context, &[delimiter, choice.as_str()].concat(), place)
+                };
+                let requests = choices.iter().map(request).collect::<Result<_, _>>()?;
+                item.references = vec![choices[gold].clone()];
+                item.choices = ItemChoices { requests, texts: choices, gold };
+            }
+            Turn::Partial { contexts, target, gold } => {
+                let continuation = [delimiter, target.as_str()].concat();
+                let request = |context: &String| {
+                    let whole = [&before, context.as_str()].concat();
+                    self.encoder.request(&self.encoder.context(&whole, place)?, &continuation, place)
+                };
+                let requests = contexts.iter().map(request).collect::<Result<_, _>>()?;
+                item.references = vec![contexts[gold].clone()];
+                item.prompt = before;
+                item.choices = ItemChoices { requests, texts: contexts, gold };
+            }
+            Turn::Single { context, target } if self.task.writes() => {
+                item.prompt = before + &context;
+                let room = self.context - self.task.max_new_tokens;
+                (item.prompt_ids, cut) = self.encoder.prompt(&item.prompt, room, place)?;
+                item.references = vec![target];
+            }
+            Turn::Single { context, target } => {
+                item.prompt = before + &context;
+                let context = self.encoder.context(&item.prompt, place)?;
+                let requests = vec![self.encoder.request(&context, &target, place)?];
+                item.references = vec![target.clone()];
+                item.choices = ItemChoices { requests, texts: vec![target], gold: 0 };
+            }
+        }
+        cut |= item.choices.requests.iter().any(|request| request.cut);
+        Ok((item, cut))
+    }
+}
+
+/// What a model makes of every item: of choices by their likelihoods, of predictions by what they say.
+pub(super) fn measure(
+    model: &Llama,
+    items: &TaskItems,
+    definition: &TaskDefinition,
+    predictions: Vec<String>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Item>> {
+    let task = &items.task;
+    if let Requests::Generation { matching, .. } = &definition.requests {
+        let measured = items.items.iter().zip(predictions);
+        return Ok(measured
+            .map(|(item, prediction)| matches(matching, &task.metrics, item, prediction))
+            .collect());
+    }
+    let all: Vec<&Request> = requests(&items.items).collect();
+    let single = matches!(definition.requests, Requests::Likelihood { .. });
+    let found = continuations(model, &all, &items.plan, single, progress).map_err(|source| match source {
+        ModelError::NoLikelihood { .. } => EvaluateError::Likelihood { task: task.name.clone(), source },
+        other => other.into(),
+    })?;
+    let mut found = found.as_slice();
+    let mut of_item = |item: &TaskItem| {
+        let (own, rest) = found.split_at(item.choices.requests.len());
+        found = rest;
+        if single { completed(&task.metrics, item, own[0]) } else { chosen(&task.metrics, item, own) }
+    };
+    Ok(items.items.iter().map(&mut of_item).collect())
+}
+
+/// Whether the right choice is the likeliest: as it is, and by its length, as lm-evaluation-harness 0.4 measures it: in
+/// characters for `acc_norm`, in bytes for `acc_bytes`.
+fn chosen(metrics: &[Metric], item: &TaskItem, found: &[Continuation]) -> Item {
+    let ItemChoices { texts, gold, .. } = &item.choices;
+    let likeliest = |length: &dyn Fn(&String) -> usize| {
+        let each = found.iter().zip(texts);
+        highest(each.map(|(choice, text)| choice.loglikelihood / length(text) as f64))
+    };
+    let plain = likeliest(&|_| 1);
+    let score = |&metric: &Metric| {
+        let choice = match metric {
+            Metric::AccNorm => likeliest(&|text| text.chars().count()),
+            Metric::AccBytes => likeliest(&|text| text.len()),
+            _ => plain,
+        };
+        (metric, f64::from(u8::from(choice == *gold)))
+    };
+    Item {
+        prediction: Some(texts[plain].clone()),
+        choices: found.iter().map(|choice| choice.loglikelihood).collect(),
+        scores: metrics.iter().map(score).collect(),
+        ..Item::new(item)
+    }
+}
+
+/// Whether greedy decoding finds the continuation, and how likely it is as a whole.
+fn completed(metrics: &[Metric], item: &TaskItem, found: Continuation) -> Item {
+    let score = |&metric: &Metric| match metric {
+        Metric::TargetPerplexity => (metric, (-found.loglikelihood).exp()),
+        _ => (metric, f64::from(u8::from(found.greedy))),
+    };
+    let scores: BTreeMap<_, _> = metrics.iter().map(score).collect();
+    Item { choices: vec![found.loglikelihood], scores, ..Item::new(item) }
+}
+
+/// The place of the highest number, of equals the first.
+fn highest(numbers: impl Iterator<Item = f64>) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (place, number) in numbers.enumerate() {
+        if number > best.1 {
+            best = (place, number);
+        }
+    }
+    best.0
+}
