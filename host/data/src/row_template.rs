@@ -8,14 +8,14 @@ use minijinja::{Error, ErrorKind, Value, context, value::Serde, value::ValueKind
 #[derive(Debug)]
 pub struct RowTemplate {
     name: String,
-    jinja: Jinja,
+    jinja: Box<Jinja>,
 }
 
 /// A value over the fields of a row: a name, or an expression such as `choices.label.index(answerKey)`.
 #[derive(Debug)]
 pub struct RowExpression {
     name: String,
-    jinja: Jinja,
+    jinja: Box<Jinja>,
 }
 
 /// What an expression comes to.
@@ -38,7 +38,7 @@ impl RowTemplate {
     /// The text is not a template: why, in one line.
     pub fn new(name: impl Into<String>, source: &str) -> Result<Self, String> {
         let jinja = Jinja::of_rows(source).map_err(|error| problem(&error))?;
-        Ok(Self { name: name.into(), jinja })
+        Ok(Self { name: name.into(), jinja: Box::new(jinja) })
     }
 
     /// The text of a row, of which `place` says where it is from.
@@ -72,7 +72,7 @@ impl RowExpression {
     /// The text is not an expression: why, in one line.
     pub fn new(name: impl Into<String>, source: &str) -> Result<Self, String> {
         let jinja = Jinja::expression_of_rows(source).map_err(|error| problem(&error))?;
-        Ok(Self { name: name.into(), jinja })
+        Ok(Self { name: name.into(), jinja: Box::new(jinja) })
     }
 
     /// The value for a row, of which `place` says where it is from.

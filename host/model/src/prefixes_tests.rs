@@ -13,7 +13,11 @@ fn through(model: &Llama, batches: Vec<Batch>) -> Vec<Vec<f32>> {
     let mut hidden = HiddenStates::embed_batches(model, batches, &Placement::Device).unwrap();
     model.each_block(0..4, false, |_, block| hidden.advance(model, block, |_| {})).unwrap();
     let mut found = Vec::new();
-    hidden.visit::<ModelError>(model, |_, states| Ok(found.push(model.device.to_f32(states)?))).unwrap();
+    let keep = |_: &Batch, states: &Tensor| -> Result<()> {
+        found.push(model.device.to_f32(states)?);
+        Ok(())
+    };
+    hidden.visit(model, keep).unwrap();
     found
 }
 
