@@ -35,7 +35,8 @@ fn products(c: &mut Criterion) {
             group.bench_function(format!("{name} {tokens}x{inputs}x{outputs}"), |b| {
                 let input = linear::Input { x: &x, tokens, inputs, norm: None };
                 b.iter(|| {
-                    let layer = linear::Layer { w, bias: None, onto: linear::Onto::Nothing, y: &mut y };
+                    let layer =
+                        linear::Layer { w: w.into(), bias: None, onto: linear::Onto::Nothing, y: &mut y };
                     linear::cpu(input, compute, &mut [layer]);
                 });
             });

@@ -5,10 +5,10 @@
 //! when this crate is built (see `build`), and what the host has to know of a shader is then read from it.
 
 mod compute;
-mod dots;
 mod floats;
 mod kernel;
 mod order;
+mod packed;
 #[cfg(target_arch = "x86_64")]
 mod panels;
 mod parallel;
@@ -64,6 +64,7 @@ pub use compute::{Compute, ParseComputeError, multiplies_bf16};
 pub use espalier_ops::{Access, AttentionShape, Binary, Reduction, Repeat, Span, Unary};
 pub use floats::{Floats, FloatsMut};
 pub use kernel::Kernel;
+pub use packed::{Packed, PackedError, Weights, count, mask_bytes};
 pub use scores::Scores;
 
 /// Every kernel that runs on every device.

@@ -5,11 +5,13 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod few;
 mod gate;
 mod portable;
 
 use crate::{
-    Compute, Floats, Kernel,
+    Compute, Floats, Kernel, Weights,
+    packed::Expanded,
     parallel::{Disjoint, Tile, with_scratch},
     rms_norm::{self, Norm},
     wgsl,
@@ -83,7 +85,7 @@ pub struct Params {
 
 /// Up to so many tokens a product reads every weight for so few multiplications that memory sets the
 /// pace, and packing it first would only add traffic.
-const FEW_TOKENS: usize = 64;
+pub const FEW_TOKENS: usize = 64;
 
 /// The input of linear layers: rows as they are, or normalised on the way.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +104,7 @@ pub struct Input<'a> {
 #[derive(Debug)]
 pub struct Layer<'a> {
     /// `[outputs, inputs]`
-    pub w: Floats<'a>,
+    pub w: Weights<'a>,
     /// `[outputs]`
     pub bias: Option<Floats<'a>>,
     /// The destination of the product.
@@ -121,7 +123,7 @@ pub enum Onto<'a> {
     /// A gate: `y = silu(x · gateᵀ) · (x · wᵀ)` (SwiGLU; Shazeer, 2002.05202).
     Gate {
         /// `[outputs, inputs]`
-        w: Floats<'a>,
+        w: Weights<'a>,
         /// `[outputs]`
         bias: Option<Floats<'a>>,
     },
@@ -132,7 +134,8 @@ pub enum Onto<'a> {
 ///
 /// Rows are normalised, rounded and packed for all layers at once, thousands at a time, so that what a norm makes of
 /// them is never written as a whole. The result does not depend on the number of threads, nor on what other layers
-/// there are.
+/// there are, nor on whether the weights' zeros are left out; on the number of tokens it depends only by whether there are
+/// more than [`FEW_TOKENS`].
 ///
 /// # Panics
 /// The slices are not of these sizes.
@@ -145,11 +148,18 @@ pub fn cpu(input: Input<'_>, compute: Compute, layers: &mut [Layer<'_>]) {
     }
     let norm = norm.map(|norm| (norm.weight.to_vec(), norm.eps));
     let rows = Rows { x, inputs, compute, norm };
-    let layers = layers.iter_mut().filter(|layer| !layer.y.is_empty());
-    let mut layers: Vec<_> = layers.map(|layer| Products::new(layer, &rows, tokens)).collect();
+    let mut layers: Vec<_> = layers.iter_mut().filter(|layer| !layer.y.is_empty()).collect();
+    if tokens <= FEW_TOKENS {
+        let layers = layers.into_iter().map(|layer| Products::new(layer, &[None, None], &rows, tokens));
+        return few::multiply(&rows, tokens, &mut layers.collect::<Vec<_>>());
+    }
+    // For many tokens, zeros are put in once.
+    let expanded: Vec<_> = layers.iter().map(|layer| layer.weights().map(|w| w?.expanded())).collect();
+    let layers = layers.iter_mut().zip(&expanded);
+    let mut layers: Vec<_> =
+        layers.map(|(layer, expanded)| Products::new(layer, expanded, &rows, tokens)).collect();
     #[cfg(target_arch = "x86_64")]
-    if tokens > FEW_TOKENS
-        && inputs > 0
+    if inputs > 0
         && let Some(words) = crate::panels::Words::of(compute)
     {
         return avx512::multiply(words, &rows, tokens, &mut layers);
@@ -200,17 +210,38 @@ struct Products<'a, 'y> {
     y: &'y mut [f32],
 }
 
+impl<'a> Layer<'a> {
+    /// Its weights and those of its gate.
+    fn weights(&self) -> [Option<Weights<'a>>; 2] {
+        match self.onto {
+            Onto::Gate { w, .. } => [Some(self.w), Some(w)],
+            Onto::Nothing | Onto::Sum => [Some(self.w), None],
+        }
+    }
+}
+
 impl<'a, 'y> Products<'a, 'y> {
-    fn new(layer: &'y mut Layer<'a>, rows: &Rows, tokens: usize) -> Self {
+    /// The products of a layer, with what its weights and its gate's were expanded to.
+    fn new<'l: 'a>(
+        layer: &'y mut Layer<'l>,
+        [expanded, expanded_gate]: &'a [Option<Expanded>; 2],
+        rows: &Rows,
+        tokens: usize,
+    ) -> Self {
         let outputs = layer.y.len() / tokens;
         assert_eq!(layer.y.len(), tokens * outputs, "y is [tokens, outputs]");
         let product = |w, bias, mode| Product::new(w, bias, mode, rows, outputs);
-        let (w, bias) = (layer.w, layer.bias);
+        let dense =
+            |w, expanded: &'a Option<Expanded>| expanded.as_ref().map_or(w, |all| all.floats().into());
+        let (w, bias) = (dense(layer.w, expanded), layer.bias);
         let products = match layer.onto {
             Onto::Nothing => vec![product(w, bias, Mode::Write)],
             Onto::Sum => vec![product(w, bias, Mode::Add)],
             Onto::Gate { w: gate, bias: gate_bias } => {
-                vec![product(gate, gate_bias, Mode::Write), product(w, bias, Mode::Gate)]
+                vec![
+                    product(dense(gate, expanded_gate), gate_bias, Mode::Write),
+                    product(w, bias, Mode::Gate),
+                ]
             }
         };
         Self { products, outputs, y: layer.y }
@@ -233,7 +264,7 @@ fn prepared_tokens((tile_tokens, tile_outputs): (usize, usize), layers: &[Produc
 
 /// All of a product but its tokens.
 struct Product<'a> {
-    w: Floats<'a>,
+    w: Weights<'a>,
     compute: Compute,
     bias: Option<Vec<f32>>,
     mode: Mode,
@@ -242,14 +273,22 @@ struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    fn new(w: Floats<'a>, bias: Option<Floats>, mode: Mode, rows: &Rows, outputs: usize) -> Self {
+    fn new(w: Weights<'a>, bias: Option<Floats>, mode: Mode, rows: &Rows, outputs: usize) -> Self {
         let inputs = rows.inputs;
         assert_eq!(w.len(), outputs * inputs, "w is [outputs, inputs]");
         let bias = bias.map(Floats::to_vec);
         assert!(bias.as_ref().is_none_or(|bias| bias.len() == outputs), "bias is [outputs]");
         // Without inputs there is nothing to widen.
-        let w = if inputs == 0 { Floats::F32(&[]) } else { w };
+        let w = if inputs == 0 { Floats::F32(&[]).into() } else { w };
         Self { w, compute: rows.compute, bias, mode, inputs, outputs }
+    }
+
+    /// The weights, where there are many tokens.
+    fn dense(&self) -> Floats<'a> {
+        match self.w {
+            Weights::Dense(w) => w,
+            Weights::Packed(_) => unreachable!("zeros are put in before"),
+        }
     }
 
     /// Computes y in tiles of at most so many tokens and outputs, each a task. A task is given its tokens and its outputs,

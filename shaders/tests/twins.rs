@@ -33,7 +33,7 @@ fn linear_agrees_with_f64() {
             let (mut rounded, mut wide) = (x.clone(), w.to_vec());
             compute.round(&mut rounded);
             compute.round(&mut wide);
-            let gate = linear::Onto::Gate { w, bias: Some(Floats::F32(&bias)) };
+            let gate = linear::Onto::Gate { w: w.into(), bias: Some(Floats::F32(&bias)) };
             for (bias, onto) in [None, Some(&bias)]
                 .into_iter()
                 .flat_map(|bias| [linear::Onto::Nothing, linear::Onto::Sum, gate].map(|onto| (bias, onto)))
@@ -45,7 +45,8 @@ fn linear_agrees_with_f64() {
                 };
                 let shape = (tokens, inputs, outputs);
                 let input = linear::Input { x: &x, tokens, inputs, norm: None };
-                let layer = linear::Layer { w, bias: bias.map(|bias| Floats::F32(bias)), onto, y: &mut y };
+                let bias = bias.map(|bias| Floats::F32(bias));
+                let layer = linear::Layer { w: w.into(), bias, onto, y: &mut y };
                 linear::cpu(input, compute, &mut [layer]);
                 let expected = (0..tokens * outputs).map(|i| {
                     let (token, output) = (i / outputs, i % outputs);
@@ -54,7 +55,7 @@ fn linear_agrees_with_f64() {
                             f64::from(rounded[token * inputs + k]) * f64::from(wide[output * inputs + k])
                         })
                         .sum::<f64>();
-                    let sum = product + bias.map_or(0.0, |bias| f64::from(bias[output]));
+                    let sum = product + bias.map_or(0.0, |bias| f64::from(bias.to_vec()[output]));
                     match onto {
                         linear::Onto::Nothing => sum,
                         linear::Onto::Sum => f64::from(start[i]) + sum,
@@ -80,7 +81,8 @@ fn linear_does_not_depend_on_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut y = vec![0.0; tokens * outputs];
         let input = linear::Input { x: &x, tokens, inputs, norm: None };
-        let layer = linear::Layer { w: Floats::F32(&w), bias: None, onto: linear::Onto::Nothing, y: &mut y };
+        let layer =
+            linear::Layer { w: Floats::F32(&w).into(), bias: None, onto: linear::Onto::Nothing, y: &mut y };
         pool.install(|| linear::cpu(input, compute, &mut [layer]));
         y
     };
@@ -105,9 +107,10 @@ fn layers_that_share_an_input_make_what_each_makes_alone() {
         for compute in Compute::ALL {
             let mut ys = outputs.map(|outputs| start[..tokens * outputs].to_vec());
             let mut alone = ys.clone();
-            let gate = |number: usize| linear::Onto::Gate { w: Floats::F32(&weights[number]), bias: None };
+            let gate =
+                |number: usize| linear::Onto::Gate { w: Floats::F32(&weights[number]).into(), bias: None };
             let layer = |number: usize, y| linear::Layer {
-                w: Floats::F32(&weights[number]),
+                w: Floats::F32(&weights[number]).into(),
                 bias: (number > 0).then_some(Floats::F32(&bias[..outputs[number]])),
                 onto: [linear::Onto::Nothing, gate(number), linear::Onto::Sum][number],
                 y,
@@ -236,8 +239,8 @@ fn gates_of_every_size() {
     for times in [1, 20] {
         let (x, tokens) = (x.repeat(times), values.len() * times);
         let mut y = vec![7.0; tokens];
-        let gate = linear::Onto::Gate { w: Floats::F32(&[1.0, 0.0]), bias: None };
-        let layer = linear::Layer { w: Floats::F32(&[0.0, 1.0]), bias: None, onto: gate, y: &mut y };
+        let gate = linear::Onto::Gate { w: Floats::F32(&[1.0, 0.0]).into(), bias: None };
+        let layer = linear::Layer { w: Floats::F32(&[0.0, 1.0]).into(), bias: None, onto: gate, y: &mut y };
         let input = linear::Input { x: &x, tokens, inputs: 2, norm: None };
         linear::cpu(input, Compute::F32, &mut [layer]);
         for (i, y) in y.into_iter().enumerate() {

@@ -166,7 +166,8 @@ impl Product<'_> {
         (tokens, tile_tokens): (usize, usize),
         y: &mut [f32],
     ) {
-        let &Self { w, compute, inputs, .. } = self;
+        let &Self { compute, inputs, .. } = self;
+        let w = self.dense();
         self.each_tile(
             tokens,
             (tile_tokens, TILE_COLS),

@@ -1,12 +1,9 @@
 //! Products on any processor, without packed rows.
 
-use rayon::prelude::*;
-
-use super::{FEW_TOKENS, Mode, Product, Products, Rows, gate, prepared_tokens};
+use super::{Product, Products, Rows, prepared_tokens};
 use crate::{
     Compute, Floats,
-    dots::dots,
-    parallel::{Disjoint, with_scratch},
+    parallel::with_scratch,
     product::{Operand, product},
 };
 
@@ -35,24 +32,20 @@ pub(super) fn multiply(rows: &Rows, tokens: usize, layers: &mut [Products]) {
 impl<'a> Product<'a> {
     /// The weights, if they need neither widening nor rounding.
     fn plain(&self) -> Option<&'a [f32]> {
-        match self.w {
+        match self.dense() {
             Floats::F32(w) if self.compute == Compute::F32 => Some(w),
             _ => None,
         }
     }
 
     fn widen(&self, range: std::ops::Range<usize>, out: &mut [f32]) {
-        self.w.slice(range).widen(out);
+        self.dense().slice(range).widen(out);
         self.compute.round(out);
     }
 
     /// The product with rows that are prepared.
     fn of(&self, x: &[f32], y: &mut [f32]) {
         let tokens = y.len() / self.outputs;
-        if tokens <= FEW_TOKENS { self.few_tokens(tokens, x, y) } else { self.tiles(tokens, x, y) }
-    }
-
-    fn tiles(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
         let inputs = self.inputs;
         self.each_tile(
             tokens,
@@ -83,34 +76,6 @@ impl<'a> Product<'a> {
             },
         );
     }
-
-    fn few_tokens(&self, tokens: usize, x: &[f32], y: &mut [f32]) {
-        let &Self { mode, inputs, outputs, .. } = self;
-        let x: Vec<&[f32]> = (0..tokens).map(|token| &x[token * inputs..(token + 1) * inputs]).collect();
-        let y = Disjoint::new(y);
-        (0..outputs).into_par_iter().with_min_len(16).for_each(|output| {
-            let mut sums = [0.0; FEW_TOKENS];
-            let sums = &mut sums[..tokens];
-            let row = output * inputs..(output + 1) * inputs;
-            match self.plain() {
-                Some(w) => dots(&x, &w[row], sums),
-                None => with_scratch(inputs, |wide| {
-                    self.widen(row, wide);
-                    dots(&x, wide, sums);
-                }),
-            }
-            for (token, sum) in sums.iter().enumerate() {
-                // SAFETY: one element, which is this task's alone.
-                let y = unsafe { &mut y.slice(token * outputs + output, 1)[0] };
-                let sum = self.bias.as_ref().map_or(*sum, |bias| sum + bias[output]);
-                *y = match mode {
-                    Mode::Write => sum,
-                    Mode::Add => *y + sum,
-                    Mode::Gate => gate::gated(*y, sum),
-                };
-            }
-        });
-    }
 }
 
 #[cfg(test)]
@@ -133,13 +98,18 @@ mod tests {
             for (compute, norm) in Compute::ALL.into_iter().zip([None, Some(norm), Some(norm)]) {
                 let (mut one, mut other) = (elements(4, tokens * outputs), elements(4, tokens * outputs));
                 let input = Input { x: &x, tokens, inputs, norm };
+                let w = Weights::from(w);
                 let gate = Onto::Gate { w, bias: None };
                 let onto = if compute == Compute::F16 { gate } else { Onto::Sum };
                 let layer = |y| Layer { w, bias: Some(Floats::F32(&bias)), onto, y };
                 cpu(input, compute, &mut [layer(&mut one)]);
                 let norm = norm.map(|norm| (norm.weight.to_vec(), norm.eps));
                 let rows = Rows { x: &x, inputs, compute, norm };
-                multiply(&rows, tokens, &mut [Products::new(&mut layer(&mut other), &rows, tokens)]);
+                multiply(
+                    &rows,
+                    tokens,
+                    &mut [Products::new(&mut layer(&mut other), &[None, None], &rows, tokens)],
+                );
                 for (one, other) in one.into_iter().zip(other) {
                     assert!((one - other).abs() < 2e-3 * one.abs().max(1.0), "{compute}: {one} {other}");
                 }

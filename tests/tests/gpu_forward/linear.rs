@@ -134,7 +134,8 @@ fn few_tokens_agree_with_the_cpu() {
     gpu.linear(&gpu.f32(tokens, ins, &x), &w_tensor, None, false, &mut y).expect("it runs");
     let mut want = vec![0.0; tokens * outs];
     let input = linear::Input { x: &x, tokens, inputs: ins, norm: None };
-    let layer = linear::Layer { w: Floats::F32(&w), bias: None, onto: linear::Onto::Nothing, y: &mut want };
+    let layer =
+        linear::Layer { w: Floats::F32(&w).into(), bias: None, onto: linear::Onto::Nothing, y: &mut want };
     linear::cpu(input, Compute::F32, &mut [layer]);
     for (at, (got, want)) in gpu.output(&y).into_iter().zip(want).enumerate() {
         close(got, want.into(), 1e-3, || format!("element {at}"));

@@ -16,9 +16,11 @@ pub(super) fn linears<'a>(input: Input, compute: Compute, layers: &mut [LinearLa
         let onto = match layer.onto {
             Onto::Nothing => linear_kernel::Onto::Nothing,
             Onto::Sum => linear_kernel::Onto::Sum,
-            Onto::Gate { weight, bias } => linear_kernel::Onto::Gate { w: floats(weight)?, bias: row(bias)? },
+            Onto::Gate { weight, bias } => {
+                linear_kernel::Onto::Gate { w: floats(weight)?.into(), bias: row(bias)? }
+            }
         };
-        let (w, bias) = (floats(layer.weight)?, row(layer.bias)?);
+        let (w, bias) = (floats(layer.weight)?.into(), row(layer.bias)?);
         Ok(linear_kernel::Layer { w, bias, onto, y: f32s_mut(layer.y)? })
     });
     linear_kernel::cpu(input, compute, &mut layers.collect::<Result<Vec<_>>>()?);
