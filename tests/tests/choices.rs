@@ -160,7 +160,7 @@ fn what_cannot_be_scored_is_refused_before_anything_runs() {
         let found = refused(task, &data, &[]);
         assert!(found.contains(words), "{task}: {found}");
     }
-    let data = file("rows.jsonl", &[good.clone()]);
+    let data = file("rows.jsonl", std::slice::from_ref(&good));
     fs::write(&mine, definition.replace("gold =", "golden =")).unwrap();
     let found = refused(mine.to_str().unwrap(), &data, &[]);
     assert!(found.contains("mine.toml:6:1: unknown field `golden`"), "{found}");
