@@ -10,8 +10,8 @@ use std::{
     process::Command,
 };
 
-const SELECTORS: [&str; 8] =
-    ["random", "first", "length", "perplexity", "diverse", "clusters", "mix", "self"];
+const SELECTORS: [&str; 9] =
+    ["random", "first", "length", "perplexity", "diverse", "clusters", "language", "mix", "self"];
 
 fn data(name: &str) -> PathBuf {
     path("models/data").join(name)
@@ -60,7 +60,11 @@ fn every_selector_gives_what_is_asked_for_and_the_same_again() {
     for selector in SELECTORS {
         let file = |name: &str| folder.path().join(format!("{selector}-{name}.jsonl"));
         for (name, seed) in [("a", "3"), ("b", "3"), ("c", "4")] {
-            let report = json(&mut select(&file(name), &["--selector", selector, "--seed", seed]));
+            let mut command = select(&file(name), &["--selector", selector, "--seed", seed]);
+            if selector == "language" {
+                command.args(["--option", "script=Latin"]);
+            }
+            let report = json(&mut command);
             assert_eq!(report["record"]["selector"]["name"], selector);
             assert_eq!(report["summary"]["windows"], 6, "{selector}: {report}");
             assert_eq!(report["summary"]["tokens"], 6 * 48, "{selector}: {report}");

@@ -7,6 +7,7 @@
 //! | `perplexity` | what the model finds easy, middling or hard |
 //! | `diverse` | documents with tokens that none had before |
 //! | `clusters` | one document for each region of the model's hidden states |
+//! | `language` | documents in one language or script |
 //! | `mix` | sources in proportion |
 //! | `self` | text that the model writes itself |
 
@@ -14,6 +15,7 @@ mod clusters;
 mod diverse;
 mod first;
 mod kmeans;
+mod language;
 mod length;
 mod mix;
 mod perplexity;
@@ -29,6 +31,7 @@ export_plugin! {
         perplexity::Perplexity,
         diverse::Diverse,
         clusters::ClusterSelector,
+        language::Language,
         mix::Mix,
         self_generated::SelfGenerated,
     ],
