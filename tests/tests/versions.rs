@@ -294,9 +294,12 @@ fn a_plugin_of_the_frozen_sdk_runs_in_this_host() {
     tar.arg("--extract").arg("--gzip").arg("--file").arg(path("fixtures/sdk-1.0.0.tar.gz"));
     run(tar.arg("--directory").arg(folder.path()));
     let sdk = folder.path().join("sdk");
-    let built = build(folder.path(), "plugin_frozen", &sdk, ("lib.rs", OF_EVERY_SCOPE), &[]);
-    let library = format!("{}plugin_frozen{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
-    for isolate in ["never", "always"] {
+    // Another compiler may lay out Rust's own types otherwise: so does this one, told to.
+    let shuffled = [("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zrandomize-layout -Zlayout-seed=7")];
+    let libraries = [("plugin_frozen", &[][..], "never"), ("plugin_shuffled", &shuffled, "always")];
+    for (name, settings, isolate) in libraries {
+        let built = build(folder.path(), name, &sdk, ("lib.rs", OF_EVERY_SCOPE), settings);
+        let library = format!("{}{name}{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
         let out = folder.path().join(isolate);
         let mut command = host();
         command.arg("--plugin").arg(built.join(&library)).args(["--method", "decides,smallest,fits"]);
