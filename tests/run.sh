@@ -45,7 +45,8 @@ cargo build --workspace --locked
 gpu_tests=(gpu_forward gpu_prune_ops algebra_ops logits gradients generate device_faults)
 gpu_flags=(); for name in "${gpu_tests[@]}"; do gpu_flags+=(--test "$name"); done
 
-log=$(mktemp); trap 'rm -f "$log"' EXIT
+scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+log=$scratch/log
 check_gpu_tests_ran() {
     local name
     for name in "${gpu_tests[@]}"; do
@@ -84,8 +85,11 @@ missing=""
 if [ -n "$(lavapipe)" ] && type -P python3 >/dev/null; then
     echo "== faults: a lost device, and no memory for a buffer"
     env "${checked[@]:0:1}" python3 tests/scripts/device_faults.py --host target/debug/host --runs 3
+    echo "== tests/gpu.sh, with small sizes"
+    tests/gpu.sh pack dev
+    env "${checked[@]:0:1}" GPU_SIZE=small tests/gpu.sh run "$scratch/gpu"
 else
-    missing+="; no point between the host and a device was made to fail: there is no lavapipe, or no Python"
+    missing+="; no device was made to fail, and tests/gpu.sh did not run: there is no lavapipe, or no Python"
 fi
 if [ -n "$(strace)" ]; then
     echo "== faults: system calls that fail, and kills"

@@ -5,7 +5,7 @@ The tokenizer is a stand-in (one made-up word for each id) that makes the folder
 
 usage: python tests/benches/make_model.py SHAPE OUT [--blocks N] [--dtype bfloat16|float16|float32]
            [--windows N] [--seqlen N]
-SHAPE: 110m (12 x 768), 1b (TinyLlama-1.1B), 7b (LLaMA-2-7B). Windows go to OUT/windows.jsonl.
+SHAPE: tiny (2 x 64), 110m (12 x 768), 1b (TinyLlama-1.1B), 7b (LLaMA-2-7B). Windows go to OUT/windows.jsonl.
 """
 import argparse
 import json
@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 SHAPES = {
+    "tiny": dict(hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4,
+                 num_key_value_heads=2, max_position_embeddings=256),
     "110m": dict(hidden_size=768, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=12,
                  num_key_value_heads=12, max_position_embeddings=2048),
     "1b": dict(hidden_size=2048, intermediate_size=5632, num_hidden_layers=22, num_attention_heads=32,

@@ -6,8 +6,9 @@ the pruned block), statistics are f32. The algorithms are those of tests/scripts
 forward pass.
 
 usage: python tests/benches/pytorch_prune.py MODEL WINDOWS.jsonl METHOD TARGET OUT
-           [--dtype auto|float32|bfloat16|float16] [--threads N] [--batch N] [--samples N] [--seqlen N]
-Prints one JSON line: load_s, prune_s, save_s, total_s, peak_rss_mb, threads, sparsity.
+           [--dtype auto|float32|bfloat16|float16] [--threads N] [--batch N] [--samples N] [--seqlen N] [--device cpu|cuda]
+Prints one JSON line: load_s, prune_s, save_s, total_s, peak_rss_mb, threads, sparsity, on a GPU cuda_peak_mb; and on
+standard error the name of every layer when it is pruned.
 """
 import argparse
 import json
@@ -36,9 +37,10 @@ def prune(model, windows, method, target, batch):
     """Prunes in place and returns the sparsity reached."""
     zeros = count = 0
     calibration = [] if method == "magnitude" else windows
-    for _name, pruned in reference.prune_model(model, calibration, method, target, batch=batch):
+    for name, pruned in reference.prune_model(model, calibration, method, target, batch=batch):
         zeros += pruned.mask.sum().item()
         count += pruned.mask.numel()
+        print(name, file=sys.stderr, flush=True)
     return zeros / count
 
 
@@ -54,20 +56,22 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--samples", type=int)
     parser.add_argument("--seqlen", type=int)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
 
     dtype = args.dtype if args.dtype == "auto" else getattr(torch, args.dtype)
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).eval()
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).eval().to(args.device)
     windows = read_windows(args.windows, args.samples, args.seqlen)
     loaded = time.perf_counter()
     sparsity = prune(model, windows, args.method, reference.Target.parse(args.target), args.batch)
     pruned = time.perf_counter()
     model.save_pretrained(args.out)
     saved = time.perf_counter()
+    cuda = dict(cuda_peak_mb=round(torch.cuda.max_memory_allocated() / 1e6)) if args.device == "cuda" else {}
     print(json.dumps(dict(
-        load_s=round(loaded - START, 3), prune_s=round(pruned - loaded, 3), save_s=round(saved - pruned, 3),
+        **cuda, load_s=round(loaded - START, 3), prune_s=round(pruned - loaded, 3), save_s=round(saved - pruned, 3),
         total_s=round(saved - START, 3), threads=torch.get_num_threads(), sparsity=round(sparsity, 6),
         peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))))
 

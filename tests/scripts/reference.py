@@ -184,7 +184,7 @@ def first_block_calls(model, windows, batch):
     hook = model.model.layers[0].register_forward_pre_hook(capture, with_kwargs=True)
     for begin in range(0, len(windows), batch):
         try:
-            model(torch.tensor(windows[begin : begin + batch]), use_cache=False)
+            model(torch.tensor(windows[begin : begin + batch], device=model.device), use_cache=False)
         except _Captured:
             pass
     hook.remove()
