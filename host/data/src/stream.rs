@@ -137,6 +137,10 @@ struct Pieces<'a> {
     before: String,
 }
 
+/// Tokens that are kept for the text of those behind them, at most: a model that writes nothing but half characters or special
+/// tokens costs no more than others.
+const MOST_KEPT: usize = 64;
+
 /// What stands in a text for bytes that are no character, or not a whole one yet.
 const NO_CHARACTER: char = '\u{fffd}';
 
@@ -163,7 +167,7 @@ impl<'a> Pieces<'a> {
     fn push(&mut self, token: u32) -> Result<String, CalibrationError> {
         self.tokens.push(token);
         let text = self.decode(0)?;
-        if text.ends_with(NO_CHARACTER) {
+        if text.ends_with(NO_CHARACTER) && self.tokens.len() - self.given < MOST_KEPT {
             return Ok(String::new());
         }
         self.give(text)
@@ -184,7 +188,7 @@ impl<'a> Pieces<'a> {
             // The tokenizer writes tokens before it otherwise now: they were given.
             None => own.clone(),
         };
-        if own.is_empty() {
+        if own.is_empty() && self.tokens.len() < MOST_KEPT {
             self.before = text;
         } else {
             self.tokens.drain(..self.given);

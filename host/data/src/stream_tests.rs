@@ -108,3 +108,19 @@ fn text_ends_before_a_stop_and_nothing_of_it_is_shown() {
         }
     }
 }
+
+#[test]
+fn endless_halves_of_characters_and_special_tokens_keep_little() {
+    let tokenizer = byte_level();
+    let half = tokenizer.encode("é", false, String::new).unwrap()[0];
+    assert_eq!(tokenizer.decode(&[half]).unwrap(), "\u{fffd}");
+    for (token, text) in [(half, "\u{fffd}"), (0, "")] {
+        let mut stream = TextStream::new(&tokenizer, &[], &[]).unwrap();
+        let mut found = String::new();
+        for _ in 0..1000 {
+            found += &stream.push(token).unwrap();
+            assert!(stream.text.tokens.len().max(stream.all.tokens.len()) <= 2 * MOST_KEPT);
+        }
+        assert_eq!(found + &stream.finish().unwrap(), text.repeat(1000));
+    }
+}
