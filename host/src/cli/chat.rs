@@ -82,7 +82,9 @@ impl Chat<'_> {
             print_piece(piece)
         };
         let (generator, generation) = (&mut self.generator, &self.generation);
-        let written = self.opened.write(generator, &prompt, generation, self.stops, &mut show)?;
+        let written = self.opened.write(generator, &prompt, generation, self.stops, &mut show);
+        // A question without an answer is no turn.
+        let written = written.inspect_err(|_| drop(self.messages.pop()))?;
         if !written.text.ends_with('\n') {
             print_piece("\n")?;
         }
