@@ -306,14 +306,24 @@ fn signal(child: &Child, name: &str) {
 fn an_interrupt_ends_an_answer_and_not_the_conversation() {
     let folder = tempfile::tempdir().unwrap();
     let model = endless(folder.path());
-    let begin = || start(command("chat", &model).args(["-v", "--max-new-tokens", "30000"]));
-    let mut child = begin();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let begin = |stdout: Stdio| {
+        let mut chat = command("chat", &model);
+        chat.args(["-v", "--max-new-tokens", "30000"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        chat.stdout(stdout).spawn().unwrap()
+    };
+    // A file shows what is written by now.
+    let file = folder.path().join("stdout");
+    let mut child = begin(fs::File::create(&file).unwrap().into());
+    let mut stdin = child.stdin.take().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let written = || fs::metadata(&file).unwrap().len();
     for line in ["Name an animal.", "Name a colour."] {
+        let before = written();
         writeln!(stdin, "{line}").unwrap();
-        // The text comes while it is written.
-        stdout.read_exact(&mut [0; 4]).unwrap();
+        // The text comes while it is written; a line break may still belong to the answer before.
+        while written() < before + 60 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         signal(&child, "-INT");
         let words = log.find(|line| line.contains("tokens written")).expect("the answer ends");
         assert!(words.contains("a second") && words.contains("resident"), "{words}");
@@ -322,7 +332,7 @@ fn an_interrupt_ends_an_answer_and_not_the_conversation() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 
     // Where nothing is being answered, it ends the program.
-    let mut child = begin();
+    let mut child = begin(Stdio::null());
     let stdin = child.stdin.take();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     log.find(|line| line.contains("on ")).unwrap();
