@@ -1,11 +1,36 @@
 //! Reading files from outside: regular files only, and no more of them than their kind can need.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, BufRead, Read},
     path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
 };
+
+/// Files within files, by the path of the file that they are in and their name there.
+static MOUNTED: RwLock<BTreeMap<PathBuf, BTreeMap<String, Vec<u8>>>> = RwLock::new(BTreeMap::new());
+
+/// From here on [`read`] finds these files, by their names below the path of the file that holds them, as if that were a folder.
+pub fn mount(file: &Path, within: BTreeMap<String, Vec<u8>>) {
+    MOUNTED.write().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned(), within);
+}
+
+/// What `look` makes of a path below a [mounted](mount) file: of the content there, or of nothing.
+fn within_mounted<T>(path: &Path, look: impl FnOnce(Option<&Vec<u8>>) -> T) -> Option<T> {
+    let mounted = MOUNTED.read().unwrap_or_else(PoisonError::into_inner);
+    let (within, name) = mounted.iter().find_map(|(file, within)| {
+        let name = path.strip_prefix(file).ok().filter(|name| !name.as_os_str().is_empty())?;
+        Some((within, name))
+    })?;
+    let name: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    Some(look(within.get(&name.join("/"))))
+}
+
+/// Whether there is such a file, on the disk or [within another](mount).
+pub fn exists(path: &Path) -> bool {
+    within_mounted(path, |content| content.is_some()).unwrap_or_else(|| path.exists())
+}
 
 /// The most bytes that are read of a file of some kind.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +114,11 @@ fn is_regular(metadata: &fs::Metadata) -> io::Result<()> {
 /// # Errors
 /// As [`open`], or it is longer than the limit.
 pub fn read(path: &Path, limit: Limit) -> io::Result<Vec<u8>> {
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    if let Some(content) = within_mounted(path, |content| content.cloned().ok_or_else(missing)) {
+        let content = content?;
+        return if content.len() as u64 > limit.bytes { Err(limit.exceeded()) } else { Ok(content) };
+    }
     let file = open(path)?;
     if file.metadata()?.len() > limit.bytes {
         return Err(limit.exceeded());

@@ -8,6 +8,22 @@ pub fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The hash of bytes that come one after the other.
+#[derive(Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of everything, in hex.
+    pub fn hex(self) -> String {
+        hex(self.0)
+    }
+}
+
 /// A reader that hashes what goes by.
 #[derive(Debug)]
 pub struct Hashed<R> {

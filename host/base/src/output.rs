@@ -96,6 +96,29 @@ pub fn write(
     sync_folder(path).map_err(failed)
 }
 
+/// Makes a folder with `fill`, which is given the folder to put its files into: the folder appears whole or not at all.
+///
+/// # Errors
+/// Something is there, `fill` fails, or the folder cannot be put in place.
+pub fn write_folder<E: From<OutputError>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(OutputError::Exists(path.to_owned()).into());
+    }
+    let failed = |source| OutputError::Write { path: path.to_owned(), source };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = tempfile::Builder::new().prefix(&format!(".{name}.partial-")).tempdir_in(folder(path));
+    let aside = aside.map_err(failed)?;
+    // A folder of its own inside, because the outer one is its user's alone.
+    let inner = aside.path().join("folder");
+    fs::create_dir(&inner).map_err(failed)?;
+    fill(&inner)?;
+    fs::rename(&inner, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+    Ok(())
+}
+
 /// Brings the entry of a new file to the disk, where the system can.
 fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! The special and added tokens of a model folder, as transformers 5 finds them beside `tokenizer.json`.
 
+use espalier_base::files;
 use espalier_model::{config::ConfigError, json::Object};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +39,7 @@ impl SpecialTokens {
     pub(super) fn read(folder: &Path) -> Result<Self, ConfigError> {
         let file = |name: &str| {
             let path = folder.join(name);
-            path.exists().then(|| Object::read(&path)).transpose()
+            files::exists(&path).then(|| Object::read(&path)).transpose()
         };
         let config = file("tokenizer_config.json")?;
         let decoder =

@@ -34,7 +34,7 @@ impl ChatTemplate {
     /// The file does not exist, cannot be read, or is not a template.
     pub fn of_model(folder: &Path) -> Result<Self, CalibrationError> {
         let config = folder.join("tokenizer_config.json");
-        let object = config.exists().then(|| Object::read(&config)).transpose()?;
+        let object = files::exists(&config).then(|| Object::read(&config)).transpose()?;
         let tokens = SpecialTokens::read(folder)?.named;
         let own = folder.join("chat_template.jinja");
         match files::read_text(&own, Limit::TEMPLATE) {

@@ -60,7 +60,7 @@ impl Tokenizer {
     /// not load.
     pub fn open(folder: &Path, vocab_size: usize) -> Result<Self, CalibrationError> {
         let path = folder.join("tokenizer.json");
-        if fs::symlink_metadata(&path).is_err() {
+        if !files::exists(&path) && fs::symlink_metadata(&path).is_err() {
             return Err(CalibrationError::NoTokenizer { path: folder.to_owned(), hint: hint(folder) });
         }
         let bytes = files::read(&path, Limit::TOKENIZER)
@@ -225,7 +225,7 @@ pub(super) fn check_tokens(
 }
 
 fn hint(folder: &Path) -> String {
-    if folder.join("tokenizer.model").exists() {
+    if files::exists(&folder.join("tokenizer.model")) {
         // The folder is an argument, so that no quotes of Python's stand around it.
         format!(
             "make one of its tokenizer.model with: python -c \"import sys; from transformers import AutoTokenizer as T; \

@@ -11,12 +11,14 @@ pub mod cpu;
 mod error;
 pub mod gpu;
 mod operands;
+mod packed;
 mod profiled;
 mod tensor;
 
 pub use error::{DeviceError, Result};
 pub use gpu::was_abandoned;
 pub use operands::{Binding, Input, LinearLayer, Norm, Onto, Operand, Scores};
+pub use packed::PackedMatrix;
 pub use profiled::Profiled;
 pub use tensor::{Storage, Tensor};
 
@@ -73,6 +75,15 @@ pub trait Device: Send + Sync {
 
     /// A tensor with these little-endian bytes, which the CPU shares instead of copying where it can.
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor>;
+
+    /// A tensor of a matrix whose zeros are left out. The CPU multiplies with it as it is; other devices are given every element.
+    ///
+    /// # Errors
+    /// Parts that do not fit together, or a failing device.
+    fn upload_packed(&self, packed: PackedMatrix) -> Result<Tensor> {
+        let bytes = packed.checked()?.expand();
+        self.upload(packed.dtype, packed.rows(), packed.cols, bytes.into())
+    }
 
     /// A tensor's little-endian bytes, after everything asked for before has run.
     fn read(&self, x: &Tensor) -> Result<Vec<u8>>;

@@ -4,7 +4,8 @@
 //! copies, the time is the host's, around the wait.
 
 use super::{
-    Binding, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall, LinearLayer, Onto, Op, Result, Tensor,
+    Binding, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall, LinearLayer, Onto, Op, PackedMatrix,
+    Result, Tensor,
 };
 use bytes::Bytes;
 use espalier_base::profile::{self, Kind};
@@ -64,6 +65,11 @@ impl Device for Profiled {
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor> {
         let work = Work { flops: 0.0, bytes: bytes.len() as f64 };
         self.timed(Kind::Transfer, "upload", work, |device| device.upload(dtype, rows, cols, bytes))
+    }
+
+    fn upload_packed(&self, packed: PackedMatrix) -> Result<Tensor> {
+        let work = Work { flops: 0.0, bytes: packed.bytes() as f64 };
+        self.timed(Kind::Transfer, "upload", work, |device| device.upload_packed(packed))
     }
 
     fn read(&self, x: &Tensor) -> Result<Vec<u8>> {

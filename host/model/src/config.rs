@@ -4,6 +4,7 @@ use super::{
     json::Object,
     rope::{Rope, RopeScaling},
 };
+use espalier_base::files;
 use std::path::Path;
 
 pub use super::config_error::{ConfigError, SUPPORTED};
@@ -65,13 +66,13 @@ impl LlamaConfig {
     /// together, or the model is of another architecture.
     pub fn read(dir: &Path) -> Result<Self, ConfigError> {
         let path = dir.join("config.json");
-        if !path.exists() {
+        if !files::exists(&path) {
             instead_of_model(dir)?;
         }
         let object = Object::read(&path)?;
         let mut config = Self::from_object(&path, &object)?;
         let generation = dir.join("generation_config.json");
-        if generation.exists() {
+        if files::exists(&generation) {
             let object = Object::read(&generation)?;
             let eos = object.tokens("eos_token_id")?;
             if !eos.is_empty() {

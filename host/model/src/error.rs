@@ -1,8 +1,8 @@
 //! Errors of models.
 
 use super::{
-    checkpoint::CheckpointError, config::ConfigError, hidden::SpillError, resolve::ResolveError,
-    writer::WriteError,
+    archive::ArchiveError, checkpoint::CheckpointError, config::ConfigError, hidden::SpillError,
+    resolve::ResolveError, writer::WriteError,
 };
 use espalier_base::interrupt::Interrupted;
 use espalier_device::DeviceError;
@@ -23,6 +23,9 @@ pub enum ModelError {
     /// Its weights are not usable.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// An archive cannot be made or read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -1,5 +1,6 @@
 //! A Hugging Face model folder: reading it, writing it, and the LLaMA forward pass.
 
+pub mod archive;
 mod backward;
 mod batch;
 pub mod checkpoint;

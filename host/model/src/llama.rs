@@ -348,7 +348,13 @@ impl Llama {
     /// A linear layer's weight, with its low-rank part if it has one.
     fn load_weight(&self, projection: Projection, index: usize) -> Result<Tensor> {
         let name = projection.weight(index);
-        let weight = self.load_matrix(&name, projection.shape(&self.config))?;
+        let weight = match self.checkpoint.packed(&name)? {
+            Some(packed) => {
+                let uploaded = self.device.upload_packed(packed);
+                uploaded.map_err(|source| ModelError::Tensor { name: name.clone(), source })?
+            }
+            None => self.load_matrix(&name, projection.shape(&self.config))?,
+        };
         let Some((left, right)) = self.checkpoint.low_rank(&name)? else { return Ok(weight) };
         let device = &*self.device;
         let factor = |view: TensorView| {

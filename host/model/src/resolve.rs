@@ -1,5 +1,6 @@
 //! Which folder `--model` means: a path, or a snapshot in the local Hugging Face cache.
 
+use super::{archive, checkpoint::CheckpointError};
 use espalier_base::{
     files::{self, Limit},
     text::shell_quote,
@@ -59,6 +60,9 @@ pub enum ResolveError {
         /// The snapshots.
         snapshots: Vec<PathBuf>,
     },
+    /// An archive that cannot be used.
+    #[error(transparent)]
+    Archive(#[from] CheckpointError),
     /// A snapshot with weights in PyTorch's format alone.
     #[error("the snapshot {} has its weights in PyTorch's format alone; convert it with: {command}", .path.display())]
     Unconverted {
@@ -77,7 +81,7 @@ pub enum ResolveError {
     },
 }
 
-/// The folder of a model: a path that exists, or the main snapshot of `ORG/NAME` in the Hugging Face cache
+/// The folder of a model: a path that exists, or an [archive](crate::archive), which is read as if it were a folder, or the main snapshot of `ORG/NAME` in the Hugging Face cache
 /// (`HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`), with every shard there.
 ///
 /// # Errors
@@ -89,6 +93,10 @@ pub fn resolve(name: &str) -> Result<PathBuf, ResolveError> {
 fn resolve_in(name: &str, cache: &Path) -> Result<PathBuf, ResolveError> {
     let path = Path::new(name);
     if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if archive::is_archive(path) {
+        archive::mount(path)?;
         return Ok(path.to_owned());
     }
     if path.is_file() {

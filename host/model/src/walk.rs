@@ -66,8 +66,7 @@ impl Llama {
 
     /// The bytes of the largest block's weights.
     pub fn block_bytes(&self) -> u64 {
-        let bytes_of =
-            |name: &str| self.checkpoint.entry(name).map_or(0, |(_, entry)| entry.range.len() as u64);
+        let bytes_of = |name: &str| self.checkpoint.tensor_bytes(name) as u64;
         let block = |index| layout::block(&self.config, index).iter().map(|(name, _)| bytes_of(name)).sum();
         (0..self.config.num_hidden_layers).map(block).max().unwrap_or(0)
     }

@@ -146,8 +146,7 @@ impl Needs {
     fn of(model: &Llama, plans: &[Plan], tokens: u64, is_masked: bool) -> Self {
         let config = &model.config;
         let blocks = 0..config.num_hidden_layers;
-        let bytes_of =
-            |name: &str| model.checkpoint.entry(name).map_or(0, |(_, entry)| entry.range.len() as u64);
+        let bytes_of = |name: &str| model.checkpoint.tensor_bytes(name) as u64;
         let needed = needed(plans);
         let mut inputs: BTreeMap<LayerInput, u64> = BTreeMap::new();
         let mut layer = 0;

@@ -6,7 +6,8 @@ use espalier_data::CalibrationError;
 use espalier_device::DeviceError;
 use espalier_evaluate::EvaluateError;
 use espalier_model::{
-    ModelError, checkpoint::CheckpointError, config::ConfigError, resolve::ResolveError, writer::WriteError,
+    ModelError, archive::ArchiveError, checkpoint::CheckpointError, config::ConfigError,
+    resolve::ResolveError, writer::WriteError,
 };
 use espalier_plugins::PluginError;
 use espalier_prune::{PruneError, TargetsError, verify::VerifyError};
@@ -79,6 +80,12 @@ impl From<CheckpointError> for CliError {
     }
 }
 
+impl From<ArchiveError> for CliError {
+    fn from(error: ArchiveError) -> Self {
+        ModelError::from(error).into()
+    }
+}
+
 impl From<WriteError> for CliError {
     fn from(error: WriteError) -> Self {
         ModelError::from(error).into()
@@ -147,6 +154,7 @@ impl CliError {
 fn model(error: &ModelError) -> bool {
     match error {
         ModelError::Write(error) => write(error),
+        ModelError::Archive(error) => archive(error),
         ModelError::Device(source) | ModelError::Block { source, .. } | ModelError::Tensor { source, .. } => {
             device(source)
         }
@@ -155,6 +163,15 @@ fn model(error: &ModelError) -> bool {
         | ModelError::HiddenStates { .. }
         | ModelError::Interrupted(_)
         | ModelError::Thread(_) => true,
+        _ => false,
+    }
+}
+
+fn archive(error: &ArchiveError) -> bool {
+    match error {
+        ArchiveError::Output(error) => output(error),
+        ArchiveError::Checkpoint(CheckpointError::Changed { .. } | CheckpointError::Read { .. })
+        | ArchiveError::Interrupted(_) => true,
         _ => false,
     }
 }
@@ -171,6 +188,7 @@ fn write(error: &WriteError) -> bool {
             | WriteError::NotPartial(_)
             | WriteError::Overlaps { .. }
             | WriteError::NoName(_)
+            | WriteError::Archive(_)
     )
 }
 

@@ -2,13 +2,26 @@
 
 use super::{CliError, args, print, print_json, table};
 use espalier_model::{Checkpoint, LlamaConfig, resolve};
-use espalier_prune::inspect::{Inspection, inspect};
+use espalier_prune::{
+    Size,
+    inspect::{Inspection, inspect},
+};
 
 pub(super) fn run(command: &args::Inspect) -> Result<(), CliError> {
     let folder = resolve(&command.model)?;
     let config = LlamaConfig::read(&folder)?;
-    let inspection = inspect(&Checkpoint::open(&folder)?, &config)?;
-    if command.json { print_json(&inspection) } else { print(&render(&inspection)) }
+    let checkpoint = Checkpoint::open(&folder)?;
+    let inspection = inspect(&checkpoint, &config)?;
+    if command.json {
+        return print_json(&inspection);
+    }
+    let mut text = render(&inspection);
+    let (packed, bytes, dense) = checkpoint.packing();
+    if packed > 0 {
+        let (bytes, dense) = (Size(bytes as u64), Size(dense as u64));
+        text += &format!("\n\n{packed} of them are packed: {bytes} instead of {dense}");
+    }
+    print(&text)
 }
 
 fn render(inspection: &Inspection) -> String {

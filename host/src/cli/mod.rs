@@ -11,6 +11,7 @@ mod eval;
 mod generate;
 mod inspect;
 mod new;
+mod pack;
 mod plugins;
 mod progress;
 mod prune;
@@ -56,6 +57,8 @@ fn run(args: &Args) -> Result<(), CliError> {
         Command::Plugins(command) => plugins::run(command, args.verbosity),
         Command::Devices(command) => devices::run(command),
         Command::Inspect(command) => inspect::run(command),
+        Command::Pack(command) => pack::run(command, args.verbosity),
+        Command::Unpack(command) => pack::undo(command, args.verbosity),
         Command::Clean(command) => clean::run(command),
         Command::Verify(command) => verify::run(command),
         Command::PluginProcess(command) => plugins::process(command),

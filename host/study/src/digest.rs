@@ -64,8 +64,11 @@ impl Digests {
         folder::write_json(&self.cache, &self.known)
     }
 
-    /// The digest of a model's folder.
+    /// The digest of a model's folder or archive.
     pub(super) fn model(&mut self, folder: &Path) -> Result<String> {
+        if folder.is_file() {
+            return self.file(folder);
+        }
         let names = list(folder)?;
         let of_model =
             |name: &&String| MODEL_FILES.contains(&name.as_str()) || name.ends_with(".safetensors");

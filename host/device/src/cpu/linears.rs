@@ -2,7 +2,7 @@
 
 use espalier_shaders::{linear as linear_kernel, rms_norm as rms_norm_kernel};
 
-use super::memory::{f32s, f32s_mut, floats};
+use super::memory::{f32s, f32s_mut, floats, weights};
 use crate::{Compute, DeviceError, Input, LinearLayer, Onto, Result, Tensor};
 
 pub(super) fn linears<'a>(input: Input, compute: Compute, layers: &mut [LinearLayer<'a>]) -> Result<()> {
@@ -17,10 +17,10 @@ pub(super) fn linears<'a>(input: Input, compute: Compute, layers: &mut [LinearLa
             Onto::Nothing => linear_kernel::Onto::Nothing,
             Onto::Sum => linear_kernel::Onto::Sum,
             Onto::Gate { weight, bias } => {
-                linear_kernel::Onto::Gate { w: floats(weight)?.into(), bias: row(bias)? }
+                linear_kernel::Onto::Gate { w: weights(weight)?, bias: row(bias)? }
             }
         };
-        let (w, bias) = (floats(layer.weight)?.into(), row(layer.bias)?);
+        let (w, bias) = (weights(layer.weight)?, row(layer.bias)?);
         Ok(linear_kernel::Layer { w, bias, onto, y: f32s_mut(layer.y)? })
     });
     linear_kernel::cpu(input, compute, &mut layers.collect::<Result<Vec<_>>>()?);

@@ -1,15 +1,15 @@
 //! A tensor's elements in host memory.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
-use espalier_shaders::{Floats, FloatsMut};
+use espalier_shaders::{Floats, FloatsMut, Weights};
 use memmap2::MmapMut;
 
-use crate::{DType, DeviceError, Result, Storage, Tensor, budget::Budget};
+use crate::{DType, DeviceError, PackedMatrix, Result, Storage, Tensor, budget::Budget};
 
 /// How much memory a device's tensors hold.
 #[derive(Debug, Default)]
@@ -51,6 +51,11 @@ pub struct Memory {
 enum TensorContent {
     Shared(Bytes),
     Owned(Words),
+    /// Without zeros, as products take it; with them once anything else has asked for its elements.
+    Packed {
+        matrix: PackedMatrix,
+        dense: OnceLock<Words>,
+    },
 }
 
 /// Whole words, so that elements of every type are aligned.
@@ -100,7 +105,12 @@ impl std::ops::DerefMut for Words {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let TensorContent::Owned(words) = &self.content {
+        let words = match &self.content {
+            TensorContent::Owned(words) => Some(words),
+            TensorContent::Packed { dense, .. } => dense.get(),
+            TensorContent::Shared(_) => None,
+        };
+        if let Some(words) = words {
             self.meter.subtract(size_of_val::<[u32]>(words) as u64);
         }
     }
@@ -124,12 +134,39 @@ impl Memory {
         Ok(memory)
     }
 
+    /// A matrix without its zeros, of so many bytes with them.
+    pub(super) fn packed(matrix: PackedMatrix, bytes: usize, meter: &Arc<Meter>) -> Self {
+        let content = TensorContent::Packed { matrix, dense: OnceLock::new() };
+        Self { content, bytes, meter: Arc::clone(meter) }
+    }
+
     /// The elements' bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        match &self.content {
-            TensorContent::Shared(bytes) => bytes,
-            TensorContent::Owned(words) => &bytemuck::cast_slice::<u32, u8>(words)[..self.bytes],
-        }
+    ///
+    /// # Errors
+    /// There is no memory for the zeros that were left out.
+    pub fn as_bytes(&self) -> Result<&[u8]> {
+        let words = match &self.content {
+            TensorContent::Shared(bytes) => return Ok(bytes),
+            TensorContent::Owned(words) => words,
+            TensorContent::Packed { matrix, dense } => match dense.get() {
+                Some(words) => words,
+                None => {
+                    let mut words = self.expand(matrix)?;
+                    // Another thread may have been faster.
+                    dense.get_or_init(|| std::mem::replace(&mut words, Words::Small(Box::default())));
+                    self.meter.subtract(size_of_val::<[u32]>(&words) as u64);
+                    dense.get().unwrap_or_else(|| unreachable!("it was set just above"))
+                }
+            },
+        };
+        Ok(&bytemuck::cast_slice::<u32, u8>(words)[..self.bytes])
+    }
+
+    fn expand(&self, matrix: &PackedMatrix) -> Result<Words> {
+        let mut words = allocate(self.bytes, &self.meter)?;
+        let bytes = &mut bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes];
+        matrix.expand_rows(0..matrix.rows(), bytes);
+        Ok(words)
     }
 
     /// The elements' bytes, to write to.
@@ -139,14 +176,27 @@ impl Memory {
     }
 
     fn words_mut(&mut self) -> Result<&mut [u32]> {
-        if let TensorContent::Shared(bytes) = &self.content {
-            let mut words = allocate(self.bytes, &self.meter)?;
-            bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes].copy_from_slice(bytes);
+        let own = match &mut self.content {
+            TensorContent::Owned(_) => None,
+            TensorContent::Shared(bytes) => {
+                let mut words = allocate(self.bytes, &self.meter)?;
+                bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes].copy_from_slice(bytes);
+                Some(words)
+            }
+            TensorContent::Packed { matrix, dense } => match dense.take() {
+                Some(words) => Some(words),
+                None => {
+                    let matrix = matrix.clone();
+                    Some(self.expand(&matrix)?)
+                }
+            },
+        };
+        if let Some(words) = own {
             self.content = TensorContent::Owned(words);
         }
         match &mut self.content {
             TensorContent::Owned(words) => Ok(words),
-            TensorContent::Shared(_) => unreachable!("shared elements were copied just above"),
+            _ => unreachable!("the elements are the tensor's own by now"),
         }
     }
 }
@@ -159,6 +209,14 @@ fn allocate(bytes: usize, meter: &Meter) -> Result<Words> {
     Ok(words)
 }
 
+/// What products take of a matrix of weights.
+pub(super) fn weights(x: &Tensor) -> Result<Weights<'_>> {
+    match &memory(x)?.content {
+        TensorContent::Packed { matrix, .. } => Ok(Weights::Packed(matrix.view()?)),
+        _ => Ok(floats(x)?.into()),
+    }
+}
+
 impl Storage for Memory {}
 
 /// The memory of a tensor of this device.
@@ -168,7 +226,7 @@ pub(super) fn memory(x: &Tensor) -> Result<&Memory> {
 
 /// The bytes of a tensor's elements.
 pub(super) fn bytes(x: &Tensor) -> Result<&[u8]> {
-    Ok(memory(x)?.as_bytes())
+    memory(x)?.as_bytes()
 }
 
 /// The bytes of a tensor's elements, to write to.

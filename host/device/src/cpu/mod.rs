@@ -13,7 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Binding, Compute, DType, Device, DeviceInfo, Input, KernelCall, LinearLayer, Op, Result, Tensor, check,
+    Binding, Compute, DType, Device, DeviceInfo, Input, KernelCall, LinearLayer, Op, PackedMatrix, Result,
+    Tensor, check,
 };
 use memory::{Meter, memory};
 
@@ -65,8 +66,15 @@ impl Device for Cpu {
         Ok(Tensor::new(dtype, rows, cols, memory))
     }
 
+    fn upload_packed(&self, packed: PackedMatrix) -> Result<Tensor> {
+        let packed = packed.checked()?;
+        let (dtype, rows, cols) = (packed.dtype, packed.rows(), packed.cols);
+        let bytes = check::tensor_bytes("upload", dtype, rows, cols, None)?;
+        Ok(Tensor::new(dtype, rows, cols, Memory::packed(packed, bytes, &self.meter)))
+    }
+
     fn read(&self, x: &Tensor) -> Result<Vec<u8>> {
-        Ok(memory(x)?.as_bytes().to_vec())
+        Ok(memory(x)?.as_bytes()?.to_vec())
     }
 
     fn synchronize(&self) -> Result<()> {

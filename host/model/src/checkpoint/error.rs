@@ -92,6 +92,16 @@ pub enum CheckpointError {
         /// The files.
         missing: Vec<String>,
     },
+    /// An archive that lies about itself.
+    #[error("the archive {} is damaged, or not of this program{}: {problem}", path.display(), of_tensor(.name.as_deref()))]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// The tensor that shows it.
+        name: Option<String>,
+        /// The problem.
+        problem: String,
+    },
     /// Tensors that the model needs and that are not there.
     #[error("{}: the tensor `{first}` is missing{}{hint}", path.display(), others(*more))]
     MissingTensors {
@@ -140,6 +150,10 @@ pub enum CheckpointError {
         /// The shape in the file.
         found: Vec<usize>,
     },
+}
+
+fn of_tensor(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(", at tensor `{}`", espalier_base::text::line(name)))
 }
 
 fn others(more: usize) -> String {

@@ -156,6 +156,23 @@ impl Header {
         Ok(Self::of_json(&preamble[8..], length - preamble.len()).map(|header| (header, preamble)))
     }
 
+    /// The header of a file of which only what stands before the tensors is given.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub(crate) fn of_preamble(preamble: &[u8]) -> Result<Self, HeaderError> {
+        let Some((length, json)) = preamble.split_first_chunk::<8>() else {
+            return Err(HeaderError::TooShort(preamble.len()));
+        };
+        let claimed = u64::from_le_bytes(*length);
+        if claimed != json.len() as u64 {
+            return Err(HeaderError::HeaderPastEnd { claimed, left: json.len() as u64 });
+        }
+        let raw: RawHeader = serde_json::from_slice(json).map_err(HeaderError::Json)?;
+        let held = raw.tensors.values().map(|raw| raw.data_offsets[1]).max().unwrap_or(0);
+        Self::of_json(json, usize::try_from(held).unwrap_or(usize::MAX / 2).min(usize::MAX / 2))
+    }
+
     /// The header of this JSON, which `held` bytes follow.
     fn of_json(json: &[u8], held: usize) -> Result<Self, HeaderError> {
         let raw: RawHeader = serde_json::from_slice(json).map_err(HeaderError::Json)?;

@@ -6,6 +6,7 @@ mod advice;
 mod error;
 mod header;
 mod index;
+mod packed;
 mod shard;
 
 pub use access::map_nothing;
@@ -16,6 +17,7 @@ pub(crate) use index::INDEX;
 pub use shard::Shard;
 
 use super::{
+    archive::{Contents, PackedEntry},
     config::LlamaConfig,
     layout::{self, EMBEDDING, FINAL_NORM, LM_HEAD},
     narrow::Slices,
@@ -59,10 +61,12 @@ pub struct Checkpoint {
     adapter: Option<Adapter>,
     /// What is seen of tensors.
     slices: Slices,
+    /// The tensors of an archive that are packed.
+    packed: BTreeMap<String, PackedEntry>,
 }
 
 impl Checkpoint {
-    /// Opens the weights of a model folder: `model.safetensors`, or the shards that
+    /// Opens the weights of a model folder, or of an [archive](crate::archive): `model.safetensors`, or the shards that
     /// `model.safetensors.index.json` names, or the only other `*.safetensors`. The files are mapped and
     /// their headers checked; no weight is read.
     ///
@@ -70,6 +74,9 @@ impl Checkpoint {
     /// No such folder, no or incomplete weights, a file that lies about itself, an index that names
     /// shards that are not there, or a tensor in two shards.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        if dir.is_file() {
+            return Self::open_archive(dir);
+        }
         if !dir.is_dir() {
             return Err(CheckpointError::NoFolder { path: dir.to_owned() });
         }
@@ -95,7 +102,34 @@ impl Checkpoint {
         }
         let (index, adapter) = (index.map(|_| INDEX.to_owned()), Adapter::open(dir)?);
         let slices = Slices::default();
-        Ok(Self { dir: dir.to_owned(), shards, index, places, unsure, adapter, slices })
+        let packed = BTreeMap::new();
+        Ok(Self { dir: dir.to_owned(), shards, index, places, unsure, adapter, slices, packed })
+    }
+
+    fn open_archive(path: &Path) -> Result<Self, CheckpointError> {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let shard = Shard::open(path.to_owned(), file)?;
+        let Contents { packed, dense, .. } = Contents::of(&shard)?;
+        Ok(Self {
+            dir: path.to_owned(),
+            shards: vec![shard],
+            index: None,
+            places: dense.into_iter().map(|(name, place)| (name, (0, place))).collect(),
+            unsure: BTreeMap::new(),
+            adapter: None,
+            slices: Slices::default(),
+            packed,
+        })
+    }
+
+    /// Whether it is an [archive](crate::archive).
+    pub fn is_archive(&self) -> bool {
+        self.dir.is_file()
+    }
+
+    /// Whether low-rank parts are added to weights.
+    pub(crate) fn has_low_rank(&self) -> bool {
+        self.adapter.is_some()
     }
 
     /// The same weights, of which only this is seen.
@@ -119,17 +153,25 @@ impl Checkpoint {
         self.index.as_deref()
     }
 
-    /// The names of all tensors, shard by shard in the order of their bytes.
+    /// The names of all tensors, shard by shard in the order of their bytes; those that are packed last.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.shards.iter().flat_map(|shard| shard.header.tensors.iter().map(|entry| entry.name.as_str()))
+        let entries = self.shards.iter().flat_map(|shard| shard.header.tensors.iter());
+        let dense = entries.map(|entry| entry.name.as_str()).filter(|name| self.places.contains_key(*name));
+        dense.chain(self.packed.keys().map(String::as_str))
     }
 
     /// Whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.places.contains_key(name)
+        self.places.contains_key(name) || self.packed.contains_key(name)
     }
 
-    /// The number of the shard a tensor is in, and what its header says of it.
+    /// The bytes of a tensor's elements; 0 where there is none of this name.
+    pub fn tensor_bytes(&self, name: &str) -> usize {
+        let dense = self.entry(name).map(|(_, entry)| entry.range.len());
+        dense.or_else(|| Some(self.packed.get(name)?.dense_bytes())).unwrap_or(0)
+    }
+
+    /// The number of the shard a tensor is in, and what its header says of it; none of one that is packed.
     pub fn entry(&self, name: &str) -> Option<(usize, &Entry)> {
         let &(shard, place) = self.places.get(name)?;
         Some((shard, &self.shards[shard].header.tensors[place]))
@@ -140,6 +182,10 @@ impl Checkpoint {
     /// # Errors
     /// The file cannot be read.
     pub fn raw(&self, name: &str) -> Result<Option<(String, Vec<usize>, Bytes)>, CheckpointError> {
+        if let Some(packed) = self.packed.get(name) {
+            let bytes = self.packed_matrix(name, packed)?.expand();
+            return Ok(Some((format!("{:?}", packed.dtype), packed.shape.clone(), bytes.into())));
+        }
         let Some((shard, entry)) = self.entry(name) else { return Ok(None) };
         let bytes = self.shards[shard].read(entry.range.clone())?;
         Ok(Some((format!("{:?}", entry.dtype), entry.shape.clone(), bytes)))
@@ -159,14 +205,20 @@ impl Checkpoint {
     /// # Errors
     /// It is not there, or of another element type.
     pub fn tensor(&self, name: &str) -> Result<TensorView, CheckpointError> {
-        let (shard, dtype, entry) = self.described(name)?;
-        let bytes = self.shards[shard].read(entry.range.clone())?;
+        let (shard, dtype, stored) = self.described(name)?;
+        let bytes = match self.packed.get(name) {
+            Some(packed) => self.packed_matrix(name, packed)?.expand().into(),
+            None => match self.entry(name) {
+                Some((shard, entry)) => self.shards[shard].read(entry.range.clone())?,
+                None => return Err(self.missing(name, 0)),
+            },
+        };
         Ok(match self.slices.of(name) {
             Some(slice) => {
-                let (shape, bytes) = (slice.shape(&entry.shape), slice.bytes(&entry.shape, &bytes).into());
+                let (shape, bytes) = (slice.shape(stored), slice.bytes(stored, &bytes).into());
                 TensorView { dtype, shape, bytes, shard }
             }
-            None => TensorView { dtype, shape: entry.shape.clone(), bytes, shard },
+            None => TensorView { dtype, shape: stored.to_vec(), bytes, shard },
         })
     }
 
@@ -182,7 +234,9 @@ impl Checkpoint {
         name: &str,
         rows: impl ExactSizeIterator<Item = usize>,
     ) -> Result<(DType, Vec<u8>), CheckpointError> {
-        let (shard, dtype, entry) = self.described(name)?;
+        let (_, dtype, _) = self.described(name)?;
+        // Only linear layers are packed, and of no other tensor's rows are some alone.
+        let Some((shard, entry)) = self.entry(name) else { return Err(self.missing(name, 0)) };
         let width = entry.shape.iter().skip(1).product::<usize>() * dtype.size();
         let mut bytes = vec![0; rows.len() * width];
         for (row, into) in rows.zip(bytes.chunks_exact_mut(width.max(1))) {
@@ -248,6 +302,9 @@ impl Checkpoint {
         if let Some((shard, entry)) = self.entry(name) {
             self.shards[shard].request(entry.range.clone());
         }
+        for range in self.packed.get(name).iter().flat_map(|packed| packed.parts()) {
+            self.shards[0].request(range);
+        }
     }
 
     /// Gives the memory of a tensor's pages back to the system. Its bytes stay valid: they are read from
@@ -256,24 +313,30 @@ impl Checkpoint {
         if let Some((shard, entry)) = self.entry(name) {
             self.shards[shard].release(entry.range.clone());
         }
+        for range in self.packed.get(name).iter().flat_map(|packed| packed.parts()) {
+            self.shards[0].release(range);
+        }
     }
 
-    /// Where a tensor of f32, f16 or bf16 is, and its element type.
-    fn described(&self, name: &str) -> Result<(usize, DType, &Entry), CheckpointError> {
-        let (shard, entry) = self.entry(name).ok_or_else(|| self.missing(name, 0))?;
-        let dtype = float(entry.dtype).ok_or_else(|| CheckpointError::Type {
+    /// The shard, the element type and the shape of a tensor of f32, f16 or bf16.
+    fn described(&self, name: &str) -> Result<(usize, DType, &[usize]), CheckpointError> {
+        let (shard, stored, shape) = match (self.packed.get(name), self.entry(name)) {
+            (Some(packed), _) => (0, packed.dtype, &packed.shape),
+            (None, Some((shard, entry))) => (shard, entry.dtype, &entry.shape),
+            (None, None) => return Err(self.missing(name, 0)),
+        };
+        let dtype = float(stored).ok_or_else(|| CheckpointError::Type {
             path: self.shards[shard].path.clone(),
             name: name.to_owned(),
-            dtype: entry.dtype,
+            dtype: stored,
         })?;
-        Ok((shard, dtype, entry))
+        Ok((shard, dtype, shape))
     }
 
     /// Checks a tensor's element type and shape by its header, so that none of its bytes are read.
     fn check(&self, name: &str, rows: usize, cols: usize) -> Result<(), CheckpointError> {
-        let (shard, _, entry) = self.described(name)?;
-        let shape =
-            self.slices.of(name).map_or_else(|| entry.shape.clone(), |slice| slice.shape(&entry.shape));
+        let (shard, _, stored) = self.described(name)?;
+        let shape = self.slices.of(name).map_or_else(|| stored.to_vec(), |slice| slice.shape(stored));
         if shape == [rows, cols] || (rows == 1 && shape == [cols]) {
             return Ok(());
         }
@@ -297,7 +360,7 @@ impl Checkpoint {
 }
 
 /// The element types a model computes with.
-fn float(dtype: Dtype) -> Option<DType> {
+pub(crate) fn float(dtype: Dtype) -> Option<DType> {
     match dtype {
         Dtype::F32 => Some(DType::F32),
         Dtype::F16 => Some(DType::F16),

@@ -81,7 +81,7 @@ impl Shard {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub(super) fn read_into(&self, start: usize, into: &mut [u8]) -> Result<(), CheckpointError> {
+    pub(crate) fn read_into(&self, start: usize, into: &mut [u8]) -> Result<(), CheckpointError> {
         match &self.content {
             ShardContent::Mapped { bytes, .. } => into.copy_from_slice(&bytes[start..start + into.len()]),
             ShardContent::Read(file) => access::read_exact_at(file, start as u64, into)

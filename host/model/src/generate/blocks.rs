@@ -2,7 +2,7 @@
 
 use super::{cache::Cache, step::Step};
 use crate::{Block, Head, Llama, Result};
-use espalier_device::{DType, Op};
+use espalier_device::{DType, DeviceKind, Op};
 
 /// The first blocks of a model, which stay on the device; the rest are loaded when they are needed.
 pub(super) struct Blocks {
@@ -11,6 +11,14 @@ pub(super) struct Blocks {
 
 /// Blocks that make room for one that comes and goes, and for activations.
 const ROOM: usize = 2;
+
+/// Runs `step` on a thread of the pool where the CPU computes: from outside, every operation of it would wake the pool anew.
+fn in_pool<R: Send>(model: &Llama, step: impl FnOnce() -> R + Send) -> R {
+    match model.device.info().kind {
+        DeviceKind::Cpu => rayon::scope(|_| step()),
+        DeviceKind::Gpu => step(),
+    }
+}
 
 impl Blocks {
     /// As many blocks as fit.
@@ -47,7 +55,7 @@ impl Blocks {
         cache: &mut Cache,
     ) -> Result<Vec<f32>> {
         loop {
-            match self.try_run(model, head, step, cache) {
+            match in_pool(model, || self.try_run(model, head, step, cache)) {
                 Err(error) if error.is_out_of_memory() && !self.resident.is_empty() => {
                     self.keep(self.resident.len().saturating_sub(ROOM));
                     tracing::info!("only {} blocks stay on the device", self.resident.len());

@@ -8,6 +8,9 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
+    /// The source is an archive, which has no shards to write anew.
+    #[error("{} is an archive, which is not pruned further: make a folder of it with `host unpack` first", .0.display())]
+    Archive(PathBuf),
     /// The target is there already.
     #[error("{} exists: choose another --out, or replace it with --overwrite", .0.display())]
     Exists(PathBuf),

@@ -21,6 +21,7 @@ pub use partial::{Unfinished, remove_unfinished, unfinished};
 pub use place::{Place, tidy};
 pub use replace::{FileRecord, MANIFEST};
 pub use side::CARD;
+pub(crate) use side::files_beside;
 
 use super::Checkpoint;
 use background::Background;

@@ -52,6 +52,9 @@ impl Place {
     /// disk has no room.
     pub fn open(source: &Checkpoint, target: &Path, overwrite: bool) -> Result<Self, WriteError> {
         let Some(name) = target.file_name() else { return Err(WriteError::NoName(target.to_owned())) };
+        if source.is_archive() {
+            return Err(WriteError::Archive(source.dir().to_owned()));
+        }
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),

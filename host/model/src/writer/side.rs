@@ -64,6 +64,26 @@ pub(super) fn copy(source: &Checkpoint, folder: &Path) -> Result<(), WriteError>
     Ok(())
 }
 
+/// The files beside the weights of `source` that an archive holds, by their names in the folder: as [`copy`] copies them, and the
+/// model's own card and manifests.
+pub(crate) fn files_beside(source: &Checkpoint) -> Result<Vec<String>, WriteError> {
+    let code = has_code(source.dir());
+    let is_record = |name: &str| {
+        [MANIFEST, CARD, "README.md"].contains(&name)
+            || name.starts_with("espalier.") && name.ends_with(".json")
+    };
+    let mut found = names(source.dir())?;
+    found.retain(|name| {
+        source.dir().join(name).is_file() && (is_record(name) || is_carried(name, source.index(), code))
+    });
+    let templates = source.dir().join(TEMPLATES);
+    if templates.is_dir() {
+        let further = names(&templates)?.into_iter().filter(|name| name.ends_with(".jinja"));
+        found.extend(further.map(|name| format!("{TEMPLATES}/{name}")));
+    }
+    Ok(found)
+}
+
 /// Keeps the card of the model's maker, and the manifests of the runs that the model went through before.
 fn keep_records(source: &Path, folder: &Path) -> Result<(), WriteError> {
     // A model that was pruned before has its maker's card aside already, and a card of ours in its place.

@@ -13,7 +13,7 @@ pub(crate) use calibration::{Calibration, Select};
 pub(crate) use device::Device;
 pub(crate) use eval::Eval;
 pub(crate) use generate::{Chat, Generate};
-pub(crate) use models::{Clean, Devices, Inspect, Verify};
+pub(crate) use models::{Clean, Devices, Inspect, Pack, Unpack, Verify};
 pub(crate) use plugins::{
     CheckPlugin, NewPlugin, Opening, PluginKind, PluginProcess, Plugins, PluginsAction, Trust, TrustAction,
 };
@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Devices(Devices),
     /// Show the sparsity of a model, tensor by tensor
     Inspect(Inspect),
+    /// Pack a pruned model into one file without its zeros, which runs as it is
+    Pack(Pack),
+    /// Make the folder again that an archive was made of
+    Unpack(Unpack),
     /// Check a pruned model against its manifest, and against the model that it was made of
     Verify(Verify),
     /// Remove the unfinished outputs that runs left in a folder

@@ -12,7 +12,7 @@ pub(crate) struct Devices {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// Model to inspect: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
+    /// Model to inspect: a Hugging Face folder, an archive, or ORG/NAME in the local Hugging Face cache
     #[arg(value_name = "DIR")]
     pub(crate) model: String,
     /// Print one JSON object
@@ -46,4 +46,30 @@ pub(crate) struct Clean {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pack {
+    /// Model to pack: a Hugging Face folder, or ORG/NAME in the local Hugging Face cache
+    #[arg(value_name = "DIR")]
+    pub(crate) model: String,
+    /// Archive to write, such as MODEL.sparse
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Replace the archive if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Unpack {
+    /// Archive that `host pack` made
+    #[arg(value_name = "FILE")]
+    pub(crate) archive: PathBuf,
+    /// Folder to write, which does not exist yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }

@@ -10,7 +10,7 @@ use super::{
     Result, StudyFile,
     file::{ModelSpec, Problem, Spec},
 };
-use espalier_model::{LlamaConfig, ModelError, resolve};
+use espalier_model::{LlamaConfig, ModelError, archive::is_archive, resolve};
 use methods::{fits, method};
 use std::path::PathBuf;
 
@@ -93,7 +93,11 @@ fn model(file: &StudyFile, spec: &ModelSpec) -> Checked<StudyModel> {
         Problem::because(&spec.path.span, format!("the model {} is not usable", spec.name.value), error)
     };
     let beside = file.resolve(&spec.path.value);
-    let folder = if beside.is_dir() { Ok(beside) } else { resolve(&spec.path.value) };
+    let folder = match (beside.is_dir(), is_archive(&beside)) {
+        (true, _) => Ok(beside),
+        (_, true) => resolve(&beside.to_string_lossy()),
+        _ => resolve(&spec.path.value),
+    };
     let folder = folder.map_err(|error| unusable(error.into()))?;
     let config = LlamaConfig::read(&folder).map_err(|error| unusable(error.into()))?;
     Ok(StudyModel { name: spec.name.value.clone(), named: spec.path.value.clone(), folder, config })

@@ -1,0 +1,51 @@
+//! Errors of archives.
+
+use crate::{checkpoint::CheckpointError, writer::WriteError};
+use espalier_base::{interrupt::Interrupted, output::OutputError};
+use std::path::PathBuf;
+
+/// Errors of archives.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// The model, or the archive, is not usable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A file beside the weights cannot be read or written.
+    #[error(transparent)]
+    Side(#[from] WriteError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A name by which other loaders would take the archive for dense weights.
+    #[error("{} is named as dense weights are, which an archive is not: choose another name, such as MODEL.sparse", .0.display())]
+    Named(PathBuf),
+    /// A tensor whose name has a meaning in archives.
+    #[error("{}: the tensor `{name}` cannot be packed, because archives give its name another meaning", path.display())]
+    Reserved {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A model with a low-rank part.
+    #[error("{} has a low-rank part beside its weights, which archives do not hold: prune it without one", .0.display())]
+    LowRank(PathBuf),
+    /// What is given is an archive already.
+    #[error("{} is not a model's folder: an archive is made of one", .0.display())]
+    NoFolder(PathBuf),
+    /// What is given is no archive.
+    #[error("{} is not an archive, which `host pack` makes", .0.display())]
+    NoArchive(PathBuf),
+    /// A shard that is not what it was.
+    #[error("{}: the shard {shard} is not what was packed (its SHA-256 is another): the archive is damaged", path.display())]
+    Hash {
+        /// The archive.
+        path: PathBuf,
+        /// The shard.
+        shard: String,
+    },
+    /// The run was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
