@@ -34,8 +34,11 @@ const OUTPUTS: usize = 4;
 /// Tokens that are computed at a time, where there are so many.
 const TOKENS: usize = 4;
 
-/// Bytes of weights of a task: enough for its overhead not to count, few enough for all threads to end together.
-const TASK_BYTES: usize = 64 << 10;
+/// Bytes of dense weights of a task: enough for its beginning, where memory is waited for, not to count.
+const TASK_BYTES: [usize; 2] = [64 << 10, 256 << 10];
+
+/// Tasks for every thread, so that all end together.
+const TASKS_A_THREAD: usize = 12;
 
 /// What is in the halves of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +61,9 @@ pub(super) fn multiply(rows: &Rows, tokens: usize, layers: &mut [Products]) {
             .then(|| Arranged::new(x, tokens, order))
     };
     let arranged = [arrange(Order::InTurn), arrange(Order::Interleaved)];
-    let outputs = (TASK_BYTES / (2 * inputs).max(1)).max(1).next_multiple_of(OUTPUTS);
+    let all: usize = layers.iter().map(|layer| layer.products.len() * layer.outputs * inputs * 2).sum();
+    let bytes = (all / (TASKS_A_THREAD * rayon::current_num_threads())).clamp(TASK_BYTES[0], TASK_BYTES[1]);
+    let outputs = (bytes / (2 * inputs).max(1)).max(1).next_multiple_of(OUTPUTS);
     let layers: Vec<_> = layers
         .iter_mut()
         .map(|Products { products, outputs, y }| (&*products, *outputs, Disjoint::new(y)))
@@ -201,6 +206,11 @@ fn product_of(
     outputs: std::ops::Range<usize>,
     mut put: impl FnMut(usize, usize, f32),
 ) {
+    if let Form::Packed(packed) = form
+        && takes_packed(x.tokens)
+    {
+        return packed_rows(packed, outputs, x, put);
+    }
     let mut first = outputs.start;
     while first < outputs.end {
         let count = if outputs.end - first >= OUTPUTS { OUTPUTS } else { 1 };
@@ -209,7 +219,9 @@ fn product_of(
             Form::Dense(floats) => {
                 rows_of(floats.slice(first * inputs..(first + count) * inputs), count, x, &mut put)
             }
-            Form::Packed(packed) => packed_rows(packed, first, count, x, &mut put),
+            Form::Packed(packed) => {
+                with_expanded(packed, first..first + count, |dense| rows_of(dense, count, x, &mut put))
+            }
             Form::Widened(w) => with_scratch(count * inputs, |wide| {
                 match w {
                     Weights::Dense(floats) => {
@@ -318,27 +330,43 @@ fn dots<const R: usize, const T: usize>(w: Floats, x: [&[f32]; T]) -> [[f32; T];
     portable::dots(w, x)
 }
 
-/// As [`rows_of`], for rows from one on without their zeros.
+/// Whether rows without their zeros are multiplied as they are: else, and for more tokens at a time, zeros are put in first.
+fn takes_packed(tokens: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return tokens <= TOKENS && avx512::expands();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The products of rows without their zeros, where the processor [takes](takes_packed) them: along [`OUTPUTS`] ways at a time, so
+/// that each is read in order.
 fn packed_rows(
     w: Packed,
-    first_row: usize,
-    count: usize,
+    rows: std::ops::Range<usize>,
     x: &Arranged,
-    put: &mut impl FnMut(usize, usize, f32),
+    mut put: impl FnMut(usize, usize, f32),
 ) {
     #[cfg(target_arch = "x86_64")]
-    if x.tokens <= TOKENS && avx512::expands() {
-        in_groups!(x, |first, T| {
-            let x = x.rows::<T>(first);
-            for row in 0..count {
-                // SAFETY: the processor has the instructions, and x is as long as the row, in whole blocks.
-                let sums = unsafe { avx512::packed_dots::<T>(w, first_row + row, x) };
-                put_all([sums], first, &mut |_, token, sum| put(row, token, sum));
-            }
-        });
-        return;
+    in_groups!(x, |first, T| {
+        let x = x.rows::<T>(first);
+        let each = rows.len() / OUTPUTS;
+        for step in 0..each {
+            let ways: [usize; OUTPUTS] = std::array::from_fn(|way| rows.start + way * each + step);
+            // SAFETY: the processor has the instructions, and x is as long as a row, in whole blocks.
+            let sums = unsafe { avx512::packed_dots::<OUTPUTS, T>(w, ways, x) };
+            put_all(sums, first, &mut |way, token, sum| put(ways[way], token, sum));
+        }
+        for row in rows.start + each * OUTPUTS..rows.end {
+            // SAFETY: as above.
+            let sums = unsafe { avx512::packed_dots::<1, T>(w, [row], x) };
+            put_all(sums, first, &mut |_, token, sum| put(row, token, sum));
+        }
+    });
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (w, rows, x, &mut put);
+        unreachable!("no other processor takes them");
     }
-    with_expanded(w, first_row..first_row + count, |dense| rows_of(dense, count, x, put));
 }
 
 #[cfg(test)]

@@ -194,79 +194,86 @@ pub(super) fn expands() -> bool {
         && is_x86_feature_detected!("popcnt")
 }
 
-/// A row without its zeros times `T` rows of inputs.
+/// `R` rows without their zeros times `T` rows of inputs. Rows that follow these are asked for: where each of them is the next of a
+/// run of rows, memory is read along `R` ways.
 ///
 /// # Safety
 /// The processor [expands](expands), and every x is as long as a row, in whole blocks.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512vbmi2,popcnt")]
-pub(super) unsafe fn packed_dots<const T: usize>(w: Packed, row: usize, x: [&[f32]; T]) -> [f32; T] {
-    let (mask, start) = w.row(row);
-    // SAFETY: the values from where the row begins to the end of all, and x as the caller promises.
+pub(super) unsafe fn packed_dots<const R: usize, const T: usize>(
+    w: Packed,
+    rows: [usize; R],
+    x: [&[f32]; T],
+) -> [[f32; T]; R] {
+    let rows = rows.map(|row| w.row(row));
+    // SAFETY: x as the caller promises; `load` reads the values that it is told are there.
     unsafe {
         match w.values() {
-            Floats::F32(values) => {
-                let load = |at: *const f32, kept: u32, there: u32| {
-                    let low = kept as u16;
-                    let second = low.count_ones() as usize;
-                    let a = _mm512_maskz_loadu_ps(there as u16, at);
-                    let b = _mm512_maskz_loadu_ps(
-                        (there.unbounded_shr(second as u32)) as u16,
-                        at.wrapping_add(second),
-                    );
-                    [_mm512_maskz_expand_ps(low, a), _mm512_maskz_expand_ps((kept >> LANES) as u16, b)]
-                };
-                spread(&values[start..], mask, x, load)
-            }
-            Floats::F16(values) => spread(&values[start..], mask, x, |at, kept, there| {
+            Floats::F32(values) => spread(values, rows, x, |at: *const f32, kept, there| {
+                let low = kept as u16;
+                let second = low.count_ones();
+                let a = _mm512_maskz_loadu_ps(there as u16, at);
+                let rest = there.unbounded_shr(second) as u16;
+                let b = _mm512_maskz_loadu_ps(rest, at.wrapping_add(second as usize));
+                [_mm512_maskz_expand_ps(low, a), _mm512_maskz_expand_ps((kept >> LANES) as u16, b)]
+            }),
+            Floats::F16(values) => spread(values, rows, x, |at, kept, there| {
                 widen_f16(_mm512_maskz_expand_epi16(kept, _mm512_maskz_loadu_epi16(there, at.cast())))
             }),
-            Floats::BF16(values) => spread(&values[start..], mask, x, |at, kept, there| {
+            Floats::BF16(values) => spread(values, rows, x, |at, kept, there| {
                 widen_bf16(_mm512_maskz_expand_epi16(kept, _mm512_maskz_loadu_epi16(there, at.cast())))
             }),
         }
     }
 }
 
-/// Values that lie so far ahead are asked for.
+/// Values of a row that lie so far ahead are asked for.
 const VALUES_AHEAD_BYTES: usize = 2048;
 
-/// The products of values, spread by a mask, with inputs. `load` is given where the next values are, which of the block's weights
-/// are kept, and which of the next [`BLOCK`] values are there to read; it gives back the block, widened, in halves.
+/// The products of rows of values, each with a mask and where it begins, with inputs. `load` is given where the next values are,
+/// which of the block's weights are kept, and which of the next [`BLOCK`] values are there to read; it gives back the block,
+/// widened, in halves.
 ///
 /// # Safety
-/// The processor has the instructions, and every x a block for every 32 bits of the mask.
+/// The processor has the instructions, and every x a block for every 32 bits of a mask, which are of one length.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512vbmi2,popcnt")]
-unsafe fn spread<V, const T: usize>(
+unsafe fn spread<V, const R: usize, const T: usize>(
     values: &[V],
-    mask: &[u8],
+    rows: [(&[u8], usize); R],
     x: [&[f32]; T],
     load: impl Fn(*const V, u32, u32) -> [__m512; 2],
-) -> [f32; T] {
-    let mut sums = [_mm512_setzero_ps(); T];
-    let mut at = 0;
-    let mut add = |kept: u32, block: usize| {
-        let place = values.as_ptr().wrapping_add(at);
+) -> [[f32; T]; R] {
+    let mut sums = [[_mm512_setzero_ps(); T]; R];
+    let mut starts = rows.map(|(_, start)| start);
+    let mut add = |bits: [u32; R], block: usize| {
         // SAFETY: every x has this block.
         let x = x.map(|x| unsafe { inputs(x, block) });
-        // Whatever the mask says, no value is read that is not there.
-        let there =
-            if values.len() >= at + BLOCK { u32::MAX } else { first(values.len().saturating_sub(at)) };
-        let [low, high] = load(place, kept, there);
-        at += kept.count_ones() as usize;
-        for (sum, [x_low, x_high]) in sums.iter_mut().zip(x) {
-            *sum = _mm512_fmadd_ps(high, x_high, _mm512_fmadd_ps(low, x_low, *sum));
+        for ((sums, start), kept) in sums.iter_mut().zip(&mut starts).zip(bits) {
+            let place = values.as_ptr().wrapping_add(*start);
+            _mm_prefetch::<_MM_HINT_T0>(place.cast::<u8>().wrapping_add(VALUES_AHEAD_BYTES).cast());
+            // Whatever the mask says, no value is read that is not there.
+            let left = values.len().saturating_sub(*start);
+            let [low, high] = load(place, kept, first(left));
+            *start += kept.count_ones() as usize;
+            for (sum, [x_low, x_high]) in sums.iter_mut().zip(x) {
+                *sum = _mm512_fmadd_ps(high, x_high, _mm512_fmadd_ps(low, x_low, *sum));
+            }
         }
-        _mm_prefetch::<_MM_HINT_T0>(place.cast::<u8>().wrapping_add(VALUES_AHEAD_BYTES).cast());
     };
-    let (blocks, rest) = mask.as_chunks::<{ BLOCK / 8 }>();
-    for (block, bits) in blocks.iter().enumerate() {
-        add(u32::from_le_bytes(*bits), block);
+    let masks = rows.map(|(mask, _)| mask.as_chunks::<{ BLOCK / 8 }>());
+    let whole = masks[0].0.len();
+    assert!(masks.iter().all(|(blocks, _)| blocks.len() == whole), "masks of one length");
+    for block in 0..whole {
+        add(masks.map(|(blocks, _)| u32::from_le_bytes(blocks[block])), block);
     }
-    if !rest.is_empty() {
-        let mut bits = [0; BLOCK / 8];
-        bits[..rest.len()].copy_from_slice(rest);
-        add(u32::from_le_bytes(bits), blocks.len());
+    if !masks[0].1.is_empty() {
+        let rest = masks.map(|(_, rest)| {
+            let mut bits = [0; BLOCK / 8];
+            bits[..rest.len()].copy_from_slice(rest);
+            u32::from_le_bytes(bits)
+        });
+        add(rest, whole);
     }
-    sums.map(|sums| total(sums))
+    sums.map(|sums| sums.map(|sums| total(sums)))
 }
