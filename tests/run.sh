@@ -23,6 +23,8 @@ browser() {
 
 strace() { type -P strace >/dev/null && type -P python3; return 0; }
 
+numpy() { if python3 -c 'import numpy' 2>/dev/null; then type -P python3; fi; return 0; }
+
 # macOS has Metal; on Linux any driver will do, and lavapipe is one that runs everywhere.
 if [ "$(uname)" = Linux ] && [ -z "$(find_icd '*.json')" ]; then
     if ! command -v apt-get >/dev/null; then
@@ -96,6 +98,12 @@ if [ -n "$(strace)" ]; then
     python3 tests/scripts/faults.py --runs 120
 else
     missing+="; no system call was made to fail: there is no strace, or no Python"
+fi
+if [ -n "$(numpy)" ]; then
+    echo "== archives, as numpy reads them"
+    python3 tests/scripts/check_archive.py --host target/debug/host
+else
+    missing+="; no archive was read by another program: there is no Python with numpy"
 fi
 [ -n "$(browser)" ] || missing+="; the study's report was not opened in a browser: there is no Chromium"
 echo "all tests passed$missing"

@@ -87,21 +87,20 @@ pub(super) fn split(dtype: DType, cols: usize, bytes: &[u8], kept: &[usize]) -> 
     PackedMatrix { dtype, cols, values: values.into(), mask: mask.into(), offsets }
 }
 
-fn split_row<const N: usize>(row: &[[u8; N]], values: &mut [[u8; N]], mask: &mut [u8]) {
-    let mut next = 0;
-    // The last place is written once more than it is needed, so that no element takes a branch.
-    let last = values.len().saturating_sub(1);
-    if values.is_empty() {
-        return;
-    }
+/// Puts the elements of a row that are not +0 into `values`, which has room for so many, and their bits into the mask.
+fn split_row<const N: usize>(row: &[[u8; N]], mut values: &mut [[u8; N]], mask: &mut [u8]) {
     for (eight, bits) in row.chunks(8).zip(mask) {
+        // Every element is put down, and what follows one that is not kept is put down over it.
+        let mut kept = [[0; N]; 9];
+        let mut next = 0;
         for (bit, element) in eight.iter().enumerate() {
-            let kept = *element != [0; N];
-            if next <= last && kept {
-                values[next] = *element;
-            }
-            next += usize::from(kept);
-            *bits |= u8::from(kept) << bit;
+            kept[next] = *element;
+            let is_kept = *element != [0; N];
+            next += usize::from(is_kept);
+            *bits |= u8::from(is_kept) << bit;
         }
+        let (here, after) = std::mem::take(&mut values).split_at_mut(next);
+        here.copy_from_slice(&kept[..next]);
+        values = after;
     }
 }

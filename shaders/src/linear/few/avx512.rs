@@ -157,9 +157,7 @@ unsafe fn add_block<E: Element, const R: usize, const T: usize>(
         }
         // SAFETY: as the caller promises.
         let [low, high] = unsafe { E::load(w.wrapping_add(at), mask) };
-        for (sum, [x_low, x_high]) in sums.iter_mut().zip(x) {
-            *sum = _mm512_fmadd_ps(high, x_high, _mm512_fmadd_ps(low, x_low, *sum));
-        }
+        add([low, high], &x, sums);
     }
 }
 
@@ -228,7 +226,10 @@ pub(super) unsafe fn packed_dots<const R: usize, const T: usize>(
 }
 
 /// Values of a row that lie so far ahead are asked for.
-const VALUES_AHEAD_BYTES: usize = 2048;
+const VALUES_AHEAD_BYTES: usize = 1024;
+
+/// Bytes of the mask of two blocks.
+const PAIR: usize = 2 * BLOCK / 8;
 
 /// The products of rows of values, each with a mask and where it begins, with inputs. `load` is given where the next values are,
 /// which of the block's weights are kept, and which of the next [`BLOCK`] values are there to read; it gives back the block,
@@ -246,34 +247,48 @@ unsafe fn spread<V, const R: usize, const T: usize>(
 ) -> [[f32; T]; R] {
     let mut sums = [[_mm512_setzero_ps(); T]; R];
     let mut starts = rows.map(|(_, start)| start);
-    let mut add = |bits: [u32; R], block: usize| {
-        // SAFETY: every x has this block.
-        let x = x.map(|x| unsafe { inputs(x, block) });
-        for ((sums, start), kept) in sums.iter_mut().zip(&mut starts).zip(bits) {
+    let (pairs, blocks) = (rows[0].0.len() / PAIR, rows[0].0.len().div_ceil(BLOCK / 8));
+    assert!(rows.iter().all(|(mask, _)| mask.len() == rows[0].0.len()), "masks of one length");
+    // Where as many values are there as the row has weights, all of every block can be read, whatever the mask says.
+    let whole = if starts.iter().all(|start| values.len() - start >= blocks * BLOCK) { pairs } else { 0 };
+    for pair in 0..whole {
+        // SAFETY: every x has these blocks.
+        let x = [0, 1].map(|half| x.map(|x| unsafe { inputs(x, 2 * pair + half) }));
+        for (((mask, _), sums), start) in rows.iter().zip(&mut sums).zip(&mut starts) {
             let place = values.as_ptr().wrapping_add(*start);
             _mm_prefetch::<_MM_HINT_T0>(place.cast::<u8>().wrapping_add(VALUES_AHEAD_BYTES).cast());
-            // Whatever the mask says, no value is read that is not there.
-            let left = values.len().saturating_sub(*start);
-            let [low, high] = load(place, kept, first(left));
-            *start += kept.count_ones() as usize;
-            for (sum, [x_low, x_high]) in sums.iter_mut().zip(x) {
-                *sum = _mm512_fmadd_ps(high, x_high, _mm512_fmadd_ps(low, x_low, *sum));
+            let bits = u64::from_le_bytes(mask.as_chunks::<PAIR>().0[pair]);
+            let kept = [bits as u32, (bits >> BLOCK) as u32];
+            let places = [place, place.wrapping_add(kept[0].count_ones() as usize)];
+            *start += bits.count_ones() as usize;
+            for half in 0..2 {
+                add(load(places[half], kept[half], u32::MAX), &x[half], sums);
             }
         }
-    };
-    let masks = rows.map(|(mask, _)| mask.as_chunks::<{ BLOCK / 8 }>());
-    let whole = masks[0].0.len();
-    assert!(masks.iter().all(|(blocks, _)| blocks.len() == whole), "masks of one length");
-    for block in 0..whole {
-        add(masks.map(|(blocks, _)| u32::from_le_bytes(blocks[block])), block);
     }
-    if !masks[0].1.is_empty() {
-        let rest = masks.map(|(_, rest)| {
+    for block in 2 * whole..blocks {
+        // SAFETY: as above.
+        let x = x.map(|x| unsafe { inputs(x, block) });
+        for (((mask, _), sums), start) in rows.iter().zip(&mut sums).zip(&mut starts) {
             let mut bits = [0; BLOCK / 8];
-            bits[..rest.len()].copy_from_slice(rest);
-            u32::from_le_bytes(bits)
-        });
-        add(rest, whole);
+            let here = &mask[block * bits.len()..];
+            let here = &here[..here.len().min(bits.len())];
+            bits[..here.len()].copy_from_slice(here);
+            let kept = u32::from_le_bytes(bits);
+            // Whatever the mask says, no value is read that is not there.
+            let there = first(values.len().saturating_sub(*start));
+            add(load(values.as_ptr().wrapping_add(*start), kept, there), &x, sums);
+            *start += kept.count_ones() as usize;
+        }
     }
     sums.map(|sums| sums.map(|sums| total(sums)))
+}
+
+/// Adds the products of a block of weights with that of every row of inputs.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add<const T: usize>([low, high]: [__m512; 2], x: &[[__m512; 2]; T], sums: &mut [__m512; T]) {
+    for (sum, [x_low, x_high]) in sums.iter_mut().zip(x) {
+        *sum = _mm512_fmadd_ps(high, *x_high, _mm512_fmadd_ps(low, *x_low, *sum));
+    }
 }
