@@ -217,3 +217,74 @@ fn a_bad_row_among_many_is_left_out_and_a_task_of_ones_own_is_run() {
     let output = run_with(&["--strict"]).output().unwrap();
     assert!(said(&output).contains("rows.jsonl, line 78 does not fit `choices`"), "{}", said(&output));
 }
+
+#[test]
+fn a_study_reports_what_is_kept_of_an_ability() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = fixture();
+    for task in ["arc_easy", "boolq", "lambada"] {
+        let recorded = &fixture[task];
+        let data = folder.path().join(task);
+        write(&data, recorded["split"].as_str().unwrap(), rows(&recorded["items"]));
+        if let Some(split) = recorded["examples_split"].as_str() {
+            write(&data, split, rows(&recorded["examples"]));
+        }
+    }
+    let study = folder.path().join("study.toml");
+    let write_study = |evaluations: &str| {
+        let model = path("models/tiny-instruct").display().to_string();
+        let text = format!("models = '{model}'\n[methods]\nMagnitude = 0.6\n[evaluations]\n{evaluations}");
+        fs::write(&study, text).unwrap();
+    };
+    let host_study = |out: &str| {
+        let mut command = host();
+        command.arg("study").arg(&study).arg("--out").arg(folder.path().join(out)).args(["--device", "cpu"]);
+        command
+    };
+    let arc = "ARC = { task = 'arc_easy', data = 'arc_easy', group = 'commonsense' }\n";
+    let words = "Words = { task = 'lambada', data = 'lambada', group = 'commonsense' }\n";
+    let bool_q = "BoolQ = { task = 'boolq', data = 'boolq', shots = 1, limit = 5 }\n";
+    write_study(&format!("{arc}{words}{bool_q}"));
+    let table = String::from_utf8(run(&mut host_study("out")).stdout).unwrap();
+    assert!(table.contains("## Abilities kept") && table.contains("commonsense"), "{table}");
+    let csv = fs::read_to_string(folder.path().join("out/results.csv")).unwrap();
+    let kept: Vec<_> = csv.lines().filter(|line| line.contains(",commonsense,retention,")).collect();
+    assert!(kept.len() == 1 && kept[0].contains(",Magnitude,"), "{csv}");
+    let page = fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+    assert!(page.contains("Abilities kept") && page.contains("Retention at 60%"));
+    // The same scores as without a study, and the same cells as without groups.
+    let eval: Value = serde_json::from_slice(
+        &run(&mut eval(&path("models/tiny-instruct"), "arc_easy", &folder.path().join("arc_easy"))).stdout,
+    )
+    .unwrap();
+    let mean = eval["tasks"][0]["metrics"]["acc"]["mean"].as_f64().unwrap();
+    assert!(csv.lines().any(|line| line.contains(&format!(",dense,,,,,,,ARC,acc,{mean},"))), "{csv}");
+    write_study(&format!("{arc}{words}{bool_q}").replace(", group = 'commonsense'", ""));
+    let list =
+        |out: &str| String::from_utf8(run(host_study(out).args(["--list-cells", "json"])).stdout).unwrap();
+    assert!(list("out").contains("\"done\"") && !list("out").contains("\"missing\""), "{}", list("out"));
+    run(&mut host_study("out"));
+    let without = fs::read_to_string(folder.path().join("out/results.csv")).unwrap();
+    let scores = csv.lines().filter(|line| !line.contains(",retention,"));
+    assert_eq!(without.lines().collect::<Vec<_>>(), scores.collect::<Vec<_>>());
+
+    for (evaluations, words) in [
+        (arc.to_owned(), "study.toml:5:55: the group commonsense has one member"),
+        (
+            arc.replace("arc_easy'", "arc_eazy'") + words,
+            "there is no task `arc_eazy`; did you mean `arc_easy`?",
+        ),
+        (arc.replace("data = 'arc_easy'", "data = 'boolq'") + words, "has no file of the split `test`"),
+        (
+            arc.replace("group", "metrics = 'f1', group") + words,
+            "the task arc_easy says itself what `metrics` is",
+        ),
+        (arc.replace("group", "shots = 100, group") + words, "100 are drawn for an item, and there are 8"),
+        (arc.replace("data =", "file ="), "lacks `data`"),
+    ] {
+        write_study(&evaluations);
+        let output = host_study("other").output().unwrap();
+        assert!(!output.status.success() && !folder.path().join("other").exists());
+        assert!(said(&output).contains(words), "{evaluations}: {}", said(&output));
+    }
+}

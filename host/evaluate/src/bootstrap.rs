@@ -5,10 +5,10 @@ use espalier_sdk::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Resamples of the items.
-const RESAMPLES: usize = 1000;
+pub(super) const RESAMPLES: usize = 1000;
 
 /// The seed of the resamples: the same for every metric and model, so that intervals compare.
-const SEED: u64 = 0;
+pub(super) const SEED: u64 = 0;
 
 /// A mean over items, with its 95% interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ fn standard_error(scores: &[Score], mean: f64) -> Option<f64> {
     (items > 1).then(|| (squares / (items - 1) as f64 / items as f64).sqrt())
 }
 
-fn over(metric: Metric, scores: impl Iterator<Item = Score>) -> f64 {
+pub(super) fn over(metric: Metric, scores: impl Iterator<Item = Score>) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
     for Score { value, weight } in scores {
         // Items of no weight have no value.
@@ -122,7 +122,7 @@ fn interval(items: usize, statistic: impl Fn(&[usize]) -> f64) -> (f64, f64) {
 }
 
 /// A quantile of sorted values, linear between two of them.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = share * last as f64;
     let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);

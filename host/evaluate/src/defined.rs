@@ -12,7 +12,7 @@ use super::{
 };
 use espalier_data::{CalibrationError, Collection, Refusals, Tokenizer};
 use espalier_model::{BATCH_TOKENS, Llama, LlamaConfig, ModelError, PrefixPlan};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// The choices of an item; of a single continuation there is one, which is right.
 #[derive(Debug, Default)]
@@ -36,8 +36,7 @@ impl TaskItems {
         }
         let length = task.seqlen.unwrap_or(context).min(context);
         let collection = Collection::open_rows(&task.source.split(&definition.split)?, &task.reading)?;
-        let shots = task.shots.unwrap_or(definition.shots.count);
-        let mut examples = Examples::open(definition, shots, &task.source, &task.reading)?;
+        let mut examples = Examples::open(definition, task.shots(), &task.source, &task.reading)?;
         let reader =
             DefinedReader { task, definition, encoder: Encoder::new(tokenizer, config, length)?, context };
         let mut items: Vec<TaskItem> = Vec::new();
@@ -58,6 +57,52 @@ impl TaskItems {
         let inputs: Vec<&[u32]> = requests(&items).map(Request::inputs).collect();
         let plan = PrefixPlan::new(&inputs, config, BATCH_TOKENS);
         Ok(Self { task: task.clone(), items, counts, plan })
+    }
+}
+
+impl Task {
+    /// How many examples stand before an item.
+    pub fn shots(&self) -> usize {
+        self.shots.or(self.definition.as_ref().map(|definition| definition.shots.count)).unwrap_or(0)
+    }
+
+    /// The files that its items and their examples are read from, in order.
+    ///
+    /// # Errors
+    /// The folder of its data cannot be read, or lacks a part of them.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let Some(definition) = &self.definition else { return Ok(vec![self.source.path.clone()]) };
+        let mut sources = self.source.split(&definition.split)?;
+        if let (Some(split), true) =
+            (&definition.shots.split, self.shots() > 0 && definition.shots.rows.is_empty())
+        {
+            sources.extend(self.source.split(split)?);
+        }
+        Ok(sources.into_iter().map(|source| source.path).collect())
+    }
+
+    /// Checks the rows of a defined task without a model, and counts them.
+    ///
+    /// # Errors
+    /// The data cannot be read, rows do not fit the definition, or examples are missing.
+    pub fn check_rows(&self) -> Result<usize> {
+        let Some(definition) = &self.definition else { return Ok(0) };
+        let collection = Collection::open_rows(&self.source.split(&definition.split)?, &self.reading)?;
+        let mut examples = Examples::open(definition, self.shots(), &self.source, &self.reading)?;
+        let mut refusals = Refusals::default();
+        let mut items = 0;
+        for index in 0..collection.len() {
+            if self.limit.is_some_and(|limit| items >= limit) {
+                break;
+            }
+            let place = || collection.place(index);
+            let checked = row(&collection, index).and_then(|row| {
+                examples.before(&row, place)?;
+                Turn::of(definition, &row, &place)
+            });
+            items += usize::from(refusals.keep(&collection, index, checked)?.is_some());
+        }
+        Ok(items)
     }
 }
 

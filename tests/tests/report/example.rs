@@ -51,7 +51,7 @@ const STUDY: &str = "title = \"What calibration data does to LLaMA-2-7B\"\nseeds
                      = [0.5, 0.7]\n";
 
 fn evaluation((name, metrics, items): (&str, &[Metric], usize)) -> Evaluation {
-    Evaluation { name: name.into(), metrics: metrics.to_vec(), items }
+    Evaluation { name: name.into(), metrics: metrics.to_vec(), items, group: None }
 }
 
 fn calibration((name, kind): (&str, CalibrationKind)) -> Calibration {

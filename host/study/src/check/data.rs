@@ -7,11 +7,12 @@ use super::{
 use crate::{
     Result, StudyError, StudyFile,
     estimate::Extent,
-    file::{At, CalibrationSpec, EvaluationSpec, Problem, ReadingSpec},
+    file::{At, CalibrationSpec, EvaluationData, EvaluationSpec, Problem, ReadingSpec},
     report::CalibrationKind,
 };
+use espalier_base::text::did_you_mean;
 use espalier_data::{CalibrationError, Collection, Prompt, Reading, Shape, Source};
-use espalier_evaluate::{Metric, Task};
+use espalier_evaluate::{DefinitionName, Metric, Task, TaskDefinition};
 use espalier_model::LlamaConfig;
 use espalier_plugins::Library;
 use espalier_select::{Budget, Chosen, Request};
@@ -46,6 +47,8 @@ pub struct StudyCalibration {
 pub struct StudyEvaluation {
     /// The task.
     pub task: Task,
+    /// The ability that it is a measure of.
+    pub group: Option<String>,
     /// The rows of its data.
     pub rows: usize,
 }
@@ -109,6 +112,18 @@ impl StudyEvaluation {
     /// All that determines it, but for the model.
     pub(crate) fn identity(&self, digest: &mut Digest) -> Result<Value> {
         let task = &self.task;
+        if let Some(definition) = &task.definition {
+            let files = task.files().map_err(StudyError::from)?;
+            return Ok(json!({
+                "definition": definition.text,
+                "files": files.iter().map(|path| digest(path)).collect::<Result<Vec<_>>>()?,
+                "shots": task.shots(),
+                "strict": task.reading.strict,
+                "limit": task.limit,
+                "max_new_tokens": task.max_new_tokens,
+                "seqlen": task.seqlen,
+            }));
+        }
         Ok(json!({
             "sha256": digest(&task.source.path)?,
             "reading": reading_identity(&task.reading, digest)?,
@@ -122,9 +137,10 @@ impl StudyEvaluation {
 
     /// How much there is to read and to write.
     pub(crate) fn extent(&self) -> Result<Extent> {
-        let path = &self.task.source.path;
-        let unread = |source| StudyError::Read { path: path.clone(), source };
-        let bytes = fs::metadata(path).map_err(unread)?.len();
+        let mut bytes = 0;
+        for path in self.task.files().map_err(StudyError::from)? {
+            bytes += fs::metadata(&path).map_err(|source| StudyError::Read { path, source })?.len();
+        }
         let items = self.task.limit.map_or(self.rows, |limit| limit.min(self.rows));
         let share = items as f64 / self.rows.max(1) as f64;
         let answers = if self.task.writes() { items } else { 0 };
@@ -200,10 +216,16 @@ pub(super) fn evaluation(
     spec: &EvaluationSpec,
     models: &[StudyModel],
 ) -> Checked<StudyEvaluation> {
+    let path = match &spec.data {
+        EvaluationData::Rows(path) => path,
+        EvaluationData::Task { task, data, shots } => {
+            return defined(file, spec, (task, data, shots.as_ref()), models);
+        }
+    };
     let reading = reading(file, &spec.reading)?;
-    let source = Source::new(exists(file, &spec.file)?);
+    let source = Source::new(exists(file, path)?);
     let collection = Collection::open_for_evaluation(std::slice::from_ref(&source), &reading)
-        .map_err(|error| unusable(&spec.file.span, error))?;
+        .map_err(|error| unusable(&path.span, error))?;
     let has_answers = kind(&collection) != CalibrationKind::PlainText;
     let seqlen = spec.seqlen.as_ref().or(spec.window.as_ref().filter(|_| !has_answers));
     warn_beyond_context(&spec.name.value, seqlen, models);
@@ -227,6 +249,9 @@ pub(super) fn evaluation(
         [] => vec![Metric::Perplexity],
         given => given.iter().map(|metric| metric.value).collect(),
     };
+    if let (Some(group), false) = (&spec.group, metrics[0].higher_is_better()) {
+        return Err(no_ability(group, metrics[0]));
+    }
     let mut task = Task::new(source, metrics);
     task.name.clone_from(&spec.name.value);
     task.reading = reading;
@@ -237,7 +262,60 @@ pub(super) fn evaluation(
         task.max_new_tokens = tokens.value;
         fits_context(Some(tokens), models)?;
     }
-    Ok(StudyEvaluation { task, rows: collection.len() })
+    let group = spec.group.as_ref().map(|group| group.value.clone());
+    Ok(StudyEvaluation { task, group, rows: collection.len() })
+}
+
+/// The problem of a group with a metric that is no share of anything.
+fn no_ability(group: &At<String>, metric: Metric) -> Problem {
+    let message = format!(
+        "what a group keeps is measured by the first metric of its evaluations, of which more must be better; here that is \
+         {metric}"
+    );
+    Problem::new(&group.span, message)
+}
+
+/// The defined task that an entry of the file asks for, with its data.
+fn defined(
+    file: &StudyFile,
+    spec: &EvaluationSpec,
+    (name, data, shots): (&At<String>, &At<String>, Option<&At<u64>>),
+    models: &[StudyModel],
+) -> Checked<StudyEvaluation> {
+    let refused = |span: &Range<usize>| {
+        let span = span.clone();
+        move |error| Problem::because(&span, "this cannot be used", error)
+    };
+    let named = match DefinitionName::of(&name.value) {
+        Some(DefinitionName::File(path)) => DefinitionName::File(file.resolve(&path.to_string_lossy())),
+        Some(shipped) => shipped,
+        None => {
+            let known = DefinitionName::shipped();
+            let near = did_you_mean(&name.value, known.iter().copied());
+            let known = known.join(", ");
+            let message =
+                format!("there is no task `{}`{near}; there are {known}, or a TOML file", name.value);
+            return Err(Problem::new(&name.span, message));
+        }
+    };
+    let definition = TaskDefinition::open(&named).map_err(refused(&name.span))?;
+    let mut task = Task::defined(definition, Source::new(exists(file, data)?));
+    task.name.clone_from(&spec.name.value);
+    task.reading = reading(file, &spec.reading)?;
+    task.limit = spec.limit.as_ref().map(|limit| limit.value);
+    task.seqlen = spec.seqlen.as_ref().map(|seqlen| seqlen.value);
+    task.shots = shots.map(|shots| usize::try_from(shots.value).unwrap_or(usize::MAX));
+    warn_beyond_context(&spec.name.value, spec.seqlen.as_ref(), models);
+    if let Some(tokens) = &spec.max_new_tokens {
+        task.max_new_tokens = tokens.value;
+        fits_context(Some(tokens), models)?;
+    }
+    if let (Some(group), false) = (&spec.group, task.metrics[0].higher_is_better()) {
+        return Err(no_ability(group, task.metrics[0]));
+    }
+    let rows = task.check_rows().map_err(refused(&data.span))?;
+    let group = spec.group.as_ref().map(|group| group.value.clone());
+    Ok(StudyEvaluation { task, group, rows })
 }
 
 fn kind(collection: &Collection) -> CalibrationKind {

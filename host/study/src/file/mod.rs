@@ -6,7 +6,9 @@ mod spec;
 mod tests;
 
 pub(super) use reader::{At, Problem};
-pub(super) use spec::{CalibrationSpec, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec};
+pub(super) use spec::{
+    CalibrationSpec, EvaluationData, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec,
+};
 
 use super::{Result, StudyError};
 use espalier_base::{

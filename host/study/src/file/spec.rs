@@ -70,7 +70,9 @@ pub(crate) struct CalibrationSpec {
 #[derive(Debug, Clone)]
 pub(crate) struct EvaluationSpec {
     pub(crate) name: At<String>,
-    pub(crate) file: At<String>,
+    pub(crate) data: EvaluationData,
+    /// The ability that it is a measure of.
+    pub(crate) group: Option<At<String>>,
     pub(crate) reading: ReadingSpec,
     pub(crate) metrics: Vec<At<Metric>>,
     pub(crate) limit: Option<At<usize>>,
@@ -79,6 +81,15 @@ pub(crate) struct EvaluationSpec {
     pub(crate) seqlen: Option<At<usize>>,
     /// The study's `seqlen`, which counts for windows of running text.
     pub(crate) window: Option<At<usize>>,
+}
+
+/// What is evaluated on.
+#[derive(Debug, Clone)]
+pub(crate) enum EvaluationData {
+    /// Rows with answers, or running text.
+    Rows(At<String>),
+    /// The data of a defined task.
+    Task { task: At<String>, data: At<String>, shots: Option<At<u64>> },
 }
 
 /// How rows become text.
@@ -122,8 +133,23 @@ impl Spec {
         spec.complete(&end)
     }
 
+    /// Refuses groups of a single evaluation: what they keep is that evaluation's own.
+    fn check_groups(&self) -> Result<()> {
+        let groups: Vec<_> =
+            self.evaluations.iter().filter_map(|evaluation| evaluation.group.as_ref()).collect();
+        match groups.iter().find(|one| groups.iter().filter(|other| other.value == one.value).count() == 1) {
+            None => Ok(()),
+            Some(one) => {
+                let message =
+                    format!("the group {} has one member; a group is of two or more evaluations", one.value);
+                Err(Problem::new(&one.span, message))
+            }
+        }
+    }
+
     /// Refuses what is twice or not at all.
     fn complete(self, place: &Range<usize>) -> Result<Self> {
+        self.check_groups()?;
         if self.models.is_empty() {
             return Err(Problem::new(place, "the study has no model"));
         }
@@ -270,7 +296,8 @@ fn evaluation(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) 
         let reading = ReadingSpec::default();
         return Ok(EvaluationSpec {
             name: name.clone(),
-            file,
+            data: EvaluationData::Rows(file),
+            group: None,
             reading,
             metrics: Vec::new(),
             limit: None,
@@ -283,7 +310,8 @@ fn evaluation(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) 
     let mut section = Section::new(format!("evaluations.{}", name.value), name.span.clone(), table);
     let evaluation = EvaluationSpec {
         name: name.clone(),
-        file: section.need("file", path)?,
+        data: evaluation_data(&mut section)?,
+        group: section.get("group", text)?,
         reading: reading(&mut section)?,
         metrics: section.list("metrics", parsed)?,
         limit: section.get("limit", count)?,
@@ -293,7 +321,32 @@ fn evaluation(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) 
         window: defaults.seqlen.clone(),
     };
     section.finish()?;
+    if let EvaluationData::Task { task, .. } = &evaluation.data {
+        let reading = &evaluation.reading;
+        let given = [
+            ("prompt", reading.prompt.as_ref().map(|it| &it.span)),
+            ("fields", reading.fields.as_ref().map(|it| &it.span)),
+            ("metrics", evaluation.metrics.first().map(|it| &it.span)),
+            ("stop", evaluation.stop.first().map(|it| &it.span)),
+        ];
+        if let Some((key, span)) = given.into_iter().find_map(|(key, span)| Some((key, span?))) {
+            let message = format!("the task {} says itself what `{key}` is", task.value);
+            return Err(Problem::new(span, message));
+        }
+    }
     Ok(evaluation)
+}
+
+/// A file of rows, or a task with its data.
+fn evaluation_data(section: &mut Section) -> Result<EvaluationData> {
+    let Some(task) = section.get("task", path)? else {
+        return Ok(EvaluationData::Rows(section.need("file", path)?));
+    };
+    Ok(EvaluationData::Task {
+        task,
+        data: section.need("data", path)?,
+        shots: section.get("shots", integer)?,
+    })
 }
 
 fn reading(section: &mut Section) -> Result<ReadingSpec> {

@@ -1,7 +1,7 @@
 //! The data of the report, as the study fills it in. The page computes only sums over seeds.
 
 use crate::results::by_name;
-use espalier_evaluate::{Mean, Metric};
+use espalier_evaluate::{Mean, Metric, Retention};
 use espalier_model::layout::Projection;
 use espalier_sdk::Sparsity;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct Report {
     pub gains: Vec<Gain>,
     /// One method's gain from task calibration against another's.
     pub contrasts: Vec<Gain>,
+    /// What every pruned variant keeps of each ability.
+    pub retentions: Vec<AbilityRetention>,
     /// Predictions to be read side by side; the study may keep only the first of each evaluation.
     pub predictions: Vec<Prediction>,
 }
@@ -73,6 +75,9 @@ pub struct ReportCell {
     /// Scores: by evaluation, then by metric.
     #[serde(serialize_with = "by_name::evaluations")]
     pub scores: BTreeMap<String, BTreeMap<Metric, Mean>>,
+    /// What it keeps of each ability, by the group of evaluations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub retention: BTreeMap<String, Retention>,
 }
 
 /// The state of a cell.
@@ -110,6 +115,9 @@ pub struct Evaluation {
     pub metrics: Vec<Metric>,
     /// Items that were scored.
     pub items: usize,
+    /// The ability that it is a measure of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// A calibration set.
@@ -195,6 +203,27 @@ pub struct Gain {
     pub low: f64,
     /// Upper end of its 95% interval.
     pub high: f64,
+    /// Seeds that were averaged.
+    pub seeds: usize,
+}
+
+/// What a pruned variant keeps of an ability, its seeds averaged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AbilityRetention {
+    /// The model's name.
+    pub model: String,
+    /// The variant's row of the table.
+    pub label: String,
+    /// The pruning method.
+    pub method: String,
+    /// The sparsity asked for.
+    pub sparsity: Sparsity,
+    /// The calibration set.
+    pub calibration: Option<String>,
+    /// The group of evaluations.
+    pub group: String,
+    /// The share of the dense model's scores, chance taken off.
+    pub retention: Retention,
     /// Seeds that were averaged.
     pub seeds: usize,
 }

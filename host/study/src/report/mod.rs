@@ -2,6 +2,7 @@
 
 mod cells;
 mod data;
+mod holm;
 mod metric;
 mod page;
 mod plots;
@@ -12,8 +13,8 @@ mod verdict;
 mod view;
 
 pub use data::{
-    Calibration, CalibrationKind, CellState, Difference, Evaluation, Gain, LayerResult, Output, Prediction,
-    Report, ReportCell,
+    AbilityRetention, Calibration, CalibrationKind, CellState, Difference, Evaluation, Gain, LayerResult,
+    Output, Prediction, Report, ReportCell,
 };
 pub use metric::duration;
 pub(super) use metric::{MetricFormat, sparsity_title};

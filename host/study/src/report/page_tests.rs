@@ -33,6 +33,7 @@ fn report() -> Report {
             name: "alpaca".into(),
             metrics: vec![Metric::ExactMatch],
             items: 200,
+            ..Evaluation::default()
         }],
         calibrations: vec![Calibration {
             name: "C4".into(),

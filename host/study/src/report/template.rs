@@ -12,8 +12,8 @@ macro_rules! templates {
 }
 
 /// Every template by its name, which the others include it by.
-const TEMPLATES: [(&str, &str); 11] = templates! {
-    "cells.html" "figures.html" "groups.html" "heat_maps.html" "page.html" "parts.html" "predictions.html"
+const TEMPLATES: [(&str, &str); 12] = templates! {
+    "cells.html" "figures.html" "groups.html" "heat_maps.html" "page.html" "parts.html" "predictions.html" "retention.html"
     "scores.html" "settings.html" "symbols.html" "verdict.html"
 };
 

@@ -3,6 +3,7 @@
 
 use super::{
     data::Gain,
+    holm::Holm,
     metric::{IntervalOutcome, MetricFormat, sparsity_title},
     view::{ReportView, TextSpan, distinct},
 };
@@ -17,11 +18,12 @@ struct Tally {
 }
 
 impl Tally {
-    /// Of gains, by their intervals.
-    fn of<'a>(gains: impl IntoIterator<Item = &'a Gain>) -> Self {
+    /// Of gains, by their intervals and the correction for all that are compared.
+    fn of<'a>(gains: impl IntoIterator<Item = &'a Gain>, holm: Holm) -> Self {
         let mut tally = Self::default();
         for gain in gains {
-            match MetricFormat::of(gain.metric).outcome(gain.low, gain.high) {
+            let outcome = MetricFormat::of(gain.metric).outcome(gain.low, gain.high);
+            match if holm.stands(gain) { outcome } else { IntervalOutcome::Undecided } {
                 IntervalOutcome::Better => tally.better += 1,
                 IntervalOutcome::Worse => tally.worse += 1,
                 IntervalOutcome::Undecided | IntervalOutcome::Unknown => tally.undecided += 1,
@@ -57,25 +59,37 @@ pub(super) fn verdict(view: &ReportView<'_>) -> Vec<TextSpan> {
                     whether task calibration beats plain text.";
         return vec![TextSpan::plain(text)];
     }
+    let holm = Holm::of(gains.iter().chain(&view.report.contrasts));
     let mut out = Vec::new();
     for method in distinct(gains.iter().map(|gain| gain.method.as_str())) {
-        let (scored, rest): (Vec<_>, Vec<_>) =
-            gains.iter().filter(|gain| gain.method == method).partition(|gain| gain.metric.of_text());
-        out.extend(sentences(view, method, &scored, &rest));
+        let (scored, rest): (Vec<_>, Vec<_>) = gains
+            .iter()
+            .filter(|gain| gain.method == method)
+            .partition(|gain| gain.metric.higher_is_better());
+        out.extend(sentences(view, method, &scored, &rest, holm));
     }
-    out.extend(comparison(view));
-    let count = gains.len();
+    out.extend(comparison(view, holm));
     out.push(TextSpan::plain(format!(
         "Each interval holds its difference with 95% confidence, over the items of its evaluation with the seeds \
-         averaged; of {}, one in twenty would look like a difference by chance alone.",
-        if count == 1 { "1 such comparison".to_owned() } else { format!("{count} such comparisons") }
+         averaged. {} made; a difference is counted only where it also stands after Holm’s correction for all of them, by \
+         which the chance of counting any that is none is at most 5%.",
+        match holm.comparisons {
+            1 => "1 comparison was".to_owned(),
+            count => format!("{count} comparisons were"),
+        }
     )));
     out
 }
 
 /// One method's sentences: the outcome, the count, and the widest difference.
-fn sentences(view: &ReportView<'_>, method: &str, scored: &[&Gain], rest: &[&Gain]) -> Vec<TextSpan> {
-    let tally = |gains: &[&Gain]| Tally::of(gains.iter().copied());
+fn sentences(
+    view: &ReportView<'_>,
+    method: &str,
+    scored: &[&Gain],
+    rest: &[&Gain],
+    holm: Holm,
+) -> Vec<TextSpan> {
+    let tally = |gains: &[&Gain]| Tally::of(gains.iter().copied(), holm);
     let (main, what) = if scored.is_empty() { (rest, "likelihood") } else { (scored, "answer score") };
     let counts = tally(main);
     let mut text = format!(
@@ -105,8 +119,9 @@ fn sentences(view: &ReportView<'_>, method: &str, scored: &[&Gain], rest: &[&Gai
 /// The widest of differences that are in one unit.
 fn widest<'g>(gains: &[&'g Gain]) -> Option<&'g Gain> {
     let first: &Gain = gains.first()?;
-    let comparable =
-        |gain: &&&Gain| gain.difference.is_finite() && (gain.metric == first.metric || gain.metric.of_text());
+    let comparable = |gain: &&&Gain| {
+        gain.difference.is_finite() && (gain.metric == first.metric || gain.metric.higher_is_better())
+    };
     let widest = gains.iter().filter(comparable).max_by(|a, b| {
         // Of equals the first.
         a.difference.abs().total_cmp(&b.difference.abs()).then(Ordering::Greater)
@@ -134,16 +149,16 @@ fn interval(gain: &Gain) -> String {
 }
 
 /// Which method gained more.
-fn comparison(view: &ReportView<'_>) -> Vec<TextSpan> {
+fn comparison(view: &ReportView<'_>, holm: Holm) -> Vec<TextSpan> {
     let contrasts = &view.report.contrasts;
     let mut out = Vec::new();
     for (name, other) in
         distinct(contrasts.iter().filter_map(|one| Some((one.method.as_str(), one.against.as_deref()?))))
     {
         let own = contrasts.iter().filter(|one| one.method == name && one.against.as_deref() == Some(other));
-        let (scored, rest): (Vec<&Gain>, Vec<&Gain>) = own.partition(|one| one.metric.of_text());
+        let (scored, rest): (Vec<&Gain>, Vec<&Gain>) = own.partition(|one| one.metric.higher_is_better());
         let main = if scored.is_empty() { rest } else { scored };
-        let counts = Tally::of(main.iter().copied());
+        let counts = Tally::of(main.iter().copied(), holm);
         let Some(first) = widest(&main) else { continue };
         out.push(TextSpan::strong(match (counts.better, counts.worse) {
             (0, 0) => format!("Neither of {name} and {other} was seen to gain more"),

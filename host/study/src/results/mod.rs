@@ -4,6 +4,7 @@ pub(crate) mod by_name;
 mod collect;
 mod paired;
 mod predictions;
+mod retention;
 mod table;
 
 pub(super) use collect::{
@@ -16,7 +17,7 @@ use super::{
     report::{self, CellState, Report, render},
 };
 use espalier_base::files::{self, Limit};
-use espalier_evaluate::Mean;
+use espalier_evaluate::{Mean, Retention};
 use serde::{Deserialize, de::IgnoredAny};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +45,7 @@ pub fn gather(plan: &Plan, command: &str) -> Result<Report> {
             name: evaluation.name().to_owned(),
             metrics: evaluation.task.metrics.clone(),
             items: items.map(|mean| mean.items).max().unwrap_or(0),
+            group: evaluation.group.clone(),
         }
     });
     let calibrations = study.calibrations.iter().map(|set| report::Calibration {
@@ -142,6 +144,7 @@ pub fn write_results(plan: &Plan, command: &str) -> Result<String> {
     let _lease = folder.wait("results")?;
     let mut report = gather(plan, command)?;
     paired::compare(plan, &folder, &mut report)?;
+    retention::measure(plan, &folder, &mut report)?;
     predictions::pick(plan, &folder, &mut report)?;
     let table = table::render(&report);
     folder::write(&folder.path("results.jsonl"), jsonl(&report)?.as_bytes())?;
@@ -201,6 +204,10 @@ fn csv(report: &Report) -> String {
             let evaluation = quoted(evaluation);
             let Mean { mean, low, high, items, .. } = score;
             let _ = writeln!(text, "{about},{evaluation},{metric},{mean},{low},{high},{items}");
+        }
+        for (group, kept) in &cell.retention {
+            let Retention { share, low, high, items } = kept;
+            let _ = writeln!(text, "{about},{},retention,{share},{low},{high},{items}", quoted(group));
         }
     }
     text

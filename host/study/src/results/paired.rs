@@ -26,14 +26,14 @@ type Terms<'a> = Vec<(f64, &'a [Score])>;
 
 /// One way to prune, whatever the seed.
 #[derive(Clone, Copy, PartialEq)]
-struct PruningWay {
-    method: usize,
-    sparsity: Sparsity,
-    set: Option<usize>,
+pub(super) struct PruningWay {
+    pub(super) method: usize,
+    pub(super) sparsity: Sparsity,
+    pub(super) set: Option<usize>,
 }
 
 impl PruningWay {
-    fn of(variant: &Variant) -> Self {
+    pub(super) fn of(variant: &Variant) -> Self {
         Self {
             method: variant.method,
             sparsity: variant.sparsity,

@@ -1,7 +1,7 @@
 //! The table of the founding question, in Markdown: rows of variants, columns of metrics, one table for every
 //! model and sparsity.
 
-use crate::report::{CellState, Column, Report, ReportVariant, ReportView, sparsity_title};
+use crate::report::{CellState, Column, Report, ReportVariant, ReportView, distinct, sparsity_title};
 use espalier_base::text::markdown;
 use espalier_evaluate::Metric;
 use espalier_sdk::Sparsity;
@@ -31,7 +31,42 @@ pub(super) fn render(report: &Report) -> String {
         "\nMeans over seeds ± their standard deviation, and behind them the difference from the dense model; the best \
          pruned model of a column is in bold.\n",
     );
+    retention(&mut text, &view);
     text
+}
+
+/// What is kept of each ability, if evaluations are in groups.
+fn retention(text: &mut String, view: &ReportView) {
+    let all = &view.report.retentions;
+    if all.is_empty() {
+        return;
+    }
+    let groups = distinct(all.iter().map(|one| one.group.as_str()));
+    let mut rows = vec![vec![String::new()]];
+    rows[0].extend(groups.iter().map(|group| markdown(group)));
+    for (model, label, sparsity) in distinct(all.iter().map(|one| (&one.model, &one.label, one.sparsity))) {
+        let mut row =
+            vec![markdown(&format!("{label}, {} pruned{}", sparsity_title(sparsity), view.of_model(model)))];
+        row.extend(groups.iter().map(|group| {
+            let found = all.iter().find(|one| {
+                (&one.model, &one.label, one.sparsity, one.group.as_str()) == (model, label, sparsity, *group)
+            });
+            match found.map(|one| one.retention) {
+                None => "missing".to_owned(),
+                Some(kept) if kept.share.is_nan() => "at chance".to_owned(),
+                Some(kept) => {
+                    kept.interval().map_or_else(|| kept.percent(), |it| format!("{} {it}", kept.percent()))
+                }
+            }
+        }));
+        rows.push(row);
+    }
+    text.push_str("\n## Abilities kept\n\n");
+    lay_out(text, &rows);
+    text.push_str(
+        "\nScores of a group of evaluations as a share of the dense model's, chance taken off both, seeds averaged, with the 95% \
+         interval over items.\n",
+    );
 }
 
 fn table(text: &mut String, view: &ReportView, dense: Option<&ReportVariant>, pruned: &[&ReportVariant]) {
@@ -48,6 +83,11 @@ fn table(text: &mut String, view: &ReportView, dense: Option<&ReportVariant>, pr
         }
         rows.push(row);
     }
+    lay_out(text, &rows);
+}
+
+/// Writes rows, of which the first is the head, in columns.
+fn lay_out(text: &mut String, rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
         .collect();

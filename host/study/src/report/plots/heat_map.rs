@@ -10,7 +10,7 @@ use espalier_sdk::Sparsity;
 use serde::Serialize;
 
 /// The strongest colour: mixed with the page's ground so far that the number on it can still be read.
-const STRONGEST: f64 = 55.0;
+pub(super) const STRONGEST: f64 = 55.0;
 
 /// One map: of a model, a sparsity and a method.
 #[derive(Serialize)]
@@ -25,19 +25,19 @@ pub(in super::super) struct HeatMap<'a> {
 
 /// A calibration set's tiles.
 #[derive(Serialize)]
-struct HeatRow {
-    set: String,
-    tiles: Vec<HeatTile>,
+pub(super) struct HeatRow {
+    pub(super) set: String,
+    pub(super) tiles: Vec<HeatTile>,
 }
 
 /// A score and its difference from dense, on the colour of that difference.
 #[derive(Serialize)]
-struct HeatTile {
-    class: &'static str,
+pub(super) struct HeatTile {
+    pub(super) class: &'static str,
     /// How much of the colour, in percent.
-    share: Option<f64>,
-    text: String,
-    difference: Option<String>,
+    pub(super) share: Option<f64>,
+    pub(super) text: String,
+    pub(super) difference: Option<String>,
 }
 
 /// One map for every model, sparsity and method that has calibration sets. The colour is the difference

@@ -7,6 +7,7 @@ mod dots;
 mod forest;
 mod heat_map;
 mod layers;
+mod retention;
 mod scale;
 mod scatter;
 mod sensitivity;
@@ -18,6 +19,7 @@ pub(super) use self::{
     forest::{forest, gains},
     heat_map::{HeatMap, heat_maps},
     layers::layers,
+    retention::{RetentionMap, retention},
     scatter::scatter,
     sensitivity::sensitivity,
 };

@@ -18,7 +18,7 @@ pub(in super::super) fn scatter<'a>(view: &ReportView<'a>) -> Vec<Figure<'a>> {
     let mut figures = Vec::new();
     for &model in &view.models {
         for perplexity in perplexities.clone() {
-            for task in columns.iter().filter(|column| column.metric.of_text()) {
+            for task in columns.iter().filter(|column| column.metric.higher_is_better()) {
                 if let Some(chart) = chart(view, model, *perplexity, *task) {
                     let against = format!(" against {} on ", perplexity.format.title.to_lowercase());
                     let mut figure = Figure { charts: vec![chart], ..Figure::of(model, *task) };
