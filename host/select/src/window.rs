@@ -92,6 +92,12 @@ impl LossMask {
     }
 }
 
+impl fmt::Display for LossMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_all() { "all" } else { "answers" })
+    }
+}
+
 impl FromStr for LossMask {
     type Err = String;
 

@@ -15,7 +15,7 @@ use espalier_data::{CalibrationError, Collection, Prompt, Reading, Shape, Source
 use espalier_evaluate::{DefinitionName, Metric, Task, TaskDefinition};
 use espalier_model::LlamaConfig;
 use espalier_plugins::Library;
-use espalier_select::{Budget, Chosen, Request};
+use espalier_select::{Budget, Chosen, LossMask, Request};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -64,7 +64,7 @@ impl StudyCalibration {
             .sources
             .iter()
             .map(|source| Ok(json!({ "sha256": digest(&source.path)?, "weight": source.weight })));
-        Ok(json!({
+        let mut identity = json!({
             "sources": sources.collect::<Result<Vec<_>>>()?,
             "reading": reading_identity(&request.reading, digest)?,
             "windows": request.windows,
@@ -79,7 +79,12 @@ impl StudyCalibration {
                     "options": record.options,
                 })
             }),
-        }))
+        });
+        // Absent where all tokens count, so that results of before there were masks still stand.
+        if !request.loss_mask.is_all() {
+            identity["loss_mask"] = json!(request.loss_mask);
+        }
+        Ok(identity)
     }
 
     /// How many windows of how many tokens, about.
@@ -180,9 +185,14 @@ pub(super) fn calibration(
         (Some(tokens), _) => Some(Budget::Tokens(tokens.value)),
         (None, samples) => samples.as_ref().map(|samples| Budget::Samples(samples.value)),
     };
+    if let Some(mask) = spec.loss_mask.as_ref().filter(|mask| is_ready && !mask.value.is_all()) {
+        let message = "windows that are ready do not say which tokens are answers: their rows have a `loss_mask`, or none";
+        return Err(Problem::new(&mask.span, message));
+    }
     let mut request = Request::new(sources);
     request.reading = reading;
     request.windows = spec.windows.as_ref().map(|mode| mode.value);
+    request.loss_mask = spec.loss_mask.as_ref().map_or(LossMask::All, |mask| mask.value);
     request.budget = budget;
     request.seqlen = spec.seqlen.as_ref().map(|seqlen| seqlen.value);
     request.selector = selector.as_ref().map(|selector| selector.record().name.clone());

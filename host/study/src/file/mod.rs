@@ -1,14 +1,14 @@
 //! The study file: parsed with every value's place, then checked against the machine it is to run on.
 
+mod calibration;
 mod reader;
 mod spec;
 #[cfg(test)]
 mod tests;
 
+pub(super) use calibration::CalibrationSpec;
 pub(super) use reader::{At, Problem};
-pub(super) use spec::{
-    CalibrationSpec, EvaluationData, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec,
-};
+pub(super) use spec::{EvaluationData, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec};
 
 use super::{Result, StudyError};
 use espalier_base::{

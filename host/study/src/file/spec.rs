@@ -1,14 +1,16 @@
 //! A study file as it is written: every value with its place, nothing looked up yet.
 
-use super::reader::{
-    At, Problem, Result, Section, count, entries, flag, integer, many, parsed, path, scalar, sparsity, text,
-    unlike,
+use super::{
+    calibration::{CalibrationSpec, calibrations},
+    reader::{
+        At, Problem, Result, Section, count, entries, flag, integer, many, parsed, path, scalar, sparsity,
+        text, unlike,
+    },
 };
 use espalier_evaluate::Metric;
 use espalier_model::layout::Projection;
 use espalier_prune::BlockRanges;
 use espalier_sdk::Sparsity;
-use espalier_select::WindowMode;
 use std::ops::Range;
 use toml::{
     Spanned,
@@ -50,22 +52,6 @@ pub(crate) struct MethodSpec {
     pub(crate) propagate: bool,
 }
 
-/// A calibration set with the way windows are cut from it.
-#[derive(Debug, Clone)]
-pub(crate) struct CalibrationSpec {
-    pub(crate) name: At<String>,
-    pub(crate) files: Vec<At<String>>,
-    pub(crate) reading: ReadingSpec,
-    pub(crate) exclude: Vec<At<String>>,
-    pub(crate) windows: Option<At<WindowMode>>,
-    pub(crate) plugin: Option<At<String>>,
-    pub(crate) selector: Option<At<String>>,
-    pub(crate) options: Vec<(At<String>, At<String>)>,
-    pub(crate) samples: Option<At<usize>>,
-    pub(crate) tokens: Option<At<usize>>,
-    pub(crate) seqlen: Option<At<usize>>,
-}
-
 /// Something to evaluate on.
 #[derive(Debug, Clone)]
 pub(crate) struct EvaluationSpec {
@@ -102,10 +88,17 @@ pub(crate) struct ReadingSpec {
 
 /// The defaults of entries.
 #[derive(Default)]
-struct Defaults {
+pub(super) struct Defaults {
     sparsity: Vec<At<Sparsity>>,
-    samples: Option<At<usize>>,
-    seqlen: Option<At<usize>>,
+    pub(super) samples: Vec<At<usize>>,
+    pub(super) seqlen: Vec<At<usize>>,
+}
+
+impl Defaults {
+    /// The `seqlen` of windows that are evaluated on: the greatest that is calibrated with.
+    fn window(&self) -> Option<At<usize>> {
+        self.seqlen.iter().max_by_key(|seqlen| seqlen.value).cloned()
+    }
 }
 
 impl Spec {
@@ -116,8 +109,8 @@ impl Spec {
         let mut file = Section::new("", 0..0, table.get_ref());
         let defaults = Defaults {
             sparsity: file.list("sparsity", sparsity)?,
-            samples: file.get("samples", count)?,
-            seqlen: file.get("seqlen", count)?,
+            samples: file.list("samples", count)?,
+            seqlen: file.list("seqlen", count)?,
         };
         let spec = Self {
             title: file.get("title", text)?.map(|title| title.value),
@@ -125,7 +118,10 @@ impl Spec {
             seeds: file.list("seeds", integer)?,
             models: file.need("models", models)?,
             methods: named(&mut file, "methods", |name, value| method(name, value, &defaults))?,
-            calibrations: named(&mut file, "calibration", |name, value| calibration(name, value, &defaults))?,
+            calibrations: named(&mut file, "calibration", |name, value| {
+                calibrations(name, value, &defaults)
+            })?
+            .concat(),
             evaluations: named(&mut file, "evaluations", |name, value| evaluation(name, value, &defaults))?,
         };
         let end = file.span().clone();
@@ -170,7 +166,7 @@ impl Spec {
 }
 
 /// Refuses what stands there twice.
-fn distinct<T: PartialEq + ToString>(values: &[At<T>], what: &str) -> Result<()> {
+pub(super) fn distinct<T: PartialEq + ToString>(values: &[At<T>], what: &str) -> Result<()> {
     for (place, value) in values.iter().enumerate() {
         if values[..place].iter().any(|other| other.value == value.value) {
             return Err(Problem::new(
@@ -245,50 +241,6 @@ fn method(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> R
     Ok(method)
 }
 
-/// A table; a path, or several, is short for one that gives nothing else.
-fn calibration(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> Result<CalibrationSpec> {
-    let mut set = CalibrationSpec {
-        name: name.clone(),
-        files: Vec::new(),
-        reading: ReadingSpec::default(),
-        exclude: Vec::new(),
-        windows: None,
-        plugin: None,
-        selector: None,
-        options: Vec::new(),
-        samples: None,
-        tokens: None,
-        seqlen: None,
-    };
-    if let Some(table) = value.get_ref().as_table() {
-        let mut section = Section::new(format!("calibration.{}", name.value), name.span.clone(), table);
-        set.files = section.list("files", path)?;
-        set.reading = reading(&mut section)?;
-        set.exclude = section.list("exclude", path)?;
-        set.windows = section.get("windows", parsed)?;
-        set.plugin = section.get("plugin", text)?;
-        set.selector = section.get("selector", text)?;
-        set.options = options(&mut section)?;
-        set.samples = section.get("samples", count)?;
-        set.tokens = section.get("tokens", count)?;
-        set.seqlen = section.get("seqlen", count)?;
-        section.finish()?;
-    } else {
-        set.files = many(value, path).map_err(|_| unlike(value, "a path, a list of paths, or a table"))?;
-    }
-    if set.files.is_empty() {
-        return Err(Problem::new(&name.span, format!("[calibration.{}] has no `files`", name.value)));
-    }
-    if let (Some(_), Some(tokens)) = (&set.samples, &set.tokens) {
-        return Err(Problem::new(&tokens.span, "`samples` and `tokens` both say how much to take: give one"));
-    }
-    if set.tokens.is_none() {
-        set.samples = set.samples.or_else(|| defaults.samples.clone());
-    }
-    set.seqlen = set.seqlen.or_else(|| defaults.seqlen.clone());
-    Ok(set)
-}
-
 /// A table; a path is short for one that gives nothing else.
 fn evaluation(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) -> Result<EvaluationSpec> {
     let Some(table) = value.get_ref().as_table() else {
@@ -304,7 +256,7 @@ fn evaluation(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) 
             max_new_tokens: None,
             stop: Vec::new(),
             seqlen: None,
-            window: defaults.seqlen.clone(),
+            window: defaults.window(),
         });
     };
     let mut section = Section::new(format!("evaluations.{}", name.value), name.span.clone(), table);
@@ -312,13 +264,16 @@ fn evaluation(name: &At<String>, value: &Spanned<DeValue>, defaults: &Defaults) 
         name: name.clone(),
         data: evaluation_data(&mut section)?,
         group: section.get("group", text)?,
-        reading: reading(&mut section)?,
+        reading: {
+            let prompt = section.get("prompt", text)?;
+            reading(&mut section, prompt)?
+        },
         metrics: section.list("metrics", parsed)?,
         limit: section.get("limit", count)?,
         max_new_tokens: section.get("max_new_tokens", count)?,
         stop: section.list("stop", text)?,
         seqlen: section.get("seqlen", count)?,
-        window: defaults.seqlen.clone(),
+        window: defaults.window(),
     };
     section.finish()?;
     if let EvaluationData::Task { task, .. } = &evaluation.data {
@@ -349,15 +304,15 @@ fn evaluation_data(section: &mut Section) -> Result<EvaluationData> {
     })
 }
 
-fn reading(section: &mut Section) -> Result<ReadingSpec> {
+pub(super) fn reading(section: &mut Section, prompt: Option<At<String>>) -> Result<ReadingSpec> {
     Ok(ReadingSpec {
-        prompt: section.get("prompt", text)?,
+        prompt,
         fields: section.get("fields", text)?,
         strict: section.get("strict", flag)?.unwrap_or(false),
     })
 }
 
-fn options(section: &mut Section) -> Result<Vec<(At<String>, At<String>)>> {
+pub(super) fn options(section: &mut Section) -> Result<Vec<(At<String>, At<String>)>> {
     let Some(options) = section.value("options") else { return Ok(Vec::new()) };
     entries(options, |key, value| Ok((key.clone(), scalar(value)?)))
 }

@@ -79,6 +79,40 @@ fn short_and_long_forms_are_read_in_the_order_of_the_file() {
 }
 
 #[test]
+fn lists_in_a_calibration_entry_are_a_grid() {
+    let grid = r#"models = "a/tiny"
+evaluations.text = "a.txt"
+samples = [8, 32]
+
+[calibration.C4]
+files = "c4.jsonl"
+seqlen = [128, 256]
+prompt = ["raw", "prompts/thinking.jinja"]
+
+[calibration.Alpaca]
+files = "alpaca.json"
+samples = 4
+loss_mask = ["all", "answers"]
+"#;
+    let sets = parse(grid).unwrap().spec.calibrations;
+    let names: Vec<_> = sets.iter().map(|set| set.name.value.as_str()).collect();
+    assert_eq!(names.len(), 10);
+    assert_eq!(names[0], "C4 prompt=raw samples=8 seqlen=128");
+    assert_eq!(names[7], "C4 prompt=thinking samples=32 seqlen=256");
+    assert_eq!(names[8..], ["Alpaca loss_mask=all", "Alpaca loss_mask=answers"]);
+    let seventh = &sets[7];
+    assert_eq!((seventh.samples.as_ref().unwrap().value, seventh.seqlen.as_ref().unwrap().value), (32, 256));
+    assert_eq!(seventh.reading.prompt.as_ref().unwrap().value, "prompts/thinking.jinja");
+
+    let twice = grid.replace("[128, 256]", "[128, 128]");
+    let error = parse(&twice).unwrap_err().to_string();
+    assert!(
+        error.contains(":7:16:") && error.contains("the seqlen 128 is given twice"),
+        "{error}"
+    );
+}
+
+#[test]
 fn one_model_or_several_need_no_names() {
     let models = |line: &str| {
         let text = format!("models = {line}\nevaluations.text = \"a.txt\"\n");
