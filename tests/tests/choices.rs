@@ -31,7 +31,12 @@ fn every_item_is_as_the_harness_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = fixture();
     let (mut items, mut worst) = (0, 0f64);
-    for (task, recorded) in fixture.as_object().unwrap().iter().filter(|(task, _)| *task != "gsm8k") {
+    for (task, recorded) in fixture
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(task, _)| !matches!(task.as_str(), "gsm8k" | "extraction"))
+    {
         let data = folder.path().join(task);
         write(&data, recorded["split"].as_str().unwrap(), rows(&recorded["items"]));
         if let Some(split) = recorded["examples_split"].as_str() {
@@ -87,6 +92,34 @@ fn every_item_is_as_the_harness_has_it() {
         }
     }
     assert!(items > 100 && worst > 0.0, "{items} items, {worst} apart");
+}
+
+#[test]
+fn what_is_written_and_extracted_is_as_the_harness_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = &fixture()["gsm8k"];
+    write(folder.path(), "test", rows(&recorded["items"]));
+    write(folder.path(), "train", rows(&recorded["examples"]));
+    let out = folder.path().join("predictions.out");
+    for run_of in rows(&recorded["runs"]) {
+        let shots = run_of["shots"].to_string();
+        let mut command = eval(&path("models/tiny-instruct"), "gsm8k", folder.path());
+        command.args(["--shots", &shots, "--max-new-tokens", "24", "--overwrite", "--predictions"]).arg(&out);
+        let found: Value = serde_json::from_slice(&run(&mut command).stdout).unwrap();
+        assert_eq!(found["tasks"][0]["counts"]["prompts_cut"], 1, "{found}");
+        let text = fs::read_to_string(&out).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len() * 2, rows(&run_of["items"]).len());
+        for sample in rows(&run_of["items"]) {
+            let own = &lines[sample["item"].as_u64().unwrap() as usize];
+            let metric = sample["filter"].as_str().unwrap().replace('-', "_");
+            assert_eq!(
+                (&own["prediction"], &own["scores"][&metric]),
+                (&sample["text"], &sample["right"]),
+                "{shots} shots"
+            );
+        }
+    }
 }
 
 fn arc(question: &str, texts: &[&str], answer: &str) -> Value {

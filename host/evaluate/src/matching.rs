@@ -67,7 +67,9 @@ impl Matching {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::definition::{DefinitionName, Requests, TaskDefinition};
+    use std::path::Path;
 
     #[test]
     fn answers_are_found_as_the_harness_finds_them() {
@@ -84,6 +86,30 @@ mod tests {
         ] {
             assert_eq!(matching.strict.as_ref().unwrap().of(text), strict, "{text}");
             assert_eq!(matching.flexible.as_ref().unwrap().of(text), flexible, "{text}");
+        }
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/choices.json");
+        let fixture: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(fixture).unwrap()).unwrap();
+        let cases = fixture["extraction"].as_array().unwrap();
+        assert!(cases.len() >= 12);
+        for case in cases {
+            let said = case["prediction"].as_str().unwrap();
+            let item = TaskItem {
+                references: vec![case["answer"].as_str().unwrap().to_owned()],
+                ..TaskItem::default()
+            };
+            let found = matches(matching, &definition.metrics, &item, said.to_owned());
+            for (metric, name, extraction) in [
+                (Metric::StrictMatch, "strict-match", &matching.strict),
+                (Metric::FlexibleExtract, "flexible-extract", &matching.flexible),
+            ] {
+                assert_eq!(
+                    extraction.as_ref().unwrap().of(said),
+                    case[name]["taken"].as_str().unwrap(),
+                    "{said}"
+                );
+                assert_eq!(found.scores[&metric], case[name]["right"].as_f64().unwrap(), "{said} {name}");
+            }
         }
         assert_eq!(matching.bare("She has 1,200.\nSo\n#### $1,200."), "1200");
         assert_eq!(matching.bare("$12."), "12");

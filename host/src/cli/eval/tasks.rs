@@ -17,7 +17,7 @@ pub(super) fn requested(command: &args::Eval) -> Result<Vec<Task>, CliError> {
     let definitions: Vec<_> = command.task.iter().map(|text| DefinitionName::of(text)).collect();
     let named = definitions.iter().flatten().count();
     check_data(command, named)?;
-    if named == command.task.len() {
+    if named > 0 && named == command.task.len() {
         refuse_unused(command)?;
     }
     let mut data = command.data.iter();
@@ -101,10 +101,10 @@ fn refuse_unused(command: &args::Eval) -> Result<(), CliError> {
         ("--dense", command.dense.is_some()),
     ];
     match unused.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) if !command.task.is_empty() => Err(CliError::Usage(format!(
+        Some((flag, _)) => Err(CliError::Usage(format!(
             "{flag} has no meaning here: a named task says itself what is measured and how"
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
