@@ -1,8 +1,8 @@
 use super::{
-    super::{Difference, Evaluation, Gain, Output, Prediction, ReportCell},
+    super::{AbilityRetention, Difference, Evaluation, Gain, Output, Prediction, ReportCell},
     *,
 };
-use espalier_evaluate::{Mean, Metric};
+use espalier_evaluate::{Mean, Metric, Retention};
 use espalier_sdk::Sparsity;
 use std::collections::BTreeMap;
 
@@ -313,4 +313,47 @@ fn an_empty_report_and_numbers_that_are_not_finite_make_a_page() {
 #[test]
 fn the_same_report_makes_the_same_page() {
     assert_eq!(render(&report()), render(&report()));
+}
+
+#[test]
+fn what_is_kept_of_abilities_is_shown() {
+    let kept = |group: &str, share: f64, low: f64| AbilityRetention {
+        model: "tiny".into(),
+        label: "Wanda-C4".into(),
+        method: "Wanda".into(),
+        sparsity: Sparsity::Ratio(0.5),
+        calibration: Some("C4".into()),
+        group: group.into(),
+        retention: Retention { share, low, high: 0.95, items: 100 },
+        seeds: 2,
+    };
+    let without = render(&report());
+    assert!(!without.contains("Abilities kept"));
+    let retentions = vec![
+        kept("common<sense>", 0.875, 0.8),
+        kept("mathematics", 0.5, f64::NAN),
+        kept("reading", f64::NAN, f64::NAN),
+    ];
+    let page = render(&Report { retentions, ..report() });
+    for shown in ["Retention at 50%", "common&lt;sense&gt;", "87.5%", "[80.0, 95.0]", "50.0%", "at chance"] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert!(!page.contains("NaN"));
+}
+
+#[test]
+fn the_verdict_counts_what_stands_among_all_that_was_compared() {
+    // Each interval alone excludes 0; of forty comparisons, only the clearest stands.
+    let mut gains = vec![gain("Wanda", 0.06, 0.05, 0.07)];
+    gains.extend((0..39).map(|_| gain("Wanda", 0.06, 0.005, 0.115)));
+    let page = render(&Report { gains: gains.clone(), ..report() });
+    assert!(page.contains("1 better, 0 worse, 39 with no difference detected"), "{page}");
+    assert!(
+        page.contains(
+            "40 comparisons were made; a difference is counted only where it also stands after Holm"
+        )
+    );
+    let alone = render(&Report { gains: gains[1..2].to_vec(), ..report() });
+    assert!(alone.contains("1 better, 0 worse, 0 with no difference detected"), "{alone}");
+    assert!(alone.contains("1 comparison was made"));
 }
