@@ -22,7 +22,8 @@ pub(super) unsafe fn dots<const R: usize, const T: usize>(w: Floats, x: [&[f32];
             // SAFETY: `load` reads a block, and x is as the caller promises.
             unsafe {
                 dot(w, &rest, x, |at: *const f32| {
-                    [0, 1, 2, 3].map(|part| _mm256_loadu_ps(at.add(part * HALF)))
+                    let part = |part: usize| _mm256_loadu_ps(at.add(part * HALF));
+                    [part(0), part(1), part(2), part(3)]
                 })
             }
         }
@@ -30,7 +31,8 @@ pub(super) unsafe fn dots<const R: usize, const T: usize>(w: Floats, x: [&[f32];
             let rest = std::array::from_fn(|at| w.get(whole + at).copied().unwrap_or_default());
             let load = |at: *const half::bf16| {
                 // SAFETY: a block is read.
-                let [a, b] = [0, 1].map(|part| unsafe { _mm256_loadu_si256(at.add(part * LANES).cast()) });
+                let (a, b) =
+                    unsafe { (_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(LANES).cast())) };
                 [even(a), even(b), odd(a), odd(b)]
             };
             // SAFETY: x is as the caller promises.

@@ -149,7 +149,7 @@ unsafe fn add_block<E: Element, const R: usize, const T: usize>(
     sums: &mut [[__m512; T]; R],
 ) {
     // SAFETY: every x has this block.
-    let x = x.map(|x| unsafe { inputs(x, block) });
+    let x = unsafe { inputs(x, block) };
     for (row, sums) in sums.iter_mut().enumerate() {
         let w = w.wrapping_add(row * row_bytes);
         for line in (0..BLOCK * E::SIZE).step_by(64) {
@@ -161,19 +161,24 @@ unsafe fn add_block<E: Element, const R: usize, const T: usize>(
     }
 }
 
-/// The halves of a block of inputs.
+/// The halves of a block of inputs of every row. In loops over what is in registers `map` is no help: it is a call, because its own
+/// code has none of these instructions.
 ///
 /// # Safety
-/// The processor has AVX-512, and x has this block.
+/// The processor has AVX-512, and every x has this block.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn inputs(x: &[f32], block: usize) -> [__m512; 2] {
-    debug_assert!((block + 1) * BLOCK <= x.len());
-    // SAFETY: as the caller promises.
-    unsafe {
-        let x = x.as_ptr().add(block * BLOCK);
-        [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(LANES))]
+unsafe fn inputs<const T: usize>(x: [&[f32]; T], block: usize) -> [[__m512; 2]; T] {
+    let mut blocks = [[_mm512_setzero_ps(); 2]; T];
+    for (halves, x) in blocks.iter_mut().zip(x) {
+        debug_assert!((block + 1) * BLOCK <= x.len());
+        // SAFETY: as the caller promises.
+        unsafe {
+            let x = x.as_ptr().add(block * BLOCK);
+            *halves = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(LANES))];
+        }
     }
+    blocks
 }
 
 #[inline]
@@ -253,7 +258,7 @@ unsafe fn spread<V, const R: usize, const T: usize>(
     let whole = if starts.iter().all(|start| values.len() - start >= blocks * BLOCK) { pairs } else { 0 };
     for pair in 0..whole {
         // SAFETY: every x has these blocks.
-        let x = [0, 1].map(|half| x.map(|x| unsafe { inputs(x, 2 * pair + half) }));
+        let x = unsafe { [inputs(x, 2 * pair), inputs(x, 2 * pair + 1)] };
         for (((mask, _), sums), start) in rows.iter().zip(&mut sums).zip(&mut starts) {
             let place = values.as_ptr().wrapping_add(*start);
             _mm_prefetch::<_MM_HINT_T0>(place.cast::<u8>().wrapping_add(VALUES_AHEAD_BYTES).cast());
@@ -261,14 +266,13 @@ unsafe fn spread<V, const R: usize, const T: usize>(
             let kept = [bits as u32, (bits >> BLOCK) as u32];
             let places = [place, place.wrapping_add(kept[0].count_ones() as usize)];
             *start += bits.count_ones() as usize;
-            for half in 0..2 {
-                add(load(places[half], kept[half], u32::MAX), &x[half], sums);
-            }
+            add(load(places[0], kept[0], u32::MAX), &x[0], sums);
+            add(load(places[1], kept[1], u32::MAX), &x[1], sums);
         }
     }
     for block in 2 * whole..blocks {
         // SAFETY: as above.
-        let x = x.map(|x| unsafe { inputs(x, block) });
+        let x = unsafe { inputs(x, block) };
         for (((mask, _), sums), start) in rows.iter().zip(&mut sums).zip(&mut starts) {
             let mut bits = [0; BLOCK / 8];
             let here = &mask[block * bits.len()..];
