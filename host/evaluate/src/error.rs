@@ -22,7 +22,7 @@ pub enum EvaluateError {
         /// The task.
         task: String,
         /// Why.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// The data are not usable.
     #[error(transparent)]

@@ -41,6 +41,7 @@ pub(crate) fn report() -> Report {
         differences: differences(&cells),
         gains: gains(&cells),
         contrasts: contrasts(&cells),
+        retentions: Vec::new(),
         predictions: predictions(),
         cells,
     }
@@ -122,6 +123,7 @@ fn cell(variant: Option<(&str, usize, f64)>, seed: u64) -> ReportCell {
         seconds: done.then_some(1234.5 + 100.0 * seed as f64),
         layers: variant.filter(|_| done).map_or_else(Vec::new, layers),
         scores,
+        retention: BTreeMap::new(),
     }
 }
 

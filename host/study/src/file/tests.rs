@@ -106,10 +106,7 @@ loss_mask = ["all", "answers"]
 
     let twice = grid.replace("[128, 256]", "[128, 128]");
     let error = parse(&twice).unwrap_err().to_string();
-    assert!(
-        error.contains(":7:16:") && error.contains("the seqlen 128 is given twice"),
-        "{error}"
-    );
+    assert!(error.contains(":7:16:") && error.contains("the seqlen 128 is given twice"), "{error}");
 }
 
 #[test]
