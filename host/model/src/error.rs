@@ -25,7 +25,7 @@ pub enum ModelError {
     Checkpoint(#[from] CheckpointError),
     /// An archive cannot be made or read.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(Box<ArchiveError>),
     /// The output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -146,5 +146,11 @@ impl ModelError {
             Self::Device(source) => Self::Block { block, source },
             other => other,
         }
+    }
+}
+
+impl From<ArchiveError> for ModelError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(Box::new(error))
     }
 }

@@ -62,7 +62,7 @@ pub enum ResolveError {
     },
     /// An archive that cannot be used.
     #[error(transparent)]
-    Archive(#[from] CheckpointError),
+    Archive(Box<CheckpointError>),
     /// A snapshot with weights in PyTorch's format alone.
     #[error("the snapshot {} has its weights in PyTorch's format alone; convert it with: {command}", .path.display())]
     Unconverted {
@@ -96,7 +96,7 @@ fn resolve_in(name: &str, cache: &Path) -> Result<PathBuf, ResolveError> {
         return Ok(path.to_owned());
     }
     if archive::is_archive(path) {
-        archive::mount(path)?;
+        archive::mount(path).map_err(|error| ResolveError::Archive(Box::new(error)))?;
         return Ok(path.to_owned());
     }
     if path.is_file() {

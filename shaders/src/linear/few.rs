@@ -35,7 +35,7 @@ const OUTPUTS: usize = 4;
 const TOKENS: usize = 4;
 
 /// Bytes of dense weights of a task: enough for its beginning, where memory is waited for, not to count.
-const TASK_BYTES: [usize; 2] = [64 << 10, 512 << 10];
+const TASK_BYTES: [usize; 2] = [64 << 10, 1 << 20];
 
 /// Tasks for every thread, so that all end together.
 const TASKS_A_THREAD: usize = 8;
