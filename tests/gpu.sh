@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that only a real GPU can show.
 #
-#   tests/gpu.sh pack [PROFILE]   here: builds the binaries and kernel tests into target/gpu-pack [release]
+#   tests/gpu.sh pack [PROFILE]   here: builds the binaries and kernel tests into target/gpu-pack
 #   tests/gpu.sh run OUT          there: runs them, and writes OUT/gpu.md, OUT/gpu.json and OUT/gpu.log
 #
 # The folder is all that the other machine needs, beside a Vulkan driver and Python; PyTorch, transformers and safetensors

@@ -1,9 +1,9 @@
 """Packs what `tests/gpu.sh run` needs into one folder: binaries of a profile, fixtures, and the scripts of the benchmarks.
 
 usage: python tests/scripts/gpu_pack.py [PROFILE] [--out target/gpu-pack]
-Release binaries are stripped; where the folder would be larger than 40 MB, they are compressed into one archive, which
-`run` unpacks. Another profile's (`dev`) are linked, to try the scripts with what is built already. The Vulkan loader is
-taken along, for machines that have a driver and no loader.
+Binaries of the profile `pack` are release binaries without symbols; where the folder would be larger than 40 MB, they are
+compressed into one archive, which `run` unpacks. Another profile's (`dev`) are linked, to try the scripts with what is
+built already. The Vulkan loader is taken along, for machines that have a driver and no loader.
 """
 import argparse
 import ctypes.util
@@ -51,14 +51,13 @@ def build(profile):
     return {name: Path(file) for name, file in files.items()}
 
 
-def place(files, into, release):
+def place(files, into, carried):
     """Puts binaries where they find each other."""
     (into / "deps").mkdir(parents=True)
     for name, file in files.items():
         target = into / ("deps/" + name if name in TESTS + BENCHES else file.name)
-        if release:
+        if carried:
             shutil.copy2(file, target)
-            subprocess.run(["strip", target], check=True)
         else:
             target.symlink_to(file)
 
@@ -88,28 +87,28 @@ def size(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("profile", nargs="?", default="release")
+    parser.add_argument("profile", nargs="?", default="pack")
     parser.add_argument("--out", type=Path, default=ROOT / "target/gpu-pack")
     args = parser.parse_args()
-    release = args.profile == "release"
+    carried = args.profile == "pack"
     files = build(args.profile)
     # A folder that is half made is not taken for a whole one.
     new = args.out.with_name(args.out.name + ".partial")
     shutil.rmtree(new, ignore_errors=True)
-    place(files, new / "bin", release)
+    place(files, new / "bin", carried)
     take_loader(new / "bin")
     for name in FILES:
         source, target = ROOT / "tests" / name, new / "tests" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
     plain = size(new)
-    if release and plain > LARGEST:
+    if carried and plain > LARGEST:
         compress(new / "bin")
     shutil.rmtree(args.out, ignore_errors=True)
     os.rename(new, args.out)
     packed = size(args.out)
     print(f"{args.out}: {packed / 1e6:.1f} MB ({plain / 1e6:.1f} MB unpacked), profile {args.profile}")
-    if release and packed > LARGEST:
+    if carried and packed > LARGEST:
         sys.exit(f"that is more than {LARGEST / 1e6:.0f} MB")
 
 
