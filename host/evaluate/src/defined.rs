@@ -196,9 +196,7 @@ pub(super) fn measure(
     let all: Vec<&Request> = requests(&items.items).collect();
     let single = matches!(definition.requests, Requests::Likelihood { .. });
     let found = continuations(model, &all, &items.plan, single, progress).map_err(|source| match source {
-        ModelError::NoLikelihood { .. } => {
-            EvaluateError::Likelihood { task: task.name.clone(), source: Box::new(source) }
-        }
+        ModelError::NoLikelihood { .. } => EvaluateError::Likelihood { task: task.name.clone(), source },
         other => other.into(),
     })?;
     let mut found = found.as_slice();

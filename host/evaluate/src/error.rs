@@ -22,7 +22,7 @@ pub enum EvaluateError {
         /// The task.
         task: String,
         /// Why.
-        source: Box<ModelError>,
+        source: ModelError,
     },
     /// The data are not usable.
     #[error(transparent)]

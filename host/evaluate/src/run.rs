@@ -103,9 +103,7 @@ pub fn run(
     if task.reads() {
         let found = likelihoods(model, &sequences(items), dense, BATCH_TOKENS, progress);
         likelihood = found.map_err(|source| match source {
-            ModelError::NoLikelihood { .. } => {
-                EvaluateError::Likelihood { task: task.name.clone(), source: Box::new(source) }
-            }
+            ModelError::NoLikelihood { .. } => EvaluateError::Likelihood { task: task.name.clone(), source },
             other => other.into(),
         })?;
     }
