@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # The tests that run kernels against their twins, and the benchmarks; both go to bin/deps, where a test looks for its host.
 TESTS = ["gpu_forward", "gpu_prune_ops", "algebra_ops", "logits", "gradients", "generate"]
 BENCHES = ["products", "solve"]
-PLUGINS = ["magnitude", "wanda", "sparsegpt"]
+# Windows are drawn by `random`.
+PLUGINS = ["magnitude", "random", "sparsegpt", "wanda"]
 FILES = ["gpu.sh", "scripts/gpu.py", "scripts/gpu_parts.py", "scripts/gpu_table.py", "scripts/reference.py",
          "benches/make_model.py", "benches/pytorch_products.py", "benches/pytorch_prune.py", "benches/pytorch_solve.py",
          "fixtures/logits", "fixtures/generate.json", "fixtures/generate_random.json", "models/tiny-instruct",
@@ -74,7 +75,7 @@ def take_loader(into):
 
 def compress(folder):
     """Replaces a folder by an archive. The binaries share most of their code: one dictionary spans them all."""
-    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 128 << 20}]
+    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 128 << 20}]
     with lzma.open(f"{folder}.tar.xz", "wb", filters=filters) as file, tarfile.open(fileobj=file, mode="w") as tar:
         tar.add(folder, folder.name)
     shutil.rmtree(folder)
