@@ -335,7 +335,7 @@ fn takes_packed(tokens: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
     return tokens <= TOKENS && avx512::expands();
     #[cfg(not(target_arch = "x86_64"))]
-    false
+    return tokens == 0;
 }
 
 /// The products of rows without their zeros, where the processor [takes](takes_packed) them: along [`OUTPUTS`] ways at a time, so

@@ -201,7 +201,7 @@ pub(super) fn expands() -> bool {
 /// run of rows, memory is read along `R` ways.
 ///
 /// # Safety
-/// The processor [expands](expands), and every x is as long as a row, in whole blocks.
+/// The processor [`expands`], and every x is as long as a row, in whole blocks.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512vbmi2,popcnt")]
 pub(super) unsafe fn packed_dots<const R: usize, const T: usize>(
     w: Packed,
