@@ -81,8 +81,9 @@ pub enum ResolveError {
     },
 }
 
-/// The folder of a model: a path that exists, or an [archive](crate::archive), which is read as if it were a folder, or the main snapshot of `ORG/NAME` in the Hugging Face cache
-/// (`HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`), with every shard there.
+/// The folder of a model: a path that exists; or an [archive](mod@archive), which is read as if it were a folder; or the main
+/// snapshot of `ORG/NAME` in the Hugging Face cache (`HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`), with
+/// every shard there.
 ///
 /// # Errors
 /// See [`ResolveError`].

@@ -3,7 +3,7 @@
 //!
 //! The container is safetensors with `format: espalier-sparse` in its metadata, which other loaders refuse. In it are
 //! - `espalier.file/NAME`, u8: a file beside the weights, such as `config.json`;
-//! - `espalier.shard/NAME`, u8: all that stands before the tensors of a shard, byte for byte, by which [`unpack`] makes it anew. Its
+//! - `espalier.shard/NAME`, u8: all that stands before the tensors of a shard, byte for byte, by which [`unpack`](fn@unpack) makes it anew. Its
 //!   SHA-256 is in the metadata, under `sha256`;
 //! - every tensor that is not packed, under its own name;
 //! - of a packed tensor `T`, in the layout of compressed-tensors' `sparse-bitmask`: `T.compressed`, the elements that are kept, row
