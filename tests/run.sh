@@ -79,12 +79,12 @@ if target/debug/host devices | grep -q '^--device auto takes: .*(native,'; then
     run_tests "$what" --workspace -- ${checked[@]+"${checked[@]}"}
 else
     run_tests "this machine's GPU" --workspace --
-    [ -z "$(lavapipe)" ] || run_tests "$what" -p espalier-tests "${gpu_flags[@]}" -- ${checked[@]+"${checked[@]}"}
+    [ -z "$(lavapipe)" ] || run_tests "$what" --workspace "${gpu_flags[@]}" -- ${checked[@]+"${checked[@]}"}
 fi
 if [ -n "$(swiftshader)" ]; then
     # Faults are put between the host and wgpu, where one driver is like another.
     gpu_tests=("${kernel_tests[@]}"); gpu_flags=("${gpu_flags[@]:0:2 * ${#kernel_tests[@]}}")
-    run_tests SwiftShader -p espalier-tests "${gpu_flags[@]}" -- VK_DRIVER_FILES="$(swiftshader)"
+    run_tests SwiftShader --workspace "${gpu_flags[@]}" -- VK_DRIVER_FILES="$(swiftshader)"
 fi
 missing=""
 if [ -n "$(lavapipe)" ] && type -P python3 >/dev/null; then

@@ -88,6 +88,7 @@ impl Chat<'_> {
         if !written.text.ends_with('\n') {
             print_piece("\n")?;
         }
+        written.tell();
         if written.end == Ending::Interrupted {
             interrupt::forgive();
             interrupt::check()?;

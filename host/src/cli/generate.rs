@@ -47,6 +47,7 @@ pub(super) fn run(command: &args::Generate, verbosity: args::Verbosity) -> Resul
         } else if !written.text.ends_with('\n') {
             print_piece("\n")?;
         }
+        written.tell();
         if written.end == Ending::Interrupted { Err(interrupt::Interrupted.into()) } else { Ok(()) }
     }))
 }

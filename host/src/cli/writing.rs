@@ -131,7 +131,7 @@ impl WritingModel {
         text += &rest;
         show(&rest)?;
         let seconds = (last - first).as_secs_f64();
-        let written = Written {
+        Ok(Written {
             text,
             prompt_tokens: prompt.len(),
             tokens: count,
@@ -139,15 +139,13 @@ impl WritingModel {
             seconds_to_first_token: (first - begun).as_secs_f64(),
             tokens_per_second: (count > 1).then(|| (count - 1) as f64 / seconds),
             resident_bytes: memory::resident(),
-        };
-        written.tell();
-        Ok(written)
+        })
     }
 }
 
 impl Written {
-    /// Logs how it came.
-    fn tell(&self) {
+    /// Logs how it came, once the text has its line end.
+    pub(super) fn tell(&self) {
         let rate = self.tokens_per_second.map_or_else(String::new, |rate| format!(" at {rate:.1} a second"));
         let resident =
             self.resident_bytes.map_or_else(String::new, |bytes| format!("; {} resident", Size(bytes)));
