@@ -381,11 +381,11 @@ impl OpenModel<'_> {
         let projection: Projection = name.parse().map_err(|error| Error::invalid(format!("{error}")))?;
         let (rows, cols) = projection.shape(&self.model.config);
         let target = LayerTarget::of_rows([rows, cols], &counts);
-        // Refuses a layer that is not to be pruned.
-        self.set_target(block, Some(name), target)?;
         let mut targets = self.decision.targets.clone();
         targets.set_rows(block, projection, target, counts);
         check(&self.model.config, &targets).map_err(plain)?;
+        // Refuses a layer that is not to be pruned.
+        self.set_target(block, Some(name), target)?;
         self.decision.targets = targets;
         Ok(HostReply::Done)
     }

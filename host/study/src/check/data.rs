@@ -163,20 +163,45 @@ fn reading_identity(reading: &Reading, digest: &mut Digest) -> Result<Value> {
     Ok(json!({ "prompt": prompt, "fields": reading.fields, "strict": reading.strict, "exclude": exclude }))
 }
 
+/// What was found in calibration data. The sets of a grid share theirs, which is looked through once.
+#[derive(Default)]
+pub(super) struct Found(Vec<(Vec<Source>, Reading, FoundData)>);
+
+#[derive(Clone, Copy)]
+struct FoundData {
+    kind: CalibrationKind,
+    rows: usize,
+    has_windows: bool,
+}
+
+impl Found {
+    fn data(&mut self, sources: &[Source], reading: &Reading) -> Result<FoundData, CalibrationError> {
+        if let Some((.., found)) = self.0.iter().find(|known| known.0 == sources && known.1 == *reading) {
+            return Ok(*found);
+        }
+        let collection = Collection::open(sources, reading)?;
+        let has_windows = collection.has_windows();
+        let found = FoundData { kind: kind(&collection), rows: collection.len(), has_windows };
+        self.0.push((sources.to_vec(), reading.clone(), found));
+        Ok(found)
+    }
+}
+
 /// The calibration set that an entry of the file asks for.
 pub(super) fn calibration(
     file: &StudyFile,
     spec: &CalibrationSpec,
     models: &[StudyModel],
+    found: &mut Found,
 ) -> Checked<StudyCalibration> {
     let mut reading = reading(file, &spec.reading)?;
     reading.exclude = spec.exclude.iter().map(|path| exists(file, path)).collect::<Checked<_>>()?;
     let sources = spec.files.iter().map(|text| source(file, text)).collect::<Checked<Vec<_>>>()?;
-    let collection =
-        Collection::open(&sources, &reading).map_err(|error| unusable(&spec.files[0].span, error))?;
+    let FoundData { kind, rows, has_windows } =
+        found.data(&sources, &reading).map_err(|error| unusable(&spec.files[0].span, error))?;
     warn_beyond_context(&spec.name.value, spec.seqlen.as_ref(), models);
     let libraries: Vec<_> = spec.plugin.iter().map(|named| library(file, named)).collect::<Checked<_>>()?;
-    let is_ready = collection.has_windows() && spec.selector.is_none() && spec.windows.is_none();
+    let is_ready = has_windows && spec.selector.is_none() && spec.windows.is_none();
     let selector = if is_ready { None } else { Some(selector(spec, &libraries)?) };
     let budget = match (&spec.tokens, &spec.samples) {
         (Some(tokens), _) if is_ready => {
@@ -197,14 +222,7 @@ pub(super) fn calibration(
     request.seqlen = spec.seqlen.as_ref().map(|seqlen| seqlen.value);
     request.selector = selector.as_ref().map(|selector| selector.record().name.clone());
     request.options = typed(&spec.options);
-    Ok(StudyCalibration {
-        name: spec.name.value.clone(),
-        kind: kind(&collection),
-        rows: collection.len(),
-        request,
-        libraries,
-        selector,
-    })
+    Ok(StudyCalibration { name: spec.name.value.clone(), kind, rows, request, libraries, selector })
 }
 
 /// The selector that an entry of the file asks for.

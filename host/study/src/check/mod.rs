@@ -70,7 +70,9 @@ impl Study {
             methods.push(found);
         }
         needs_calibration(&methods, spec)?;
-        let calibrations = spec.calibrations.iter().map(|spec| data::calibration(file, spec, &models));
+        let mut found = data::Found::default();
+        let calibrations =
+            spec.calibrations.iter().map(|spec| data::calibration(file, spec, &models, &mut found));
         let evaluations = spec.evaluations.iter().map(|spec| data::evaluation(file, spec, &models));
         let stem = file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let seeds: Vec<_> = spec.seeds.iter().map(|seed| seed.value).collect();

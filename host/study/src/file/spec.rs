@@ -155,6 +155,8 @@ impl Spec {
         distinct(&self.seeds, "seed")?;
         let names: Vec<_> = self.models.iter().map(|model| model.name.clone()).collect();
         distinct(&names, "model name")?;
+        let names: Vec<_> = self.calibrations.iter().map(|set| set.name.clone()).collect();
+        distinct(&names, "calibration set")?;
         for method in &self.methods {
             distinct(&method.sparsity, "sparsity")?;
         }

@@ -104,6 +104,13 @@ loss_mask = ["all", "answers"]
     assert_eq!((seventh.samples.as_ref().unwrap().value, seventh.seqlen.as_ref().unwrap().value), (32, 256));
     assert_eq!(seventh.reading.prompt.as_ref().unwrap().value, "prompts/thinking.jinja");
 
+    let alike = grid.replace("\"raw\"", "\"other/thinking.jinja\"");
+    let error = parse(&alike).unwrap_err().to_string();
+    assert!(
+        error.contains("the calibration set C4 prompt=thinking samples=8 seqlen=128 is given twice"),
+        "{error}"
+    );
+
     let twice = grid.replace("[128, 256]", "[128, 128]");
     let error = parse(&twice).unwrap_err().to_string();
     assert!(error.contains(":7:16:") && error.contains("the seqlen 128 is given twice"), "{error}");
