@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use half::{f16, slice::HalfFloatSliceExt};
 
-use crate::simd::multiversion;
+use crate::{Floats, simd::multiversion};
 
 /// The type that products with weights round their operands to, weights and activations alike. Sums are f32 in
 /// any case, and so are all other operations.
@@ -43,6 +43,16 @@ pub struct ParseComputeError(String);
 impl Compute {
     /// Every type.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::BF16];
+
+    /// Whether rounding leaves these elements as they are, of whatever value.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn holds(self, elements: Floats<'_>) -> bool {
+        match self {
+            Self::F32 => true,
+            Self::F16 => matches!(elements, Floats::F16(_)),
+            Self::BF16 => matches!(elements, Floats::BF16(_)),
+        }
+    }
 
     /// Rounds elements to this type, to nearest with ties to even.
     pub fn round(self, x: &mut [f32]) {

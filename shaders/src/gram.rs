@@ -49,86 +49,65 @@ fn lower(x: &[f32], cols: usize, gram: &mut [f32]) {
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    //! Every column of x is in a panel of rows of the product and in one of its columns. Panels need no transposition: a token's
-    //! features lie side by side already.
+    //! Columns of x are the rows of the product, for which they are transposed, and its columns, which lie side by side already.
 
     use crate::{
-        panels::{COLS, DEPTH, ROWS, TILE_COLS, Words, multiply},
+        Floats,
+        panels::{COLS, DEPTH, Left, ROWS, Right, Rows, TILE_COLS, Words, copy, multiply},
         parallel::{Disjoint, Tile, with_scratch},
     };
     use rayon::prelude::*;
     use std::cell::Cell;
 
-    /// Rows of the tile that one task computes: a multiple of panels.
-    const TILE_ROWS: usize = 84 * ROWS;
+    /// Rows of the tile that one task computes.
+    const TILE_ROWS: usize = 168 * ROWS;
 
     thread_local! {
-        /// Packed columns' memory, kept for the next batch.
-        static PACKED: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+        /// Transposed columns' memory, kept for the next batch.
+        static TRANSPOSED: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
     }
 
     pub(super) fn lower(x: &[f32], cols: usize, gram: &mut [f32]) {
-        let (row_panels, tiles) = (cols.div_ceil(ROWS), tiles(cols));
-        let mut packed = PACKED.take();
+        let tiles = tiles(cols);
+        let mut transposed = TRANSPOSED.take();
         for x in x.chunks(DEPTH * cols) {
             let depth = x.len() / cols;
-            let needed = row_panels * ROWS * depth;
-            if packed.len() < needed {
-                packed = vec![0; needed];
+            let needed = cols * depth;
+            if transposed.len() < needed {
+                transposed = vec![0; needed];
             }
-            let panels = packed[..needed].par_chunks_exact_mut(ROWS * depth);
-            panels.enumerate().for_each(|(panel, to)| pack::<ROWS>(x, cols, panel * ROWS, to));
-            let (rows, out) = (&packed[..needed], Disjoint::new(gram));
+            let stripes = transposed[..needed].par_chunks_mut(COLS * depth).enumerate();
+            stripes.for_each(|(stripe, to)| {
+                let rows = Rows::new(Floats::F32(&x[stripe * COLS..]), cols);
+                // SAFETY: the processor has AVX-512, and the stripe so many columns.
+                unsafe { rows.transpose((depth, to.len() / depth), to.as_mut_ptr(), depth, true) };
+            });
+            let (rows, out) = (&transposed[..needed], Disjoint::new(gram));
+            let words: &[u32] = bytemuck::cast_slice(x);
             tiles.par_iter().with_max_len(1).for_each(|&(row, col)| {
                 let size = (TILE_ROWS.min(cols - row), TILE_COLS.min(cols - col));
-                with_scratch(size.1.div_ceil(COLS) * COLS * depth, |columns| {
-                    let columns: &mut [u32] = bytemuck::cast_slice_mut(columns);
-                    for (panel, to) in columns.chunks_exact_mut(COLS * depth).enumerate() {
-                        pack::<COLS>(x, cols, col + panel * COLS, to);
+                with_scratch(size.1.div_ceil(COLS) * COLS * depth, |panels| {
+                    let panels: &mut [u32] = bytemuck::cast_slice_mut(panels);
+                    for (place, panel) in panels.chunks_exact_mut(COLS * depth).enumerate() {
+                        let first = col + place * COLS;
+                        copy(&words[first..], cols, COLS.min(cols - first), panel);
                     }
                     let tile = Tile { start: out.at(row * cols + col), stride: cols };
+                    let left = Left { start: rows[row * depth..].as_ptr(), stride: depth };
+                    let right = Right { start: panels.as_ptr(), stride: COLS };
                     let below = row as isize - col as isize;
                     // SAFETY: the processor has AVX-512; rows and columns were cut to gram's, and the tile is this task's alone.
-                    unsafe {
-                        multiply(
-                            Words::F32,
-                            depth,
-                            &rows[row * depth..],
-                            columns,
-                            true,
-                            size,
-                            Some(below),
-                            tile,
-                        )
-                    };
+                    unsafe { multiply(Words::F32, depth, (1.0, 1.0), left, right, size, Some(below), tile) };
                 });
             });
         }
-        PACKED.set(packed);
+        TRANSPOSED.set(transposed);
     }
 
     /// The first row and column of every tile that has something of the lower half, by columns.
     fn tiles(cols: usize) -> Vec<(usize, usize)> {
-        let below = |col: usize| {
-            let first = col / ROWS * ROWS;
-            (first..cols).step_by(TILE_ROWS).map(move |row| (row, col))
-        };
+        let below = |col: usize| (col..cols).step_by(TILE_ROWS).map(move |row| (row, col));
         (0..cols).step_by(TILE_COLS).flat_map(below).collect()
-    }
-
-    /// Packs up to `WIDTH` columns from `first` on: those of token `k` go to `k · WIDTH`. Zeros fill the panel up.
-    fn pack<const WIDTH: usize>(x: &[f32], cols: usize, first: usize, panel: &mut [u32]) {
-        let count = WIDTH.min(cols.saturating_sub(first));
-        for (token, to) in x.chunks_exact(cols).zip(panel.as_chunks_mut::<WIDTH>().0) {
-            let from: &[u32] = bytemuck::cast_slice(&token[first.min(cols)..][..count]);
-            match from.first_chunk::<WIDTH>() {
-                Some(whole) => *to = *whole,
-                None => {
-                    to[..count].copy_from_slice(from);
-                    to[count..].fill(0);
-                }
-            }
-        }
     }
 }
 

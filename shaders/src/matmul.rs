@@ -3,6 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::panels::ROWS;
 use crate::{
     Kernel,
     parallel::Disjoint,
@@ -99,8 +101,24 @@ impl<'a> Rectangle<'a> {
     }
 }
 
-/// The tile of c that one task computes.
+/// The largest tile of c that one task computes.
 const TILE: (usize, usize) = (512, 256);
+
+/// The fewest rows of a tile of panels: packing the columns costs as much as some ten rows' products.
+#[cfg(target_arch = "x86_64")]
+const LEAST_ROWS: usize = 48;
+
+/// The tile of a product of these rows and columns. Sums of panels are the same in tiles of any size, which is why small
+/// products may be cut for all threads.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "one tile for all"))]
+fn tile(m: usize, n: usize) -> (usize, usize) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        let tasks = (2 * rayon::current_num_threads()).div_ceil(n.div_ceil(TILE.1));
+        return (m.div_ceil(tasks).max(LEAST_ROWS).next_multiple_of(ROWS).min(2 * TILE.0), TILE.1);
+    }
+    TILE
+}
 
 /// `c = alpha · a · b + beta · c`, where c's rectangle starts at `to` and has the product's shape; with `beta` 0
 /// its old content is not read. The result does not depend on the number of threads.
@@ -124,15 +142,81 @@ pub fn cpu(
     if m == 0 || n == 0 {
         return;
     }
-    let c = Disjoint::new(c);
-    let across = n.div_ceil(TILE.1);
-    (0..m.div_ceil(TILE.0) * across).into_par_iter().with_max_len(1).for_each(|tile| {
-        let (row, col) = (tile / across * TILE.0, tile % across * TILE.1);
-        let size = (TILE.0.min(m - row), TILE.1.min(n - col), k);
-        let out = c.at((to.0 + row) * stride + to.1 + col);
+    let c = Disjoint::new(&mut c[to.0 * stride + to.1..]);
+    #[cfg(target_arch = "x86_64")]
+    if a.transposed && k > 0 && is_x86_feature_detected!("avx512f") {
+        return columns::multiply(alpha, a, b, beta, c, stride);
+    }
+    tiles((m, n, k), alpha, |row| a.at(row, 0), |col| b.at(0, col), beta, c, stride);
+}
+
+/// A product in tiles, each a task, of which a has the rows from one on, and b the columns.
+fn tiles<'a>(
+    (m, n, k): (usize, usize, usize),
+    alpha: f32,
+    a: impl Fn(usize) -> Operand<'a> + Sync,
+    b: impl Fn(usize) -> Operand<'a> + Sync,
+    beta: f32,
+    c: Disjoint<'_, f32>,
+    stride: usize,
+) {
+    let (rows, cols) = tile(m, n);
+    let across = n.div_ceil(cols);
+    (0..m.div_ceil(rows) * across).into_par_iter().with_max_len(1).for_each(|tile| {
+        let (row, col) = (tile / across * rows, tile % across * cols);
+        let size = (rows.min(m - row), cols.min(n - col), k);
         // SAFETY: the operands were checked to be inside their matrices; this tile of c is this task's alone.
-        unsafe { product(size, alpha, a.at(row, 0), b.at(0, col), beta, out, stride) };
+        unsafe { product(size, alpha, a(row), b(col), beta, c.at(row * stride + col), stride) };
     });
+}
+
+/// A product whose rows are columns of a: they are transposed first, once for all tasks.
+#[cfg(target_arch = "x86_64")]
+mod columns {
+    use super::{Rectangle, tiles};
+    use crate::{
+        Floats,
+        panels::{COLS, DEPTH, Rows},
+        parallel::Disjoint,
+        product::Operand,
+    };
+    use rayon::prelude::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Transposed columns' memory, kept for the next product.
+        static TRANSPOSED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    }
+
+    /// As [`cpu`](super::cpu), on a processor with AVX-512.
+    pub(super) fn multiply(
+        alpha: f32,
+        a: Rectangle<'_>,
+        b: Rectangle<'_>,
+        beta: f32,
+        c: Disjoint<'_, f32>,
+        stride: usize,
+    ) {
+        let ((m, k), n) = (a.shape(), b.shape().1);
+        let mut transposed = TRANSPOSED.take();
+        for first in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - first);
+            if transposed.len() < m * depth {
+                transposed = vec![0.0; m * depth];
+            }
+            let stripes = transposed[..m * depth].par_chunks_mut(COLS * depth).enumerate();
+            stripes.for_each(|(stripe, to)| {
+                let start = (a.from.0 + first) * a.stride + a.from.1 + stripe * COLS;
+                let rows = Rows::new(Floats::F32(&a.matrix[start..]), a.stride);
+                // SAFETY: the processor has AVX-512, and the stripe so many columns.
+                unsafe { rows.transpose((depth, to.len() / depth), to.as_mut_ptr().cast(), depth, true) };
+            });
+            let beta = if first == 0 { beta } else { 1.0 };
+            let rows = |row: usize| Operand::rows(&transposed[row * depth..], depth);
+            tiles((m, n, depth), alpha, rows, |col| b.at(first, col), beta, c, stride);
+        }
+        TRANSPOSED.set(transposed);
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,26 @@
-//! Products of packed panels on processors with AVX-512, in f32 or with pairs of bf16 multiplied at once (AVX512-BF16).
+//! Products on processors with AVX-512, in f32 or with pairs of bf16 multiplied at once (AVX512-BF16).
 //!
-//! Operands are packed so that the inner loop reads them in order: the left one in panels of [`ROWS`] rows, the right one in
-//! panels of [`COLS`], in words of one f32 or two bf16. A step of the inner loop takes one word of every row and column of
-//! a panel; [`ROWS`] × [`COLS`] sums stay in registers.
+//! The left operand is read where it lies, row by row. The right one is packed in panels of [`COLS`] columns, so that the inner
+//! loop reads it in order, in words of one f32 or two bf16. A step of the inner loop takes one word of [`ROWS`] rows and of
+//! every column of a panel; [`ROWS`] × [`COLS`] sums stay in registers. Six rows of four vectors take ten reads for 24
+//! multiplications: twelve rows of two vectors take fourteen, and reach a tenth less.
 
 use std::arch::x86_64::*;
 
 use crate::parallel::Tile;
 
+mod pack;
+mod serial;
+
+pub(crate) use pack::{Rows, copy, pack_filled};
+pub(crate) use serial::product;
+
+/// Words of a vector.
+const LANES: usize = 16;
+
 /// Rows and columns whose sums are held in registers: 24 of the 32 vectors.
-pub(crate) const ROWS: usize = 12;
-pub(crate) const COLS: usize = 32;
+pub(crate) const ROWS: usize = 6;
+pub(crate) const COLS: usize = 4 * LANES;
 
 /// Words of a panel: those of a tile's columns then stay in the second-level cache.
 pub(crate) const DEPTH: usize = 768;
@@ -30,126 +40,118 @@ pub(crate) enum Words {
     BF16,
 }
 
-/// Packs up to `WIDTH` rows, a multiple of 4 and at most [`COLS`]: word `k` of row `r` goes to `k · WIDTH + r`. Zeros fill the
-/// panel up, whose words are a multiple of 4. `fill` puts words of a row, from the one given on, into a slice.
-pub(crate) fn pack<const WIDTH: usize>(
-    rows: usize,
-    mut fill: impl FnMut(usize, usize, &mut [u32]),
-    panel: &mut [u32],
-) {
-    let mut lines = [[0u32; CHUNK]; COLS];
-    for (chunk, panel) in panel.chunks_mut(CHUNK * WIDTH).enumerate() {
-        let words = panel.len() / WIDTH;
-        for (row, line) in lines.iter_mut().enumerate().take(rows) {
-            fill(row, chunk * CHUNK, &mut line[..words]);
-        }
-        for (k, to) in (0..words).step_by(4).zip(panel.chunks_exact_mut(4 * WIDTH)) {
-            for group in (0..WIDTH).step_by(4) {
-                let load = |row: usize| {
-                    let four: &[u32; 4] = &lines[group + row].as_chunks().0[k / 4];
-                    // SAFETY: 16 bytes are read, and there are so many.
-                    unsafe { _mm_loadu_si128(four.as_ptr().cast()) }
-                };
-                let (a, b, c, d) = (load(0), load(1), load(2), load(3));
-                // SAFETY: SSE2 is part of x86-64.
-                let columns = unsafe {
-                    let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
-                    let (ab_high, cd_high) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
-                    [
-                        _mm_unpacklo_epi64(ab, cd),
-                        _mm_unpackhi_epi64(ab, cd),
-                        _mm_unpacklo_epi64(ab_high, cd_high),
-                        _mm_unpackhi_epi64(ab_high, cd_high),
-                    ]
-                };
-                for (column, to) in columns.into_iter().zip(to.chunks_exact_mut(WIDTH)) {
-                    let to = &mut to[group..group + 4];
-                    // SAFETY: 16 bytes are written, and there are so many.
-                    unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), column) };
-                }
-            }
-        }
-    }
+/// The left operand: rows of words, so many apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Left {
+    pub(crate) start: *const u32,
+    pub(crate) stride: usize,
 }
 
-/// `tile (+)= a · b` for packed panels of so many words: as many of `a` as `rows` take, and of `b` as `cols` take. Given how many
-/// rows the tile starts below the matrix' row of its first column, panels above the diagonal are left out.
+/// The right operand: words of up to [`COLS`] columns side by side, so many apart, panel after panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Right {
+    pub(crate) start: *const u32,
+    pub(crate) stride: usize,
+}
+
+/// `tile = alpha · a · b + beta · tile` for so many words; with `beta` 0 the tile's content is not read. Given how many rows the
+/// tile starts below the matrix' row of its first column, panels above the diagonal are left out.
 ///
 /// # Safety
-/// The processor has the instructions for these words; the tile has these rows and columns, and nothing else uses them.
+/// The processor has the instructions for these words; the operands have these rows, columns and words; the tile has these rows
+/// and columns, and nothing else uses them.
 pub(crate) unsafe fn multiply(
     words: Words,
     depth: usize,
-    a: &[u32],
-    b: &[u32],
-    keep: bool,
+    (alpha, beta): (f32, f32),
+    a: Left,
+    b: Right,
     (rows, cols): (usize, usize),
     below: Option<isize>,
     tile: Tile,
 ) {
-    for (first_row, a) in (0..rows).step_by(ROWS).zip(a.chunks_exact(ROWS * depth)) {
-        for (first_col, b) in (0..cols).step_by(COLS).zip(b.chunks_exact(COLS * depth)) {
+    for first_row in (0..rows).step_by(ROWS) {
+        let count = ROWS.min(rows - first_row);
+        // Rows that are not there are computed as the last one is, and not written.
+        let row = |r: usize| a.start.wrapping_add((first_row + r.min(count - 1)) * a.stride);
+        let a = [row(0), row(1), row(2), row(3), row(4), row(5)];
+        for first_col in (0..cols).step_by(COLS) {
             if below.is_some_and(|below| (first_row + ROWS) as isize + below <= first_col as isize) {
                 continue;
             }
-            let size = (ROWS.min(rows - first_row), COLS.min(cols - first_col));
+            let size = (count, COLS.min(cols - first_col));
             // SAFETY: as the caller promises, of these rows and columns of the tile.
             unsafe {
-                let to = tile.start.add(first_row * tile.stride + first_col);
-                match words {
-                    Words::F32 => panel_f32(a, b, keep, size, to, tile.stride),
-                    Words::BF16 => panel_bf16(a, b, keep, size, to, tile.stride),
-                }
+                let b = Right { start: b.start.add(first_col * depth), ..b };
+                let to = Tile { start: tile.start.add(first_row * tile.stride + first_col), ..tile };
+                let panel = match (words, size.1.div_ceil(LANES)) {
+                    (Words::F32, 1) => panel_f32::<1>,
+                    (Words::F32, 2) => panel_f32::<2>,
+                    (Words::F32, 3) => panel_f32::<3>,
+                    (Words::F32, _) => panel_f32::<4>,
+                    (Words::BF16, 1) => panel_bf16::<1>,
+                    (Words::BF16, 2) => panel_bf16::<2>,
+                    (Words::BF16, 3) => panel_bf16::<3>,
+                    (Words::BF16, _) => panel_bf16::<4>,
+                };
+                panel(depth, (alpha, beta), a, b, size, to);
             }
         }
     }
 }
 
-/// Defines the product of one panel of rows with one of columns, `y (+)= a · b`, of which so many rows and columns are
-/// written.
+/// Defines the product of [`ROWS`] rows with so many vectors of columns, `y = alpha · a · b + beta · y`, of which so many rows
+/// and columns are written.
 ///
 /// # Safety
-/// The processor has the instructions; y has these rows, `stride` apart, and columns, and nothing else uses them.
+/// The processor has the instructions; y has these rows and columns, and nothing else uses them.
 macro_rules! panel {
     ($name:ident, $features:literal, $multiply_add:expr) => {
         #[target_feature(enable = $features)]
-        unsafe fn $name(
-            a: &[u32],
-            b: &[u32],
-            keep: bool,
+        unsafe fn $name<const VECTORS: usize>(
+            depth: usize,
+            (alpha, beta): (f32, f32),
+            a: [*const u32; ROWS],
+            b: Right,
             (rows, cols): (usize, usize),
-            y: *mut f32,
-            stride: usize,
+            y: Tile,
         ) {
             // They are there when the sums are.
             for row in 0..rows {
-                let y = y.wrapping_add(row * stride);
-                _mm_prefetch::<_MM_HINT_T0>(y.cast());
-                _mm_prefetch::<_MM_HINT_T0>(y.wrapping_add(16).cast());
+                for vector in 0..VECTORS {
+                    _mm_prefetch::<_MM_HINT_T0>(y.start.wrapping_add(row * y.stride + LANES * vector).cast());
+                }
             }
-            let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-            for (a, b) in a.as_chunks::<ROWS>().0.iter().zip(b.as_chunks::<COLS>().0) {
-                let (low, high) = b.split_at(16);
-                // SAFETY: 16 words each.
-                let b = unsafe {
-                    [_mm512_loadu_si512(low.as_ptr().cast()), _mm512_loadu_si512(high.as_ptr().cast())]
-                };
+            let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+            let mut right = b.start;
+            for k in 0..depth {
+                let mut b_words = [_mm512_setzero_si512(); VECTORS];
+                for (vector, b) in b_words.iter_mut().enumerate() {
+                    // SAFETY: the operand has these columns, or zeros in their place.
+                    *b = unsafe { _mm512_loadu_si512(right.add(LANES * vector).cast()) };
+                }
                 for (a, sums) in a.iter().zip(&mut sums) {
-                    let a = _mm512_set1_epi32(a.cast_signed());
-                    for (sum, b) in sums.iter_mut().zip(b) {
+                    // SAFETY: the operand has this word of the row.
+                    let a = _mm512_set1_epi32(unsafe { *a.add(k) }.cast_signed());
+                    for (sum, b) in sums.iter_mut().zip(b_words) {
                         *sum = $multiply_add(*sum, a, b);
                     }
                 }
+                right = right.wrapping_add(b.stride);
             }
+            let (alpha, factor) = (_mm512_set1_ps(alpha), _mm512_set1_ps(beta));
             for (row, sums) in sums.into_iter().enumerate().take(rows) {
-                for (half, mut sum) in sums.into_iter().enumerate() {
-                    let mask = ((1u32 << cols.saturating_sub(16 * half).min(16)) - 1) as __mmask16;
+                for (vector, sum) in sums.into_iter().enumerate() {
+                    let mask = pack::mask(cols.saturating_sub(LANES * vector));
                     // SAFETY: the mask leaves what the caller vouches for.
                     unsafe {
-                        let y = y.add(row * stride + 16 * half);
-                        if keep {
-                            sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, y));
-                        }
+                        let y = y.start.add(row * y.stride + LANES * vector);
+                        let sum = if beta == 0.0 {
+                            _mm512_mul_ps(sum, alpha)
+                        } else {
+                            let old = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(mask, y));
+                            _mm512_fmadd_ps(sum, alpha, old)
+                        };
                         _mm512_mask_storeu_ps(y, mask, sum);
                     }
                 }
@@ -176,7 +178,6 @@ mod tests {
     fn panels_are_multiplied_in_either_word() {
         // Numbers that bf16 holds, so that both are exact but for the sums.
         let number = |i: usize| ((i * 37) % 61) as f32 / 8.0 - 3.5;
-        let (rows, cols, depth) = (17, 45, 8);
         for words in [Words::F32, Words::BF16] {
             let has = match words {
                 Words::F32 => is_x86_feature_detected!("avx512f"),
@@ -185,58 +186,46 @@ mod tests {
             if !has {
                 continue;
             }
-            let inputs = if words == Words::F32 { depth } else { 2 * depth };
-            let row = |which: usize| -> Vec<u32> {
-                let of = |at: usize| number(which * inputs + at);
-                match words {
-                    Words::F32 => (0..depth).map(|k| of(k).to_bits()).collect(),
-                    Words::BF16 => {
-                        let bits = |at| u32::from(bf16::from_f32(of(at)).to_bits());
-                        (0..depth).map(|k| bits(2 * k) | bits(2 * k + 1) << 16).collect()
+            for (rows, cols, depth, beta) in
+                [(17usize, 109usize, 8, 1.0), (1, 1, 3, 0.0), (6, 64, 1, -2.0), (13, 81, 40, 0.5)]
+            {
+                let inputs = if words == Words::F32 { depth } else { 2 * depth };
+                let row = |which: usize| -> Vec<u32> {
+                    let of = |at: usize| number(which * inputs + at);
+                    match words {
+                        Words::F32 => (0..depth).map(|k| of(k).to_bits()).collect(),
+                        Words::BF16 => {
+                            let bits = |at| u32::from(bf16::from_f32(of(at)).to_bits());
+                            (0..depth).map(|k| bits(2 * k) | bits(2 * k + 1) << 16).collect()
+                        }
                     }
-                }
-            };
-            let panels = |count: usize, width: usize, from: usize| -> Vec<u32> {
-                let mut all = vec![0; count.div_ceil(width) * width * depth];
-                for (place, panel) in all.chunks_exact_mut(width * depth).enumerate() {
+                };
+                let a: Vec<u32> = (0..rows).flat_map(row).collect();
+                let mut b = vec![0; cols.div_ceil(COLS) * COLS * depth];
+                for (place, panel) in b.chunks_exact_mut(COLS * depth).enumerate() {
                     let fill = |r: usize, first: usize, out: &mut [u32]| {
-                        out.copy_from_slice(&row(from + place * width + r)[first..first + out.len()]);
+                        out.copy_from_slice(&row(100 + place * COLS + r)[first..first + out.len()]);
                     };
-                    let here = width.min(count - place * width);
-                    if width == ROWS {
-                        pack::<ROWS>(here, fill, panel)
-                    } else {
-                        pack::<COLS>(here, fill, panel)
-                    }
+                    // SAFETY: the instructions were looked for.
+                    unsafe { pack_filled(COLS.min(cols - place * COLS), fill, panel) };
                 }
-                all
-            };
-            let (a, b) = (panels(rows, ROWS, 0), panels(cols, COLS, 100));
-            let mut y = vec![1.0f32; rows * cols];
-            let tile = Tile { start: y.as_mut_ptr(), stride: cols };
-            // SAFETY: the instructions were looked for; y is as large as said.
-            unsafe { multiply(words, depth, &a, &b, true, (rows, cols), None, tile) };
-            for (at, found) in y.into_iter().enumerate() {
-                let (r, c) = (at / cols, at % cols);
-                let product = |k: usize| number(r * inputs + k) * number((100 + c) * inputs + k);
-                let expected: f32 = 1.0 + (0..inputs).map(product).sum::<f32>();
-                assert!((found - expected).abs() < 1e-3, "{r} {c}: {found} {expected}");
-            }
-        }
-    }
-
-    #[test]
-    fn rows_are_transposed_in_chunks() {
-        for (rows, words) in [(1, 4), (3, 60), (32, 64), (31, 132), (5, 200)] {
-            let mut panel = vec![u32::MAX; words * COLS];
-            let word = |row: usize, k: usize| (1000 * row + k) as u32;
-            let fill = |row: usize, first: usize, out: &mut [u32]| {
-                out.iter_mut().enumerate().for_each(|(k, out)| *out = word(row, first + k));
-            };
-            pack::<COLS>(rows, fill, &mut panel);
-            for (at, found) in panel.into_iter().enumerate() {
-                let (k, row) = (at / COLS, at % COLS);
-                assert_eq!(found, if row < rows { word(row, k) } else { 0 }, "{rows} {words}: {row} {k}");
+                let stride = cols + 5;
+                let mut y = vec![1.0f32; rows * stride];
+                let (a, b) =
+                    (Left { start: a.as_ptr(), stride: depth }, Right { start: b.as_ptr(), stride: COLS });
+                let tile = Tile { start: y.as_mut_ptr(), stride };
+                // SAFETY: the instructions were looked for; y is as large as said.
+                unsafe { multiply(words, depth, (0.5, beta), a, b, (rows, cols), None, tile) };
+                for (at, found) in y.into_iter().enumerate() {
+                    let (r, c) = (at / stride, at % stride);
+                    if c >= cols {
+                        assert_eq!(found, 1.0, "beside the tile");
+                        continue;
+                    }
+                    let product = |k: usize| number(r * inputs + k) * number((100 + c) * inputs + k);
+                    let expected: f32 = beta + 0.5 * (0..inputs).map(product).sum::<f32>();
+                    assert!((found - expected).abs() < 1e-3, "{r} {c}: {found} {expected}");
+                }
             }
         }
     }

@@ -22,6 +22,12 @@ impl<'a> Operand<'a> {
     pub(crate) fn t(self) -> Self {
         Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
+
+    /// Whether the elements of a row or of a column lie side by side.
+    #[cfg(target_arch = "x86_64")]
+    fn contiguous(&self) -> bool {
+        self.row_stride == 1 || self.col_stride == 1
+    }
 }
 
 /// `c = alpha · a · b (+ beta · c)` for a `[m, k]`, b `[k, n]` and c `[m, n]`, whose rows are `stride` elements
@@ -38,6 +44,11 @@ pub(crate) unsafe fn product(
     c: *mut f32,
     stride: usize,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && a.contiguous() && b.contiguous() {
+        // SAFETY: as the caller promises; the instructions were looked for.
+        return unsafe { crate::panels::product((m, n, k), alpha, a, b, beta, c, stride) };
+    }
     // SAFETY: as the caller promises. In `gemm`, `alpha` scales c and `beta` the product.
     unsafe {
         gemm::gemm(
