@@ -157,8 +157,8 @@ impl Llama {
         let mut d_inner = zeros(&tape.inner)?;
         through(Projection::Down, gradient, &tape.inner, &mut d_inner, 0.0)?;
         let d_up = zip(device, Unary::Silu, &tape.gate, Binary::Multiply, &d_inner)?;
-        let d_gated = zip(device, Unary::Identity, &d_inner, Binary::Multiply, &tape.up)?;
-        drop(d_inner);
+        let mut d_gated = d_inner;
+        update(device, &mut d_gated, Binary::Multiply, 1.0, &tape.up)?;
         let d_gate = zip(device, Unary::SiluGradient, &tape.gate, Binary::Multiply, &d_gated)?;
         drop(d_gated);
         let mut d_input = zeros(&tape.mlp_input)?;
@@ -202,7 +202,7 @@ impl Llama {
         let device = &*self.device;
         let (rows, cols) = (x.rows(), x.cols() as f32);
         let weight = in_f32(device, weight)?;
-        let z = zip(device, Unary::Identity, dy, Binary::Multiply, &weight)?;
+        let mut z = zip(device, Unary::Identity, dy, Binary::Multiply, &weight)?;
         let sum = |f, x: &Tensor| -> Result<Tensor> {
             let mut sums = device.zeros(DType::F32, rows, 1)?;
             device.execute(Op::Reduce { x, f, axis: Axis::EachRow, accumulate: false }, &mut sums)?;
@@ -216,17 +216,17 @@ impl Llama {
         let eps = self.config.rms_norm_eps as f32;
         let mean = map(Unary::Identity, &sum(Reduction::SumSquares, x)?, 1.0 / cols, eps)?;
         let r = map(Unary::Reciprocal, &map(Unary::Sqrt, &mean, 1.0, 0.0)?, 1.0, 0.0)?;
-        let products = sum(Reduction::Sum, &zip(device, Unary::Identity, &z, Binary::Multiply, x)?)?;
+        let mut along = zip(device, Unary::Identity, &z, Binary::Multiply, x)?;
+        let products = sum(Reduction::Sum, &along)?;
         // r³ mean(z ∘ x)
         let cubed = zip(device, Unary::Square, &r, Binary::Multiply, &r)?;
         let factor = zip(device, Unary::Identity, &cubed, Binary::Multiply, &products)?;
-        let mut out = zip(device, Unary::Identity, &z, Binary::Multiply, &r)?;
-        out = zip(device, Unary::Identity, &out, Binary::Add, residual)?;
-        let along = zip(device, Unary::Identity, x, Binary::Multiply, &factor)?;
-        let mut sum = device.zeros(DType::F32, rows, x.cols())?;
-        let (f, op) = (Unary::Identity, Binary::Add);
-        device.execute(Op::Zip { a: &out, b: &along, f, op, alpha: -1.0 / cols }, &mut sum)?;
-        Ok(sum)
+        let (f, op) = (Unary::Identity, Binary::Multiply);
+        device.execute(Op::Zip { a: x, b: &factor, f, op, alpha: 1.0 }, &mut along)?;
+        update(device, &mut z, Binary::Multiply, 1.0, &r)?;
+        update(device, &mut z, Binary::Add, 1.0, residual)?;
+        update(device, &mut z, Binary::Add, -1.0 / cols, &along)?;
+        Ok(z)
     }
 
     /// The gradients by the queries and keys as they were before they were turned, and by the values.
@@ -245,7 +245,8 @@ impl Llama {
             // Queries `from..to` of a sequence see the keys before `to`.
             let (queries, keys) = (to - from, to);
             let matrix = || device.zeros(DType::F32, queries, keys);
-            let (mut p, mut d_p) = (matrix()?, matrix()?);
+            let (mut p, mut d_s, mut weighted) = (matrix()?, matrix()?, matrix()?);
+            let mut sums = device.zeros(DType::F32, queries, 1)?;
             for head in 0..shape.heads {
                 let group = head / (shape.heads / shape.kv_heads);
                 let (of_queries, of_keys) = ((first + from, head * head_dim), (first, group * head_dim));
@@ -255,13 +256,14 @@ impl Llama {
                 let d_o = asking(d_attended);
                 product(device, 1.0, q, k.t(), 0.0, (0, 0), &mut p)?;
                 device.execute(Op::CausalSoftmax { scale, window: shape.window }, &mut p)?;
-                product(device, 1.0, d_o, v.t(), 0.0, (0, 0), &mut d_p)?;
-                let weighted = zip(device, Unary::Identity, &p, Binary::Multiply, &d_p)?;
-                let mut sums = device.zeros(DType::F32, queries, 1)?;
+                // dS = P ∘ (dP − rowsum(P ∘ dP)), where dP was.
+                product(device, 1.0, d_o, v.t(), 0.0, (0, 0), &mut d_s)?;
+                let (f, op) = (Unary::Identity, Binary::Multiply);
+                device.execute(Op::Zip { a: &p, b: &d_s, f, op, alpha: 1.0 }, &mut weighted)?;
                 let (f, axis) = (Reduction::Sum, Axis::EachRow);
                 device.execute(Op::Reduce { x: &weighted, f, axis, accumulate: false }, &mut sums)?;
-                let centred = zip(device, Unary::Identity, &d_p, Binary::Subtract, &sums)?;
-                let d_s = zip(device, Unary::Identity, &p, Binary::Multiply, &centred)?;
+                update(device, &mut d_s, Binary::Subtract, 1.0, &sums)?;
+                update(device, &mut d_s, Binary::Multiply, 1.0, &p)?;
                 product(device, scale, d_s.all(), k, 0.0, of_queries, &mut d_q)?;
                 product(device, scale, d_s.all().t(), q, 1.0, of_keys, &mut d_k)?;
                 product(device, 1.0, p.all().t(), d_o, 1.0, of_keys, &mut d_v)?;
@@ -307,4 +309,15 @@ fn zip(device: &dyn Device, f: Unary, a: &Tensor, op: Binary, b: &Tensor) -> Res
     let mut out = device.zeros(DType::F32, a.rows(), a.cols())?;
     device.execute(Op::Zip { a, b, f, op, alpha: 1.0 }, &mut out)?;
     Ok(out)
+}
+
+/// `x = x ∘ (alpha · b)`, in place.
+fn update(
+    device: &dyn Device,
+    x: &mut Tensor,
+    op: Binary,
+    alpha: f32,
+    b: &Tensor,
+) -> Result<(), DeviceError> {
+    device.execute(Op::Update { b, f: Unary::Identity, scale: 1.0, op, alpha }, x)
 }
