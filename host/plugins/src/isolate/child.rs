@@ -2,7 +2,8 @@
 
 use super::{
     channel::Channel,
-    forward::{Forward, gone},
+    forward::{Forward, Link, gone},
+    memory::Mapped,
     message::{ChildAnswer, FromChild, ToChild},
 };
 use crate::{Library, load::load_here};
@@ -19,20 +20,23 @@ use std::{
     time::Duration,
 };
 
-/// Runs the child of a host that is at the other end of standard input.
+/// Runs the child of a host that is at the other end of standard input, and shares the memory that is standard output.
 ///
 /// # Errors
-/// Standard input is no socket, or its place cannot be taken.
+/// They are nothing of the kind, or their places cannot be taken.
 pub fn main(library: &Path, sha256: &str) -> io::Result<()> {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     stream.peer_addr()?;
     // Plugins that read from standard input find nothing there.
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let memory = Mapped::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
+    // What they print must not end up in the run's result.
+    rustix::stdio::dup2_stdout(io::stderr())?;
     end_with_the_host()?;
-    let channel = Arc::new(Mutex::new(Channel::new(stream)));
+    let link = Arc::new(Mutex::new(Link { channel: Channel::new(stream), memory: Some(memory) }));
     let send = |message: &FromChild| {
-        let channel = channel.lock().unwrap_or_else(PoisonError::into_inner);
-        channel.send(message, &[]).unwrap_or_else(|broken| gone(broken));
+        let link = link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.channel.send(message).unwrap_or_else(|broken| gone(broken));
     };
     let library = match open(library, sha256) {
         Ok((library, outcome)) => {
@@ -46,11 +50,11 @@ pub fn main(library: &Path, sha256: &str) -> io::Result<()> {
     };
     let mut method: Option<LoadedMethod> = None;
     loop {
-        let received = channel.lock().unwrap_or_else(PoisonError::into_inner).receive();
+        let received = link.lock().unwrap_or_else(PoisonError::into_inner).channel.receive();
         let done = match received {
-            Ok((ToChild::Method { name, options }, _)) => make(&library, &name, &options, &mut method),
-            Ok((ToChild::Call { call, device }, _)) => {
-                answer(method.as_ref(), &call, Forward { channel: Arc::clone(&channel), device })
+            Ok(ToChild::Method { name, options }) => make(&library, &name, &options, &mut method),
+            Ok(ToChild::Call { call, device }) => {
+                answer(method.as_ref(), &call, Forward { link: Arc::clone(&link), device })
             }
             // The host is done.
             _ => break,

@@ -2,18 +2,30 @@
 
 use super::{
     channel::Channel,
-    message::{FromChild, KernelMessage, Request, ToChild},
+    memory::{Mapped, places},
+    message::{FromChild, KernelMessage, Reply, Request, ToChild},
 };
 use espalier_sdk::{
     Access, Buffer, Code, DType, DeviceKind, Error, Result,
     message::{HostCall, HostReply, HostService},
     service::{DeviceService, KernelCall, Op, Packed, TensorId},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt::Debug,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The child's ends of what it shares with the host. Whoever asks has both until the answer is there.
+pub(super) struct Link {
+    pub(super) channel: Channel,
+    /// None while a twin works in it: should the twin ask the device, the host answers that it must not.
+    pub(super) memory: Option<Mapped>,
+}
 
 /// The host and its device, by requests.
 pub(super) struct Forward {
-    pub(super) channel: Arc<Mutex<Channel>>,
+    pub(super) link: Arc<Mutex<Link>>,
     pub(super) device: (String, DeviceKind),
 }
 
@@ -23,30 +35,56 @@ pub(super) fn gone<T>(_: T) -> ! {
 }
 
 impl Forward {
-    fn channel(&self) -> MutexGuard<'_, Channel> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self, request: Request, payload: &[u8]) -> Result<(TensorId, Vec<u8>)> {
-        let channel = self.channel();
-        channel.send(&FromChild::Ask(request), &[payload]).unwrap_or_else(|broken| gone(broken));
-        match channel.receive().unwrap_or_else(|broken| gone(broken)) {
-            (ToChild::Reply(reply), payload) => Ok((reply?, payload)),
-            (other, _) => Err(unexpected(&other)),
-        }
+    fn ask(&self, request: Request) -> Result<Reply> {
+        self.link().ask(request)
     }
 }
 
-fn unexpected(message: &ToChild) -> Error {
+impl Link {
+    fn ask(&mut self, request: Request) -> Result<Reply> {
+        self.send(&FromChild::Ask(request));
+        match self.receive() {
+            ToChild::Reply(reply) => reply,
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn send(&self, message: &FromChild) {
+        self.channel.send(message).unwrap_or_else(|broken| gone(broken));
+    }
+
+    fn receive(&self) -> ToChild {
+        self.channel.receive().unwrap_or_else(|broken| gone(broken))
+    }
+}
+
+fn unexpected(message: &impl Debug) -> Error {
     Error::new(Code::Other, format!("the host answers with something else: {message:?}"))
+}
+
+fn unshared(error: io::Error) -> Error {
+    Error::new(Code::Other, format!("the memory that is shared with the host failed: {error}"))
+}
+
+fn tensor(reply: Reply) -> Result<TensorId> {
+    match reply {
+        Reply::Tensor(tensor) => Ok(tensor),
+        other => Err(unexpected(&other)),
+    }
 }
 
 impl HostService for Forward {
     fn call(&self, call: HostCall) -> Result<HostReply> {
         let json = |error: serde_json::Error| Error::invalid(error.to_string());
         let call = serde_json::to_string(&call).map_err(json)?;
-        let (_, reply) = self.ask(Request::Host(call), &[])?;
-        serde_json::from_slice(&reply).map_err(json)
+        match self.ask(Request::Host(call))? {
+            Reply::Host(reply) => serde_json::from_str(&reply).map_err(json),
+            other => Err(unexpected(&other)),
+        }
     }
 }
 
@@ -60,24 +98,32 @@ impl DeviceService for Forward {
     }
 
     fn create(&self, dtype: DType, rows: usize, cols: usize) -> Result<TensorId> {
-        Ok(self.ask(Request::Create { dtype, rows, cols }, &[])?.0)
+        self.ask(Request::Create { dtype, rows, cols }).and_then(tensor)
     }
 
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: &[u8]) -> Result<TensorId> {
-        Ok(self.ask(Request::Upload { dtype, rows, cols }, bytes)?.0)
+        let mut link = self.link();
+        if let Some(memory) = &mut link.memory {
+            memory.bytes(bytes.len()).map_err(unshared)?.copy_from_slice(bytes);
+        }
+        link.ask(Request::Upload { dtype, rows, cols, bytes: bytes.len() }).and_then(tensor)
     }
 
     fn read(&self, tensor: TensorId) -> Result<Vec<u8>> {
-        Ok(self.ask(Request::Read(tensor), &[])?.1)
+        let mut link = self.link();
+        match (link.ask(Request::Read(tensor))?, &mut link.memory) {
+            (Reply::Bytes(bytes), Some(memory)) => Ok(memory.bytes(bytes).map_err(unshared)?.to_vec()),
+            (other, _) => Err(unexpected(&other)),
+        }
     }
 
     fn free(&self, tensor: TensorId) {
-        self.channel().send(&FromChild::Free(tensor), &[]).unwrap_or_else(|broken| gone(broken));
+        self.link().send(&FromChild::Free(tensor));
     }
 
     fn execute(&self, op: Op<TensorId>, out: TensorId) -> Result<()> {
         let Packed { name, tensors, numbers } = op.pack();
-        self.ask(Request::Execute { name: name.to_owned(), tensors, numbers, out }, &[]).map(drop)
+        self.ask(Request::Execute { name: name.to_owned(), tensors, numbers, out }).map(drop)
     }
 
     fn run(&self, kernel: &KernelCall, bindings: &[TensorId], params: &[u8], workgroups: u32) -> Result<()> {
@@ -90,51 +136,44 @@ impl DeviceService for Forward {
             params: params.to_vec(),
             workgroups,
         };
-        let mut channel = self.channel();
-        channel.send(&FromChild::Ask(Request::Run(run)), &[]).unwrap_or_else(|broken| gone(broken));
+        let mut link = self.link();
+        link.send(&FromChild::Ask(Request::Run(run)));
         loop {
-            match channel.receive().unwrap_or_else(|broken| gone(broken)) {
-                (ToChild::Reply(reply), _) => return reply.map(|_| ()),
-                (ToChild::Twin { lengths }, payload) => {
-                    // Let go of while the twin runs: should it ask the device, the host answers that it must not.
-                    drop(channel);
-                    let (done, written) = twin(kernel, &lengths, &payload, params);
-                    channel = self.channel();
-                    let written: Vec<&[u8]> =
-                        written.iter().map(|words| bytemuck::cast_slice(words.as_slice())).collect();
-                    let done = FromChild::TwinDone(done);
-                    channel.send(&done, &written).unwrap_or_else(|broken| gone(broken));
+            match link.receive() {
+                ToChild::Reply(reply) => return reply.map(drop),
+                ToChild::Twin { words } => {
+                    let mut memory = link.memory.take();
+                    drop(link);
+                    let done = match &mut memory {
+                        Some(memory) => twin(kernel, &words, memory, params),
+                        None => Err(Error::invalid("another CPU twin is running")),
+                    };
+                    link = self.link();
+                    if memory.is_some() {
+                        link.memory = memory;
+                    }
+                    link.send(&FromChild::TwinDone(done));
                 }
-                (other, _) => return Err(unexpected(&other)),
+                other => return Err(unexpected(&other)),
             }
         }
     }
 }
 
-/// Runs a twin on copies of its buffers, and hands back those that it writes.
-fn twin(
-    kernel: &KernelCall,
-    lengths: &[usize],
-    payload: &[u8],
-    params: &[u8],
-) -> (Result<()>, Vec<Vec<u32>>) {
-    let Some(call) = kernel.cpu else {
-        return (Err(Error::invalid("the kernel has no CPU twin")), Vec::new());
-    };
-    let mut rest = payload;
-    let mut owned: Vec<Vec<u32>> = Vec::with_capacity(lengths.len());
-    for &length in lengths {
-        let (bytes, after) = rest.split_at(rest.len().min(4 * length));
-        owned.push(bytemuck::pod_collect_to_vec(bytes));
-        rest = after;
+/// Runs a twin on its buffers in the shared memory.
+fn twin(kernel: &KernelCall, words: &[usize], memory: &mut Mapped, params: &[u8]) -> Result<()> {
+    let call = kernel.cpu.ok_or_else(|| Error::invalid("the kernel has no CPU twin"))?;
+    let too_large = || unshared(io::ErrorKind::OutOfMemory.into());
+    let (places, length) = places(words).ok_or_else(too_large)?;
+    let mut rest = memory.bytes(length).map_err(unshared)?;
+    let mut start = 0;
+    let mut buffers = Vec::with_capacity(places.len());
+    for (number, place) in places.into_iter().enumerate() {
+        let (bytes, after) = std::mem::take(&mut rest)[place.start - start..].split_at_mut(place.len());
+        let words: &mut [u32] = bytemuck::cast_slice_mut(bytes);
+        let writes = kernel.bindings.get(number) == Some(&Access::Write);
+        buffers.push(if writes { Buffer::Write(words) } else { Buffer::Read(words) });
+        (rest, start) = (after, place.end);
     }
-    let writes = |at: usize| kernel.bindings.get(at) == Some(&Access::Write);
-    let mut buffers: Vec<Buffer> = owned
-        .iter_mut()
-        .enumerate()
-        .map(|(at, words)| if writes(at) { Buffer::Write(words) } else { Buffer::Read(words) })
-        .collect();
-    let done = call(&mut buffers, params);
-    let written = owned.into_iter().enumerate().filter(|(at, _)| writes(*at)).map(|(_, words)| words);
-    (done, written.collect())
+    call(&mut buffers, params)
 }

@@ -1,4 +1,4 @@
-//! Messages between host and child. Bytes of tensors travel beside a message, as its frame's payload.
+//! Messages between host and child. Bytes of tensors are in the memory that they share (see `memory`), from its beginning.
 
 use espalier_sdk::{Access, DType, DeviceKind, Result, service::TensorId};
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,22 @@ pub(super) enum ToChild {
         /// The device's name and kind, which never change.
         device: (String, DeviceKind),
     },
-    /// The answer to a request; the payload is what was read.
-    Reply(Result<TensorId>),
-    /// Run the CPU twin of the kernel that was asked for. The payload is all buffers, one after the
-    /// other, of so many words each.
-    Twin { lengths: Vec<usize> },
+    /// The answer to a request.
+    Reply(Result<Reply>),
+    /// Run the CPU twin of the kernel that was asked for, on buffers of so many words each in the shared memory.
+    Twin { words: Vec<usize> },
+}
+
+/// What came of a request.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    Done,
+    /// A new tensor.
+    Tensor(TensorId),
+    /// So many bytes of a tensor, in the shared memory.
+    Bytes(usize),
+    /// A [`HostReply`](espalier_sdk::message::HostReply), as JSON.
+    Host(String),
 }
 
 /// From the child to the host.
@@ -31,7 +42,7 @@ pub(super) enum FromChild {
     Ask(Request),
     /// The plugin gives a tensor back; there is no reply.
     Free(TensorId),
-    /// The twin ran; the payload is the buffers that it writes, one after the other.
+    /// The twin ran, and its buffers are as it left them.
     TwinDone(Result<()>),
 }
 
@@ -55,11 +66,12 @@ pub(super) enum Request {
         rows: usize,
         cols: usize,
     },
-    /// The payload is the tensor's bytes.
+    /// A tensor of so many bytes, in the shared memory.
     Upload {
         dtype: DType,
         rows: usize,
         cols: usize,
+        bytes: usize,
     },
     Read(TensorId),
     /// An operation, [packed](espalier_sdk::service::Packed).
@@ -70,7 +82,7 @@ pub(super) enum Request {
         out: TensorId,
     },
     Run(KernelMessage),
-    /// A [`HostCall`](espalier_sdk::message::HostCall), as JSON; so is the payload of the reply.
+    /// A [`HostCall`](espalier_sdk::message::HostCall), as JSON.
     Host(String),
 }
 

@@ -3,6 +3,7 @@
 use super::{
     COMMAND,
     channel::{Broken, Channel},
+    memory::Memory,
     message::{ChildAnswer, FromChild, ToChild},
     serve::serve,
 };
@@ -10,7 +11,7 @@ use espalier_sdk::{Code, Error, LibraryInfo, Result, message::HostService, servi
 use std::{
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::{
             net::UnixStream,
             process::{CommandExt, ExitStatusExt},
@@ -35,8 +36,14 @@ pub(super) struct Called<'a> {
 /// A child with an open library. It ends with the value.
 pub(crate) struct Process {
     child: Child,
-    channel: Channel,
+    link: Link,
     library: PathBuf,
+}
+
+/// The host's ends of what it shares with a child.
+pub(super) struct Link {
+    pub(super) channel: Channel,
+    pub(super) memory: Memory,
 }
 
 impl Process {
@@ -67,17 +74,18 @@ impl Process {
     fn start(library: &Path, sha256: &str, patience: Duration) -> io::Result<Self> {
         let library = std::path::absolute(library)?;
         let (ours, theirs) = UnixStream::pair()?;
+        let (memory, shared) = Memory::new()?;
         let child = Command::new(std::env::current_exe()?)
             .arg(COMMAND)
             .arg(&library)
             .arg(sha256)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            // What a plugin prints must not end up in the run's result.
-            .stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?))
+            .stdout(Stdio::from(shared))
             // Ctrl-C in a terminal is for the host, which ends the child itself.
             .process_group(0)
             .spawn()?;
-        let process = Self { child, channel: Channel::patient(ours, patience)?, library };
+        let link = Link { channel: Channel::patient(ours, patience)?, memory };
+        let process = Self { child, link, library };
         tracing::debug!("{}: plugin process {}", process.library.display(), process.child.id());
         Ok(process)
     }
@@ -87,7 +95,7 @@ impl Process {
     /// # Errors
     /// The plugin's error, or the end of the process: see [`Process::is_alive`].
     pub(super) fn call(&mut self, call: &ToChild, called: Option<Called>) -> Result<ChildAnswer> {
-        if let Err(broken) = self.channel.send(call, &[]) {
+        if let Err(broken) = self.link.channel.send(call) {
             return Err(self.ended(&broken));
         }
         self.wait(called)
@@ -99,15 +107,13 @@ impl Process {
 
     fn converse(&self, called: Option<Called>) -> Result<Result<ChildAnswer>, Broken> {
         loop {
-            match (self.channel.receive()?, called) {
-                ((FromChild::Done(outcome), _), _) => return Ok(outcome),
-                ((FromChild::Ask(request), payload), Some(called)) => {
-                    serve(&self.channel, called, request, &payload)?;
-                }
-                ((FromChild::Free(tensor), _), Some(called)) => called.device.free(tensor),
+            match (self.link.channel.receive()?, called) {
+                (FromChild::Done(outcome), _) => return Ok(outcome),
+                (FromChild::Ask(request), Some(called)) => serve(&self.link, called, request)?,
+                (FromChild::Free(tensor), Some(called)) => called.device.free(tensor),
                 // A tensor that outlived its call was freed with the call.
-                ((FromChild::Free(_), _), None) => {}
-                ((other, _), _) => return Err(Broken::Garbled(format!("{other:?} out of turn"))),
+                (FromChild::Free(_), None) => {}
+                (other, _) => return Err(Broken::Garbled(format!("{other:?} out of turn"))),
             }
         }
     }
@@ -163,7 +169,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.channel.close();
+        self.link.channel.close();
         if self.farewell().is_none() {
             // Both fail only for a process that is gone.
             let _ = self.child.kill();
