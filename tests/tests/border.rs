@@ -170,11 +170,12 @@ fn operations_depend_on_nothing() {
 }
 
 /// Where `unsafe` may stand, and why. Everywhere else the compiler checks what memory is touched.
-const UNSAFE: [(&str, &str); 10] = [
+const UNSAFE: [(&str, &str); 11] = [
     ("shaders/src/", "CPU twins: vector instructions, and slices that threads share in disjoint parts"),
     ("sdk/src/abi/", "what crosses the plugin border"),
     ("sdk/src/export.rs", "the symbols that a plugin exports"),
     ("host/plugins/src/load.rs", "opening a dynamic library"),
+    ("host/plugins/src/isolate/memory.rs", "memory that a plugin's process shares with the host and maps"),
     ("host/device/src/gpu/adapter.rs", "asking the driver about an adapter"),
     ("host/device/src/gpu/context.rs", "experimental features of wgpu"),
     ("host/device/src/gpu/pipelines.rs", "kernels of our own without added bounds on loops"),

@@ -59,8 +59,9 @@ fn every_selector_gives_what_is_asked_for_and_the_same_again() {
     let folder = tempfile::tempdir().unwrap();
     for selector in SELECTORS {
         let file = |name: &str| folder.path().join(format!("{selector}-{name}.jsonl"));
-        for (name, seed) in [("a", "3"), ("b", "3"), ("c", "4")] {
-            let mut command = select(&file(name), &["--selector", selector, "--seed", seed]);
+        for (name, seed, isolate) in [("a", "3", "never"), ("b", "3", "always"), ("c", "4", "never")] {
+            let isolate = format!("--isolate={isolate}");
+            let mut command = select(&file(name), &["--selector", selector, "--seed", seed, &isolate]);
             if selector == "language" {
                 command.args(["--option", "script=Latin"]);
             }
@@ -70,6 +71,7 @@ fn every_selector_gives_what_is_asked_for_and_the_same_again() {
             assert_eq!(report["summary"]["tokens"], 6 * 48, "{selector}: {report}");
         }
         let read = |name: &str| std::fs::read(file(name)).unwrap();
+        // In a process of its own, too.
         assert!(read("a") == read("b"), "{selector}");
         // What is first or longest is so whatever the seed; its crops are not.
         assert!(read("a") != read("c"), "{selector}: the seed has no effect");
@@ -312,9 +314,29 @@ fn selectors_that_lie_are_reported() {
         ("model", "it asks the model, which it did not say it needs"),
         ("panics", "panicked: lost at"),
     ] {
-        let mut command = select(&out, &["--selector", "liar", "--option", &format!("lie={lie}")]);
-        refused(command.arg("--plugin").arg(&hostile), words, &out);
-        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{lie}: something was left behind");
+        for isolate in ["--isolate=never", "--isolate=always"] {
+            let mut command =
+                select(&out, &["--selector", "liar", "--option", &format!("lie={lie}"), isolate]);
+            refused(command.arg("--plugin").arg(&hostile), words, &out);
+            assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{lie}: something was left behind");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn faults_of_an_isolated_selector_are_errors_that_name_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("windows.jsonl");
+    for (lie, words) in [
+        ("crashes", "libhostile.so crashed with signal 11"),
+        ("aborts", "libhostile.so crashed with signal 6"),
+        ("exits", "libhostile.so ended itself with exit code 0"),
+        ("loops", "libhostile.so gave no sign of life for 1 s"),
+    ] {
+        let lie = format!("lie={lie}");
+        let mut command = select(&out, &["--plugin", "hostile", "--selector", "liar", "--option", &lie]);
+        refused(command.args(["--isolate", "--plugin-timeout", "1"]), words, &out);
     }
 }
 

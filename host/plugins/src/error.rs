@@ -62,7 +62,9 @@ pub enum PluginError {
     #[error(transparent)]
     Apart(espalier_sdk::Error),
     /// A process of its own, where there can be none.
-    #[error("--isolate=always is not supported on this system: it needs Unix sockets")]
+    #[error(
+        "--isolate is not supported on this system, which has no Unix sockets: run plugins that you trust with --isolate=never"
+    )]
     NoIsolation,
     /// The dynamic loader refuses the file.
     #[error("{} is not a dynamic library that this machine can load", .path.display())]

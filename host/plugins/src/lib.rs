@@ -11,6 +11,7 @@ mod policy;
 mod record;
 mod safety;
 mod scores;
+mod selector;
 mod trust;
 mod twins;
 
@@ -21,4 +22,5 @@ pub use load::{Library, describe, load, offering};
 pub use method::{NoHost, PluginMethod};
 pub use policy::{Isolate, Policy, set_policy};
 pub use record::PluginRecord;
+pub use selector::PluginSelector;
 pub use trust::{TrustList, Trusted};

@@ -1,8 +1,8 @@
 //! Opening a library, and making its methods and selectors.
 
-use super::isolate::{Apart, Process};
-use super::{Isolate, PluginError, PluginMethod, TrustList, policy::policy, safety};
 #[cfg(unix)]
+use super::isolate::{Apart, Place, Process};
+use super::{Isolate, PluginError, PluginMethod, PluginSelector, TrustList, policy::policy, safety};
 use espalier_base::text::did_you_mean;
 use espalier_base::{files, hash::Hashed};
 use espalier_sdk::{
@@ -37,7 +37,7 @@ impl fmt::Debug for Library {
 enum Code {
     /// In this process.
     Here(LoadedLibrary),
-    /// In a process of its own, which the first method takes.
+    /// In a process of its own, which the first method or selector takes.
     #[cfg(unix)]
     Apart(Mutex<Option<Process>>),
 }
@@ -63,7 +63,7 @@ pub fn load(path: &Path) -> Result<Library, PluginError> {
         Isolate::Never => false,
     };
     let library = if apart { load_apart(path, policy.patience)? } else { load_here(path)? };
-    let place = if apart { "methods run in a process of their own" } else { "in this process" };
+    let place = if apart { "methods and selectors run in a process of their own" } else { "in this process" };
     tracing::info!("{}: {place}, SHA-256 {}", path.display(), library.sha256);
     Ok(library)
 }
@@ -157,18 +157,41 @@ impl Library {
         safety::is_shipped(&self.path)
     }
 
-    /// Whether methods run in a process of their own.
+    /// Whether methods and selectors run in a process of their own.
     pub fn is_isolated(&self) -> bool {
         !matches!(self.code, Code::Here(_))
     }
 
     /// Makes a method of a library that is open in this process.
     #[cfg(unix)]
-    pub(super) fn make_here(&self, name: &str, options: &Options) -> espalier_sdk::Result<LoadedMethod> {
+    pub(super) fn method_here(&self, name: &str, options: &Options) -> espalier_sdk::Result<LoadedMethod> {
+        self.here()?.method(name, options)
+    }
+
+    /// Makes a selector of a library that is open in this process.
+    #[cfg(unix)]
+    pub(super) fn selector_here(
+        &self,
+        name: &str,
+        options: &Options,
+    ) -> espalier_sdk::Result<LoadedSelector> {
+        self.here()?.selector(name, options)
+    }
+
+    #[cfg(unix)]
+    fn here(&self) -> espalier_sdk::Result<&LoadedLibrary> {
         match &self.code {
-            Code::Here(loaded) => loaded.method(name, options),
+            Code::Here(loaded) => Ok(loaded),
             Code::Apart(_) => Err(espalier_sdk::Error::invalid("the library is open elsewhere")),
         }
+    }
+
+    /// Where something of a library is made that is open in another process.
+    #[cfg(unix)]
+    fn place(&self, process: &Mutex<Option<Process>>) -> Place {
+        let process = process.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (library, sha256) = (self.path.clone(), self.sha256.clone());
+        Place { library, sha256, patience: policy().patience, process }
     }
 
     /// Makes one of its methods; `given` are options as typed, `KEY` to `VALUE`.
@@ -188,10 +211,7 @@ impl Library {
             Code::Here(loaded) => loaded.method(name, &options).map(PluginMethod::here),
             #[cfg(unix)]
             Code::Apart(process) => {
-                let process = process.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let patience = policy().patience;
-                Apart::new(&self.path, &self.sha256, patience, process, name, &options)
-                    .map(PluginMethod::apart)
+                Apart::method(self.place(process), name, &options).map(PluginMethod::apart)
             }
         };
         Ok((method.map_err(refused)?, info.clone(), options))
@@ -200,21 +220,22 @@ impl Library {
     /// Makes one of its selectors; `given` as for [`Library::method`].
     ///
     /// # Errors
-    /// As [`Library::method`]; a selector runs in this process in any case.
+    /// As [`Library::method`].
     pub fn selector(
         &self,
         name: &str,
         given: &BTreeMap<String, String>,
-    ) -> Result<(LoadedSelector, SelectorInfo, Options), PluginError> {
+    ) -> Result<(PluginSelector, SelectorInfo, Options), PluginError> {
         let info = self.info().selectors.iter().find(|info| info.name == name);
         let info = info.ok_or_else(|| self.not_offered("selector", name))?;
         let refused = |source| PluginError::Options { what: format!("selector {name}"), source };
         let options = resolve(&info.options, given).map_err(refused)?;
         let selector = match &self.code {
-            Code::Here(loaded) => loaded.selector(name, &options),
-            // Only methods run in a process of their own.
+            Code::Here(loaded) => loaded.selector(name, &options).map(PluginSelector::here),
             #[cfg(unix)]
-            Code::Apart(_) => abi::open(&self.path)?.selector(name, &options),
+            Code::Apart(process) => {
+                Apart::selector(self.place(process), name, &options).map(PluginSelector::apart)
+            }
         };
         let selector = selector.map_err(refused)?;
         Ok((selector, info.clone(), options))

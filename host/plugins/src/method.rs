@@ -1,5 +1,6 @@
 //! A method that was made: in this process, or in one of its own.
 
+#[cfg(unix)]
 use super::isolate::Apart;
 use espalier_sdk::{
     Code, DType, DeviceKind, Error, Order, Result,

@@ -1,8 +1,8 @@
 //! The selector of a run: found in the libraries that were given, or in one of its own name.
 
 use super::Result;
-use espalier_plugins::{Library, PluginError, PluginRecord, find, load, offering};
-use espalier_sdk::{SelectorInfo, abi::LoadedSelector};
+use espalier_plugins::{Library, PluginError, PluginRecord, PluginSelector, find, load, offering};
+use espalier_sdk::SelectorInfo;
 use std::collections::BTreeMap;
 
 /// The default selector, and its library.
@@ -14,7 +14,7 @@ const FAMILY: &str = "selectors";
 /// A selector that was found and made, with what the manifest says of it.
 #[derive(Debug)]
 pub struct Chosen {
-    selector: LoadedSelector,
+    selector: PluginSelector,
     info: SelectorInfo,
     record: PluginRecord,
 }
@@ -62,7 +62,7 @@ impl Chosen {
     }
 
     /// The selector itself.
-    pub(super) fn selector(&self) -> &LoadedSelector {
+    pub(super) fn selector(&self) -> &PluginSelector {
         &self.selector
     }
 

@@ -21,7 +21,7 @@ struct SelectReport<'a> {
 }
 
 pub(super) fn run(command: &args::Select, verbosity: args::Verbosity) -> Result<(), CliError> {
-    set_policy(command.trust.policy());
+    set_policy(command.opening.policy());
     // Everything that can be wrong with the request is found before anything long begins.
     let inputs = command.calibration.inputs().chain(command.compare.as_deref());
     output::check(&command.out, command.overwrite, inputs)?;

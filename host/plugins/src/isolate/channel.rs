@@ -15,8 +15,11 @@ use std::{
 /// How often a waiting host looks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The most bytes of a message.
-const MAX_MESSAGE: usize = 1 << 24;
+/// The most bytes of a message: a selector asks for the likelihoods of many documents at once.
+const MAX_MESSAGE: usize = 1 << 30;
+
+/// Memory that is taken before as much of a message has arrived.
+const CHUNK: usize = 1 << 24;
 
 /// Why nothing more can be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +75,12 @@ impl Channel {
             if length > MAX_MESSAGE {
                 return Err(Broken::Garbled(format!("a message of {length} bytes")));
             }
-            let mut message = vec![0; length];
-            self.read(&mut message)?;
+            let mut message = Vec::new();
+            while message.len() < length {
+                let from = message.len();
+                message.resize(length.min(from + CHUNK), 0);
+                self.read(&mut message[from..])?;
+            }
             postcard::from_bytes(&message).map_err(|e| Broken::Garbled(e.to_string()))
         })
     }

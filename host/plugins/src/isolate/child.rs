@@ -5,10 +5,15 @@ use super::{
     forward::{Forward, Link, gone},
     memory::Mapped,
     message::{ChildAnswer, FromChild, ToChild},
+    selection::ForwardWindows,
 };
 use crate::{Library, load::load_here};
 use espalier_base::cause::causes;
-use espalier_sdk::{Code, Error, Result, abi::LoadedMethod, service::DeviceService};
+use espalier_sdk::{
+    Code, DeviceKind, Error, Options, Result, SelectionRequest,
+    abi::{LoadedMethod, LoadedSelector},
+    service::DeviceService,
+};
 use rustix::process::{Signal, getpid, getppid, kill_process};
 use std::{
     fs::File,
@@ -49,10 +54,20 @@ pub fn main(library: &Path, sha256: &str) -> io::Result<()> {
         }
     };
     let mut method: Option<LoadedMethod> = None;
+    let mut selector: Option<LoadedSelector> = None;
     loop {
         let received = link.lock().unwrap_or_else(PoisonError::into_inner).channel.receive();
         let done = match received {
-            Ok(ToChild::Method { name, options }) => make(&library, &name, &options, &mut method),
+            Ok(ToChild::Method { name, options }) => {
+                make(&options, &mut method, |options| library.method_here(&name, options))
+            }
+            Ok(ToChild::Selector { name, options }) => {
+                make(&options, &mut selector, |options| library.selector_here(&name, options))
+            }
+            Ok(ToChild::Select(request)) => {
+                let device = ("no device".to_owned(), DeviceKind::Cpu);
+                select(selector.as_ref(), &request, &Forward { link: Arc::clone(&link), device })
+            }
             Ok(ToChild::Call { call, device }) => {
                 answer(method.as_ref(), &call, Forward { link: Arc::clone(&link), device })
             }
@@ -91,16 +106,24 @@ fn open(path: &Path, sha256: &str) -> Result<(Library, ChildAnswer)> {
     Ok((library, outcome))
 }
 
-fn make(
-    library: &Library,
-    name: &str,
+fn make<T>(
     options: &str,
-    slot: &mut Option<LoadedMethod>,
+    slot: &mut Option<T>,
+    made: impl FnOnce(&Options) -> Result<T>,
 ) -> Result<ChildAnswer> {
     let options = serde_json::from_str(options).map_err(|error| Error::invalid(error.to_string()))?;
-    let made = library.make_here(name, &options)?;
-    *slot = Some(made);
+    *slot = Some(made(&options)?);
     Ok(ChildAnswer::Made)
+}
+
+fn select(
+    selector: Option<&LoadedSelector>,
+    request: &SelectionRequest,
+    forward: &Forward,
+) -> Result<ChildAnswer> {
+    let Some(selector) = selector else { return Err(Error::new(Code::Other, "there is no selector")) };
+    selector.select(forward, forward, request, &mut ForwardWindows(forward))?;
+    Ok(ChildAnswer::Selected)
 }
 
 fn answer(method: Option<&LoadedMethod>, call: &str, forward: Forward) -> Result<ChildAnswer> {

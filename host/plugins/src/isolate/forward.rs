@@ -39,7 +39,7 @@ impl Forward {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self, request: Request) -> Result<Reply> {
+    pub(super) fn ask(&self, request: Request) -> Result<Reply> {
         self.link().ask(request)
     }
 }
@@ -62,7 +62,7 @@ impl Link {
     }
 }
 
-fn unexpected(message: &impl Debug) -> Error {
+pub(super) fn unexpected(message: &impl Debug) -> Error {
     Error::new(Code::Other, format!("the host answers with something else: {message:?}"))
 }
 

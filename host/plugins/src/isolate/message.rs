@@ -1,6 +1,6 @@
 //! Messages between host and child. Bytes of tensors are in the memory that they share (see `memory`), from its beginning.
 
-use espalier_sdk::{Access, DType, DeviceKind, Result, service::TensorId};
+use espalier_sdk::{Access, DType, DeviceKind, Result, SamplingOptions, SelectionRequest, service::TensorId};
 use serde::{Deserialize, Serialize};
 
 /// From the host to the child.
@@ -15,6 +15,10 @@ pub(super) enum ToChild {
         /// The device's name and kind, which never change.
         device: (String, DeviceKind),
     },
+    /// Make the selector of this name; its options are JSON.
+    Selector { name: String, options: String },
+    /// Have the selector choose.
+    Select(SelectionRequest),
     /// The answer to a request.
     Reply(Result<Reply>),
     /// Run the CPU twin of the kernel that was asked for, on buffers of so many words each in the shared memory.
@@ -31,6 +35,8 @@ pub(super) enum Reply {
     Bytes(usize),
     /// A [`HostReply`](espalier_sdk::message::HostReply), as JSON.
     Host(String),
+    /// What a [`SelectionCall`] gives, in postcard.
+    Packed(Vec<u8>),
 }
 
 /// From the child to the host.
@@ -51,8 +57,10 @@ pub(super) enum FromChild {
 pub(super) enum ChildAnswer {
     /// The library is open. `info` is JSON.
     Library { interface: (u16, u16), info: String },
-    /// The method is made.
+    /// The method or selector is made.
     Made,
+    /// The selector has chosen.
+    Selected,
     /// A [`MethodAnswer`](espalier_sdk::message::MethodAnswer), as JSON.
     Answer(String),
 }
@@ -84,6 +92,29 @@ pub(super) enum Request {
     Run(KernelMessage),
     /// A [`HostCall`](espalier_sdk::message::HostCall), as JSON.
     Host(String),
+    /// Of a selector.
+    Selection(SelectionCall),
+}
+
+/// A call of [`DocumentService`](espalier_sdk::service::DocumentService),
+/// [`ModelService`](espalier_sdk::service::ModelService) or [`WindowService`](espalier_sdk::service::WindowService).
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum SelectionCall {
+    Length,
+    Sources,
+    Document(usize),
+    Tokens(usize),
+    Fields(usize),
+    Answer(usize),
+    Model,
+    LogLikelihoods(Vec<Vec<u32>>),
+    Pooled(Vec<Vec<u32>>, Vec<usize>),
+    Sample(Vec<Vec<u32>>, SamplingOptions),
+    Wanted,
+    Offer { document: usize, score: Option<f64>, limit: usize },
+    OfferAt { document: usize, offset: usize, score: Option<f64>, limit: usize },
+    OfferTokens { tokens: Vec<u32>, score: Option<f64>, limit: usize },
+    Separate,
 }
 
 /// A run of a plugin's own kernel.

@@ -14,9 +14,10 @@ mod forward;
 mod memory;
 mod message;
 mod process;
+mod selection;
 mod serve;
 
-pub(super) use apart::Apart;
+pub(super) use apart::{Apart, Place};
 pub use child::main as child_main;
 pub(super) use process::Process;
 

@@ -5,6 +5,7 @@ use super::{
     channel::{Broken, Channel},
     memory::Memory,
     message::{ChildAnswer, FromChild, ToChild},
+    selection::Offered,
     serve::serve,
 };
 use espalier_sdk::{Code, Error, LibraryInfo, Result, message::HostService, service::DeviceService};
@@ -26,11 +27,12 @@ use std::{
 /// How long a child may take to end by itself.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What a method may call while it works.
+/// What a method or selector may call while it works.
 #[derive(Clone, Copy)]
 pub(super) struct Called<'a> {
     pub(super) host: &'a dyn HostService,
     pub(super) device: &'a dyn DeviceService,
+    pub(super) offered: Option<Offered<'a>>,
 }
 
 /// A child with an open library. It ends with the value.
@@ -67,7 +69,7 @@ impl Process {
                 })?;
                 Ok((process, interface, info))
             }
-            other => Err(process.unexpected(&other)),
+            other => Err(unexpected(library, &other)),
         }
     }
 
@@ -116,14 +118,6 @@ impl Process {
                 (other, _) => return Err(Broken::Garbled(format!("{other:?} out of turn"))),
             }
         }
-    }
-
-    pub(super) fn unexpected(&self, outcome: &ChildAnswer) -> Error {
-        let library = self.library.display();
-        Error::new(
-            Code::Other,
-            format!("the plugin process of {library} answers with something else: {outcome:?}"),
-        )
     }
 
     /// Whether it can be asked again.
@@ -176,6 +170,14 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+pub(super) fn unexpected(library: &Path, answer: &ChildAnswer) -> Error {
+    let library = library.display();
+    Error::new(
+        Code::Other,
+        format!("the plugin process of {library} answers with something else: {answer:?}"),
+    )
 }
 
 /// How a process ended.

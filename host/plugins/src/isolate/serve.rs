@@ -54,6 +54,10 @@ fn answer(link: &Link, called: Called, request: Request) -> Result<Reply> {
             let reply = called.host.call(parse_call(&call)?)?;
             Reply::Host(serde_json::to_string(&reply).map_err(|error| Error::invalid(error.to_string()))?)
         }
+        Request::Selection(call) => {
+            let offered = called.offered.ok_or_else(|| Error::invalid("a method is no selector"))?;
+            offered.answer(call)?
+        }
     })
 }
 

@@ -1,6 +1,6 @@
 //! Flags of calibration data, and of `host select`.
 
-use super::{Device, Trust};
+use super::{Device, Opening};
 use espalier_data::{Fields, Prompt, Reading, Source};
 use espalier_select::{Budget, LossMask, WindowMode};
 use std::{
@@ -28,7 +28,7 @@ pub(crate) struct Select {
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) trust: Trust,
+    pub(crate) opening: Opening,
     #[command(flatten)]
     pub(crate) device: Device,
     /// Print one JSON object

@@ -15,7 +15,7 @@ pub(crate) use eval::Eval;
 pub(crate) use generate::{Chat, Generate};
 pub(crate) use models::{Clean, Devices, Inspect, Pack, Unpack, Verify};
 pub(crate) use plugins::{
-    CheckPlugin, NewPlugin, Opening, PluginKind, PluginProcess, Plugins, PluginsAction, Trust, TrustAction,
+    CheckPlugin, NewPlugin, Opening, PluginKind, PluginProcess, Plugins, PluginsAction, TrustAction,
 };
 pub(crate) use prune::Prune;
 pub(crate) use study::{ListFormat, Study, StudyAction, StudyDiff};

@@ -14,41 +14,28 @@ pub(crate) struct PluginProcess {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Plugins")]
 pub(crate) struct Opening {
-    /// Run methods in a separate process, whose crash or endless loop becomes an error; `auto` does so
-    /// for libraries that are not beside `host`
+    /// Run methods and selectors in a separate process, whose crash or endless loop becomes an error; `auto` does so
+    /// for libraries that are not beside `host` [not on Windows]
     #[arg(
         long, default_value_t = Isolate::Auto, value_name = "auto|always|never",
         num_args = 0..=1, require_equals = true, default_missing_value = "always"
     )]
     isolate: Isolate,
-    /// Seconds that an isolated method may compute without asking the device for anything
+    /// Seconds that an isolated method or selector may compute without asking the host for anything
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     plugin_timeout: u64,
-    #[command(flatten)]
-    trust: Trust,
+    /// Open only plugins that are beside `host` or on the list of `host plugins trust`
+    #[arg(
+        long, env = "ESPALIER_TRUSTED_ONLY", value_parser = clap::builder::FalseyValueParser::new(),
+        action = clap::ArgAction::SetTrue
+    )]
+    trusted_only: bool,
 }
 
 impl Opening {
     pub(crate) fn policy(&self) -> Policy {
         let patience = std::time::Duration::from_secs(self.plugin_timeout);
-        Policy { isolate: self.isolate, patience, trusted_only: self.trust.trusted_only }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Trust {
-    /// Open only plugins that are beside `host` or on the list of `host plugins trust`
-    #[arg(
-        long, env = "ESPALIER_TRUSTED_ONLY", value_parser = clap::builder::FalseyValueParser::new(),
-        action = clap::ArgAction::SetTrue, help_heading = "Plugins"
-    )]
-    trusted_only: bool,
-}
-
-impl Trust {
-    /// Selectors run in this process.
-    pub(crate) fn policy(&self) -> Policy {
-        Policy { isolate: Isolate::Never, trusted_only: self.trusted_only, ..Policy::default() }
+        Policy { isolate: self.isolate, patience, trusted_only: self.trusted_only }
     }
 }
 

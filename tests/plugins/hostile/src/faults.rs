@@ -100,7 +100,7 @@ fn reenter(_: &mut [Buffer<'_>], _: &[u8]) -> Result<()> {
     device.map_or(Ok(()), |device| device.from_slice(1, 1, &[0.0]).map(|_| ()))
 }
 
-fn touch_what_is_not_there() {
+pub(crate) fn touch_what_is_not_there() {
     let nowhere = std::ptr::without_provenance_mut::<u8>(16);
     // SAFETY: none; this is the fault.
     unsafe { nowhere.write_volatile(1) };

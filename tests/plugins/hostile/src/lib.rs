@@ -86,7 +86,7 @@ impl Method for PanicsAtBirth {
 }
 
 /// Offers what it must not: documents that are not there, tokens that no model has, the same for ever, less
-/// than it is asked for; or asks a model that it did not say it needs.
+/// than it is asked for; asks a model that it did not say it needs; or ends its process.
 struct Liar(String);
 
 impl Selector for Liar {
@@ -112,6 +112,15 @@ impl Selector for Liar {
             "few" => windows.offer(0, None).map(|_| ()),
             "panics" => panic!("lost at {}", documents.get(0)?.text.len()),
             "model" => model.info().map(|_| ()),
+            "crashes" => {
+                faults::touch_what_is_not_there();
+                Ok(())
+            }
+            "aborts" => std::process::abort(),
+            "exits" => std::process::exit(0),
+            "loops" => loop {
+                std::hint::spin_loop();
+            },
             // It keeps what it is told to itself.
             "deaf" => {
                 let _ = windows.offer(usize::MAX, None);
