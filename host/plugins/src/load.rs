@@ -5,16 +5,19 @@ use super::isolate::{Apart, Place, Process};
 use super::{Isolate, PluginError, PluginMethod, PluginSelector, TrustList, policy::policy, safety};
 use espalier_base::text::did_you_mean;
 use espalier_base::{files, hash::Hashed};
+#[cfg(unix)]
+use espalier_sdk::abi::{LoadedMethod, LoadedSelector};
 use espalier_sdk::{
     INTERFACE_VERSION, LibraryInfo, MethodInfo, OptionSpec, Options, SelectorInfo,
-    abi::{self, LoadedLibrary, LoadedMethod, LoadedSelector},
+    abi::{self, LoadedLibrary},
 };
 use serde_json::Map;
+#[cfg(unix)]
+use std::sync::{Mutex, PoisonError};
 use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
