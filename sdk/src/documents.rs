@@ -1,6 +1,6 @@
 //! The documents that a selector chooses from.
 
-use crate::{Result, service::DocumentService};
+use crate::{AnswerRule, Result, service::DocumentService};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -115,5 +115,31 @@ impl<'a> Documents<'a> {
     /// As [`Documents::fields`].
     pub fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
         self.service.answer(index)
+    }
+
+    /// The tokens that the model goes on from to answer a document, as the user's `--prompt` renders it, or else the model's
+    /// chat template where it has one; none of running text and of rows of tokens. Since 1.1.
+    ///
+    /// # Errors
+    /// As [`Documents::fields`].
+    pub fn prompt(&self, index: usize) -> Result<Option<Vec<u32>>> {
+        self.service.prompt(index)
+    }
+
+    /// The text of tokens, without special ones. Since 1.1.
+    ///
+    /// # Errors
+    /// The tokenizer fails, or the host is older than this function.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String> {
+        self.service.decode(tokens)
+    }
+
+    /// Which of these answers, as tokens, agree with the answer of a document's row; nothing where the row has no answer that
+    /// the rule finds something in. Since 1.1.
+    ///
+    /// # Errors
+    /// As [`Documents::fields`], or the rule has an invalid regular expression.
+    pub fn agree(&self, index: usize, answers: &[&[u32]], rule: &AnswerRule) -> Result<Option<Vec<bool>>> {
+        self.service.agree(index, answers, rule)
     }
 }

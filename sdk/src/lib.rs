@@ -28,6 +28,7 @@
 //! The crate knows neither wgpu nor the host. No ABI type appears outside [`abi`].
 
 pub mod abi;
+mod answer_rule;
 mod block;
 mod device;
 mod documents;
@@ -52,6 +53,7 @@ mod tensor;
 pub mod testing;
 mod windows;
 
+pub use answer_rule::AnswerRule;
 pub use block::{Block, Gradients, Tape};
 pub use device::{Device, DeviceKind};
 pub use documents::{Document, Documents, Source};

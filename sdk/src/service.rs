@@ -1,7 +1,7 @@
 //! The host's services for plugins: plain traits, which the ABI adapters carry over the FFI boundary.
 
 use crate::{
-    Access, Buffer, DType, DeviceKind, Document, ModelInfo, Result, SamplingOptions, Source,
+    Access, AnswerRule, Buffer, DType, DeviceKind, Document, ModelInfo, Result, SamplingOptions, Source,
     message::unsupported,
 };
 use std::{collections::BTreeMap, fmt, ops::Range};
@@ -123,6 +123,33 @@ pub trait DocumentService: Send + Sync {
         let _ = index;
         Err(unsupported("answer"))
     }
+
+    /// The tokens that the model goes on from to answer a document.
+    ///
+    /// # Errors
+    /// The document cannot be read, rendered or tokenised.
+    fn prompt(&self, index: usize) -> Result<Option<Vec<u32>>> {
+        let _ = index;
+        Err(unsupported("prompt"))
+    }
+
+    /// The text of tokens, without special ones.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    fn decode(&self, tokens: &[u32]) -> Result<String> {
+        let _ = tokens;
+        Err(unsupported("decode"))
+    }
+
+    /// Which of these answers agree with the document's own; nothing where it has none to compare with.
+    ///
+    /// # Errors
+    /// The document cannot be read, the tokenizer fails, or the rule has an invalid regular expression.
+    fn agree(&self, index: usize, answers: &[&[u32]], rule: &AnswerRule) -> Result<Option<Vec<bool>>> {
+        let _ = (index, answers, rule);
+        Err(unsupported("agree"))
+    }
 }
 
 /// The model as selectors use it; see [`Model`](crate::Model) for the exact meaning.
@@ -177,6 +204,22 @@ pub trait WindowService: Send + Sync {
     /// # Errors
     /// No tokens, or one that the model does not know.
     fn offer_tokens(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize>;
+
+    /// Takes an answer that a selector sampled to a document's prompt, for at most `limit` windows.
+    ///
+    /// # Errors
+    /// As [`offer_tokens`](WindowService::offer_tokens), or there is no such document.
+    fn offer_answer(
+        &mut self,
+        document: usize,
+        prompt: &[u32],
+        answer: &[u32],
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
+        let _ = (document, prompt, answer, score, limit);
+        Err(unsupported("offer_answer"))
+    }
 
     /// Drops what was packed and has not filled a window.
     fn separate(&mut self);

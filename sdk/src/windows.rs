@@ -78,6 +78,23 @@ impl<'a> Windows<'a> {
         Ok(gave)
     }
 
+    /// Offers an answer that the selector sampled to the [prompt](crate::Documents::prompt) of a document. Both are taken as
+    /// [`Windows::offer_tokens`] takes a text; where answers alone count, the prompt does not. Since 1.1.
+    ///
+    /// # Errors
+    /// As [`Windows::offer_tokens`]; there is no such document, or the host is older than this function.
+    pub fn offer_answer(
+        &mut self,
+        document: usize,
+        prompt: &[u32],
+        answer: &[u32],
+        score: Option<f64>,
+    ) -> Result<usize> {
+        let gave = self.service.offer_answer(document, prompt, answer, score, self.left)?;
+        self.left = self.left.saturating_sub(gave);
+        Ok(gave)
+    }
+
     /// The next `count` of the windows that are wanted, packed apart from all others: what was packed
     /// before and has not filled a window is dropped.
     pub fn part(&mut self, count: usize) -> Windows<'_> {

@@ -136,6 +136,10 @@ TASKS = {
     "gsm8k": ("gsm8k", sum_of, "test", "train", 1),
 }
 
+# Runs in the chat template that are recorded: the task, the examples, and whether each is a turn of its own.
+CHATS = [("arc_easy", 0, True), ("arc_easy", 2, True), ("mmlu", 3, True), ("mmlu", 3, False), ("winogrande", 2, True),
+         ("winogrande", 2, False), ("lambada", 0, True), ("gsm8k", 1, True), ("gsm8k", 1, False)]
+
 # Tokens that are written for an item of GSM8K: the small model's context has no room for the harness' own 256.
 WRITTEN = 24
 
@@ -174,8 +178,9 @@ class Harness:
         self.manager = TaskManager()
         self.model = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=batch_size)
 
-    def run(self, name, files, shots):
-        """The samples of a task, in order, and the seconds that its requests took."""
+    def run(self, name, files, shots, multiturn=None):
+        """The samples of a task, in order, and the seconds that its requests took; in the chat template unless `multiturn` is
+        None."""
         import lm_eval
         own = TASKS[name][0]
         overrides = {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
@@ -195,6 +200,8 @@ class Harness:
         try:
             result = lm_eval.simple_evaluate(self.model, tasks=[task], num_fewshot=shots, log_samples=True,
                                              task_manager=self.manager, bootstrap_iters=100, verbosity="ERROR",
+                                             apply_chat_template=multiturn is not None,
+                                             fewshot_as_multiturn=bool(multiturn),
                                              gen_kwargs=f"max_gen_toks={WRITTEN}" if name == "gsm8k" else None)
         finally:
             delattr(self.model, kind)
@@ -226,11 +233,13 @@ def differences(ours, theirs):
     return worst, other
 
 
-def host(binary, model, task, home, shots, out):
+def host(binary, model, task, home, shots, out, multiturn=None):
     """Our items, the result, and the seconds of the whole command."""
     start = time.perf_counter()
     command = [binary, "eval", "--device", "cpu", "--json", "--model", model, "--task", task, "--data", str(home),
                "--shots", str(shots), *(["--max-new-tokens", str(WRITTEN)] if task == "gsm8k" else []), "--predictions", str(out), "--overwrite", "-q"]
+    if multiturn is not None:
+        command += ["--apply-chat-template", f"--fewshot-as-multiturn={str(multiturn).lower()}"]
     result = subprocess.run(command, check=True, capture_output=True)
     took = time.perf_counter() - start
     return [json.loads(line) for line in out.read_text().splitlines()], json.loads(result.stdout)["tasks"][0], took
@@ -239,14 +248,16 @@ def host(binary, model, task, home, shots, out):
 def compare(options):
     """Prints how both differ, item by item."""
     harness = Harness(options.model, options.batch_size)
+    multiturn = {None: None, "single": False, "multi": True}[options.chat]
     print(f"{'task':15}{'shots':>6}{'items':>7}{'largest |Δ ln p|':>18}{'scores differ':>15}{'ours/s':>9}{'theirs/s':>10}")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.tasks or TASKS:
             items, pool = rows_of(name, options.count)
             home, files = write(folder, name, items, pool)
             for shots in sorted({0, TASKS[name][4]}):
-                theirs, _, slow = harness.run(name, files, shots)
-                ours, result, fast = host(options.host, options.model, name, home, shots, Path(folder) / "out.jsonl")
+                theirs, _, slow = harness.run(name, files, shots, multiturn)
+                out = Path(folder) / "out.jsonl"
+                ours, result, fast = host(options.host, options.model, name, home, shots, out, multiturn)
                 worst, other = differences(ours, theirs)
                 count = result["counts"]["items"]
                 assert count == len({sample["doc_id"] for sample in theirs})
@@ -294,6 +305,10 @@ def record():
                 samples, result, _ = harness.run(name, files, shots)
                 means = {key.split(",")[0]: value for key, value in result.items() if isinstance(value, float)}
                 runs.append({"shots": shots, "items": [recorded(sample) for sample in samples], "means": means})
+            for _, shots, multiturn in (chat for chat in CHATS if chat[0] == name):
+                samples, result, _ = harness.run(name, files, shots, multiturn)
+                runs.append({"shots": shots, "multiturn": multiturn, "items": [recorded(sample) for sample in samples],
+                             "means": {}})
             found[name] = {"split": TASKS[name][2], "items": items, "examples_split": TASKS[name][3], "examples": pool,
                            "runs": runs}
     found["extraction"] = gsm8k()
@@ -307,6 +322,7 @@ def main():
     parser.add_argument("--model", default=str(ROOT / "models/tiny-instruct"))
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--tasks", nargs="*")
+    parser.add_argument("--chat", choices=["single", "multi"], help="in the model's chat template")
     parser.add_argument("--host")
     options = parser.parse_args()
     if options.host:

@@ -26,6 +26,12 @@ fn rows(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
+/// The flags of a run in the chat template.
+fn chat(run_of: &Value) -> Vec<String> {
+    let Some(multiturn) = run_of.get("multiturn") else { return Vec::new() };
+    vec!["--apply-chat-template".to_owned(), format!("--fewshot-as-multiturn={multiturn}")]
+}
+
 #[test]
 fn every_item_is_as_the_harness_has_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -47,6 +53,7 @@ fn every_item_is_as_the_harness_has_it() {
             let out = folder.path().join("predictions.jsonl");
             let mut command = eval(&path("models/tiny-instruct"), task, &data);
             command.args(["--shots", &shots, "--overwrite", "--predictions"]).arg(&out);
+            command.args(chat(run_of));
             let found: Value = serde_json::from_slice(&run(&mut command).stdout).unwrap();
             let result = &found["tasks"][0];
             assert_eq!(result["name"], **task);
@@ -105,6 +112,7 @@ fn what_is_written_and_extracted_is_as_the_harness_has_it() {
         let shots = run_of["shots"].to_string();
         let mut command = eval(&path("models/tiny-instruct"), "gsm8k", folder.path());
         command.args(["--shots", &shots, "--max-new-tokens", "24", "--overwrite", "--predictions"]).arg(&out);
+        command.args(chat(run_of));
         let found: Value = serde_json::from_slice(&run(&mut command).stdout).unwrap();
         assert_eq!(found["tasks"][0]["counts"]["prompts_cut"], 1, "{found}");
         let text = fs::read_to_string(&out).unwrap();
@@ -119,6 +127,37 @@ fn what_is_written_and_extracted_is_as_the_harness_has_it() {
                 "{shots} shots"
             );
         }
+    }
+}
+
+#[test]
+fn data_are_found_in_the_cache_of_the_hub() {
+    let cache = tempfile::tempdir().unwrap();
+    let repository = cache.path().join("hub/datasets--allenai--ai2_arc");
+    fs::create_dir_all(repository.join("refs")).unwrap();
+    fs::write(repository.join("refs/main"), "abc\n").unwrap();
+    let recorded = &fixture()["arc_easy"];
+    let easy = repository.join("snapshots/abc/ARC-Easy");
+    write(&easy, "test", rows(&recorded["items"]));
+    write(&easy, "train", rows(&recorded["examples"]));
+    write(&repository.join("snapshots/abc/ARC-Challenge"), "test", &rows(&recorded["items"])[..2]);
+    let items = |name: &str| {
+        let mut command = eval(&path("models/tiny-instruct"), "arc_easy", Path::new(name));
+        let output =
+            command.args(["--shots", "0"]).env("HF_HOME", cache.path()).env_remove("HF_HUB_CACHE").output();
+        let output = output.unwrap();
+        let found: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+        (found.map(|found| found["tasks"][0]["counts"]["items"].as_u64().unwrap()), said(&output))
+    };
+    assert_eq!(items("allenai/ai2_arc").0, Some(rows(&recorded["items"]).len() as u64));
+    assert_eq!(items("allenai/ai2_arc/ARC-Challenge").0, Some(2));
+    for (name, words) in [
+        ("allenai/ai2_arc/ARC-Hard", "has no ARC-Hard in"),
+        ("allenai/arc", "hub/datasets--allenai--arc): download it first"),
+        ("none.jsonl", "none.jsonl cannot be read"),
+    ] {
+        let (found, said) = items(name);
+        assert!(found.is_none() && said.contains(words), "{name}: {said}");
     }
 }
 
@@ -200,6 +239,7 @@ fn what_cannot_be_scored_is_refused_before_anything_runs() {
     for (task, arguments, words) in [
         ("arc_easy", &["--shots", "2"][..], "they are of the split `train`: give the folder that holds it"),
         ("arc_easy", &["--metrics", "f1"], "--metrics has no meaning here"),
+        ("arc_easy", &["--fewshot-as-multiturn=true"], "--apply-chat-template"),
         ("arc_easy", &["--task", "piqa"], "--data is given 1 times, and 2 of the tasks are named"),
         (
             "arc_eazy",
@@ -221,7 +261,7 @@ fn what_cannot_be_scored_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn a_bad_row_among_many_is_left_out_and_a_task_of_ones_own_is_run() {
+fn one_bad_row_among_many_is_refused_and_a_task_of_ones_own_is_run() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("rows.jsonl");
     let row = |number: usize| arc(&format!("What is {number}?"), &["a fox", "two foxes", "red"], "B");
@@ -239,16 +279,32 @@ fn a_bad_row_among_many_is_left_out_and_a_task_of_ones_own_is_run() {
         command
     };
     let out = folder.path().join("predictions.jsonl");
-    let mut command = run_with(&["--predictions"]);
-    let found: Value = serde_json::from_slice(&run(command.arg(&out)).stdout).unwrap();
+    let with_predictions = || {
+        let mut command = run_with(&["--predictions"]);
+        command.arg(&out);
+        command
+    };
+    let refused = with_predictions().output().unwrap();
+    assert!(!refused.status.success() && !out.exists(), "{}", said(&refused));
+    assert!(said(&refused).contains("rows.jsonl, line 78 does not fit `choices`"), "{}", said(&refused));
+    rows[77] = row(77);
+    fs::write(&data, rows.iter().map(|row| format!("{row}\n")).collect::<String>() + "{\"question\": }\n")
+        .unwrap();
+    let refused = with_predictions().output().unwrap();
+    assert!(!refused.status.success() && !out.exists(), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("line 201") && said(&refused).contains("column 14"),
+        "{}",
+        said(&refused)
+    );
+    fs::write(&data, rows.iter().map(|row| format!("{row}\n")).collect::<String>()).unwrap();
+    let found: Value = serde_json::from_slice(&run(&mut with_predictions()).stdout).unwrap();
     let counts = &found["tasks"][0]["counts"];
-    assert_eq!((&counts["items"], &counts["refused"]), (&199.into(), &1.into()), "{found}");
+    assert_eq!((&counts["items"], &counts["refused"]), (&200.into(), &0.into()), "{found}");
     let first: Value =
         serde_json::from_str(fs::read_to_string(&out).unwrap().lines().next().unwrap()).unwrap();
     assert_eq!(first["prompt"], "Question: é?\nAnswer: a\n\nQuestion: What is 0?\nAnswer:");
     assert_eq!((&first["references"][0], &found["tasks"][0]["name"]), (&"two foxes".into(), &"mine".into()));
-    let output = run_with(&["--strict"]).output().unwrap();
-    assert!(said(&output).contains("rows.jsonl, line 78 does not fit `choices`"), "{}", said(&output));
 }
 
 #[test]
@@ -276,7 +332,7 @@ fn a_study_reports_what_is_kept_of_an_ability() {
     };
     let arc = "ARC = { task = 'arc_easy', data = 'arc_easy', group = 'commonsense' }\n";
     let words = "Words = { task = 'lambada', data = 'lambada', group = 'commonsense' }\n";
-    let bool_q = "BoolQ = { task = 'boolq', data = 'boolq', shots = 1, limit = 5 }\n";
+    let bool_q = "BoolQ = { task = 'boolq', data = 'boolq', shots = 1, limit = 5, chat_template = true }\n";
     write_study(&format!("{arc}{words}{bool_q}"));
     let table = String::from_utf8(run(&mut host_study("out")).stdout).unwrap();
     assert!(table.contains("## Abilities kept") && table.contains("commonsense"), "{table}");
@@ -290,8 +346,14 @@ fn a_study_reports_what_is_kept_of_an_ability() {
         &run(&mut eval(&path("models/tiny-instruct"), "arc_easy", &folder.path().join("arc_easy"))).stdout,
     )
     .unwrap();
-    let mean = eval["tasks"][0]["metrics"]["acc"]["mean"].as_f64().unwrap();
-    assert!(csv.lines().any(|line| line.contains(&format!(",dense,,,,,,,ARC,acc,{mean},"))), "{csv}");
+    let dense = |name: &str, found: &Value| {
+        let mean = found["tasks"][0]["metrics"]["acc"]["mean"].as_f64().unwrap();
+        assert!(csv.lines().any(|line| line.contains(&format!(",dense,,,,,,,{name},acc,{mean},"))), "{csv}");
+    };
+    dense("ARC", &eval);
+    let mut command = self::eval(&path("models/tiny-instruct"), "boolq", &folder.path().join("boolq"));
+    command.args(["--shots", "1", "--limit", "5", "--apply-chat-template"]);
+    dense("BoolQ", &serde_json::from_slice(&run(&mut command).stdout).unwrap());
     write_study(&format!("{arc}{words}{bool_q}").replace(", group = 'commonsense'", ""));
     let list =
         |out: &str| String::from_utf8(run(host_study(out).args(["--list-cells", "json"])).stdout).unwrap();
@@ -312,6 +374,8 @@ fn a_study_reports_what_is_kept_of_an_ability() {
             arc.replace("group", "metrics = 'f1', group") + words,
             "the task arc_easy says itself what `metrics` is",
         ),
+        (arc.replace("group", "multiturn = true, group") + words, "give `chat_template = true` too"),
+        (arc.replace("data = 'arc_easy'", "data = 'allenai/none'") + words, "datasets--allenai--none"),
         (arc.replace("group", "shots = 100, group") + words, "100 are drawn for an item, and there are 8"),
         (arc.replace("data =", "file ="), "lacks `data`"),
     ] {

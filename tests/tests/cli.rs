@@ -149,7 +149,7 @@ fn sparsity_and_patterns_are_inspected() {
 #[test]
 fn a_library_is_described() {
     let info = json(host().args(["plugins", "libwanda.so", "--json"]));
-    assert_eq!(info["interface"], "1.0");
+    assert_eq!(info["interface"], "1.1");
     assert_eq!(info["methods"][0]["name"], "wanda");
     assert_eq!(info["methods"][0]["options"][0]["name"], "use_variant");
     assert_eq!(info["methods"][0]["options"][0]["default"], false);

@@ -10,8 +10,19 @@ use std::{
     process::Command,
 };
 
-const SELECTORS: [&str; 9] =
-    ["random", "first", "length", "perplexity", "diverse", "clusters", "language", "mix", "self"];
+const SELECTORS: [&str; 11] = [
+    "random",
+    "first",
+    "length",
+    "perplexity",
+    "diverse",
+    "zipf",
+    "balanced",
+    "clusters",
+    "language",
+    "mix",
+    "self",
+];
 
 fn data(name: &str) -> PathBuf {
     path("models/data").join(name)
@@ -112,6 +123,90 @@ fn selectors_prefer_what_they_say() {
         report["summary"]["unique_tokens"].as_u64().unwrap()
     };
     assert!(unique("diverse") > unique("first"));
+}
+
+/// Windows of what the model samples to the prompts of the Alpaca rows.
+fn answered(out: &Path, flags: &[&str]) -> Command {
+    let mut command = host();
+    command.args(["select", "--device", "cpu", "--windows", "single", "--seqlen", "96", "--overwrite"]);
+    command.arg("--model").arg(path("models/tiny-instruct"));
+    command.arg("--calibration").arg(data("alpaca_calibration.json"));
+    command.arg("--out").arg(out).args(flags);
+    command
+}
+
+#[test]
+fn the_model_answers_prompts_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let tokenizer = Tokenizer::open(&path("models/tiny-instruct"), usize::MAX).unwrap();
+    let flags = ["--selector", "traces", "--samples", "8", "--seed", "3", "--loss-mask", "answers"];
+    let exact = [&flags[..], &["--option", "match=exact", "--option", "samples=2"]].concat();
+    let report = json(&mut answered(&at("a.jsonl"), &exact));
+    assert_eq!(report["summary"]["windows"], 8, "{report}");
+    run(&mut answered(&at("b.jsonl"), &exact));
+    let read = |name: &str| std::fs::read(at(name)).unwrap();
+    assert!(read("a.jsonl") == read("b.jsonl"));
+    let source: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(data("alpaca_calibration.json")).unwrap()).unwrap();
+    for row in rows(&at("a.jsonl")) {
+        let (ids, mask) = (ids(&row), row["loss_mask"].as_array().unwrap().clone());
+        let prompt = mask.iter().take_while(|weight| **weight == 0.0).count();
+        assert!(mask[prompt..].iter().all(|weight| *weight == 1.0), "{row}");
+        // The prompt is the row's in the model's chat template; the answer is the row's, too, or it would not be kept.
+        let piece = &row["pieces"][0];
+        assert_eq!((piece["length"].as_u64(), piece["offset"].as_u64()), (Some(prompt as u64), Some(0)));
+        let from = &source[row["document"].as_u64().unwrap() as usize];
+        let text = |ids: &[u64]| {
+            let ids: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
+            tokenizer.decode_all(&ids).unwrap()
+        };
+        let asked = text(&ids[..prompt]);
+        assert!(asked.ends_with("### Response:\n"), "{asked}");
+        assert!(asked.contains(from["instruction"].as_str().unwrap()), "{asked}");
+        let said = text(&ids[prompt..]).replace("</s>", "");
+        assert_eq!(said.trim().to_lowercase(), from["output"].as_str().unwrap().trim().to_lowercase());
+        assert_eq!(row["score"].as_f64(), Some((ids.len() - prompt) as f64));
+    }
+    // What was chosen is pruned on as it is, with the weights of its tokens.
+    let manifest = json(&mut prune(&at("pruned"), &at("a.jsonl")));
+    assert_eq!(manifest["calibration"]["windows_sha256"], report["record"]["windows_sha256"]);
+    // By length, another format of the prompt, and no more tokens than are asked for.
+    let length = ["--option", "min_tokens=4", "--option", "max_new_tokens=6", "--option", "temperature=1.5"];
+    run(&mut answered(&at("c.jsonl"), &[&flags[..], &length, &["--prompt", "raw"]].concat()));
+    for row in rows(&at("c.jsonl")) {
+        assert!((4.0..=6.0).contains(&row["score"].as_f64().unwrap()), "{row}");
+        assert!(!row["text"].as_str().unwrap().contains("###"), "{row}");
+    }
+
+    // Rows by how often the answers are right.
+    let bands = [("min=1", "max=1"), ("min=0", "max=0")].map(|(min, max)| {
+        let tries = [
+            "--selector",
+            "difficulty",
+            "--samples",
+            "4",
+            "--option",
+            "samples=3",
+            "--option",
+            "match=exact",
+        ];
+        let band =
+            ["--option", min, "--option", max, "--option", "temperature=2", "--option", "max_new_tokens=8"];
+        run(&mut answered(&at("d.jsonl"), &[&tries[..], &band].concat()));
+        rows(&at("d.jsonl"))
+    });
+    for (rows, share) in bands.iter().zip([1.0, 0.0]) {
+        assert!(rows.len() == 4 && rows.iter().all(|row| row["score"] == share), "{rows:?}");
+        // They are the rows themselves, with their own answers.
+        let own = rows.iter().all(|row| row["pieces"][0]["length"].as_u64() == Some(ids(row).len() as u64));
+        assert!(own, "{rows:?}");
+    }
+    let named = |row: &Value| row["document"].as_u64();
+    assert!(bands[0].iter().all(|row| bands[1].iter().all(|other| named(row) != named(other))));
+
+    let mut command = select(&at("e.jsonl"), &["--selector", "traces"]);
+    refused(&mut command, "no row has a prompt that could be answered", &at("e.jsonl"));
 }
 
 #[test]
@@ -351,6 +446,8 @@ fn options_of_selectors_are_checked() {
         ("clusters", "layers=7", "`7` is not a layer from 0 to 3"),
         ("mix", "by=size", "must be one of equal, weights, tokens"),
         ("self", "drop=1", "must be from 0 to 0.9"),
+        ("difficulty", "min=0.9", "option `min` is 0.9, above `max`, which is 0.8"),
+        ("traces", "match=(", "`(` is not a regular expression"),
         ("random", "pool=3", "unknown option `pool`"),
         ("no-such", "pool=3", "looked for libno-such.so"),
     ] {

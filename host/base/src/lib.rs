@@ -5,6 +5,7 @@ pub mod disk;
 pub mod files;
 pub mod guard;
 pub mod hash;
+pub mod hub;
 pub mod interrupt;
 pub mod memory;
 pub mod output;

@@ -1,7 +1,8 @@
 //! A collection's documents, as text and as tokens.
 
 use super::{
-    CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, Tokens, tokenizer::check_tokens,
+    AnswerMatch, CalibrationError, Collection, Record, Refusals, Renderer, Tokenizer, Tokens,
+    tokenizer::check_tokens,
 };
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -134,6 +135,48 @@ impl TokenizedCollection {
         let tokens = self.tokens(index)?;
         let common = prompt.iter().zip(tokens.iter()).take_while(|(a, b)| a == b).count();
         Ok((common < tokens.len()).then(|| common..tokens.len()))
+    }
+
+    /// The tokens that the model goes on from to answer a document: as the given prompt puts it, or else the model's chat
+    /// template where it has one. Running text and rows of tokens have none, nor has a document that is left out.
+    ///
+    /// # Errors
+    /// As [`tokens`](Self::tokens).
+    pub fn prompt(&self, index: usize) -> Result<Option<Vec<u32>>, CalibrationError> {
+        let record = self.collection.record(index)?;
+        let place = || self.collection.place(index);
+        let made = self.renderer.question(&record, place).and_then(|question| {
+            let Some((text, special)) = question else { return Ok(None) };
+            let mut tokens = self.tokenizer.encode(&text, special, place)?;
+            // Some tokenizers end every text; this one goes on.
+            if special && tokens.last().is_some_and(|last| self.tokenizer.eos() == Some(*last)) {
+                tokens.pop();
+            }
+            Ok(Some(tokens))
+        });
+        Ok(self.refusals().keep(&self.collection, index, made)?.flatten())
+    }
+
+    /// Which of these answers agree with the one of a document's row; nothing where the row has none that says something.
+    ///
+    /// # Errors
+    /// The document cannot be read, or the tokenizer fails.
+    pub fn agree(
+        &self,
+        index: usize,
+        answers: &[&[u32]],
+        rule: &AnswerMatch,
+    ) -> Result<Option<Vec<bool>>, CalibrationError> {
+        let record = self.collection.record(index)?;
+        let right: Vec<_> = record.references().into_iter().filter_map(|answer| rule.said(answer)).collect();
+        if right.is_empty() {
+            return Ok(None);
+        }
+        let agrees = |answer: &&[u32]| -> Result<bool, CalibrationError> {
+            let said = rule.said(&self.tokenizer.decode(answer)?);
+            Ok(said.is_some_and(|said| right.contains(&said)))
+        };
+        answers.iter().map(agrees).collect::<Result<_, _>>().map(Some)
     }
 
     /// How much each of a document's tokens counts: as its row says, or else, with `answers_only`, 1 in the

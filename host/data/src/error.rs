@@ -1,7 +1,7 @@
 //! Errors of calibration and evaluation data.
 
 use super::feed::{LONGEST_ROW, LONGEST_TEXT};
-use espalier_base::{cause::causes, interrupt::Interrupted};
+use espalier_base::{cause::causes, hub::SnapshotError, interrupt::Interrupted};
 use espalier_model::config::ConfigError;
 use std::path::PathBuf;
 
@@ -167,6 +167,40 @@ pub enum CalibrationError {
         split: String,
         /// Files that are there.
         files: String,
+    },
+    /// A data set that is neither on the disk nor in the hub's cache.
+    #[error(
+        "there is no file or folder {id}, and no data set of that name in the Hugging Face cache ({}): download it first, for \
+         example with `hf download {id} --repo-type dataset`",
+        repository.display()
+    )]
+    NotCached {
+        /// Its name.
+        id: String,
+        /// The folder that it would have.
+        repository: PathBuf,
+    },
+    /// A data set of which the cache has no snapshot to use.
+    #[error("the Hugging Face cache has no snapshot of the data set {id} to use; {advice}")]
+    NoSnapshot {
+        /// Its name.
+        id: String,
+        /// What to do.
+        advice: String,
+        /// What is missing.
+        source: SnapshotError,
+    },
+    /// A configuration that a data set does not have.
+    #[error("the data set {id} has no {config} in {}, only {found}", snapshot.display())]
+    NoConfig {
+        /// The data set.
+        id: String,
+        /// The configuration.
+        config: String,
+        /// The snapshot that was looked in.
+        snapshot: PathBuf,
+        /// What it has.
+        found: String,
     },
     /// A folder of several data sets.
     #[error(

@@ -1,5 +1,6 @@
 //! Calibration and evaluation data: files → records → text → tokens → windows.
 
+mod answers;
 mod collection;
 mod documents;
 mod error;
@@ -8,6 +9,7 @@ mod feed;
 mod fields;
 mod file;
 mod folder;
+mod hub;
 mod jinja;
 mod json;
 mod parquet;
@@ -29,6 +31,7 @@ mod unpack;
 mod values;
 mod windows;
 
+pub use answers::{AnswerMatch, Extraction, Ignored};
 pub use collection::{Collection, Skipped, SourceInfo};
 pub use documents::TokenizedCollection;
 pub use error::CalibrationError;

@@ -122,6 +122,36 @@ impl Renderer {
         }
     }
 
+    /// A record as the prompt that the model answers, and whether the tokenizer is to add its own special tokens: as the given
+    /// prompt puts it, or else the model's chat template where it has one. Nothing of running text and of tokens.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn question(
+        &self,
+        record: &Record,
+        place: impl Fn() -> String,
+    ) -> Result<Option<(String, bool)>, CalibrationError> {
+        if let Record::Text(_) | Record::Tokens(_) | Record::Row(_) = record {
+            return Ok(None);
+        }
+        let chat = match self.prompt {
+            Some(_) => None,
+            None => match self.chat() {
+                Ok(chat) => Some(chat),
+                Err(CalibrationError::NoChatTemplate { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        if let Some(chat) = chat {
+            let said = conversation(record);
+            let before = Conversation { messages: said.before_answer().to_vec(), ..said.into_owned() };
+            return Ok(Some((chat.prompt(&before, place)?, false)));
+        }
+        let rendered = self.render(record, place)?;
+        Ok(Some((rendered.prompt, rendered.special)))
+    }
+
     /// A record as one text: what a model that answered as the record does would have seen and written. `place` says where
     /// it is from.
     ///

@@ -8,7 +8,8 @@ const NAMES: [&[&str]; 2] = [&["validation", "valid", "val", "dev"], &["train", 
 
 impl Source {
     /// The files of a part of the data, such as `test`: in a folder, those that have its name as a word of theirs, as the
-    /// hub names them (`test-00000-of-00001.parquet`); a file is what it is.
+    /// hub names them (`test-00000-of-00001.parquet`), or else those in a folder of its name, as in the hub's own copies
+    /// (`test/0000.parquet`); a file is what it is.
     ///
     /// # Errors
     /// The folder cannot be read, has no such file, or has some in several folders, as those of several data sets are.
@@ -19,14 +20,18 @@ impl Source {
         let all = files_of(&self.path)?;
         let alike = NAMES.iter().find(|names| names.contains(&split)).copied().unwrap_or(&[]);
         // Where the name itself is there, another for it is another part.
-        let named = |names: &[&str]| {
-            let found = all.iter().filter(|path| names.iter().any(|name| has_word(path, name)));
+        let found = |names: &[&str], is: fn(&Path, &str) -> bool| {
+            let found = all.iter().filter(|path| names.iter().any(|name| is(path, name)));
             found.cloned().collect::<Vec<_>>()
         };
-        let mut files = named(&[split]);
-        if files.is_empty() {
-            files = named(alike);
-        }
+        let ways = [
+            (&[split][..], has_word as fn(&Path, &str) -> bool),
+            (alike, has_word),
+            (&[split], is_in),
+            (alike, is_in),
+        ];
+        let files = ways.into_iter().map(|(names, is)| found(names, is)).find(|files| !files.is_empty());
+        let files = files.unwrap_or_default();
         let Some(first) = files.first() else {
             let mut names: Vec<_> = all.iter().take(5).map(|path| path.display().to_string()).collect();
             names.extend((all.len() > names.len()).then(|| "…".to_owned()));
@@ -49,6 +54,11 @@ impl Source {
         }
         Ok(files.into_iter().map(Self::new).collect())
     }
+}
+
+/// Whether a file stands in a folder of this name.
+fn is_in(path: &Path, name: &str) -> bool {
+    path.parent().and_then(Path::file_name).is_some_and(|folder| folder == name)
 }
 
 /// Whether a file's name has this word.
@@ -94,6 +104,8 @@ mod tests {
             message.contains("has no file of the split `dev`") && message.contains("train.jsonl"),
             "{message}"
         );
+        write("c/validation/0000.parquet");
+        assert_eq!(found(&folder.path().join("c"), "dev").unwrap(), ["0000.parquet"]);
         write("b/test.jsonl");
         let message = found(folder.path(), "test").unwrap_err();
         assert!(message.contains("name the folder of one data set"), "{message}");

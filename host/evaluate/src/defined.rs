@@ -2,6 +2,7 @@
 
 use super::{
     EvaluateError, Item, ItemCounts, Metric, Result, Task, TaskItems,
+    contexts::{Before, Contexts},
     definition::{Requests, TaskDefinition},
     items::TaskItem,
     loglikelihood::{Continuation, continuations},
@@ -10,9 +11,12 @@ use super::{
     shots::{Examples, row},
     turns::Turn,
 };
-use espalier_data::{CalibrationError, Collection, Refusals, Tokenizer};
+use espalier_data::{CalibrationError, Collection, Reading, Tokenizer};
 use espalier_model::{BATCH_TOKENS, Llama, LlamaConfig, ModelError, PrefixPlan};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The choices of an item; of a single continuation there is one, which is right.
 #[derive(Debug, Default)]
@@ -27,7 +31,7 @@ impl TaskItems {
     pub(super) fn read_defined(
         task: &Task,
         definition: &TaskDefinition,
-        config: &LlamaConfig,
+        (folder, config): (&Path, &LlamaConfig),
         tokenizer: &Tokenizer,
     ) -> Result<Self> {
         let context = config.max_position_embeddings;
@@ -35,24 +39,17 @@ impl TaskItems {
             return Err(EvaluateError::Room { max_new_tokens: task.max_new_tokens, context });
         }
         let length = task.seqlen.unwrap_or(context).min(context);
-        let collection = Collection::open_rows(&task.source.split(&definition.split)?, &task.reading)?;
-        let mut examples = Examples::open(definition, task.shots(), &task.source, &task.reading)?;
-        let reader =
-            DefinedReader { task, definition, encoder: Encoder::new(tokenizer, config, length)?, context };
+        let (collection, mut examples) = task.open_rows(definition)?;
+        let contexts = Contexts::new(definition, task.chat, folder)?;
+        let encoder = Encoder::new(tokenizer, config, length)?;
+        let reader = DefinedReader { task, definition, contexts, encoder, context };
         let mut items: Vec<TaskItem> = Vec::new();
         let mut counts = ItemCounts::default();
-        let mut refusals = Refusals::default();
-        for index in 0..collection.len() {
-            if task.limit.is_some_and(|limit| items.len() >= limit) {
-                break;
-            }
-            let made = reader.item(&collection, index, &mut examples);
-            let Some((item, cut)) = refusals.keep(&collection, index, made)? else { continue };
+        for index in 0..task.limit.unwrap_or(usize::MAX).min(collection.len()) {
+            let (item, cut) = reader.item(&collection, index, &mut examples)?;
             counts.prompts_cut += usize::from(cut);
             items.push(item);
         }
-        refusals.warn();
-        counts.refused = refusals.count();
         counts.items = items.len();
         let inputs: Vec<&[u32]> = requests(&items).map(Request::inputs).collect();
         let plan = PrefixPlan::new(&inputs, config, BATCH_TOKENS);
@@ -87,22 +84,23 @@ impl Task {
     /// The data cannot be read, rows do not fit the definition, or examples are missing.
     pub fn check_rows(&self) -> Result<usize> {
         let Some(definition) = &self.definition else { return Ok(0) };
-        let collection = Collection::open_rows(&self.source.split(&definition.split)?, &self.reading)?;
-        let mut examples = Examples::open(definition, self.shots(), &self.source, &self.reading)?;
-        let mut refusals = Refusals::default();
-        let mut items = 0;
-        for index in 0..collection.len() {
-            if self.limit.is_some_and(|limit| items >= limit) {
-                break;
-            }
+        let (collection, mut examples) = self.open_rows(definition)?;
+        let items = self.limit.unwrap_or(usize::MAX).min(collection.len());
+        for index in 0..items {
             let place = || collection.place(index);
-            let checked = row(&collection, index).and_then(|row| {
-                examples.before(&row, place)?;
-                Turn::of(definition, &row, &place)
-            });
-            items += usize::from(refusals.keep(&collection, index, checked)?.is_some());
+            let row = row(&collection, index)?;
+            examples.before(&row, place)?;
+            Turn::of(definition, &row, &place)?;
         }
         Ok(items)
+    }
+
+    /// The rows of a defined task and its examples. A row that cannot be used is an error: a benchmark without some of its
+    /// items is another one.
+    fn open_rows<'a>(&self, definition: &'a TaskDefinition) -> Result<(Collection, Examples<'a>)> {
+        let reading = Reading { strict: true, ..self.reading.clone() };
+        let collection = Collection::open_rows(&self.source.split(&definition.split)?, &reading)?;
+        Ok((collection, Examples::open(definition, self.shots(), &self.source, &reading)?))
     }
 }
 
@@ -114,6 +112,7 @@ fn requests(items: &[TaskItem]) -> impl Iterator<Item = &Request> {
 struct DefinedReader<'a> {
     task: &'a Task,
     definition: &'a TaskDefinition,
+    contexts: Contexts<'a>,
     encoder: Encoder<'a>,
     /// The model's context.
     context: usize,
@@ -129,17 +128,16 @@ impl DefinedReader<'_> {
     ) -> Result<(TaskItem, bool), CalibrationError> {
         let place = || collection.place(index);
         let row = row(collection, index)?;
-        // Drawn before anything can be wrong with the row, so that those of the next do not depend on it.
-        let shots = examples.before(&row, place)?;
-        let described =
-            self.definition.description.as_ref().map(|text| text.render(&row, place)).transpose()?;
-        let before = described.unwrap_or_default() + shots;
-        let delimiter = &self.definition.delimiter;
+        let description = self.definition.description.as_ref();
+        let description = description.map(|text| text.render(&row, place)).transpose()?.unwrap_or_default();
+        let before = Before { description, shots: examples.before(&row, place)? };
+        let whole = |question: &str| self.contexts.context(&before, question, place);
+        let delimiter = self.contexts.delimiter();
         let mut item = TaskItem::default();
         let mut cut = false;
         match Turn::of(self.definition, &row, &place)? {
             Turn::Choice { context, choices, gold } => {
-                item.prompt = before + &context;
+                item.prompt = whole(&context)?;
                 let context = self.encoder.context(&item.prompt, place)?;
                 let request = |choice: &String| {
                     self.encoder.request(&context, &[delimiter, choice.as_str()].concat(), place)
@@ -151,22 +149,22 @@ impl DefinedReader<'_> {
             Turn::Partial { contexts, target, gold } => {
                 let continuation = [delimiter, target.as_str()].concat();
                 let request = |context: &String| {
-                    let whole = [&before, context.as_str()].concat();
+                    let whole = whole(context)?;
                     self.encoder.request(&self.encoder.context(&whole, place)?, &continuation, place)
                 };
                 let requests = contexts.iter().map(request).collect::<Result<_, _>>()?;
                 item.references = vec![contexts[gold].clone()];
-                item.prompt = before;
+                item.prompt = before.text(self.definition);
                 item.choices = ItemChoices { requests, texts: contexts, gold };
             }
             Turn::Single { context, target } if self.task.writes() => {
-                item.prompt = before + &context;
+                item.prompt = whole(&context)?;
                 let room = self.context - self.task.max_new_tokens;
                 (item.prompt_ids, cut) = self.encoder.prompt(&item.prompt, room, place)?;
                 item.references = vec![target];
             }
             Turn::Single { context, target } => {
-                item.prompt = before + &context;
+                item.prompt = whole(&context)?;
                 let context = self.encoder.context(&item.prompt, place)?;
                 let requests = vec![self.encoder.request(&context, &target, place)?];
                 item.references = vec![target.clone()];

@@ -4,8 +4,7 @@ mod file;
 mod shipped;
 
 use super::{Metric, Result};
-use espalier_data::{Row, RowExpression, RowTemplate};
-use regex::Regex;
+use espalier_data::{Extraction, Ignored, Row, RowExpression, RowTemplate, Source};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -97,18 +96,7 @@ pub(super) enum Draw {
 pub(super) struct Matching {
     pub(super) strict: Option<Extraction>,
     pub(super) flexible: Option<Extraction>,
-    pub(super) ignore_case: bool,
-    pub(super) ignore_punctuation: bool,
-    /// What is dropped from both first.
-    pub(super) ignore: Vec<Regex>,
-}
-
-/// What is taken from a prediction.
-#[derive(Debug)]
-pub(super) struct Extraction {
-    pub(super) pattern: Regex,
-    /// Which of the places where it is found, from the end where negative.
-    pub(super) which: i64,
+    pub(super) ignored: Ignored,
 }
 
 /// A task by its name or its file.
@@ -148,6 +136,15 @@ impl TaskDefinition {
             DefinitionName::File(path) => file::open(path),
         }
         .map(Arc::new)
+    }
+
+    /// The data of this task: those at a path, or `ORG/NAME` or `ORG/NAME/CONFIG` of a data set in the hub's cache, of which a
+    /// shipped task knows its configuration.
+    ///
+    /// # Errors
+    /// There is nothing at this path, and the cache has no such data set.
+    pub fn data(&self, path: &Path, name: &str) -> Result<Source> {
+        Ok(Source::on_disk_or_hub(path, name, shipped::hub_config(&self.name))?)
     }
 
     /// The most tokens that are written for an item, and the texts that end them.

@@ -79,7 +79,7 @@ impl TaskItems {
             return Err(EvaluateError::EmptyStop { task: task.name.clone() });
         }
         if let Some(definition) = &task.definition {
-            return Self::read_defined(task, definition, config, tokenizer);
+            return Self::read_defined(task, definition, (folder, config), tokenizer);
         }
         if let Some(&metric) = task.metrics.iter().find(|metric| metric.of_definition()) {
             return Err(EvaluateError::NoDefinition { metric });

@@ -5,6 +5,7 @@
 //! needs of it is computed once too ([`DenseReference`]).
 
 mod bootstrap;
+mod contexts;
 mod defined;
 mod definition;
 mod error;
@@ -36,4 +37,4 @@ pub use perplexity::{Perplexity, perplexity};
 pub use predictions::write_predictions;
 pub use retention::{Retention, RetentionPart, chance, retention};
 pub use run::{Item, TaskResult, run};
-pub use task::Task;
+pub use task::{ChatForm, Task};

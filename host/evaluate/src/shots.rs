@@ -5,7 +5,7 @@ use super::{
     definition::{Draw, TaskDefinition},
     python_random::PythonRandom,
     requests::unfit,
-    turns::Turn,
+    turns::{Shot, Turn},
 };
 use espalier_data::{CalibrationError, Collection, Reading, Record, Row, Source};
 
@@ -15,8 +15,8 @@ pub(super) struct Examples<'a> {
     count: usize,
     rows: Rows<'a>,
     random: Option<PythonRandom>,
-    /// The examples of the item before, and their text.
-    last: (Vec<usize>, String),
+    /// The examples of the item before: their numbers and their text.
+    last: (Vec<usize>, Vec<Shot>),
 }
 
 enum Rows<'a> {
@@ -92,10 +92,10 @@ impl<'a> Examples<'a> {
         if rows.len() < needed {
             return Err(none(format!("{needed} are drawn for an item, and there are {}", rows.len())));
         }
-        Ok(Self { definition, count, rows, random, last: (Vec::new(), String::new()) })
+        Ok(Self { definition, count, rows, random, last: (Vec::new(), Vec::new()) })
     }
 
-    /// The text of the examples before an item. Every call draws others, where they are drawn.
+    /// The examples before an item. Every call draws others, where they are drawn.
     ///
     /// # Errors
     /// An example cannot be used, or there are too few for this item.
@@ -103,16 +103,15 @@ impl<'a> Examples<'a> {
         &mut self,
         item: &Row,
         place: impl Fn() -> String,
-    ) -> Result<&str, CalibrationError> {
+    ) -> Result<&[Shot], CalibrationError> {
         let chosen = if self.count == 0 { Vec::new() } else { self.choose(item, place)? };
         if chosen != self.last.0 {
-            let mut text = String::new();
-            for &index in &chosen {
+            let shot = |&index: &usize| -> Result<Shot, CalibrationError> {
                 let row = self.rows.row(index)?;
-                let turn = Turn::of(self.definition, &row, &|| self.rows.place(index))?;
-                text += &turn.example(self.definition);
-            }
-            self.last = (chosen, text);
+                Ok(Turn::of(self.definition, &row, &|| self.rows.place(index))?.shot())
+            };
+            let shots = chosen.iter().map(shot).collect::<Result<_, _>>()?;
+            self.last = (chosen, shots);
         }
         Ok(&self.last.1)
     }

@@ -2,6 +2,7 @@
 
 use super::{Metric, TaskDefinition};
 use espalier_data::{Reading, Source};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// A task: data, and what is measured on them.
@@ -28,10 +29,30 @@ pub struct Task {
     pub definition: Option<Arc<TaskDefinition>>,
     /// How many examples stand before an item of a defined task; as many as its definition says by default.
     pub shots: Option<usize>,
+    /// Whether a defined task is put into the model's chat template, and how.
+    pub chat: Option<ChatForm>,
+}
+
+/// How the examples of a task stand in a chat template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChatForm {
+    /// All of them and the question are one message of the user.
+    Single,
+    /// Each is a turn of its own: a message of the user, and one of the assistant.
+    Multi,
 }
 
 /// The default limit of tokens that are written for an item.
 const MAX_NEW_TOKENS: usize = 64;
+
+impl ChatForm {
+    /// The form that is asked for, if a template is: examples are turns of their own unless something else is said, as in
+    /// lm-evaluation-harness 0.4.13.
+    pub fn of(chat_template: bool, multiturn: Option<bool>) -> Option<Self> {
+        chat_template.then(|| if multiturn.unwrap_or(true) { Self::Multi } else { Self::Single })
+    }
+}
 
 impl Task {
     /// A task on all items of a source, named for its file.
@@ -48,6 +69,7 @@ impl Task {
             stop: Vec::new(),
             definition: None,
             shots: None,
+            chat: None,
         }
     }
 

@@ -47,13 +47,29 @@ impl Turn {
     }
 
     /// The row with its answer, as an example before others.
-    pub(super) fn example(&self, definition: &TaskDefinition) -> String {
-        let (context, answer) = match self {
-            Self::Choice { context, choices, gold } => (context, &choices[*gold]),
-            Self::Partial { contexts, target, gold } => (&contexts[*gold], target),
+    pub(super) fn shot(self) -> Shot {
+        let (question, answer) = match self {
+            Self::Choice { context, mut choices, gold } => (context, choices.swap_remove(gold)),
+            Self::Partial { mut contexts, target, gold } => (contexts.swap_remove(gold), target),
             Self::Single { context, target } => (context, target),
         };
-        [context, &definition.delimiter, answer, &definition.separator].map(String::as_str).concat()
+        Shot { question, answer }
+    }
+}
+
+/// An example: a row's text with its answer.
+#[derive(Debug)]
+pub(super) struct Shot {
+    pub(super) question: String,
+    pub(super) answer: String,
+}
+
+impl Shot {
+    /// As it stands before others in plain text.
+    pub(super) fn text(&self, definition: &TaskDefinition) -> String {
+        [&self.question, &definition.delimiter, &self.answer, &definition.separator]
+            .map(String::as_str)
+            .concat()
     }
 }
 

@@ -3,14 +3,12 @@
 use super::{archive, checkpoint::CheckpointError};
 use espalier_base::{
     files::{self, Limit},
+    hub::{self, SnapshotError},
     text::shell_quote,
 };
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
-    env,
-    ffi::OsString,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -88,7 +86,7 @@ pub enum ResolveError {
 /// # Errors
 /// See [`ResolveError`].
 pub fn resolve(name: &str) -> Result<PathBuf, ResolveError> {
-    resolve_in(name, &cache())
+    resolve_in(name, &hub::cache())
 }
 
 fn resolve_in(name: &str, cache: &Path) -> Result<PathBuf, ResolveError> {
@@ -103,8 +101,8 @@ fn resolve_in(name: &str, cache: &Path) -> Result<PathBuf, ResolveError> {
     if path.is_file() {
         return Err(ResolveError::File { name: name.to_owned(), advice: instead_of_file(path) });
     }
-    let part = |text: &str| !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\\']);
-    let Some((org, model)) = name.split_once('/').filter(|(org, model)| part(org) && part(model)) else {
+    let is_name = |(org, model): &(&str, &str)| hub::is_part(org) && hub::is_part(model);
+    let Some((org, model)) = name.split_once('/').filter(is_name) else {
         return Err(ResolveError::NoFolder(name.to_owned()));
     };
     let repository = cache.join(format!("models--{org}--{model}"));
@@ -126,21 +124,10 @@ fn resolve_in(name: &str, cache: &Path) -> Result<PathBuf, ResolveError> {
 
 /// The snapshot of a repository's main branch; the only one there is where it was fetched by its commit.
 fn snapshot(name: &str, repository: &Path) -> Result<PathBuf, ResolveError> {
-    let no_snapshot = |path: &Path| ResolveError::NoSnapshot { name: name.to_owned(), path: path.to_owned() };
-    let (all, reference) = (repository.join("snapshots"), repository.join("refs/main"));
-    if let Ok(revision) = files::read_text(&reference, Limit::CONFIG) {
-        let snapshot = all.join(revision.trim());
-        return if snapshot.is_dir() { Ok(snapshot) } else { Err(no_snapshot(&snapshot)) };
-    }
-    let found = fs::read_dir(&all).map_err(|_| no_snapshot(&reference))?;
-    let mut snapshots: Vec<_> =
-        found.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    snapshots.sort();
-    match snapshots.len() {
-        0 => Err(no_snapshot(&reference)),
-        1 => Ok(snapshots.remove(0)),
-        _ => Err(ResolveError::Revisions { name: name.to_owned(), snapshots }),
-    }
+    hub::snapshot(repository).map_err(|error| match error {
+        SnapshotError::Missing(path) => ResolveError::NoSnapshot { name: name.to_owned(), path },
+        SnapshotError::Several(snapshots) => ResolveError::Revisions { name: name.to_owned(), snapshots },
+    })
 }
 
 /// Advice for a file that was given in place of a model's folder.
@@ -167,24 +154,6 @@ pub(super) fn conversion(folder: &Path) -> String {
     )
 }
 
-fn cache() -> PathBuf {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(at_home);
-    let cache = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(set);
-    cache.or_else(|| Some(set("HF_HOME")?.join("hub"))).unwrap_or_else(|| {
-        let home = etcetera::home_dir().unwrap_or_default();
-        set("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("huggingface/hub")
-    })
-}
-
-/// A path in which `~` at the beginning is the home folder, as huggingface_hub takes it.
-fn at_home(path: OsString) -> PathBuf {
-    let path = PathBuf::from(path);
-    match (path.strip_prefix("~"), etcetera::home_dir()) {
-        (Ok(rest), Ok(home)) => home.join(rest),
-        _ => path,
-    }
-}
-
 /// Files that a snapshot should have: its configuration, and every shard its index names. A link of the cache
 /// whose target is gone counts as missing.
 fn missing_files(snapshot: &Path) -> Vec<String> {
@@ -205,6 +174,7 @@ fn missing_files(snapshot: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn cache_with(files: &[&str]) -> (tempfile::TempDir, PathBuf) {
         let cache = tempfile::tempdir().unwrap();
@@ -268,7 +238,5 @@ mod tests {
         let file = repository.join("model.safetensors");
         fs::write(&file, "").unwrap();
         assert!(says(file.to_str().unwrap()).contains("give the folder that holds it"));
-        assert_eq!(at_home("/a/~".into()), Path::new("/a/~"));
-        assert_eq!(at_home("~/hub".into()), etcetera::home_dir().unwrap().join("hub"));
     }
 }

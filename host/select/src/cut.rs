@@ -64,6 +64,24 @@ struct Packing {
     score: RunningMean,
 }
 
+/// Where a text's first tokens came from.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// The source, and the document's number in it; nothing where a selector wrote it all.
+    place: Option<(usize, usize)>,
+    /// How many of the tokens.
+    length: usize,
+}
+
+impl Origin {
+    /// The piece of the tokens from `offset` on, if any of them came from a document.
+    fn piece(self, offset: usize, length: usize) -> Option<Piece> {
+        let length = length.min(self.length.saturating_sub(offset));
+        let (source, document) = self.place.filter(|_| length > 0)?;
+        Some(Piece { source, document, offset, length })
+    }
+}
+
 /// The mean of the scores of a window's documents.
 #[derive(Default)]
 struct RunningMean {
@@ -186,10 +204,7 @@ impl<'a> Cutter<'a> {
     ) -> Result<usize> {
         interrupt::check()?;
         let Some(source) = self.documents.source_of(document) else {
-            let documents = self.documents.len();
-            return Err(Error::invalid(format!(
-                "it offered document {document}, but the collection has {documents}, from 0"
-            )));
+            return Err(self.no_document(document));
         };
         if limit == 0 || !self.wanted() || self.taken.contains(&document) {
             return Ok(0);
@@ -210,10 +225,16 @@ impl<'a> Cutter<'a> {
         let loss_mask = self.documents.loss_mask(document, self.cut.loss_mask)?;
         let text = Text { input_ids: &tokens, loss_mask: &loss_mask };
         let place = Some((source, document - self.documents.first(source)));
+        let origin = Origin { place, length: usize::MAX };
         match mode {
-            WindowMode::Pack => Ok(self.pack(text, from, place, score, limit)),
-            WindowMode::Crop | WindowMode::Single => Ok(self.whole(text, from, place, score)),
+            WindowMode::Pack => Ok(self.pack(text, from, origin, score, limit)),
+            WindowMode::Crop | WindowMode::Single => Ok(self.whole(text, from, origin, score)),
         }
+    }
+
+    fn no_document(&self, document: usize) -> Error {
+        let documents = self.documents.len();
+        Error::invalid(format!("it offered document {document}, but the collection has {documents}, from 0"))
     }
 
     fn crop(
@@ -246,26 +267,18 @@ impl<'a> Cutter<'a> {
     }
 
     /// One window of a document from a token on, cut where it is too long.
-    fn whole(&mut self, text: Text, from: usize, place: Option<(usize, usize)>, score: Option<f64>) -> usize {
+    fn whole(&mut self, text: Text, from: usize, origin: Origin, score: Option<f64>) -> usize {
         let length = (text.len() - from).min(self.room());
         if length == 0 {
             return 0;
         }
-        let piece = place.map(|(source, document)| Piece { source, document, offset: from, length });
-        self.push(part(text, from, length), piece.into_iter().collect(), score);
+        self.push(part(text, from, length), origin.piece(from, length).into_iter().collect(), score);
         1
     }
 
     /// Packs a document, from a token on, behind the one before it. The end-of-text token between them counts as the last of
     /// the first one's tokens, and counts as they do.
-    fn pack(
-        &mut self,
-        text: Text,
-        from: usize,
-        place: Option<(usize, usize)>,
-        score: Option<f64>,
-        limit: usize,
-    ) -> usize {
+    fn pack(&mut self, text: Text, from: usize, origin: Origin, score: Option<f64>, limit: usize) -> usize {
         let joint = self.cut.eos.filter(|eos| text.input_ids.last() != Some(eos));
         let tokens: Vec<u32> = text.input_ids.iter().copied().chain(joint).collect();
         let mut loss_mask = text.loss_mask.to_vec();
@@ -281,8 +294,7 @@ impl<'a> Cutter<'a> {
             }
             let length = (tokens.len() - offset).min(room - self.packing.input_ids.len());
             self.packing.extend(part(text, offset, length));
-            let piece = place.map(|(source, document)| Piece { source, document, offset, length });
-            self.packing.pieces.extend(piece);
+            self.packing.pieces.extend(origin.piece(offset, length));
             self.packing.score.add(score);
             self.packed += length;
             offset += length;
@@ -296,9 +308,17 @@ impl<'a> Cutter<'a> {
         gave
     }
 
-    fn take_own(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
+    /// Takes a selector's own text: an answer, and before it the prompt of a document where it has one.
+    fn take_own(
+        &mut self,
+        (prompt, document): (&[u32], Option<usize>),
+        answer: &[u32],
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
         interrupt::check()?;
-        if tokens.is_empty() {
+        let tokens = [prompt, answer].concat();
+        if answer.is_empty() {
             return Err(Error::invalid("it offered a text of its own without a token"));
         }
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= self.cut.vocab_size) {
@@ -310,10 +330,23 @@ impl<'a> Cutter<'a> {
         if limit == 0 || !self.wanted() {
             return Ok(0);
         }
-        let text = Text::from(tokens);
+        let place = match document {
+            None => None,
+            Some(document) => {
+                let source = self.documents.source_of(document).ok_or_else(|| self.no_document(document))?;
+                Some((source, document - self.documents.first(source)))
+            }
+        };
+        let mut loss_mask = Vec::new();
+        if self.cut.loss_mask == LossMask::Answers && !prompt.is_empty() {
+            loss_mask = vec![1.0; tokens.len()];
+            loss_mask[..prompt.len()].fill(0.0);
+        }
+        let text = Text { input_ids: &tokens, loss_mask: &loss_mask };
+        let origin = Origin { place, length: prompt.len() };
         Ok(match self.cut.own {
-            WindowMode::Single => self.whole(text, 0, None, score),
-            WindowMode::Pack | WindowMode::Crop => self.pack(text, 0, None, score, limit),
+            WindowMode::Single => self.whole(text, 0, origin, score),
+            WindowMode::Pack | WindowMode::Crop => self.pack(text, 0, origin, score, limit),
         })
     }
 
@@ -383,7 +416,20 @@ impl WindowService for Cutter<'_> {
 
     fn offer_tokens(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
         let packed = self.packed;
-        let taken = self.take_own(tokens, score, limit);
+        let taken = self.take_own((&[], None), tokens, score, limit);
+        self.watch(taken, packed)
+    }
+
+    fn offer_answer(
+        &mut self,
+        document: usize,
+        prompt: &[u32],
+        answer: &[u32],
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
+        let packed = self.packed;
+        let taken = self.take_own((prompt, Some(document)), answer, score, limit);
         self.watch(taken, packed)
     }
 

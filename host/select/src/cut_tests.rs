@@ -230,3 +230,34 @@ fn what_is_missing_is_said() {
         assert!(error.to_string().contains(words), "{error}");
     }
 }
+
+#[test]
+fn the_prompt_of_an_answer_does_not_count_where_answers_alone_do() {
+    let (collection, _dir) = collection(&[1, 1]);
+    let offered = Offered::new(&collection, None, 4).unwrap();
+    let windows = |own, loss_mask| {
+        let cut = Cut { own, loss_mask, ..cut(4, Budget::Samples(2), Some(EOS)) };
+        let mut cutter = Cutter::new(&offered, cut);
+        let gave = [(1, [0, 1, 2]), (0, [3, 3, 3])].map(|(document, prompt)| {
+            cutter.offer_answer(document, &prompt, &[4], Some(1.0), usize::MAX).unwrap()
+        });
+        (gave, cutter.finish().unwrap())
+    };
+    let piece = |document, offset, length| Piece { source: 0, document, offset, length };
+    let (gave, single) = windows(WindowMode::Single, LossMask::Answers);
+    assert_eq!((gave, single[0].input_ids.as_slice()), ([1, 1], &[0, 1, 2, 4][..]));
+    assert_eq!((single[1].loss_mask.as_slice(), single[1].pieces.len()), (&[0.0, 0.0, 0.0, 1.0][..], 1));
+    // The pieces say what came of the documents: the prompts.
+    assert_eq!([single[0].pieces[0], single[1].pieces[0]], [piece(1, 0, 3), piece(0, 0, 3)]);
+    let (gave, packed) = windows(WindowMode::Pack, LossMask::Answers);
+    assert_eq!((gave, packed[1].input_ids.as_slice()), ([1, 1], &[EOS, 3, 3, 3][..]));
+    assert_eq!(
+        (packed[1].loss_mask.as_slice(), packed[1].pieces.as_slice()),
+        (&[1.0, 0.0, 0.0, 0.0][..], &[piece(0, 0, 3)][..])
+    );
+    assert!(windows(WindowMode::Single, LossMask::All).1.iter().all(|window| window.loss_mask.is_empty()));
+    let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(2), None));
+    assert!(cutter.offer_answer(7, &[1], &[2], None, 1).unwrap_err().message.contains("offered document 7"));
+    let mut cutter = Cutter::new(&offered, cut(4, Budget::Samples(2), None));
+    assert!(cutter.offer_answer(0, &[1], &[], None, 1).unwrap_err().message.contains("without a token"));
+}

@@ -2,8 +2,8 @@
 
 use super::{LossMask, WindowMode};
 use espalier_base::interrupt;
-use espalier_data::{CalibrationError, Shape, SourceInfo, TokenizedCollection};
-use espalier_sdk::{Document, Result, Source, service::DocumentService};
+use espalier_data::{AnswerMatch, CalibrationError, Shape, SourceInfo, TokenizedCollection};
+use espalier_sdk::{AnswerRule, Document, Error, Result, Source, service::DocumentService};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// Documents of a source that are looked at for one that is long enough to crop.
@@ -137,5 +137,20 @@ impl DocumentService for Offered<'_> {
     fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
         interrupt::check()?;
         Ok(self.collection.answer(index)?)
+    }
+
+    fn prompt(&self, index: usize) -> Result<Option<Vec<u32>>> {
+        interrupt::check()?;
+        Ok(self.collection.prompt(index)?)
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String> {
+        Ok(self.collection.tokenizer().decode(tokens)?)
+    }
+
+    fn agree(&self, index: usize, answers: &[&[u32]], rule: &AnswerRule) -> Result<Option<Vec<bool>>> {
+        interrupt::check()?;
+        let rule = AnswerMatch::new(rule).map_err(Error::invalid)?;
+        Ok(self.collection.agree(index, answers, &rule)?)
     }
 }

@@ -1,11 +1,15 @@
 //! Documents at the border.
 
-use super::{AbiResult, guard, missing, plain};
-use crate::{Document, Result, Source, service::DocumentService};
+use super::{
+    AbiResult, guard,
+    json::{from_json, to_json},
+    missing, plain,
+};
+use crate::{AnswerRule, Document, Result, Source, service::DocumentService};
 use abi_stable::{
     StableAbi, sabi_trait,
     sabi_trait::TD_Opaque,
-    std_types::{RBox, ROption, RString, RVec, Tuple2},
+    std_types::{RBox, ROption, RSlice, RStr, RString, RVec, Tuple2},
 };
 use std::{collections::BTreeMap, ops::Range};
 
@@ -33,6 +37,20 @@ pub trait DocumentsAbi: Send + Sync {
     }
     fn answer(&self, _index: u64) -> AbiResult<ROption<Tuple2<u64, u64>>> {
         missing("answer")
+    }
+    fn prompt(&self, _index: u64) -> AbiResult<ROption<RVec<u32>>> {
+        missing("prompt")
+    }
+    fn decode(&self, _tokens: RSlice<'_, u32>) -> AbiResult<RString> {
+        missing("decode")
+    }
+    fn agree(
+        &self,
+        _index: u64,
+        _answers: RSlice<'_, RSlice<'_, u32>>,
+        _rule: RStr<'_>,
+    ) -> AbiResult<ROption<RVec<bool>>> {
+        missing("agree")
     }
 }
 
@@ -82,6 +100,27 @@ impl DocumentsAbi for ExportedDocuments<'_> {
         let span = |span: Range<usize>| Tuple2(span.start as u64, span.end as u64);
         guard(|| Ok(self.0.answer(index as usize)?.map(span).into()))
     }
+
+    fn prompt(&self, index: u64) -> AbiResult<ROption<RVec<u32>>> {
+        guard(|| Ok(self.0.prompt(index as usize)?.map(RVec::from).into()))
+    }
+
+    fn decode(&self, tokens: RSlice<'_, u32>) -> AbiResult<RString> {
+        guard(|| Ok(self.0.decode(tokens.as_slice())?.into()))
+    }
+
+    fn agree(
+        &self,
+        index: u64,
+        answers: RSlice<'_, RSlice<'_, u32>>,
+        rule: RStr<'_>,
+    ) -> AbiResult<ROption<RVec<bool>>> {
+        guard(|| {
+            let answers: Vec<&[u32]> = answers.iter().map(|answer| answer.as_slice()).collect();
+            let rule = from_json(rule.as_str())?;
+            Ok(self.0.agree(index as usize, &answers, &rule)?.map(RVec::from).into())
+        })
+    }
 }
 
 /// The plugin's end of a collection.
@@ -119,5 +158,21 @@ impl DocumentService for ImportedDocuments<'_> {
     fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
         let span = plain(self.0.answer(index as u64))?.into_option();
         Ok(span.map(|Tuple2(start, end)| start as usize..end as usize))
+    }
+
+    fn prompt(&self, index: usize) -> Result<Option<Vec<u32>>> {
+        let prompt = plain(self.0.prompt(index as u64))?.into_option();
+        Ok(prompt.map(RVec::into_vec))
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String> {
+        plain(self.0.decode(tokens.into())).map(RString::into_string)
+    }
+
+    fn agree(&self, index: usize, answers: &[&[u32]], rule: &AnswerRule) -> Result<Option<Vec<bool>>> {
+        let answers: Vec<RSlice<'_, u32>> = answers.iter().map(|&answer| answer.into()).collect();
+        let rule = to_json(rule)?;
+        let agree = plain(self.0.agree(index as u64, answers.as_slice().into(), rule.as_str().into()))?;
+        Ok(agree.into_option().map(RVec::into_vec))
     }
 }

@@ -25,6 +25,16 @@ pub trait WindowsAbi: Send + Sync {
     ) -> AbiResult<u64> {
         missing("offer_at")
     }
+    fn offer_answer(
+        &mut self,
+        _document: u64,
+        _prompt: RSlice<'_, u32>,
+        _answer: RSlice<'_, u32>,
+        _score: ROption<f64>,
+        _limit: u64,
+    ) -> AbiResult<u64> {
+        missing("offer_answer")
+    }
 }
 
 /// Windows to be, as they cross the border, for the length of a call.
@@ -54,6 +64,20 @@ impl WindowsAbi for ExportedWindows<'_> {
         guard(|| {
             let (document, offset, limit) = (index(document), index(offset), index(limit));
             Ok(self.0.offer_at(document, offset, score.into_option(), limit)? as u64)
+        })
+    }
+
+    fn offer_answer(
+        &mut self,
+        document: u64,
+        prompt: RSlice<'_, u32>,
+        answer: RSlice<'_, u32>,
+        score: ROption<f64>,
+        limit: u64,
+    ) -> AbiResult<u64> {
+        guard(|| {
+            let (document, score, limit) = (index(document), score.into_option(), index(limit));
+            Ok(self.0.offer_answer(document, prompt.as_slice(), answer.as_slice(), score, limit)? as u64)
         })
     }
 
@@ -95,6 +119,18 @@ impl WindowService for ImportedWindows<'_> {
         limit: usize,
     ) -> Result<usize> {
         plain(self.0.offer_at(document as u64, offset as u64, score.into(), limit as u64)).map(index)
+    }
+
+    fn offer_answer(
+        &mut self,
+        document: usize,
+        prompt: &[u32],
+        answer: &[u32],
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
+        let (prompt, answer) = (prompt.into(), answer.into());
+        plain(self.0.offer_answer(document as u64, prompt, answer, score.into(), limit as u64)).map(index)
     }
 
     fn separate(&mut self) {

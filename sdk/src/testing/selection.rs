@@ -60,6 +60,12 @@ impl DocumentService for TestDocuments<'_> {
     fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
         self.text(index).map(|_| None)
     }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String> {
+        let character = |&token: &u32| char::from_u32(token);
+        let text: Option<String> = tokens.iter().map(character).collect();
+        text.ok_or_else(|| Error::invalid("a token is not a character"))
+    }
 }
 
 /// The offers that were taken.

@@ -1,12 +1,12 @@
 //! A definition as it is written.
 
-use super::{Choices, Draw, Extraction, Matching, Requests, Shots, TaskDefinition};
+use super::{Choices, Draw, Matching, Requests, Shots, TaskDefinition};
 use crate::{EvaluateError, Metric, Result};
 use espalier_base::{
     files::{self, Limit},
     text::line_and_column,
 };
-use espalier_data::{Row, RowExpression, RowTemplate};
+use espalier_data::{Extraction, Ignored, Row, RowExpression, RowTemplate};
 use regex::Regex;
 use serde::Deserialize;
 use std::{ops::Range, path::Path};
@@ -234,9 +234,11 @@ impl WrittenTask {
         let matching = Matching {
             strict: written.strict.map(extraction).transpose()?,
             flexible: written.flexible.map(extraction).transpose()?,
-            ignore_case: written.ignore_case,
-            ignore_punctuation: written.ignore_punctuation,
-            ignore: written.ignore.iter().map(pattern).collect::<Result<_, _>>()?,
+            ignored: Ignored {
+                patterns: written.ignore.iter().map(pattern).collect::<Result<_, _>>()?,
+                case: written.ignore_case,
+                punctuation: written.ignore_punctuation,
+            },
         };
         for (metric, key, found) in [
             (Metric::StrictMatch, "strict", &matching.strict),

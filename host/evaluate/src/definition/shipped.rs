@@ -16,6 +16,22 @@ macro_rules! tasks {
     };
 }
 
+/// Where the hub's data set of a shipped task has its rows: the configuration, or a file. None where it has one configuration.
+pub(super) fn hub_config(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "arc_challenge" => "ARC-Challenge",
+        "arc_easy" => "ARC-Easy",
+        "boolq" => "boolq",
+        "gsm8k" | "openbookqa" => "main",
+        // Beside its translations.
+        "lambada" => "lambada_test.jsonl",
+        "mmlu" => "all",
+        "rte" => "rte",
+        "winogrande" => "winogrande_xl",
+        _ => return None,
+    })
+}
+
 tasks!(
     "arc_challenge",
     "arc_easy",

@@ -17,12 +17,19 @@ pub(crate) struct Eval {
     /// by a TOML file of its definition, with its `--data`; may be given more than once
     #[arg(help_heading = "Evaluation", long, value_name = "FILE|NAME|TASK.toml")]
     pub(crate) task: Vec<String>,
-    /// Rows of a named task: the hub's folder of the data set, or a file; one for each such task, in order
-    #[arg(help_heading = "Evaluation", long, requires = "task", value_name = "DIR|FILE")]
-    pub(crate) data: Vec<PathBuf>,
+    /// Rows of a named task: the hub's folder of the data set, a file, or ORG/NAME[/CONFIG] of a data set in the local Hugging
+    /// Face cache; one for each such task, in order
+    #[arg(help_heading = "Evaluation", long, requires = "task", value_name = "DIR|FILE|NAME")]
+    pub(crate) data: Vec<String>,
     /// Examples before each item of named tasks [default: as many as the task says]
     #[arg(help_heading = "Evaluation", long, requires = "data", value_name = "N")]
     pub(crate) shots: Option<u32>,
+    /// Put named tasks into the model's chat template
+    #[arg(help_heading = "Evaluation", long, requires = "data")]
+    pub(crate) apply_chat_template: bool,
+    /// In a chat template, make each example a turn of its own; `false` makes all one message [default: true]
+    #[arg(help_heading = "Evaluation", long, requires = "apply_chat_template", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) fewshot_as_multiturn: Option<bool>,
     /// Metrics of rows with answers: exact_match, f1, rouge1, rouge1_stemmed, answer_perplexity, js_divergence; of
     /// running text perplexity, js_divergence [default: exact_match,f1,rouge1]
     #[arg(help_heading = "Evaluation", long, value_name = "NAMES", value_delimiter = ',')]
@@ -33,7 +40,7 @@ pub(crate) struct Eval {
     /// Keys of rows that have other names for their fields, such as instruction=ask,output=reply
     #[arg(help_heading = "Evaluation", long, value_name = "FIELD=KEY,…")]
     pub(crate) fields: Option<Fields>,
-    /// Stop at a row that cannot be used, instead of skipping it
+    /// Stop at a row that cannot be used, instead of skipping it; named tasks always do
     #[arg(help_heading = "Evaluation", long)]
     pub(crate) strict: bool,
     /// The most tokens to generate for an item [default: 64, or as many as a named task says]

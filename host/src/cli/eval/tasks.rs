@@ -3,7 +3,7 @@
 use crate::cli::{CliError, args};
 use espalier_base::text::did_you_mean;
 use espalier_data::{Reading, Source};
-use espalier_evaluate::{DefinitionName, Metric, Task, TaskDefinition};
+use espalier_evaluate::{ChatForm, DefinitionName, Metric, Task, TaskDefinition};
 use std::{collections::BTreeMap, path::Path};
 
 /// The metrics of rows with answers, where none is named.
@@ -26,8 +26,10 @@ pub(super) fn requested(command: &args::Eval) -> Result<Vec<Task>, CliError> {
         tasks.push(match definition {
             None => rows(command, text.parse()?),
             Some(name) => {
-                let source = data.next().map_or_else(|| Source::new(""), Source::new);
-                defined(command, Task::defined(TaskDefinition::open(&name)?, source))
+                let definition = TaskDefinition::open(&name)?;
+                let name = data.next().map_or("", String::as_str);
+                let source = definition.data(Path::new(name), name)?;
+                defined(command, Task::defined(definition, source))
             }
         });
     }
@@ -57,6 +59,7 @@ fn defined(command: &args::Eval, task: Task) -> Task {
         reading: reading(command),
         max_new_tokens: command.max_new_tokens.map_or(task.max_new_tokens, |most| most as usize),
         shots: command.shots.map(|shots| shots as usize),
+        chat: ChatForm::of(command.apply_chat_template, command.fewshot_as_multiturn),
         ..common(command, task)
     }
 }

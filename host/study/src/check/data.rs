@@ -7,12 +7,12 @@ use super::{
 use crate::{
     Result, StudyError, StudyFile,
     estimate::Extent,
-    file::{At, CalibrationSpec, EvaluationData, EvaluationSpec, Problem, ReadingSpec},
+    file::{At, CalibrationSpec, ChatSpec, EvaluationData, EvaluationSpec, Problem, ReadingSpec},
     report::CalibrationKind,
 };
 use espalier_base::text::did_you_mean;
-use espalier_data::{CalibrationError, Collection, Prompt, Reading, Shape, Source};
-use espalier_evaluate::{DefinitionName, Metric, Task, TaskDefinition};
+use espalier_data::{CalibrationError, ChatTemplate, Collection, Prompt, Reading, Shape, Source};
+use espalier_evaluate::{ChatForm, DefinitionName, Metric, Task, TaskDefinition};
 use espalier_model::LlamaConfig;
 use espalier_plugins::Library;
 use espalier_select::{Budget, Chosen, LossMask, Request};
@@ -119,7 +119,7 @@ impl StudyEvaluation {
         let task = &self.task;
         if let Some(definition) = &task.definition {
             let files = task.files().map_err(StudyError::from)?;
-            return Ok(json!({
+            let mut identity = json!({
                 "definition": definition.text,
                 "files": files.iter().map(|path| digest(path)).collect::<Result<Vec<_>>>()?,
                 "shots": task.shots(),
@@ -127,7 +127,12 @@ impl StudyEvaluation {
                 "limit": task.limit,
                 "max_new_tokens": task.max_new_tokens,
                 "seqlen": task.seqlen,
-            }));
+            });
+            // Absent without a chat template, so that results of before there were any still stand.
+            if let Some(form) = task.chat {
+                identity["chat"] = json!(form);
+            }
+            return Ok(identity);
         }
         Ok(json!({
             "sha256": digest(&task.source.path)?,
@@ -246,8 +251,8 @@ pub(super) fn evaluation(
 ) -> Checked<StudyEvaluation> {
     let path = match &spec.data {
         EvaluationData::Rows(path) => path,
-        EvaluationData::Task { task, data, shots } => {
-            return defined(file, spec, (task, data, shots.as_ref()), models);
+        EvaluationData::Task { task, data, shots, chat } => {
+            return defined(file, spec, (task, data), (shots.as_ref(), chat), models);
         }
     };
     let reading = reading(file, &spec.reading)?;
@@ -307,7 +312,8 @@ fn no_ability(group: &At<String>, metric: Metric) -> Problem {
 fn defined(
     file: &StudyFile,
     spec: &EvaluationSpec,
-    (name, data, shots): (&At<String>, &At<String>, Option<&At<u64>>),
+    (name, data): (&At<String>, &At<String>),
+    (shots, chat): (Option<&At<u64>>, &ChatSpec),
     models: &[StudyModel],
 ) -> Checked<StudyEvaluation> {
     let refused = |span: &Range<usize>| {
@@ -327,7 +333,17 @@ fn defined(
         }
     };
     let definition = TaskDefinition::open(&named).map_err(refused(&name.span))?;
-    let mut task = Task::defined(definition, Source::new(exists(file, data)?));
+    let source = definition.data(&file.resolve(&data.value), &data.value).map_err(refused(&data.span))?;
+    if !source.path.exists() {
+        exists(file, data)?;
+    }
+    let mut task = Task::defined(definition, source);
+    task.chat = ChatForm::of(chat.is_wanted(), chat.multiturn.as_ref().map(|multiturn| multiturn.value));
+    if let (Some(wanted), Some(_)) = (&chat.chat_template, task.chat) {
+        for model in models {
+            ChatTemplate::of_model(&model.folder).map_err(|error| unusable(&wanted.span, error))?;
+        }
+    }
     task.name.clone_from(&spec.name.value);
     task.reading = reading(file, &spec.reading)?;
     task.limit = spec.limit.as_ref().map(|limit| limit.value);

@@ -8,7 +8,7 @@ mod tests;
 
 pub(super) use calibration::CalibrationSpec;
 pub(super) use reader::{At, Problem};
-pub(super) use spec::{EvaluationData, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec};
+pub(super) use spec::{ChatSpec, EvaluationData, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec};
 
 use super::{Result, StudyError};
 use espalier_base::{

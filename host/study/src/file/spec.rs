@@ -75,7 +75,21 @@ pub(crate) enum EvaluationData {
     /// Rows with answers, or running text.
     Rows(At<String>),
     /// The data of a defined task.
-    Task { task: At<String>, data: At<String>, shots: Option<At<u64>> },
+    Task { task: At<String>, data: At<String>, shots: Option<At<u64>>, chat: ChatSpec },
+}
+
+/// Whether a task is put into the model's chat template.
+#[derive(Debug, Clone)]
+pub(crate) struct ChatSpec {
+    pub(crate) chat_template: Option<At<bool>>,
+    pub(crate) multiturn: Option<At<bool>>,
+}
+
+impl ChatSpec {
+    /// Whether the template is asked for.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.chat_template.as_ref().is_some_and(|wanted| wanted.value)
+    }
 }
 
 /// How rows become text.
@@ -303,6 +317,19 @@ fn evaluation_data(section: &mut Section) -> Result<EvaluationData> {
         task,
         data: section.need("data", path)?,
         shots: section.get("shots", integer)?,
+        chat: {
+            let placed = |value: &Spanned<DeValue>| Ok(At { value: flag(value)?, span: value.span() });
+            let chat = ChatSpec {
+                chat_template: section.get("chat_template", placed)?,
+                multiturn: section.get("multiturn", placed)?,
+            };
+            if let (Some(multiturn), false) = (&chat.multiturn, chat.is_wanted()) {
+                let message =
+                    "`multiturn` says how examples stand in a chat template: give `chat_template = true` too";
+                return Err(Problem::new(&multiturn.span, message));
+            }
+            chat
+        },
     })
 }
 
