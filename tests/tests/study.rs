@@ -1,5 +1,8 @@
 //! Studies from the command line: the matrix is run whole, goes on where it was stopped, and says what is wrong.
 
+#[path = "study/shipped.rs"]
+mod shipped;
+
 use espalier_tests::{built, host, path, run, said};
 use serde_json::Value;
 use std::{
@@ -108,6 +111,20 @@ fn a_study_gives_a_table_and_a_report() {
     }
     assert_eq!(lines.lines().count(), listed.len());
     assert!(small.results("out")[0].lines().count() > 6 * 4);
+    assert!(
+        table.contains("## Calibration data") && table.contains("no correlation is claimed of fewer than 10"),
+        "{table}"
+    );
+    let properties = fs::read_to_string(small.path("out/properties.csv")).unwrap();
+    // Of two seeds, the six properties of the data alone and the overlap with two evaluations.
+    assert_eq!(properties.lines().count(), 1 + 2 * (6 + 2), "{properties}");
+    let perplexity = properties.lines().find_map(|line| line.strip_prefix("tiny,C4,0,perplexity,,")).unwrap();
+    assert!(perplexity.parse::<f64>().unwrap() > 1.0, "{properties}");
+    assert!(
+        fs::read_to_string(small.path("out/correlations.csv"))
+            .unwrap()
+            .contains("tiny,Wanda,2:4,digits,Text,")
+    );
     let page = fs::read_to_string(small.path("out/report.html")).unwrap();
     assert!(page.contains("<html") && page.contains("Wanda-C4"), "{}", &page[..200]);
     for hash in small.hashes("out") {
@@ -167,6 +184,43 @@ fn a_dry_run_says_what_it_will_take() {
     assert!(!small.path("out").exists());
     let text = String::from_utf8(run(small.study("out").arg("--dry-run")).stdout).unwrap();
     assert!(text.contains("6 cells are left to run"), "{text}");
+}
+
+/// With a budget, the first seed of every way to prune is done before the second of any, and what is left can be gone on with.
+#[test]
+fn a_budget_begins_with_what_says_most() {
+    let sets = "C4 = \"DATA/c4.jsonl\"\nAlpaca = \"DATA/alpaca_calibration.json\"";
+    let study = STUDY.replace("C4 = \"DATA/c4.jsonl\"", sets).replace("[0.5, \"2:4\"]", "0.5");
+    let small = Small::new(&study);
+    let text = ends_with(small.study("out").args(["--budget", "0.0000001"]), 75);
+    assert!(text.contains("6 cells were not begun") && text.contains("run again"), "{text}");
+    let table = fs::read_to_string(small.path("out/table.md")).unwrap();
+    assert!(
+        table.contains("6 of 6 cells have not run") && table.contains("- Wanda-Alpaca at 50%\n"),
+        "{table}"
+    );
+
+    let said_of_it = said(&run(small.study("out").args(["-v", "--budget", "100"])));
+    let cells = [
+        "dense:",
+        "Magnitude 0.5:",
+        "C4 0.5 seed 0:",
+        "Alpaca 0.5 seed 0:",
+        "C4 0.5 seed 1:",
+        "Alpaca 0.5 seed 1:",
+    ];
+    let places: Vec<_> = cells.iter().map(|cell| said_of_it.find(cell).expect(cell)).collect();
+    assert!(places.is_sorted(), "{said_of_it}");
+    run(&mut small.study("whole"));
+    assert_eq!(small.results("out"), small.results("whole"));
+    // Nothing is left, so that nothing is beyond the smallest budget.
+    run(small.study("out").args(["--budget", "0.0000001"]));
+    for hours in ["0", "-1", "soon", "inf"] {
+        assert!(
+            ends_with(small.study("out").args([&format!("--budget={hours}")]), 2).contains("in hours"),
+            "{hours}"
+        );
+    }
 }
 
 #[test]
@@ -370,13 +424,6 @@ fn what_cannot_run_is_refused_before_anything_does() {
     let small = Small::new(&STUDY.replace("seeds = [0, 1]", "seeds = [0, 1]\nseed = 3"));
     let text = ends_with(&mut small.study("out"), 2);
     assert!(text.contains("small.toml:3:1: unknown key `seed`"), "{text}");
-}
-
-#[test]
-fn the_founding_study_parses() {
-    for study in ["llama-2-7b.toml", "demo.toml"] {
-        espalier_host::study::StudyFile::read(&path("studies").join(study)).unwrap();
-    }
 }
 
 /// Results that a study file does not name leave its table only with a word, and another study's not at all.

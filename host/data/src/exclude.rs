@@ -62,7 +62,7 @@ struct Runs<W> {
 
 impl<'a> Runs<Box<dyn Iterator<Item = u64> + 'a>> {
     fn of(texts: &'a [&'a str]) -> Self {
-        let words = texts.iter().flat_map(|text| words(text));
+        let words = texts.iter().flat_map(|text| word_hashes(text));
         Self { words: Box::new(words), held: VecDeque::with_capacity(WORDS + 1), rolling: 0, any: false }
     }
 }
@@ -92,7 +92,7 @@ impl<W: Iterator<Item = u64>> Iterator for Runs<W> {
 
 /// The hashes of a text's words: runs of letters and digits, in lower case. In scripts that put no spaces between words,
 /// every character is one.
-fn words(text: &str) -> impl Iterator<Item = u64> {
+pub fn word_hashes(text: &str) -> impl Iterator<Item = u64> {
     let runs = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     runs.flat_map(parts).map(|word| {
         let mut hasher = DefaultHasher::new();

@@ -35,6 +35,7 @@ pub use answers::{AnswerMatch, Extraction, Ignored};
 pub use collection::{Collection, Skipped, SourceInfo};
 pub use documents::TokenizedCollection;
 pub use error::CalibrationError;
+pub use exclude::word_hashes;
 pub use fields::Fields;
 pub use prompt::{Document, Prompt, Renderer, alpaca_prompt};
 pub use record::{Conversation, Message, Record, Row, Tokens};

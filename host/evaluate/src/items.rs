@@ -113,6 +113,22 @@ impl TaskItems {
         self.counts
     }
 
+    /// The text of every item: its prompt and its right answers, or a window of running text.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn texts(&self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
+        let text = |item: &TaskItem| {
+            if item.prompt.is_empty() && item.references.is_empty() {
+                return Ok(tokenizer.decode(&item.ids)?);
+            }
+            let parts =
+                std::iter::once(item.prompt.as_str()).chain(item.references.iter().map(String::as_str));
+            Ok(parts.collect::<Vec<_>>().join("\n"))
+        };
+        self.items.iter().map(text).collect()
+    }
+
     /// Warns of what was not taken as the data have it.
     pub fn warn(&self) {
         let ItemCounts { without_answer, prompts_cut, answers_cut, unseen_by_rouge, rewritten, .. } =

@@ -29,7 +29,12 @@ pub(super) fn run(command: &args::Study, verbosity: args::Verbosity) -> Result<(
     let study = Study::check(StudyFile::read(path)?)?;
     let out = command.out.clone().unwrap_or_else(|| default_out(path));
     let request = command.device.request();
-    let choice = CellChoice { cells: command.cell.clone(), shard: command.shard, compute: request.compute };
+    let choice = CellChoice {
+        cells: command.cell.clone(),
+        shard: command.shard,
+        most_telling_first: command.budget.is_some(),
+        compute: request.compute,
+    };
     let plan = Plan::new(&study, &out, &choice)?;
     let quoted = |path: &Path| shell_quote(&path.to_string_lossy());
     let mut words = format!("host study {} --out {}", quoted(path), quoted(&out));
@@ -70,6 +75,16 @@ fn ended(outcome: &StudyOutcome, out: &Path) -> Result<(), CliError> {
         let message = format!("other processes still work on {held} cells; run again for the whole table");
         return Err(CliError::Again(message));
     }
+    if outcome.left > 0 {
+        let StudyOutcome { left, left_time, .. } = outcome;
+        let message = format!(
+            "{left} cells were not begun, as the next would not have ended within the budget; they take about {}. What is missing \
+             stands in {}/table.md; run again to go on",
+            duration(left_time.as_secs_f64()),
+            out.display()
+        );
+        return Err(CliError::Again(message));
+    }
     if outcome.failed > 0 {
         let (failed, out) = (outcome.failed, out.display());
         return Err(CliError::Failed(format!("{failed} cells failed; {out}/report.html says why")));
@@ -85,7 +100,7 @@ fn run_with_bars(
 ) -> Result<StudyOutcome, CliError> {
     let mut bar = ProgressBar::hidden();
     let mut of_all = String::new();
-    let outcome = run_cells(plan, &command.device.request(), &mut |event| match event {
+    let outcome = run_cells(plan, &command.device.request(), command.budget, &mut |event| match event {
         StudyEvent::Begins { cell, place, of } => of_all = format!("[{place}/{of}] {cell}"),
         StudyEvent::Step { what, total } => {
             bar.finish_and_clear();

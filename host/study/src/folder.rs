@@ -4,10 +4,10 @@
 //! study.toml            the study file, as it was last run
 //! cells/HASH/           a cell: pruning.json, and under evaluations/HASH/ scores.json and predictions.jsonl;
 //!                       failed.json where it failed; model/ while it is needed, or to be kept
-//! selections/HASH/      calibration windows that cells share: windows.jsonl and record.json
+//! selections/HASH/      calibration windows that cells share: windows.jsonl and record.json; properties.json
 //! leases/               locks: one process at a time works on a cell
 //! digests.json          SHA-256 of what was read
-//! results.jsonl, results.csv, table.md, report.html
+//! results.jsonl, results.csv, table.md, report.html; properties.csv and correlations.csv of calibration data
 //! ```
 //!
 //! A file appears whole or not at all, so that a process may end at any moment.

@@ -18,9 +18,11 @@ mod file;
 mod folder;
 mod matrix;
 mod plan;
+mod properties;
 pub mod report;
 mod results;
 mod run;
+mod spearman;
 mod windows;
 
 pub use check::{Study, StudyCalibration, StudyEvaluation, StudyMethod, StudyModel};

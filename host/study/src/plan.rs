@@ -23,6 +23,9 @@ pub struct CellChoice {
     pub cells: Vec<String>,
     /// A part of all cells.
     pub shard: Option<Shard>,
+    /// Whether what says most comes first: dense models, then the first seed of every way to prune, at its first sparsity
+    /// before others, then the second seed, and so on. In the order of the study otherwise.
+    pub most_telling_first: bool,
     /// The type that operands of products are rounded to: a result of another type is another result.
     pub compute: Compute,
 }
@@ -99,7 +102,23 @@ impl<'a> Plan<'a> {
         let mut plan = Self { study, out: out.to_owned(), digests, identities, chosen: Vec::new(), cells };
         plan.distinct()?;
         plan.chosen = plan.choose(choice)?;
+        if choice.most_telling_first {
+            let mut chosen = std::mem::take(&mut plan.chosen);
+            chosen.sort_by_key(|cell| plan.round(cell));
+            plan.chosen = chosen;
+        }
         Ok(plan)
+    }
+
+    /// When a cell's turn is, if what says most comes first: the number of its seed and of its sparsity, dense cells before
+    /// all. A way to prune that knows no seeds is of the first.
+    fn round(&self, cell: &Cell) -> Option<(usize, usize)> {
+        let variant = cell.variant.as_ref()?;
+        let seeds = &self.study.seeds;
+        let seed = variant.calibration.and_then(|drawn| seeds.iter().position(|seed| *seed == drawn.seed));
+        let sparsities = &self.study.methods[variant.method].sparsities;
+        let sparsity = sparsities.iter().position(|sparsity| *sparsity == variant.sparsity);
+        Some((seed.unwrap_or(0), sparsity.unwrap_or(0)))
     }
 
     /// Refuses two cells that are the same: two entries of the study differ by their names alone.

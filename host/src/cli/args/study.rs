@@ -3,7 +3,7 @@
 use super::{Device, Opening};
 use clap::Subcommand;
 use espalier_study::Shard;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -28,6 +28,9 @@ pub(crate) struct Study {
     /// Run every N-th cell, beginning with the I-th; 1/N to N/N together run all
     #[arg(help_heading = "Cells", long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
+    /// Begin no cell that is not expected to end within so many hours, what says most first; run again to go on
+    #[arg(help_heading = "Cells", long, value_name = "HOURS", value_parser = hours, conflicts_with_all = ["dry_run", "list_cells"])]
+    pub(crate) budget: Option<Duration>,
     #[command(flatten)]
     pub(crate) opening: Opening,
     #[command(flatten)]
@@ -66,6 +69,14 @@ pub(crate) enum ListFormat {
     Text,
     /// One JSON object
     Json,
+}
+
+fn hours(text: &str) -> Result<Duration, String> {
+    let hours: Option<f64> = text.parse().ok();
+    let hours = hours.filter(|hours| *hours > 0.0 && *hours <= 100_000.0);
+    hours
+        .map(|hours| Duration::from_secs_f64(hours * 3600.0))
+        .ok_or_else(|| "a budget is in hours, such as 2 or 0.5".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -1,6 +1,6 @@
 //! The data of the report, as the study fills it in. The page computes only sums over seeds.
 
-use crate::results::by_name;
+use crate::{properties::Property, results::by_name};
 use espalier_evaluate::{Mean, Metric, Retention};
 use espalier_model::layout::Projection;
 use espalier_sdk::Sparsity;
@@ -36,6 +36,10 @@ pub struct Report {
     pub contrasts: Vec<Gain>,
     /// What every pruned variant keeps of each ability.
     pub retentions: Vec<AbilityRetention>,
+    /// The properties of calibration data.
+    pub properties: Vec<MeasuredProperty>,
+    /// How properties of calibration data and results go together.
+    pub correlations: Vec<Correlation>,
     /// Predictions to be read side by side; the study may keep only the first of each evaluation.
     pub predictions: Vec<Prediction>,
 }
@@ -226,6 +230,80 @@ pub struct AbilityRetention {
     pub retention: Retention,
     /// Seeds that were averaged.
     pub seeds: usize,
+}
+
+/// A property of the data that a model was calibrated with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredProperty {
+    /// The model's name.
+    pub model: String,
+    /// The calibration set.
+    pub calibration: String,
+    /// The seed of the draw.
+    pub seed: u64,
+    /// The property.
+    pub property: Property,
+    /// The evaluation that an overlap is with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<String>,
+    /// Its value: shares from 0 to 1.
+    pub value: f64,
+}
+
+/// What calibration data may go together with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The retention of a group of evaluations.
+    Retention(String),
+    /// The first metric of an evaluation that is in no group.
+    Score {
+        /// The evaluation.
+        evaluation: String,
+        /// The metric.
+        metric: Metric,
+    },
+}
+
+/// Spearman's rank correlation between a property of calibration data and a result, over the calibration sets of a
+/// method at a sparsity, seeds averaged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Correlation {
+    /// The model's name.
+    pub model: String,
+    /// The pruning method.
+    pub method: String,
+    /// The sparsity asked for.
+    pub sparsity: Sparsity,
+    /// The property; an overlap is with the evaluations of the result, on average.
+    pub property: Property,
+    /// The result.
+    pub outcome: Outcome,
+    /// A calibration set each.
+    pub points: Vec<CorrelationPoint>,
+    /// The correlation, of four sets or more that are not all alike.
+    pub rho: Option<f64>,
+    /// Its 95% interval, if it has one.
+    pub interval: Option<(f64, f64)>,
+    /// Whether it is told from none: of [`SETS_TO_CLAIM`](Self::SETS_TO_CLAIM) sets or more, and after Holm's correction
+    /// for all correlations of the study.
+    pub stands: bool,
+}
+
+impl Correlation {
+    /// The fewest sets of which a correlation is claimed. Of fewer the interval does not hold what it says.
+    pub const SETS_TO_CLAIM: usize = 10;
+}
+
+/// A calibration set with a property of its data and what came of calibrating with it, seeds averaged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CorrelationPoint {
+    /// The calibration set.
+    pub calibration: String,
+    /// The property.
+    pub property: f64,
+    /// The result.
+    pub outcome: f64,
 }
 
 /// The answers of the dense model and its pruned variants to one item.

@@ -4,8 +4,11 @@ use super::{
     cells::{self, Cells},
     data::{Calibration, CellState, Report},
     metric::duration,
+    missing::{Missing, missing},
     plots::{self, Figure, FigureGroup, HeatMap, RetentionMap},
+    power::{Undecided, assumptions, undecided},
     predictions::{self, Predictions},
+    properties::{DataSection, data},
     table::{self, ScoreTable},
     template,
     verdict::verdict,
@@ -33,14 +36,20 @@ struct Page<'a> {
     /// Colours and shapes.
     legend: Vec<LegendEntry<'a>>,
     dense_look: Look,
+    missing: Option<Missing>,
     verdict: Vec<TextSpan>,
     scores: Vec<ScoreTable<'a>>,
     dense: Vec<FigureGroup<'a>>,
     task: Vec<FigureGroup<'a>>,
+    undecided: Vec<Undecided<'a>>,
+    /// The level and the power by which what it would take is told.
+    assumptions: String,
     seeds: Vec<FigureGroup<'a>>,
     retention: Vec<RetentionMap<'a>>,
     heat_maps: Vec<HeatMap<'a>>,
     sensitivity: Vec<FigureGroup<'a>>,
+    data: Option<DataSection<'a>>,
+    properties: Vec<FigureGroup<'a>>,
     curves: Vec<Figure<'a>>,
     scatter: Vec<Figure<'a>>,
     layers: Vec<Figure<'a>>,
@@ -86,14 +95,19 @@ pub fn render(report: &Report) -> Result<String, minijinja::Error> {
         filter: filter(view),
         legend: legend(view),
         dense_look: view.look(None, None),
+        missing: missing(view),
         verdict: verdict(view),
         scores: table::tables(view),
         dense: plots::forest(view),
         task: plots::gains(view),
+        undecided: undecided(view),
+        assumptions: assumptions(view),
         seeds: plots::dots(view),
         retention: plots::retention(view),
         heat_maps: plots::heat_maps(view),
         sensitivity: plots::sensitivity(view),
+        data: data(view),
+        properties: plots::properties(view),
         curves: plots::curves(view),
         scatter: plots::scatter(view),
         layers: plots::layers(view),
@@ -137,3 +151,7 @@ fn legend<'a>(view: &ReportView<'a>) -> Vec<LegendEntry<'a>> {
 #[cfg(test)]
 #[path = "page_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "findings_tests.rs"]
+mod findings_tests;

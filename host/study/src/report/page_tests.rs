@@ -7,12 +7,12 @@ use espalier_sdk::Sparsity;
 use std::collections::BTreeMap;
 
 /// The page of a report, as the tests read it.
-fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report) -> String {
     super::render(report).expect("the templates fit")
 }
 
 /// A dense model and two pruned variants with two seeds each, on one evaluation.
-fn report() -> Report {
+pub(super) fn report() -> Report {
     let mut cells = vec![cell("dense", None, 0.8)];
     cells.extend(
         [0.70, 0.72].into_iter().enumerate().map(|(seed, mean)| cell("Wanda-C4", Some(seed as u64), mean)),
@@ -50,7 +50,7 @@ fn report() -> Report {
     }
 }
 
-fn cell(label: &str, seed: Option<u64>, mean: f64) -> ReportCell {
+pub(super) fn cell(label: &str, seed: Option<u64>, mean: f64) -> ReportCell {
     let pruned = |value: &str| seed.map(|_| value.to_owned());
     let score = Mean { mean, low: mean - 0.05, high: mean + 0.05, items: 200, stderr: None };
     ReportCell {
@@ -87,7 +87,7 @@ fn difference(label: &str, difference: f64, low: f64, high: f64) -> Difference {
     }
 }
 
-fn gain(method: &str, difference: f64, low: f64, high: f64) -> Gain {
+pub(super) fn gain(method: &str, difference: f64, low: f64, high: f64) -> Gain {
     Gain {
         model: "tiny".into(),
         method: method.into(),
@@ -105,14 +105,14 @@ fn gain(method: &str, difference: f64, low: f64, high: f64) -> Gain {
 }
 
 /// The part of the page under an anchor.
-fn section<'a>(page: &'a str, id: &str) -> &'a str {
+pub(super) fn section<'a>(page: &'a str, id: &str) -> &'a str {
     let start = page.find(&format!("<section id=\"{id}\"")).expect("the section is there");
     let length = page[start..].find("</section>").expect("it ends");
     &page[start..start + length]
 }
 
 /// Text without its tags.
-fn text(html: &str) -> String {
+pub(super) fn text(html: &str) -> String {
     let mut out = String::new();
     let mut tag = false;
     for character in html.chars() {

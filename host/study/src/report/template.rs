@@ -12,9 +12,9 @@ macro_rules! templates {
 }
 
 /// Every template by its name, which the others include it by.
-const TEMPLATES: [(&str, &str); 12] = templates! {
-    "cells.html" "figures.html" "groups.html" "heat_maps.html" "page.html" "parts.html" "predictions.html" "retention.html"
-    "scores.html" "settings.html" "symbols.html" "verdict.html"
+const TEMPLATES: [(&str, &str); 15] = templates! {
+    "cells.html" "data.html" "figures.html" "groups.html" "heat_maps.html" "missing.html" "page.html" "parts.html"
+    "predictions.html" "retention.html" "scores.html" "settings.html" "symbols.html" "undecided.html" "verdict.html"
 };
 
 const STYLE: &str = include_str!("templates/style.css");

@@ -3,7 +3,7 @@
 
 use super::{
     data::Gain,
-    holm::Holm,
+    holm::{Holm, p_value},
     metric::{IntervalOutcome, MetricFormat, sparsity_title},
     view::{ReportView, TextSpan, distinct},
 };
@@ -23,7 +23,7 @@ impl Tally {
         let mut tally = Self::default();
         for gain in gains {
             let outcome = MetricFormat::of(gain.metric).outcome(gain.low, gain.high);
-            match if holm.stands(gain) { outcome } else { IntervalOutcome::Undecided } {
+            match if stands(gain, holm) { outcome } else { IntervalOutcome::Undecided } {
                 IntervalOutcome::Better => tally.better += 1,
                 IntervalOutcome::Worse => tally.worse += 1,
                 IntervalOutcome::Undecided | IntervalOutcome::Unknown => tally.undecided += 1,
@@ -51,6 +51,23 @@ impl Tally {
     }
 }
 
+/// Whether a gain stands after the correction.
+fn stands(gain: &Gain, holm: Holm) -> bool {
+    holm.stands(p_value(gain.difference, gain.low, gain.high))
+}
+
+/// The correction for all comparisons of calibration sets and of what methods gain.
+pub(super) fn correction(view: &ReportView<'_>) -> Holm {
+    let compared = view.report.gains.iter().chain(&view.report.contrasts);
+    Holm::of(compared.map(|gain| p_value(gain.difference, gain.low, gain.high)))
+}
+
+/// Whether a comparison was decided: its interval is on one side of 0, and it stands after the correction.
+pub(super) fn is_decided(gain: &Gain, holm: Holm) -> bool {
+    let outcome = MetricFormat::of(gain.metric).outcome(gain.low, gain.high);
+    matches!(outcome, IntervalOutcome::Better | IntervalOutcome::Worse) && stands(gain, holm)
+}
+
 /// The paragraph.
 pub(super) fn verdict(view: &ReportView<'_>) -> Vec<TextSpan> {
     let gains = &view.report.gains;
@@ -59,7 +76,7 @@ pub(super) fn verdict(view: &ReportView<'_>) -> Vec<TextSpan> {
                     whether task calibration beats plain text.";
         return vec![TextSpan::plain(text)];
     }
-    let holm = Holm::of(gains.iter().chain(&view.report.contrasts));
+    let holm = correction(view);
     let mut out = Vec::new();
     for method in distinct(gains.iter().map(|gain| gain.method.as_str())) {
         let (scored, rest): (Vec<_>, Vec<_>) = gains

@@ -2,14 +2,18 @@
 
 pub(crate) mod by_name;
 mod collect;
+mod findings;
 mod paired;
 mod predictions;
+mod properties;
 mod retention;
 mod table;
 
 pub(super) use collect::{
     FAILED, Failure, PREDICTIONS, PRUNING, SCORES, Scores, evaluation_folder, knows_pruning, scores,
 };
+
+pub(super) use properties::properties_file;
 
 use super::{
     Plan, Result, StudyError,
@@ -134,7 +138,8 @@ impl KeptResult {
     }
 }
 
-/// Writes `results.jsonl`, `results.csv`, `table.md` and `report.html`, and gives back the table.
+/// Writes `results.jsonl`, `results.csv`, `table.md` and `report.html`, of calibration data `properties.csv` and
+/// `correlations.csv`, and gives back the table.
 ///
 /// # Errors
 /// A result that cannot be read, or a file that cannot be written.
@@ -145,11 +150,13 @@ pub fn write_results(plan: &Plan, command: &str) -> Result<String> {
     let mut report = gather(plan, command)?;
     paired::compare(plan, &folder, &mut report)?;
     retention::measure(plan, &folder, &mut report)?;
+    properties::measure(plan, &folder, &mut report)?;
     predictions::pick(plan, &folder, &mut report)?;
     let table = table::render(&report);
     folder::write(&folder.path("results.jsonl"), jsonl(&report)?.as_bytes())?;
     folder::write(&folder.path("results.csv"), csv(&report).as_bytes())?;
     folder::write(&folder.path("table.md"), table.as_bytes())?;
+    properties::write(&folder, &report)?;
     let page = render(&report).map_err(StudyError::Report)?;
     folder::write(&folder.path("report.html"), page.as_bytes())?;
     Ok(table)

@@ -1,6 +1,7 @@
 //! The table of the founding question, in Markdown: rows of variants, columns of metrics, one table for every
 //! model and sparsity.
 
+use super::findings;
 use crate::report::{CellState, Column, Report, ReportVariant, ReportView, distinct, sparsity_title};
 use espalier_base::text::markdown;
 use espalier_evaluate::Metric;
@@ -32,6 +33,7 @@ pub(super) fn render(report: &Report) -> String {
          pruned model of a column is in bold.\n",
     );
     retention(&mut text, &view);
+    findings::render(&mut text, &view);
     text
 }
 
@@ -87,7 +89,7 @@ fn table(text: &mut String, view: &ReportView, dense: Option<&ReportVariant>, pr
 }
 
 /// Writes rows, of which the first is the head, in columns.
-fn lay_out(text: &mut String, rows: &[Vec<String>]) {
+pub(super) fn lay_out(text: &mut String, rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
         .collect();

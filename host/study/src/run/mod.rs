@@ -1,8 +1,11 @@
 //! Running cells: one after the other, each by one process at a time, so that any number of processes can
 //! share a folder.
 
+mod budget;
+mod describe;
 mod pruning;
 
+use budget::Budget;
 use pruning::MODEL;
 
 use super::{
@@ -21,10 +24,10 @@ use espalier_evaluate::{DenseReference, Metric, TaskItems};
 use espalier_model::Llama;
 use espalier_select::SelectionTarget;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Events of a study, for progress bars and logs.
@@ -81,19 +84,26 @@ pub struct StudyOutcome {
     pub failed: usize,
     /// Cells that other processes work on.
     pub held: usize,
+    /// Cells that were not begun, because they were not expected to end within the budget.
+    pub left: usize,
+    /// The time that they are expected to take.
+    pub left_time: Duration,
     /// Whether the run was stopped before it was through.
     pub interrupted: bool,
 }
 
-/// Runs the cells of a plan that are not done. A cell that fails is recorded, and the others go on.
+/// Runs the cells of a plan that are not done. A cell that fails is recorded, and the others go on. With a budget, no cell
+/// is begun that is not expected to end within it.
 ///
 /// # Errors
 /// An error that stops the whole study: no device, or results that cannot be written.
 pub fn run(
     plan: &Plan,
     device: &DeviceRequest,
+    budget: Option<Duration>,
     on_event: &mut (dyn FnMut(StudyEvent) + Send),
 ) -> Result<StudyOutcome> {
+    let started = Instant::now();
     results::check_owner(plan)?;
     let folder = Folder::create(plan.out(), plan.study().file.text())?;
     plan.remember(&folder)?;
@@ -104,9 +114,14 @@ pub fn run(
         device: None,
         windows: None,
         prepared: BTreeMap::new(),
+        words: BTreeMap::new(),
         apart: BTreeSet::new(),
+        budget: None,
         on_event,
     };
+    if let Some(limit) = budget {
+        runner.budget = Some(Budget::new(plan, &runner.device()?, started, limit)?);
+    }
     let mut outcome = StudyOutcome::default();
     let mut left: Vec<&Cell> = plan.chosen().iter().collect();
     // What others hold may be done, or theirs to fail, by the time that everything else is.
@@ -131,8 +146,12 @@ struct Runner<'a> {
     windows: Option<Windows>,
     /// The prepared evaluations, by model and evaluation.
     prepared: BTreeMap<(usize, usize), Prepared>,
+    /// The runs of words of evaluations, by model and evaluation.
+    words: BTreeMap<(usize, usize), HashSet<u64>>,
     /// Hashes of cells that could not be pruned together.
     apart: BTreeSet<String>,
+    /// The time that is left, if it is bounded.
+    budget: Option<Budget>,
     on_event: &'a mut (dyn FnMut(StudyEvent) + Send),
 }
 
@@ -152,6 +171,9 @@ impl<'a> Runner<'a> {
                 outcome.interrupted = true;
                 break;
             }
+            if self.is_beyond_budget(cell, outcome) {
+                continue;
+            }
             let name = self.plan.name(cell);
             let started = Instant::now();
             (self.on_event)(StudyEvent::Begins { cell: &name, place: place + 1, of: cells.len() });
@@ -163,11 +185,14 @@ impl<'a> Runner<'a> {
                 }
                 state => state?,
             };
-            (self.on_event)(StudyEvent::Ends {
-                cell: &name,
-                state: &state,
-                seconds: started.elapsed().as_secs_f64(),
-            });
+            let seconds = started.elapsed().as_secs_f64();
+            (self.on_event)(StudyEvent::Ends { cell: &name, state: &state, seconds });
+            if let (Some(budget), CellEnd::Done) = (&mut self.budget, &state) {
+                budget.learn(&cell.hash, seconds);
+            }
+            if matches!(state, CellEnd::Was | CellEnd::Done) && self.describe(cell).is_err() {
+                outcome.interrupted = true;
+            }
             match state {
                 CellEnd::Was | CellEnd::Done => outcome.done += 1,
                 CellEnd::Failed(_) => outcome.failed += 1,
@@ -175,6 +200,17 @@ impl<'a> Runner<'a> {
             }
         }
         Ok(held)
+    }
+
+    /// Whether a cell is left to a later run: it is not done, and it, or one before it, does not fit the budget.
+    fn is_beyond_budget(&self, cell: &Cell, outcome: &mut StudyOutcome) -> bool {
+        let Some(budget) = &self.budget else { return false };
+        let beyond = (outcome.left > 0 || !budget.fits(cell)) && !is_done(self.plan, &self.folder, cell);
+        if beyond {
+            outcome.left += 1;
+            outcome.left_time = outcome.left_time.saturating_add(budget.expected(cell));
+        }
+        beyond
     }
 
     fn cell(&mut self, cell: &Cell) -> Result<CellEnd> {

@@ -7,6 +7,7 @@ mod dots;
 mod forest;
 mod heat_map;
 mod layers;
+mod properties;
 mod retention;
 mod scale;
 mod scatter;
@@ -19,6 +20,7 @@ pub(super) use self::{
     forest::{forest, gains},
     heat_map::{HeatMap, heat_maps},
     layers::layers,
+    properties::properties,
     retention::{RetentionMap, retention},
     scatter::scatter,
     sensitivity::sensitivity,
