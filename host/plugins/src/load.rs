@@ -229,8 +229,7 @@ impl Library {
         name: &str,
         given: &BTreeMap<String, String>,
     ) -> Result<(PluginSelector, SelectorInfo, Options), PluginError> {
-        let info = self.info().selectors.iter().find(|info| info.name == name);
-        let info = info.ok_or_else(|| self.not_offered("selector", name))?;
+        let info = self.selector_info(name)?;
         let refused = |source| PluginError::Options { what: format!("selector {name}"), source };
         let options = resolve(&info.options, given).map_err(refused)?;
         let selector = match &self.code {
@@ -242,6 +241,15 @@ impl Library {
         };
         let selector = selector.map_err(refused)?;
         Ok((selector, info.clone(), options))
+    }
+
+    /// The description of one of its selectors, which is not made.
+    ///
+    /// # Errors
+    /// It has none of this name.
+    pub fn selector_info(&self, name: &str) -> Result<&SelectorInfo, PluginError> {
+        let info = self.info().selectors.iter().find(|info| info.name == name);
+        info.ok_or_else(|| self.not_offered("selector", name))
     }
 
     fn not_offered(&self, what: &str, name: &str) -> PluginError {

@@ -31,28 +31,15 @@ impl Chosen {
         name: Option<&str>,
         options: &BTreeMap<String, String>,
     ) -> Result<Self> {
-        let offered: Vec<_> = libraries
-            .iter()
-            .flat_map(|library| {
-                library.info().selectors.iter().map(move |info| (library, info.name.as_str()))
-            })
-            .collect();
-        let name = match (name, offered.as_slice()) {
-            (Some(name), _) => name,
-            // A library that was given for its one selector is meant to be used.
-            (None, [(_, only)]) => only,
-            (None, []) => SELECTOR,
-            (None, several) => {
-                let names: Vec<_> = several.iter().map(|(_, name)| *name).collect();
-                let names = names.join(", ");
-                let message = format!("there are several selectors ({names}): choose one with --selector");
-                return Err(PluginError::NotOffered(message).into());
-            }
-        };
-        if let Some(library) = offering(&offered, "selector", name)? {
-            return Self::of(library, name, options);
-        }
-        Self::of(&library_of(name)?, name, options)
+        located(libraries, name, |library, name| Self::of(library, name, options))
+    }
+
+    /// The description of the selector that [`find`](Self::find) would find, which is not made: it may need options.
+    ///
+    /// # Errors
+    /// There is no such selector, or there are several and no name.
+    pub fn describe(libraries: &[Library], name: Option<&str>) -> Result<SelectorInfo> {
+        located(libraries, name, |library, name| Ok(library.selector_info(name)?.clone()))
     }
 
     fn of(library: &Library, name: &str, options: &BTreeMap<String, String>) -> Result<Self> {
@@ -74,6 +61,34 @@ impl Chosen {
     /// Its name, options, library and version.
     pub fn record(&self) -> &PluginRecord {
         &self.record
+    }
+}
+
+/// Does something with the library that a selector is in, and its name.
+fn located<T>(
+    libraries: &[Library],
+    name: Option<&str>,
+    then: impl FnOnce(&Library, &str) -> Result<T>,
+) -> Result<T> {
+    let offered: Vec<_> = libraries
+        .iter()
+        .flat_map(|library| library.info().selectors.iter().map(move |info| (library, info.name.as_str())))
+        .collect();
+    let name = match (name, offered.as_slice()) {
+        (Some(name), _) => name,
+        // A library that was given for its one selector is meant to be used.
+        (None, [(_, only)]) => only,
+        (None, []) => SELECTOR,
+        (None, several) => {
+            let names: Vec<_> = several.iter().map(|(_, name)| *name).collect();
+            let names = names.join(", ");
+            let message = format!("there are several selectors ({names}): choose one with --selector");
+            return Err(PluginError::NotOffered(message).into());
+        }
+    };
+    match offering(&offered, "selector", name)? {
+        Some(library) => then(library, name),
+        None => then(&library_of(name)?, name),
     }
 }
 

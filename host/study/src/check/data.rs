@@ -18,7 +18,6 @@ use espalier_plugins::Library;
 use espalier_select::{Budget, Chosen, LossMask, Request};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -236,9 +235,8 @@ fn selector(spec: &CalibrationSpec, libraries: &[Library]) -> Checked<Chosen> {
     let span = name.or(spec.plugin.as_ref()).map_or(&spec.name.span, |named| &named.span);
     let refused = |error| Problem::because(span, "the selector is not usable", error);
     let name = name.map(|name| name.value.as_str());
-    // Without options first, so that those it does not have are found where they stand.
-    let chosen = Chosen::find(libraries, name, &BTreeMap::new()).map_err(refused)?;
-    let info = chosen.info();
+    // Its description first, so that options it does not have are found where they stand.
+    let info = Chosen::describe(libraries, name).map_err(refused)?;
     let options = options(&format!("the selector {}", info.name), &info.options, &spec.options)?;
     Chosen::find(libraries, name, &options).map_err(refused)
 }

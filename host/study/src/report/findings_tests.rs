@@ -82,7 +82,9 @@ fn what_would_decide_is_told_of_what_was_not_decided() {
     let undecided = text(section(&page, "undecided"));
     assert!(undecided.contains("with 80% power at two-sided 5%."), "{undecided}");
     assert!(
-        undecided.contains("Wanda, Alpaca − C4, Exact match on alpaca: +1.0 [−2.0, +4.0] percentage points"),
+        undecided.contains(
+            "Wanda, Alpaca − C4, Exact match on alpaca: +1.0 [−2.0, +4.0] percentage points: would"
+        ),
         "{undecided}"
     );
     // Each set's two seeds are 2 points apart: (2.8016)² · 2 · 2e-4 / 1e-4 + 0.96 = 32.4.

@@ -37,7 +37,9 @@ pub(crate) struct Undecided<'a> {
 /// A comparison, and what it would take to decide it.
 #[derive(Serialize)]
 pub(crate) struct UndecidedComparison {
-    /// What was compared, and what was seen.
+    /// What was compared.
+    pub(crate) what: String,
+    /// The difference that was seen.
     pub(crate) seen: String,
     /// What it would take.
     pub(crate) needed: String,
@@ -75,16 +77,9 @@ pub(crate) fn assumptions(view: &ReportView<'_>) -> String {
 
 fn comparison(view: &ReportView<'_>, gain: &Gain, level: f64) -> UndecidedComparison {
     let format = MetricFormat::of(gain.metric);
-    let seen = format!(
-        "{}, {} − {}, {} on {}: {}{}",
-        gain.method,
-        gain.task,
-        gain.plain,
-        format.title,
-        gain.evaluation,
-        format.interval(gain.difference, gain.low, gain.high),
-        format.difference_unit()
-    );
+    let what =
+        format!("{}, {} − {}, {} on {}", gain.method, gain.task, gain.plain, format.title, gain.evaluation);
+    let seen = format.interval(gain.difference, gain.low, gain.high) + &format.difference_unit();
     let items =
         view.report.evaluations.iter().find(|one| one.name == gain.evaluation).map_or(0, |one| one.items);
     let error = standard_error(gain.low, gain.high);
@@ -106,7 +101,7 @@ fn comparison(view: &ReportView<'_>, gain: &Gain, level: f64) -> UndecidedCompar
             format!("would take {} items (now {items}){seeds}.", about(count))
         }
     };
-    UndecidedComparison { seen, needed }
+    UndecidedComparison { what, seen, needed }
 }
 
 /// The standard deviations over seeds of the variants that are compared.

@@ -31,7 +31,7 @@ fn power(text: &mut String, view: &ReportView) {
     for group in groups {
         let _ = write!(text, "\n{}:\n\n", markdown(&group.title));
         for one in group.comparisons {
-            let _ = writeln!(text, "- {}: {}", markdown(&one.seen), one.needed);
+            let _ = writeln!(text, "- {}: {}: {}", markdown(&one.what), one.seen, one.needed);
         }
     }
 }
