@@ -75,15 +75,17 @@ fn stand_in(data: &Path) {
     fs::create_dir_all(data).unwrap();
     let of = if ["ai2_arc", "mmlu", "global_mmlu"].contains(&within.as_str()) { &within } else { &name };
     for split in ["train", "validation", "test", "dev"] {
-        fs::write(data.join(format!("{split}.jsonl")), row(of)).unwrap();
+        // As many as examples are put before an item.
+        fs::write(data.join(format!("{split}.jsonl")), format!("{}\n", row(of)).repeat(6)).unwrap();
     }
 }
 
 /// A row of a data set.
-fn row(of: &str) -> &'static str {
+fn row(of: &str) -> String {
     let of = of.split('.').next().unwrap_or(of);
-    match of {
-        "alpaca_data" | "code_alpaca" => r#"{"instruction": "Add.", "input": "1 and 2", "output": "3"}"#,
+    let row = match of {
+        "alpaca_data" => r#"{"instruction": "Add.", "input": "1 and 2", "output": "3"}"#,
+        "code_alpaca" => r#"{"instruction": "Add.", "input": "1, 2", "output": "1 + 2"}"#,
         "dolly" => r#"{"instruction": "Add 1 and 2.", "context": "", "response": "3"}"#,
         "metamath" => r#"{"query": "What is 1 and 2?", "response": "3"}"#,
         "ultrachat" => {
@@ -113,6 +115,7 @@ fn row(of: &str) -> &'static str {
         "global_mmlu" => {
             r#"{"subject": "sums", "question": "1 and 2?", "option_a": "1", "option_b": "2", "option_c": "3", "option_d": "4", "answer": "C"}"#
         }
-        _ => r#"{"text": "One and two is three.", "content": "One and two is three."}"#,
-    }
+        _ => return format!(r#"{{"text": "One and two is {of}.", "content": "One and two is {of}."}}"#),
+    };
+    row.to_owned()
 }
