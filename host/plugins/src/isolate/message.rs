@@ -1,6 +1,8 @@
 //! Messages between host and child. Bytes of tensors are in the memory that they share (see `memory`), from its beginning.
 
-use espalier_sdk::{Access, DType, DeviceKind, Result, SamplingOptions, SelectionRequest, service::TensorId};
+use espalier_sdk::{
+    Access, AnswerRule, DType, DeviceKind, Result, SamplingOptions, SelectionRequest, service::TensorId,
+};
 use serde::{Deserialize, Serialize};
 
 /// From the host to the child.
@@ -106,6 +108,9 @@ pub(super) enum SelectionCall {
     Tokens(usize),
     Fields(usize),
     Answer(usize),
+    Prompt(usize),
+    Decode(Vec<u32>),
+    Agree { document: usize, answers: Vec<Vec<u32>>, rule: AnswerRule },
     Model,
     LogLikelihoods(Vec<Vec<u32>>),
     Pooled(Vec<Vec<u32>>, Vec<usize>),
@@ -114,6 +119,7 @@ pub(super) enum SelectionCall {
     Offer { document: usize, score: Option<f64>, limit: usize },
     OfferAt { document: usize, offset: usize, score: Option<f64>, limit: usize },
     OfferTokens { tokens: Vec<u32>, score: Option<f64>, limit: usize },
+    OfferAnswer { document: usize, prompt: Vec<u32>, answer: Vec<u32>, score: Option<f64>, limit: usize },
     Separate,
 }
 

@@ -5,7 +5,7 @@ use super::{
     message::{Reply, Request, SelectionCall},
 };
 use espalier_sdk::{
-    Document, Error, ModelInfo, Result, SamplingOptions, Source,
+    AnswerRule, Document, Error, ModelInfo, Result, SamplingOptions, Source,
     service::{DocumentService, ModelService, WindowService},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -31,6 +31,11 @@ impl Offered<'_> {
             SelectionCall::Tokens(index) => packed(&documents.tokens(index)?),
             SelectionCall::Fields(index) => packed(&documents.fields(index)?),
             SelectionCall::Answer(index) => packed(&documents.answer(index)?),
+            SelectionCall::Prompt(index) => packed(&documents.prompt(index)?),
+            SelectionCall::Decode(tokens) => packed(&documents.decode(&tokens)?),
+            SelectionCall::Agree { document, answers, rule } => {
+                packed(&documents.agree(document, &views(&answers), &rule)?)
+            }
             SelectionCall::Model => packed(&model.info()?),
             SelectionCall::LogLikelihoods(sequences) => packed(&model.log_likelihoods(&views(&sequences))?),
             SelectionCall::Pooled(sequences, layers) => packed(&model.pooled(&views(&sequences), &layers)?),
@@ -44,6 +49,9 @@ impl Offered<'_> {
             }
             SelectionCall::OfferTokens { tokens, score, limit } => {
                 packed(&windows.offer_tokens(&tokens, score, limit)?)
+            }
+            SelectionCall::OfferAnswer { document, prompt, answer, score, limit } => {
+                packed(&windows.offer_answer(document, &prompt, &answer, score, limit)?)
             }
             SelectionCall::Separate => {
                 windows.separate();
@@ -101,6 +109,18 @@ impl DocumentService for Forward {
     fn answer(&self, index: usize) -> Result<Option<Range<usize>>> {
         self.select(SelectionCall::Answer(index))
     }
+
+    fn prompt(&self, index: usize) -> Result<Option<Vec<u32>>> {
+        self.select(SelectionCall::Prompt(index))
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String> {
+        self.select(SelectionCall::Decode(tokens.to_vec()))
+    }
+
+    fn agree(&self, document: usize, answers: &[&[u32]], rule: &AnswerRule) -> Result<Option<Vec<bool>>> {
+        self.select(SelectionCall::Agree { document, answers: owned(answers), rule: rule.clone() })
+    }
 }
 
 impl ModelService for Forward {
@@ -146,6 +166,18 @@ impl WindowService for ForwardWindows<'_> {
 
     fn offer_tokens(&mut self, tokens: &[u32], score: Option<f64>, limit: usize) -> Result<usize> {
         self.0.select(SelectionCall::OfferTokens { tokens: tokens.to_vec(), score, limit })
+    }
+
+    fn offer_answer(
+        &mut self,
+        document: usize,
+        prompt: &[u32],
+        answer: &[u32],
+        score: Option<f64>,
+        limit: usize,
+    ) -> Result<usize> {
+        let (prompt, answer) = (prompt.to_vec(), answer.to_vec());
+        self.0.select(SelectionCall::OfferAnswer { document, prompt, answer, score, limit })
     }
 
     fn separate(&mut self) {
