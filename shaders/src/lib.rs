@@ -31,6 +31,7 @@ pub mod copy_block;
 pub mod cross_entropy;
 pub mod cross_entropy_gradient;
 pub mod diagonal;
+pub mod expand;
 pub mod gram;
 pub mod js_divergence;
 pub mod kth_in_rows;
@@ -38,6 +39,7 @@ pub mod kth_smallest;
 pub mod linear;
 pub mod linear_cooperative;
 pub mod linear_few;
+pub mod linear_packed;
 pub mod map;
 pub mod matmul;
 pub mod reduce_columns;
@@ -64,7 +66,7 @@ pub use compute::{Compute, ParseComputeError, multiplies_bf16};
 pub use espalier_ops::{Access, AttentionShape, Binary, Reduction, Repeat, Span, Unary};
 pub use floats::{Floats, FloatsMut};
 pub use kernel::Kernel;
-pub use packed::{Packed, PackedError, Weights, count, mask_bytes};
+pub use packed::{Packed, PackedError, Weights, count, count_kept, mask_bytes, split_row};
 pub use scores::Scores;
 
 /// Every kernel that runs on every device.
@@ -77,6 +79,7 @@ pub const KERNELS: &[&Kernel] = &[
     &cross_entropy::KERNEL,
     &cross_entropy_gradient::KERNEL,
     &diagonal::KERNEL,
+    &expand::KERNEL,
     &js_divergence::KERNEL,
     &kth_in_rows::KERNEL,
     &kth_smallest::KERNEL,
@@ -102,7 +105,7 @@ pub const KERNELS: &[&Kernel] = &[
 ];
 
 /// Kernels that need subgroups.
-pub const SUBGROUP_KERNELS: &[&Kernel] = &[&linear_few::KERNEL];
+pub const SUBGROUP_KERNELS: &[&Kernel] = &[&linear_few::KERNEL, &linear_packed::KERNEL];
 
 /// Kernels that need subgroups, f16 and products of small matrices.
 pub const COOPERATIVE_KERNELS: &[&Kernel] = &[&linear_cooperative::KERNEL_16, &linear_cooperative::KERNEL_8];

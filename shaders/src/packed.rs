@@ -1,5 +1,8 @@
 //! A matrix whose zeros are left out: a bit for every element, and those that are kept.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -137,27 +140,46 @@ impl<'a> Packed<'a> {
         }
     }
 
-    /// Every element.
-    pub(crate) fn expanded(&self) -> Expanded {
-        let count = self.rows() * self.cols;
-        match self.values {
-            Floats::F32(values) => Expanded::F32(self.all(values, vec![0.0; count])),
-            Floats::F16(values) => Expanded::F16(self.all(values, vec![f16::ZERO; count])),
-            Floats::BF16(values) => Expanded::BF16(self.all(values, vec![bf16::ZERO; count])),
+    /// Puts all elements into `out`, as they are.
+    ///
+    /// # Panics
+    /// `out` is of another type or length.
+    pub fn expand_all(&self, out: FloatsMut<'_>) {
+        match (self.values, out) {
+            (Floats::F32(values), FloatsMut::F32(out)) => self.all(values, out),
+            (Floats::F16(values), FloatsMut::F16(out)) => self.all(values, out),
+            (Floats::BF16(values), FloatsMut::BF16(out)) => self.all(values, out),
+            _ => panic!("elements of another type"),
         }
     }
 
-    fn all<T: Copy + Default + Send + Sync>(&self, values: &[T], mut out: Vec<T>) -> Vec<T> {
+    /// Every element.
+    pub(crate) fn expanded(&self) -> Expanded {
+        let count = self.rows() * self.cols;
+        let mut expanded = match self.values {
+            Floats::F32(_) => Expanded::F32(vec![0.0; count]),
+            Floats::F16(_) => Expanded::F16(vec![f16::ZERO; count]),
+            Floats::BF16(_) => Expanded::BF16(vec![bf16::ZERO; count]),
+        };
+        self.expand_all(match &mut expanded {
+            Expanded::F32(out) => FloatsMut::F32(out),
+            Expanded::F16(out) => FloatsMut::F16(out),
+            Expanded::BF16(out) => FloatsMut::BF16(out),
+        });
+        expanded
+    }
+
+    fn all<T: Element>(&self, values: &[T], out: &mut [T]) {
         const ROWS: usize = 16;
+        assert_eq!(out.len(), self.rows() * self.cols, "a place for every element");
         let parts = out.par_chunks_mut((ROWS * self.cols).max(1)).enumerate();
         parts.for_each(|(part, out)| {
             let first = part * ROWS;
             self.expand_into(values, first..(first + ROWS).min(self.rows()), out);
         });
-        out
     }
 
-    fn expand_into<T: Copy + Default>(&self, values: &[T], rows: std::ops::Range<usize>, out: &mut [T]) {
+    fn expand_into<T: Element>(&self, values: &[T], rows: std::ops::Range<usize>, out: &mut [T]) {
         assert_eq!(out.len(), rows.len() * self.cols, "an element for every one of these rows'");
         if self.cols == 0 {
             return;
@@ -176,8 +198,31 @@ pub fn count(mask: &[u8]) -> u64 {
     words.sum::<u64>() + rest.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>()
 }
 
+/// Elements of two or four bytes, in which any bits stand for something.
+pub(crate) trait Element: Copy + Default + Send + Sync {}
+
+impl Element for f32 {}
+impl Element for f16 {}
+impl Element for bf16 {}
+
 /// Puts values where bits are set, in order, and zeros elsewhere. Where there are too few values, the rest is zeros.
-pub(crate) fn spread<T: Copy + Default>(mask: &[u8], mut values: &[T], out: &mut [T]) {
+pub(crate) fn spread<T: Element>(mask: &[u8], values: &[T], out: &mut [T]) {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::expands() {
+        // SAFETY: the processor has the instructions, and elements have two or four bytes and any bits.
+        let (done, used) = unsafe {
+            if size_of::<T>() == 2 {
+                avx512::spread::<avx512::Two, T>(mask, values, out)
+            } else {
+                avx512::spread::<avx512::Four, T>(mask, values, out)
+            }
+        };
+        return spread_by_bytes(&mask[done / 8..], &values[used..], &mut out[done..]);
+    }
+    spread_by_bytes(mask, values, out);
+}
+
+fn spread_by_bytes<T: Element>(mask: &[u8], mut values: &[T], out: &mut [T]) {
     for (out, &bits) in out.chunks_mut(8).zip(mask) {
         if bits == 0xff
             && let (Ok(eight), Some((here, rest))) =
@@ -208,6 +253,61 @@ pub(crate) fn spread<T: Copy + Default>(mask: &[u8], mut values: &[T], out: &mut
             }
         }
     }
+}
+
+/// How many elements of `N` bytes, two or four, have any bit set.
+pub fn count_kept<const N: usize>(row: &[[u8; N]]) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::expands() {
+        // SAFETY: the processor has the instructions.
+        let (done, kept) = unsafe {
+            match N {
+                2 => avx512::count::<avx512::Two, _>(row),
+                4 => avx512::count::<avx512::Four, _>(row),
+                _ => (0, 0),
+            }
+        };
+        return kept + row[done..].iter().filter(|element| **element != [0; N]).count();
+    }
+    row.iter().filter(|element| **element != [0; N]).count()
+}
+
+/// Puts the elements of a row of `N` bytes each, two or four, that have any bit set into `values`, as many as there is room for, and
+/// their bits into `mask`, lowest first. Tells how many there are.
+///
+/// # Panics
+/// The mask is shorter than [`mask_bytes`] says.
+pub fn split_row<const N: usize>(row: &[[u8; N]], values: &mut [[u8; N]], mask: &mut [u8]) -> usize {
+    let mask = &mut mask[..mask_bytes(row.len())];
+    let (mut done, mut next) = (0, 0);
+    #[cfg(target_arch = "x86_64")]
+    if avx512::expands() {
+        // SAFETY: the processor has the instructions.
+        (done, next) = unsafe {
+            match N {
+                2 => avx512::split::<avx512::Two, _>(row, values, mask),
+                4 => avx512::split::<avx512::Four, _>(row, values, mask),
+                _ => (0, 0),
+            }
+        };
+    }
+    for (eight, bits) in row[done..].chunks(8).zip(&mut mask[done / 8..]) {
+        // Every element is put down, and what follows one that is not kept is put down over it.
+        let mut kept = [[0; N]; 9];
+        let (mut count, mut set) = (0, 0);
+        for (bit, element) in eight.iter().enumerate() {
+            kept[count] = *element;
+            let is_kept = *element != [0; N];
+            count += usize::from(is_kept);
+            set |= u8::from(is_kept) << bit;
+        }
+        *bits = set;
+        let room = values.get_mut(next..).unwrap_or_default();
+        let here = count.min(room.len());
+        room[..here].copy_from_slice(&kept[..here]);
+        next += count;
+    }
+    next
 }
 
 /// A matrix of weights to multiply with.

@@ -1,6 +1,8 @@
 //! Weights without their zeros multiply as those with them do, bit for bit.
 
-use espalier_shaders::{Compute, Floats, FloatsMut, Packed, PackedError, Weights, linear, mask_bytes};
+use espalier_shaders::{
+    Compute, Floats, FloatsMut, Packed, PackedError, Weights, count_kept, linear, mask_bytes, split_row,
+};
 use half::{bf16, f16};
 use proptest::prelude::*;
 
@@ -110,6 +112,34 @@ fn tokens_do_not_see_each_other() {
         let all = of(linear::FEW_TOKENS);
         for tokens in 1..linear::FEW_TOKENS {
             assert!(of(tokens) == all[..tokens * outputs], "{tokens}");
+        }
+    }
+}
+
+/// Rows of every length at every place in memory, and too little room.
+#[test]
+fn rows_are_split_and_put_together_again() {
+    fn check<const N: usize>(bytes: &[u8], cols: usize) {
+        let (row, _) = bytes.as_chunks::<N>();
+        let row = &row[..cols];
+        let kept: Vec<_> = row.iter().copied().filter(|element| *element != [0; N]).collect();
+        assert_eq!(count_kept(row), kept.len());
+        for room in [kept.len(), kept.len() / 2, kept.len() + 3] {
+            let mut values = vec![[0xaa; N]; room];
+            let mut mask = vec![0xff; mask_bytes(cols)];
+            assert_eq!(split_row(row, &mut values, &mut mask), kept.len());
+            let here = room.min(kept.len());
+            assert!(values[..here] == kept[..here], "{cols} of {N} bytes with room for {room}");
+            let set = (0..8 * mask.len()).map(|at| mask[at / 8] >> (at % 8) & 1 == 1);
+            let expected = row.iter().map(|element| *element != [0; N]).chain(std::iter::repeat(false));
+            assert!(set.zip(expected).all(|(set, expected)| set == expected), "{cols} of {N} bytes");
+        }
+    }
+    let bytes: Vec<u8> = numbers(6, 130, 0.6).into_iter().flat_map(f32::to_le_bytes).collect();
+    for cols in (0..70).chain([96, 127, 128, 129]) {
+        for start in [0, 1, 600] {
+            check::<2>(&bytes[start..], cols);
+            check::<4>(&bytes[start..], cols);
         }
     }
 }

@@ -3,9 +3,9 @@
 usage: python tests/scripts/gpu.py OUT [--pack DIR]
 The parts, in this order, each with a limit of time: adapters; every kernel against its twin; products and a SparseGPT
 solve beside PyTorch's on the same GPU; Wanda and SparseGPT on a model of random weights beside PyTorch, scaled to 32
-blocks; the time that is not spent in kernels; the tuner's choices. Results are written after every part, so that a run
-that is killed leaves what it has. What was cut short or could not run is said in the table; the exit code is 0 if
-nothing failed (and, with small sizes, nothing was cut short).
+blocks; decoding of the pruned model as a folder and as an archive; the time that is not spent in kernels; the tuner's
+choices. Results are written after every part, so that a run that is killed leaves what it has. What was cut short or
+could not run is said in the table; the exit code is 0 if nothing failed (and, with small sizes, nothing was cut short).
 
 GPU_SECONDS: seconds in all (480). GPU_SIZE: `full` or `small` (by default small on a software driver). PyTorch is
 taken from the Python that runs this; without it, the comparisons are left out.

@@ -6,7 +6,7 @@ import sys
 import threading
 
 # What runs on a software driver in a minute, as a test of these scripts; the tests themselves are run elsewhere.
-SMALL_TESTS = {"gpu_forward": ["rows", "small_matrices"], "gpu_prune_ops": ["map", "zero_where"],
+SMALL_TESTS = {"gpu_forward": ["rows", "small_matrices", "packed"], "gpu_prune_ops": ["map", "zero_where"],
                "algebra_ops": ["transposes", "diagonals"], "logits": ["gpu"], "gradients": ["gpu"], "generate": ["gpu"]}
 METHODS = ["wanda", "sparsegpt"]
 # Of the model that times are scaled to.
@@ -270,6 +270,27 @@ def prune_with_torch(method, runner, limit, data, results):
     finished(process, f"{method} by PyTorch")
 
 
+def decode(runner, limit, data, results):
+    """Decoding of the model that Wanda pruned, as a folder and as an archive, which has to write the same text."""
+    need_adapter(runner)
+    made(results)
+    folder = runner.work / f"pruned-{METHODS[0]}"
+    if not folder.is_dir():
+        raise Absent(f"{METHODS[0]} has pruned no model")
+    archive = folder.with_suffix(".sparse")
+    finished(runner.run(runner.host("pack", folder, "--out", archive, "--overwrite"), limit), "host pack")
+    for name, path in (("dense", folder), ("packed", archive)):
+        runs = []
+        for _ in range(1 if runner.small else 3):
+            command = runner.host("generate", "--model", path, "--prompt", "w5 w6 w7", "--max-new-tokens",
+                                  16 if runner.small else 128, "--json", "--device", "gpu", "--adapter", runner.adapter["name"])
+            runs.append(finished(runner.run(command, limit), f"decoding of the {name} model").json())
+        best = max(runs, key=lambda run: run["tokens_per_second"] or 0)
+        data[name] = {key: best[key] for key in ("text", "tokens", "tokens_per_second", "seconds_to_first_token")}
+    if data["dense"].pop("text") != data["packed"].pop("text"):
+        raise Failed("the archive writes another text than the folder")
+
+
 def lost(runner, limit, data, results):
     """The time of a block that is not spent in kernels, by a profile, in which every operation is waited for."""
     need_adapter(runner)
@@ -316,6 +337,7 @@ PARTS = [
     ("model", model, 45),
     *[(f"{method}, host", named(prune_with_host, method), limit) for method, limit in zip(METHODS, (50, 75))],
     *[(f"{method}, PyTorch", named(prune_with_torch, method), limit) for method, limit in zip(METHODS, (40, 65))],
+    ("decode", decode, 40),
     ("time outside kernels", lost, 50),
     ("tuner", tuner, 1),
 ]

@@ -1,7 +1,7 @@
 """The results of `gpu.py` as Markdown."""
 
 # What a run on an H100 or H200 is to reach: a least ratio of rates, or a most of seconds.
-TARGETS = {"f32": 0.60, "f16": 0.50, "wanda": 90, "sparsegpt": 330}
+TARGETS = {"f32": 0.60, "f16": 0.50, "wanda": 90, "sparsegpt": 330, "decode": 1.3}
 METHODS = {"wanda": "Wanda", "sparsegpt": "SparseGPT"}
 
 
@@ -121,6 +121,19 @@ def outside(parts):
                   "method and border"], rows)
 
 
+def decoding(parts, small):
+    """Tokens a second of a pruned model, as a folder and as an archive."""
+    found = parts["decode"]["data"]
+    if "packed" not in found:
+        return ""
+    dense, packed = (found[name]["tokens_per_second"] for name in ("dense", "packed"))
+    model = parts["model"]["data"]
+    rows = [[f"{model.get('shape')}, {model.get('blocks')} blocks, 50% pruned, one sequence",
+             *("-" if rate is None else f"{rate:.1f} tokens/s" for rate in (dense, packed)), ratio(packed, dense),
+             "" if small else f"≥ {TARGETS['decode']:.2f} ×"]]
+    return table(["decoding", "folder", "archive", "archive / folder", "target"], rows)
+
+
 def choices(parts):
     """What the tuner took."""
     rows = [[name, variant] for picks in parts["tuner"]["data"].values() for name, variant in sorted(picks.items())]
@@ -132,14 +145,14 @@ def render(results):
     small = results["size"] == "small"
     empty = dict(data={}, status="")
     parts = {name: empty for name in (
-        "adapters", "kernels", "cooperative kernel", "products", "solve", "model", "time outside kernels", "tuner",
+        "adapters", "kernels", "cooperative kernel", "products", "solve", "model", "decode", "time outside kernels", "tuner",
         *(f"{method}, {side}" for method in METHODS for side in ("host", "PyTorch")))}
     parts.update({part["name"]: part for part in results["parts"]})
     rows = [[part["name"], part["status"], part["note"][:400], f"{part['seconds']} s", f"{part['limit']} s"]
             for part in results["parts"]]
     sections = [
         f"# What a GPU shows ({results['size']} sizes)\n", machine(parts["adapters"]["data"]),
-        comparisons(parts, small), kernels(parts), memory(parts), outside(parts), choices(parts),
+        comparisons(parts, small), kernels(parts), memory(parts), decoding(parts, small), outside(parts), choices(parts),
         table(["part", "", "why", "time", "limit"], rows, left=3)]
     # A table without rows is left out: the last one says why.
     return "\n".join(section for section in sections if not section.startswith("|") or section.count("\n") > 2)

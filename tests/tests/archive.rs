@@ -2,7 +2,7 @@
 
 use espalier_tests::{host, path, run, said};
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 /// A model that is pruned to this pattern or share, as a folder.
 fn pruned(out: &Path, sparsity: &str) {
@@ -70,6 +70,68 @@ fn a_pruned_model_is_packed_and_used() {
         fs::remove_dir_all(&again).unwrap();
         fs::remove_file(&archive).unwrap();
     }
+}
+
+/// The files of a folder, but for the manifest, which tells of times and memory.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let read = files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()));
+    read.filter(|(name, _)| name != "espalier.json").collect()
+}
+
+fn verify(out: &Path) -> Command {
+    let mut command = host();
+    command.args(["verify", "--device", "cpu"]).arg(out);
+    command
+}
+
+#[test]
+fn pruning_makes_an_archive_where_the_output_is_named_so() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    let (folder, archive, again) = (at("pruned"), at("pruned.sparse"), at("again"));
+    pruned(&folder, "0.5");
+    pruned(&archive, "0.5");
+    run(host().arg("unpack").arg(&archive).arg("--out").arg(&again));
+    assert!(contents(&folder) == contents(&again), "{:?}", contents(&again).keys());
+    run(&mut pack(&again, &at("again.sparse")));
+    assert!(fs::read(&archive).unwrap() == fs::read(at("again.sparse")).unwrap());
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 4, "nothing unfinished is left");
+
+    // What is there is replaced when that is asked for, and it is an output as it was written.
+    let prune = |out: &Path, flag: &str| {
+        let mut command = host();
+        command.args(["prune", "--plugin", "magnitude", "--device", "cpu", "--sparsity", "0.5", "--model"]);
+        command.arg(path("models/tiny-instruct")).arg("--out").arg(out).arg(flag);
+        command
+    };
+    refused(&mut prune(&archive, "--restart"), "exists: choose another --out");
+    assert!(said(&run(&mut prune(&archive, "--resume"))).contains("was finished by an earlier run"));
+    run(&mut prune(&archive, "--overwrite"));
+    assert!(fs::metadata(&archive).unwrap().is_file());
+    fs::write(at("notes.sparse"), "mine").unwrap();
+    refused(&mut prune(&at("notes.sparse"), "--overwrite"), "neither a folder nor an archive");
+    run(&mut pack(&path("models/tiny-instruct"), &at("dense.sparse")));
+    refused(&mut prune(&at("dense.sparse"), "--overwrite"), "it has no espalier.json");
+    fs::rename(&folder, at("folder.sparse")).unwrap();
+    run(&mut prune(&at("folder.sparse"), "--overwrite"));
+    assert!(fs::metadata(at("folder.sparse")).unwrap().is_file());
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 6, "nothing unfinished is left");
+
+    // It is verified as a folder is.
+    let output = said(&run(&mut verify(&archive)));
+    for check in ["files", "sparsity", "weights", "untouched", "logits"] {
+        assert!(output.lines().any(|line| line.starts_with(check) && line.contains(" ok ")), "{output}");
+    }
+    let mut bytes = fs::read(&archive).unwrap();
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let values = metadata.info("model.layers.1.mlp.up_proj.weight.compressed").unwrap().data_offsets.0;
+    bytes[8 + header + values] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    let output = verify(&archive).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("model.safetensors is not as it was written"), "{}", said(&output));
+    refused(verify(&at("dense.sparse")).arg("--json"), "espalier.json cannot be read");
 }
 
 #[test]

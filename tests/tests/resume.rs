@@ -101,6 +101,9 @@ fn low_rank_parts_and_narrow_blocks_survive_a_killed_run() {
         if method != "oats" {
             continue;
         }
+        let archive = folder.path().join("out.sparse");
+        run(host().arg("pack").arg(&out).arg("--out").arg(&archive));
+        run(host().args(["verify", "--device", "cpu"]).arg(&archive));
         assert!(found.contains_key("adapter/adapter_model.safetensors"), "{:?}", found.keys());
         // Pruned again, its low-rank part would be lost.
         let mut again = host();
@@ -137,6 +140,25 @@ fn a_killed_run_continues_and_ends_with_the_same_bytes() {
         let other = prune(&out).args(flags).args(["--resume", "--sparsity", "0.6"]).output().unwrap();
         assert!(!other.status.success() && said(&other).contains("exists"), "{}", said(&other));
     }
+}
+
+/// An archive is made of the finished folder, wherever the run ended before.
+#[test]
+fn a_killed_run_ends_as_an_archive_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("out.sparse"));
+    run(&mut prune(&whole));
+    let (child, _log) = started(&mut prune(&out), 2);
+    kill(child);
+    assert_eq!(names(folder.path()), [".out.sparse.partial", "whole"]);
+    let resumed = run(prune(&out).arg("--resume"));
+    assert!(said(&resumed).contains("of 4 blocks are finished"), "{}", said(&resumed));
+    assert_eq!(names(folder.path()), ["out.sparse", "whole"]);
+    let again = folder.path().join("again");
+    run(host().arg("unpack").arg(&out).arg("--out").arg(&again));
+    assert!(contents(&again) == contents(&whole), "other bytes");
+    let finished = run(prune(&out).arg("--resume"));
+    assert!(said(&finished).contains("was finished by an earlier run"), "{}", said(&finished));
 }
 
 #[test]

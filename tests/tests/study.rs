@@ -463,3 +463,29 @@ fn commands_of_results_are_quoted() {
     let expected = [odd.to_str().unwrap().to_owned(), small.path("out $HOME").to_str().unwrap().to_owned()];
     assert!(expected.iter().all(|word| words.lines().any(|line| line == word)), "{words}");
 }
+
+/// Kept models are folders or archives, whichever the file says now, and the results are the same.
+#[test]
+fn kept_models_may_be_archives() {
+    let study = |keep: &str| {
+        let study = STUDY.replace("Wanda = [0.5, \"2:4\"]\n", "").replace("seeds = [0, 1]", "seeds = [0]");
+        let start = study.find("[calibration]").unwrap();
+        let end = study.find("[evaluations]").unwrap();
+        format!("keep_models = {keep}\n{}{}", &study[..start], &study[end..])
+    };
+    let small = Small::new(&study("false"));
+    run(&mut small.study("dropped"));
+    let mut before = None;
+    for (keep, kept, other) in [("\"packed\"", "model.sparse", "model"), ("true", "model", "model.sparse")] {
+        small.write(&study(keep));
+        run(&mut small.study("out"));
+        let home = small.path("out/cells").join(&small.hashes("out")[1]);
+        assert!(home.join(kept).exists() && !home.join(other).exists(), "{keep}");
+        run(host().args(["verify", "--device", "cpu"]).arg(home.join(kept)));
+        assert_eq!(small.results("out"), small.results("dropped"), "{keep}");
+        let pruning = fs::read(home.join("pruning.json")).unwrap();
+        assert!(before.replace(pruning.clone()).is_none_or(|before| before == pruning), "pruned once");
+    }
+    small.write(&study("\"other\""));
+    assert!(ends_with(&mut small.study("out"), 2).contains("`true`, `false` or \"packed\""));
+}

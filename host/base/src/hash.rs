@@ -8,6 +8,11 @@ pub fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The hash of some bytes, in hex.
+pub fn of(bytes: &[u8]) -> String {
+    hex(Sha256::new_with_prefix(bytes))
+}
+
 /// The hash of bytes that come one after the other.
 #[derive(Debug, Default)]
 pub struct Hasher(Sha256);

@@ -82,7 +82,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
 pub fn write(
     path: &Path,
     overwrite: bool,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    fill: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
 ) -> Result<(), OutputError> {
     check_target(path, overwrite)?;
     let failed = |source| OutputError::Write { path: path.to_owned(), source };

@@ -29,6 +29,11 @@ pub use espalier_sdk::{DeviceKind, service::KernelCall};
 
 pub use espalier_shaders::Compute;
 
+/// Taking a matrix's zeros out.
+pub mod packing {
+    pub use espalier_shaders::{count_kept, mask_bytes, split_row};
+}
+
 use bytes::Bytes;
 use serde::Serialize;
 use std::{fmt, sync::Arc};
@@ -76,13 +81,14 @@ pub trait Device: Send + Sync {
     /// A tensor with these little-endian bytes, which the CPU shares instead of copying where it can.
     fn upload(&self, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Result<Tensor>;
 
-    /// A tensor of a matrix whose zeros are left out. The CPU multiplies with it as it is; other devices are given every element.
+    /// A tensor of a matrix whose zeros are left out. Products read it as it is where that is faster; a device that has no such
+    /// kernels is given every element.
     ///
     /// # Errors
     /// Parts that do not fit together, or a failing device.
     fn upload_packed(&self, packed: PackedMatrix) -> Result<Tensor> {
         let bytes = packed.checked()?.expand();
-        self.upload(packed.dtype, packed.rows(), packed.cols, bytes.into())
+        self.upload(packed.dtype, packed.rows(), packed.cols, bytes)
     }
 
     /// A tensor's little-endian bytes, after everything asked for before has run.

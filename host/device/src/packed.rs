@@ -2,7 +2,7 @@
 
 use crate::{DType, DeviceError, Result};
 use bytes::Bytes;
-use espalier_shaders::{Floats, FloatsMut, Packed, mask_bytes};
+use espalier_shaders::{Floats, FloatsMut, Packed, mask_bytes, split_row};
 
 /// A matrix whose zeros are left out, in the layout of compressed-tensors' `sparse-bitmask`.
 #[derive(Debug, Clone)]
@@ -20,6 +20,29 @@ pub struct PackedMatrix {
 }
 
 impl PackedMatrix {
+    /// Takes out the zeros of a matrix of these little-endian elements, but not those that are negative.
+    ///
+    /// # Panics
+    /// The bytes are no whole rows.
+    pub fn pack(dtype: DType, cols: usize, bytes: &[u8]) -> Self {
+        let (size, row_bytes) = (dtype.size(), cols * dtype.size());
+        assert!(bytes.len().is_multiple_of(row_bytes.max(1)), "whole rows");
+        let rows = bytes.chunks_exact(row_bytes.max(1));
+        let mut values = vec![0; bytes.len()];
+        let mut mask = vec![0; rows.len() * mask_bytes(cols)];
+        let (mut offsets, mut end) = (Vec::with_capacity(rows.len()), 0);
+        for (row, mask) in rows.zip(mask.chunks_exact_mut(mask_bytes(cols).max(1))) {
+            offsets.push(end as u64);
+            let room = &mut values[end * size..];
+            end += match size {
+                2 => split_row(row.as_chunks::<2>().0, room.as_chunks_mut::<2>().0, mask),
+                _ => split_row(row.as_chunks::<4>().0, room.as_chunks_mut::<4>().0, mask),
+            };
+        }
+        values.truncate(end * size);
+        Self { dtype, cols, values: values.into(), mask: mask.into(), offsets }
+    }
+
     /// Rows.
     pub fn rows(&self) -> usize {
         self.offsets.len()
@@ -69,28 +92,25 @@ impl PackedMatrix {
     }
 
     /// Every element, little-endian; of one that is [checked](Self::checked).
-    pub fn expand(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.rows() * self.cols * self.dtype.size()];
-        self.expand_rows(0..self.rows(), &mut bytes);
-        bytes
+    pub fn expand(&self) -> Bytes {
+        let (elements, size) = (self.rows() * self.cols, self.dtype.size());
+        let mut words = vec![0u32; (elements * size).div_ceil(4)];
+        self.expand_into(&mut bytemuck::cast_slice_mut(&mut words)[..elements * size]);
+        Bytes::from_owner(Aligned(words, elements * size))
     }
 
-    /// The elements of some rows, little-endian; of one that is [checked](Self::checked).
+    /// Puts all elements, little-endian, into `out`; of one that is [checked](Self::checked).
     ///
     /// # Panics
-    /// There are no such rows, or `out` is of another length.
-    pub fn expand_rows(&self, rows: std::ops::Range<usize>, out: &mut [u8]) {
-        let Ok(packed) = self.view() else { return out.fill(0) };
-        let words = out.len().div_ceil(4);
-        let mut buffer = vec![0u32; words];
-        let bytes = &mut bytemuck::cast_slice_mut::<u32, u8>(&mut buffer)[..out.len()];
-        let floats = match self.dtype {
-            DType::F32 => FloatsMut::F32(bytemuck::cast_slice_mut(bytes)),
-            DType::F16 => FloatsMut::F16(bytemuck::cast_slice_mut(bytes)),
-            DType::BF16 | DType::U32 => FloatsMut::BF16(bytemuck::cast_slice_mut(bytes)),
-        };
-        packed.expand(rows, floats);
-        out.copy_from_slice(bytes);
+    /// `out` is of another length, or not aligned for the elements.
+    pub fn expand_into(&self, out: &mut [u8]) {
+        let Ok(packed) = self.view() else { return };
+        match self.dtype {
+            DType::F32 => packed.expand_all(FloatsMut::F32(bytemuck::cast_slice_mut(out))),
+            DType::F16 => packed.expand_all(FloatsMut::F16(bytemuck::cast_slice_mut(out))),
+            DType::BF16 => packed.expand_all(FloatsMut::BF16(bytemuck::cast_slice_mut(out))),
+            DType::U32 => {}
+        }
     }
 }
 

@@ -348,14 +348,14 @@ impl Llama {
     /// A linear layer's weight, with its low-rank part if it has one.
     fn load_weight(&self, projection: Projection, index: usize) -> Result<Tensor> {
         let name = projection.weight(index);
-        let weight = match self.checkpoint.packed(&name)? {
-            Some(packed) => {
-                let uploaded = self.device.upload_packed(packed);
-                uploaded.map_err(|source| ModelError::Tensor { name: name.clone(), source })?
-            }
-            None => self.load_matrix(&name, projection.shape(&self.config))?,
+        let shape = projection.shape(&self.config);
+        let Some((left, right)) = self.checkpoint.low_rank(&name)? else {
+            let Some(packed) = self.checkpoint.packed(&name)? else { return self.load_matrix(&name, shape) };
+            let uploaded = self.device.upload_packed(packed);
+            return uploaded.map_err(|source| ModelError::Tensor { name, source });
         };
-        let Some((left, right)) = self.checkpoint.low_rank(&name)? else { return Ok(weight) };
+        // The sum has no zeros to leave out.
+        let weight = self.load_matrix(&name, shape)?;
         let device = &*self.device;
         let factor = |view: TensorView| {
             in_f32(device, &device.upload(view.dtype, view.shape[0], view.shape[1], view.bytes)?)

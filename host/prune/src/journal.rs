@@ -6,7 +6,9 @@ use espalier_base::{
     files::{self, Limit},
     hash::{Hashed, hex},
 };
-use espalier_model::{Llama, ModelError, Window, checkpoint::CheckpointError, layout, writer::MANIFEST};
+use espalier_model::{
+    Llama, ModelError, Window, archive, checkpoint::CheckpointError, layout, writer::MANIFEST,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -163,6 +165,9 @@ impl Progress {
 
 /// The hash of the [`Fingerprint`] of the run that finished an output; nothing where there is no such output.
 pub fn finished(output: &Path) -> Option<String> {
+    if archive::is_archive(output) {
+        archive::mount(output).ok()?;
+    }
     let manifest = files::read(&output.join(MANIFEST), Limit::RECORD).ok()?;
     let manifest: Value = serde_json::from_slice(&manifest).ok()?;
     Some(manifest.get("fingerprint")?.as_str()?.to_owned())

@@ -9,7 +9,9 @@ use espalier_base::{
 };
 use espalier_device::Device;
 use espalier_model::{
-    Checkpoint, Llama, LlamaConfig, ModelError, resolve,
+    Checkpoint, Llama, LlamaConfig, ModelError, archive,
+    checkpoint::CheckpointError,
+    resolve,
     writer::{Cut, FileRecord, MANIFEST},
 };
 use espalier_sdk::Sparsity;
@@ -20,6 +22,9 @@ use std::{
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
+
+/// The name of the check of files.
+const FILES: &str = "files";
 
 /// Tokens that the model is run on: enough to pass through every layer.
 const TOKENS: usize = 16;
@@ -37,6 +42,9 @@ pub enum VerifyError {
         #[source]
         source: std::io::Error,
     },
+    /// An archive that cannot be used.
+    #[error(transparent)]
+    Archive(#[from] Box<CheckpointError>),
     /// The manifest is damaged.
     #[error("{} is damaged, so nothing can be compared with it", .path.display())]
     Manifest {
@@ -116,7 +124,7 @@ struct RecordedLayer {
     rank: Option<usize>,
 }
 
-/// Checks a pruned model: its files by their hashes, the zeros and the sparsity of every pruned layer, that all other
+/// Checks a pruned model, a folder or an archive: its files by their hashes, the zeros and the sparsity of every pruned layer, that all other
 /// tensors are those of the model it was made of, and that weights and logits are finite. `source` names that model; the
 /// manifest does where it is absent.
 ///
@@ -127,6 +135,9 @@ pub fn verify(
     source: Option<&str>,
     device: impl FnOnce() -> espalier_device::Result<Arc<dyn Device>>,
 ) -> Result<Vec<Check>, VerifyError> {
+    if archive::is_archive(folder) {
+        archive::mount(folder).map_err(Box::new)?;
+    }
     let path = folder.join(MANIFEST);
     let bytes = files::read(&path, Limit::RECORD)
         .map_err(|source| VerifyError::Read { path: path.clone(), source })?;
@@ -153,9 +164,11 @@ pub fn verify(
 
 /// Every file that the manifest lists is there with its hash.
 fn hashes(folder: &Path, manifest: &RecordedManifest) -> Result<Check, VerifyError> {
-    const NAME: &str = "files";
     if manifest.files.is_empty() {
-        return Ok(Check::not_done(NAME, "the manifest was written by a version that lists no files"));
+        return Ok(Check::not_done(FILES, "the manifest was written by a version that lists no files"));
+    }
+    if folder.is_file() {
+        return in_archive(folder, manifest);
     }
     let fault = |(name, record): (&String, &FileRecord)| {
         if interrupt::check().is_err() {
@@ -185,15 +198,40 @@ fn hashes(folder: &Path, manifest: &RecordedManifest) -> Result<Check, VerifyErr
     };
     let faults: Vec<_> = manifest.files.par_iter().filter_map(fault).collect();
     interrupt::check()?;
-    let others = unlisted(folder, manifest);
-    let what = match others.as_slice() {
+    Ok(compared(manifest, &unlisted(folder, manifest), &faults))
+}
+
+/// Every file that the manifest lists is in the archive with its hash.
+fn in_archive(archive: &Path, manifest: &RecordedManifest) -> Result<Check, VerifyError> {
+    let found = match archive::records(archive) {
+        Ok(found) => found,
+        Err(_) if interrupt::check().is_err() => return Err(Interrupted.into()),
+        Err(error) => return Ok(Check::failed(FILES, &error)),
+    };
+    let fault = |(name, record): (&String, &FileRecord)| match found.get(name) {
+        None => Some(format!("{name} is not in the archive")),
+        Some(found) if found != record => Some(format!("{name} is not as it was written")),
+        Some(_) => None,
+    };
+    let faults: Vec<_> = manifest.files.iter().filter_map(fault).collect();
+    let others: Vec<_> = found.into_keys().filter(|name| is_unlisted(name, manifest)).collect();
+    Ok(compared(manifest, &others, &faults))
+}
+
+/// The check of the files, of which these are wrong and these others are not listed.
+fn compared(manifest: &RecordedManifest, others: &[String], faults: &[String]) -> Check {
+    let what = match others {
         [] => "files have their hashes".to_owned(),
         [first, rest @ ..] => {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
             format!("files have their hashes; {first}{more} came later and is not in the manifest")
         }
     };
-    Ok(Check::of(NAME, manifest.files.len(), &what, &faults))
+    Check::of(FILES, manifest.files.len(), &what, faults)
+}
+
+fn is_unlisted(name: &str, manifest: &RecordedManifest) -> bool {
+    name != MANIFEST && !manifest.files.contains_key(name)
 }
 
 /// Files in a folder that its manifest does not list.
@@ -202,7 +240,7 @@ fn unlisted(folder: &Path, manifest: &RecordedManifest) -> Vec<String> {
     let names = found
         .iter()
         .filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_string_lossy().replace('\\', "/")));
-    names.filter(|name| name != MANIFEST && !manifest.files.contains_key(name)).collect()
+    names.filter(|name| is_unlisted(name, manifest)).collect()
 }
 
 /// Every pruned layer has the zeros that the manifest counts, and meets its target.

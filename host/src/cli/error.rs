@@ -181,6 +181,9 @@ fn device(error: &DeviceError) -> bool {
 }
 
 fn write(error: &WriteError) -> bool {
+    if let WriteError::Pack(error) = error {
+        return archive(error);
+    }
     !matches!(
         error,
         WriteError::Exists(_)

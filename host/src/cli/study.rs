@@ -11,8 +11,8 @@ use espalier_plugins::set_policy;
 use espalier_prune::Size;
 use espalier_sdk::Sparsity;
 use espalier_study::{
-    CellChoice, CellEnd, Estimate, Plan, ScoreChange, Study, StudyEvent, StudyFile, StudyOutcome, Verdict,
-    diff, gather,
+    CellChoice, CellEnd, Estimate, KeepModels, Plan, ScoreChange, Study, StudyEvent, StudyFile, StudyOutcome,
+    Verdict, diff, gather,
     report::{CellState, ReportCell, duration},
     run as run_cells, write_results,
 };
@@ -204,7 +204,7 @@ fn dry_run(plan: &Plan, words: &str, command: &args::Study) -> Result<(), CliErr
     let seconds = left().map(|(_, estimate)| estimate.seconds()).fold(0.0, |sum, seconds| sum + seconds);
     let most = |bytes: fn(&Estimate) -> u64| left().map(|(_, estimate)| bytes(estimate)).max().unwrap_or(0);
     let memory = most(|estimate| estimate.memory_bytes);
-    let disk = if plan.study().keep_models {
+    let disk = if plan.study().keep_models != KeepModels::No {
         left().map(|(_, estimate)| estimate.disk_bytes).sum()
     } else {
         most(|estimate| estimate.disk_bytes)

@@ -3,7 +3,7 @@
 //! ```text
 //! study.toml            the study file, as it was last run
 //! cells/HASH/           a cell: pruning.json, and under evaluations/HASH/ scores.json and predictions.jsonl;
-//!                       failed.json where it failed; model/ while it is needed, or to be kept
+//!                       failed.json where it failed; model/ or model.sparse while it is needed, or to be kept
 //! selections/HASH/      calibration windows that cells share: windows.jsonl and record.json; properties.json
 //! leases/               locks: one process at a time works on a cell
 //! digests.json          SHA-256 of what was read

@@ -29,7 +29,7 @@ pub use check::{Study, StudyCalibration, StudyEvaluation, StudyMethod, StudyMode
 pub use diff::{ScoreChange, Verdict, diff};
 pub use error::{Result, StudyError};
 pub use estimate::Estimate;
-pub use file::StudyFile;
+pub use file::{KeepModels, StudyFile};
 pub use matrix::{Cell, Drawn, Variant};
 pub use plan::{CellChoice, ParseShardError, Plan, Shard};
 pub use results::{gather, write_results};

@@ -333,7 +333,7 @@ fn dots<const R: usize, const T: usize>(w: Floats, x: [&[f32]; T]) -> [[f32; T];
 /// Whether rows without their zeros are multiplied as they are: else, and for more tokens at a time, zeros are put in first.
 fn takes_packed(tokens: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
-    return tokens <= TOKENS && avx512::expands();
+    return tokens <= TOKENS && crate::packed::avx512::expands();
     #[cfg(not(target_arch = "x86_64"))]
     return tokens == 0;
 }

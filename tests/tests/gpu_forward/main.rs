@@ -5,6 +5,7 @@ mod attention;
 mod convert;
 mod linear;
 mod memory;
+mod packed;
 mod rows;
 mod timing;
 mod tune;

@@ -165,7 +165,7 @@ impl Memory {
     fn expand(&self, matrix: &PackedMatrix) -> Result<Words> {
         let mut words = allocate(self.bytes, &self.meter)?;
         let bytes = &mut bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes];
-        matrix.expand_rows(0..matrix.rows(), bytes);
+        matrix.expand_into(bytes);
         Ok(words)
     }
 

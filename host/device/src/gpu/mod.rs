@@ -10,6 +10,7 @@ mod faults;
 mod memory;
 pub mod ops;
 mod options;
+mod packed;
 mod panels;
 mod pipelines;
 mod pool;
@@ -26,12 +27,13 @@ pub use adapter::{
 };
 pub use context::{Context, Dispatch};
 pub use options::GpuOptions;
+pub use packed::PackedPanels;
 pub use panels::{Panels, Part, Segment, panels, segments};
 pub use watchdog::was_abandoned;
 
 use super::{
-    Binding, Compute, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall, LinearLayer, Op, Result,
-    Tensor,
+    Binding, Compute, DType, Device, DeviceInfo, DeviceKind, Input, KernelCall, LinearLayer, Op,
+    PackedMatrix, Result, Tensor, check,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -87,12 +89,21 @@ impl Gpu {
     /// # Errors
     /// The device failed.
     pub fn guards_intact(&self, tensor: &Tensor) -> Result<bool> {
-        self.context.guards_intact(panels(tensor)?)
+        match tensor.storage::<PackedPanels>() {
+            Ok(packed) => packed::guards_intact(&self.context, packed),
+            Err(_) => self.context.guards_intact(panels(tensor)?),
+        }
     }
 
     /// For each class of products met so far the kernel and tile that was picked, by name.
     pub fn tuned(&self) -> Vec<(String, String)> {
         self.tuner.picks()
+    }
+
+    /// The kernels for few tokens that were compared with those that they stand in for, with what they are compiled for, and whether
+    /// they agree.
+    pub fn agreed(&self) -> Vec<(String, bool)> {
+        self.tuner.agreed()
     }
 
     /// The context that runs the kernels.
@@ -114,8 +125,17 @@ impl Device for Gpu {
         memory::upload(&self.context, dtype, rows, cols, &bytes)
     }
 
+    fn upload_packed(&self, matrix: PackedMatrix) -> Result<Tensor> {
+        let matrix = matrix.checked()?;
+        check::tensor_bytes("upload", matrix.dtype, matrix.rows(), matrix.cols, None)?;
+        packed::upload(&self.context, &matrix)
+    }
+
     fn read(&self, x: &Tensor) -> Result<Vec<u8>> {
-        self.context.fetch(panels(x)?)
+        match x.storage::<PackedPanels>() {
+            Ok(packed) => self.context.fetch(panels(&packed::expand(&self.context, packed)?)?),
+            Err(_) => self.context.fetch(panels(x)?),
+        }
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! A tensor's memory on the GPU: one buffer for every panel of whole rows.
 
-use super::{context::Context, pool::PooledBuffer};
+use super::{context::Context, packed::PackedPanels, pool::PooledBuffer};
 use crate::{DType, DeviceError, Result, Storage, Tensor, check};
 use std::{num::NonZeroU64, ops::Range};
 
@@ -143,8 +143,12 @@ impl Storage for Panels {}
 /// The panels of a tensor.
 ///
 /// # Errors
-/// The tensor belongs to another device.
+/// The tensor belongs to another device, or its zeros are left out.
 pub fn panels(tensor: &Tensor) -> Result<&Panels> {
+    if tensor.storage::<PackedPanels>().is_ok() {
+        let message = "a matrix whose zeros are left out is only multiplied with".to_owned();
+        return Err(DeviceError::Unsupported(message));
+    }
     tensor.storage()
 }
 

@@ -28,9 +28,6 @@ pub enum ArchiveError {
         /// The tensor.
         name: String,
     },
-    /// A model with a low-rank part.
-    #[error("{} has a low-rank part beside its weights, which archives do not hold: prune it without one", .0.display())]
-    LowRank(PathBuf),
     /// What is given is an archive already.
     #[error("{} is not a model's folder: an archive is made of one", .0.display())]
     NoFolder(PathBuf),

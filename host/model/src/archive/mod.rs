@@ -2,7 +2,7 @@
 //! it is memory-mapped, and the CPU multiplies with it as it is.
 //!
 //! The container is safetensors with `format: espalier-sparse` in its metadata, which other loaders refuse. In it are
-//! - `espalier.file/NAME`, u8: a file beside the weights, such as `config.json`;
+//! - `espalier.file/NAME`, u8: a file beside the weights, such as `config.json`, or of the low-rank part in `adapter/`;
 //! - `espalier.shard/NAME`, u8: all that stands before the tensors of a shard, byte for byte, by which [`unpack`](fn@unpack) makes it anew. Its
 //!   SHA-256 is in the metadata, under `sha256`;
 //! - every tensor that is not packed, under its own name;
@@ -24,9 +24,9 @@ mod tests;
 pub use error::ArchiveError;
 pub use pack::{Packing, pack};
 pub(crate) use packed::PackedEntry;
-pub(crate) use read::Contents;
 pub use read::mount;
-pub use unpack::unpack;
+pub(crate) use read::{Contents, files_in};
+pub use unpack::{records, unpack};
 
 use espalier_base::files;
 use std::{io::Read, path::Path};
@@ -46,6 +46,11 @@ pub const ALIGN: usize = 64;
 
 /// The parts of a packed tensor, after its name.
 const PARTS: [&str; 4] = [".compressed", ".bitmask", ".row_offsets", ".shape"];
+
+/// Whether a path is named as the output of pruning is that becomes an archive: `NAME.sparse`.
+pub fn is_archive_name(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "sparse")
+}
 
 /// Whether a file may be an archive: it is a safetensors file, and not named as dense weights are.
 pub fn is_archive(path: &Path) -> bool {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Checkpoint,
-    checkpoint::{Entry, Shard},
+    checkpoint::{ADAPTER, CheckpointError, Entry, Shard, adapter::CONFIG},
     layout::Projection,
     writer,
 };
@@ -18,9 +18,14 @@ use espalier_base::{
     hash::Hasher,
     interrupt, output,
 };
+use espalier_device::packing::mask_bytes;
 use safetensors::Dtype;
 use serde::Serialize;
-use std::{collections::BTreeMap, io::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::Path,
+};
 
 /// What packing made of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -44,7 +49,7 @@ struct Planned<'a> {
     kept: Option<Vec<usize>>,
 }
 
-/// Makes an archive of a model's folder: tensors are read twice, one at a time. `progress` is given bytes of shards as they are
+/// Makes an archive of a model's folder: tensors are read twice, some rows at a time. `progress` is given bytes of shards as they are
 /// read.
 ///
 /// # Errors
@@ -62,16 +67,13 @@ pub fn pack(
         return Err(ArchiveError::NoFolder(folder.to_owned()));
     }
     let checkpoint = Checkpoint::open(folder)?;
-    if checkpoint.has_low_rank() {
-        return Err(ArchiveError::LowRank(folder.to_owned()));
-    }
     let inputs = checkpoint.shards().iter().map(|shard| shard.path.as_path());
     output::check(out, overwrite, inputs)?;
 
     let mut header = HeaderWriter::default();
     let mut small = side_files(&checkpoint)?;
     for shard in checkpoint.shards() {
-        small.push((format!("{SHARD}{}", shard.file), shard.preamble().to_vec()));
+        small.push((format!("{SHARD}{}", shard.file), Bytes::copy_from_slice(shard.preamble())));
     }
     let mut padding: Vec<usize> =
         small.iter().map(|(name, bytes)| header.add(name, Dtype::U8, &[bytes.len()])).collect();
@@ -102,32 +104,33 @@ pub fn pack(
 
     let mut failure = None;
     let written = output::write(out, overwrite, |file| {
-        file.write_all(&header)?;
-        let mut padding = padding.iter();
-        let mut put = |file: &mut dyn Write, bytes: &[u8]| {
-            file.write_all(&[0; super::ALIGN][..padding.next().copied().unwrap_or(0)])?;
-            file.write_all(bytes)
-        };
+        let mut padding = padding.into_iter();
+        let mut file = Placed { file, next: || padding.next().unwrap_or(0) };
+        file.put_raw(&header)?;
         for (_, bytes) in &small {
-            put(file, bytes)?;
+            file.put(&[bytes])?;
         }
+        let mut buffers = Buffers::default();
         for planned in &plan {
             let read = interrupt::check().map_err(ArchiveError::from).and_then(|()| Ok(tensor(planned)?));
             let bytes = read.map_err(|error| {
                 failure = Some(error);
-                std::io::Error::other("the model cannot be read")
+                io::Error::other("the model cannot be read")
             })?;
-            match (&planned.kept, packable(planned.entry)) {
+            let whole = match (&planned.kept, packable(planned.entry)) {
                 (Some(kept), Some((dtype, shape))) => {
-                    let packed = split(dtype, shape[1], &bytes, kept);
-                    put(file, &packed.values)?;
-                    put(file, &packed.mask)?;
-                    put(file, &words(&packed.offsets))?;
-                    put(file, &words(&shape.map(|size| size as u64)))?;
+                    buffers.write(&mut file, dtype.size(), shape, &bytes, kept, &mut progress)?
                 }
-                _ => put(file, &bytes)?,
+                _ => {
+                    file.put(&[&bytes])?;
+                    progress(bytes.len());
+                    true
+                }
+            };
+            if !whole {
+                failure = Some(CheckpointError::Changed { path: planned.shard.path.clone() }.into());
+                return Err(io::Error::other("the model changed"));
             }
-            progress(bytes.len());
         }
         Ok(())
     });
@@ -139,12 +142,90 @@ pub fn pack(
     Ok(packing)
 }
 
-fn words(words: &[u64]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+/// Rows that are split, or counted and hashed, at a time: few enough to stay in the processor's caches.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// An archive's file, with the padding that stands before every tensor.
+struct Placed<'a, F> {
+    file: &'a mut (dyn Write + Send),
+    next: F,
+}
+
+impl<F: FnMut() -> usize + Send> Placed<'_, F> {
+    /// A tensor's bytes, in pieces.
+    fn put(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        let padding = (self.next)();
+        self.put_raw(&[0; super::ALIGN][..padding])?;
+        pieces.iter().try_for_each(|piece| self.put_raw(piece))
+    }
+
+    /// More bytes, behind those before.
+    fn put_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+}
+
+/// What a tensor's parts are made in, one tensor after the other.
+#[derive(Default)]
+struct Buffers {
+    values: [Vec<u8>; 2],
+    mask: Vec<u8>,
+}
+
+impl Buffers {
+    /// Writes the parts of a tensor of elements of `size` bytes, of whose rows so many are kept. Some rows are split while those before
+    /// are written. False where the tensor is no longer what it was.
+    fn write<F: FnMut() -> usize + Send>(
+        &mut self,
+        file: &mut Placed<F>,
+        size: usize,
+        [rows, cols]: [usize; 2],
+        bytes: &[u8],
+        kept: &[usize],
+        progress: &mut impl FnMut(usize),
+    ) -> io::Result<bool> {
+        let mask_bytes = mask_bytes(cols);
+        self.mask.resize(rows * mask_bytes, 0);
+        let at_once = rows_at_once(cols * size);
+        let [before, now] = &mut self.values;
+        before.clear();
+        let mut whole = true;
+        file.put(&[])?;
+        let masks = self.mask.chunks_mut(at_once * mask_bytes);
+        for ((bytes, kept), mask) in bytes.chunks(at_once * cols * size).zip(kept.chunks(at_once)).zip(masks)
+        {
+            let (written, same) =
+                rayon::join(|| file.put_raw(before), || split(size, cols, bytes, kept, now, mask));
+            written?;
+            whole &= same;
+            progress(bytes.len());
+            std::mem::swap(before, now);
+        }
+        file.put_raw(before)?;
+        file.put(&[&self.mask])?;
+        let mut offset = 0;
+        let offsets = kept.iter().map(|kept| {
+            let here = offset;
+            offset += *kept as u64;
+            here
+        });
+        file.put(&[&words(offsets)])?;
+        file.put(&[&words([rows, cols].map(|size| size as u64))])?;
+        Ok(whole)
+    }
+}
+
+/// How many rows of so many bytes are taken at a time.
+fn rows_at_once(row_bytes: usize) -> usize {
+    (CHUNK_BYTES / row_bytes.max(1)).max(1)
+}
+
+fn words(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    words.into_iter().flat_map(u64::to_le_bytes).collect()
 }
 
 /// A tensor's bytes, whose memory is given back when they are dropped.
-fn tensor(planned: &Planned) -> Result<Bytes, crate::checkpoint::CheckpointError> {
+fn tensor(planned: &Planned) -> Result<Bytes, CheckpointError> {
     planned.shard.passing(planned.entry.range.clone())
 }
 
@@ -167,7 +248,12 @@ fn plan<'a>(
             if let Some((dtype, shape)) = packable(entry)
                 && Projection::parse(&entry.name).is_some()
             {
-                let (kept, ()) = rayon::join(|| count(dtype, shape[1], &bytes), || hash.update(&bytes));
+                let row_bytes = shape[1] * dtype.size();
+                let mut kept = Vec::with_capacity(shape[0]);
+                for rows in bytes.chunks((rows_at_once(row_bytes) * row_bytes).max(1)) {
+                    let (more, ()) = rayon::join(|| count(dtype, shape[1], rows), || hash.update(rows));
+                    kept.extend(more);
+                }
                 let smaller = packed_bytes(dtype, shape, kept.iter().sum()) < bytes.len();
                 planned.kept = smaller.then_some(kept);
             } else {
@@ -195,14 +281,22 @@ fn parts(entry: &Entry, kept: Option<&[usize]>) -> Vec<(String, Dtype, Vec<usize
     ]
 }
 
-/// The files beside the weights.
-fn side_files(checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+/// The files beside the weights, and those of the low-rank part.
+fn side_files(checkpoint: &Checkpoint) -> Result<Vec<(String, Bytes)>, ArchiveError> {
     let mut found = Vec::new();
     for name in writer::files_beside(checkpoint)? {
         let path = checkpoint.dir().join(&name);
         let bytes = files::read(&path, Limit::SIDE)
             .map_err(|source| writer::WriteError::Read { path: path.clone(), source })?;
-        found.push((format!("{FILE}{name}"), bytes));
+        found.push((format!("{FILE}{name}"), bytes.into()));
+    }
+    if let Some(adapter) = checkpoint.adapter() {
+        let config = checkpoint.dir().join(ADAPTER).join(CONFIG);
+        let bytes = files::read(&config, Limit::CONFIG)
+            .map_err(|source| writer::WriteError::Read { path: config, source })?;
+        found.push((format!("{FILE}{ADAPTER}/{CONFIG}"), bytes.into()));
+        let factors = adapter.shard();
+        found.push((format!("{FILE}{}", factors.file), factors.passing(0..factors.file_bytes())?));
     }
     Ok(found)
 }

@@ -1,7 +1,8 @@
 //! What is in an archive.
 
 use super::{FILE, FORMAT, PADDING, PARTS, PackedEntry, SHARD, VERSION};
-use crate::checkpoint::{CheckpointError, Entry, Shard, float};
+use crate::checkpoint::{ADAPTER, CheckpointError, Entry, Shard, adapter::FACTORS, float};
+use bytes::Bytes;
 use espalier_base::files;
 use safetensors::Dtype;
 use std::{
@@ -18,7 +19,7 @@ pub(crate) struct Contents {
     /// The places in the header of those that are not.
     pub(crate) dense: BTreeMap<String, usize>,
     /// Where the files beside the weights are.
-    pub(super) files: BTreeMap<String, Range<usize>>,
+    pub(crate) files: BTreeMap<String, Range<usize>>,
     /// Where the beginnings of the shards are.
     pub(super) shards: BTreeMap<String, Range<usize>>,
 }
@@ -133,17 +134,31 @@ fn packed(
     })
 }
 
-/// Lets the files beside an archive's weights be read as if the archive were their folder.
+/// The files in an archive that are not weights, by name.
+///
+/// # Errors
+/// It is no archive, or damaged.
+pub(crate) fn files_in(path: &Path) -> Result<BTreeMap<String, Bytes>, CheckpointError> {
+    let shard = Shard::open(path.to_owned(), name(path))?;
+    let files = Contents::of(&shard)?.files.into_iter();
+    files.map(|(name, range)| Ok((name, shard.read(range)?))).collect()
+}
+
+/// Lets the files beside an archive's weights be read as if the archive were their folder. The factors of a low-rank part are not
+/// among them.
 ///
 /// # Errors
 /// It is no archive, or damaged.
 pub fn mount(path: &Path) -> Result<(), CheckpointError> {
-    let shard = Shard::open(path.to_owned(), name(path))?;
-    let contents = Contents::of(&shard)?;
-    let files =
-        contents.files.iter().map(|(name, range)| Ok((name.clone(), shard.read(range.clone())?.to_vec())));
-    files::mount(path, files.collect::<Result<_, CheckpointError>>()?);
+    let files = files_in(path)?.into_iter();
+    let files = files.filter(|(name, _)| *name != factors()).map(|(name, bytes)| (name, bytes.to_vec()));
+    files::mount(path, files.collect());
     Ok(())
+}
+
+/// The name of the file with the factors of a low-rank part.
+pub(super) fn factors() -> String {
+    format!("{ADAPTER}/{FACTORS}")
 }
 
 /// A file's name.

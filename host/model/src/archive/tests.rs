@@ -1,4 +1,4 @@
-use super::*;
+use super::{header::HeaderWriter, *};
 use crate::{
     Checkpoint, Generation, Llama, LlamaConfig,
     checkpoint::CheckpointError,
@@ -85,6 +85,104 @@ fn unpacking_gives_every_byte_back() {
             assert!(unpack(&archive, &again, |_| {}).is_err(), "it is there");
         }
     }
+}
+
+#[test]
+fn what_unpacking_would_make_is_known_before() {
+    let (home, folder, archive, _) = packed(Dtype::BF16, true);
+    let found = records(&archive).unwrap();
+    unpack(&archive, &home.path().join("again"), |_| {}).unwrap();
+    assert!(found.len() > 2 && found.contains_key("tokenizer.json"), "{found:?}");
+    for (name, record) in found {
+        let bytes = fs::metadata(folder.join(&name)).unwrap().len();
+        assert_eq!((record.bytes, record.sha256), (bytes, hash(&folder.join(&name))), "{name}");
+    }
+}
+
+/// A model with a low-rank part in some layers, as pruning writes it.
+#[test]
+fn low_rank_parts_are_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, archive) = (home.path().join("model"), home.path().join("model.sparse"));
+    single(&folder, &config(), &pruned(Dtype::F32));
+    fs::write(folder.join("espalier.json"), "{}").unwrap();
+    let adapter = folder.join("adapter");
+    fs::create_dir(&adapter).unwrap();
+    let settings =
+        r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "rank_pattern": {}, "alpha_pattern": {}}"#;
+    fs::write(adapter.join("adapter_config.json"), settings).unwrap();
+    let weight = crate::layout::Projection::ALL[0].weight(1);
+    let shape = Checkpoint::open(&folder).unwrap().entry(&weight).unwrap().1.shape.clone();
+    let factors: Vec<Stored> = [('B', vec![shape[0], 1]), ('A', vec![1, shape[1]])]
+        .map(|(which, shape)| {
+            let bytes = (0..shape[0] * shape[1]).flat_map(|at| (at as f32 * 0.01).to_le_bytes()).collect();
+            (crate::checkpoint::adapter::factor(&weight, which), Dtype::F32, shape, bytes)
+        })
+        .into();
+    fs::write(adapter.join("adapter_model.safetensors"), crate::fixture::safetensors(&factors, &[])).unwrap();
+
+    pack(&folder, &archive, false, |_| {}).unwrap();
+    resolve(archive.to_str().unwrap()).unwrap();
+    let [dense, packed] = [&folder, &archive].map(|path| {
+        let checkpoint = Checkpoint::open(path).unwrap();
+        checkpoint.validate(&LlamaConfig::read(path).unwrap()).unwrap();
+        checkpoint
+    });
+    let factors = |checkpoint: &Checkpoint, weight: &str| {
+        let found = checkpoint.low_rank(weight).unwrap();
+        found.map(|(left, right)| (left.shape, left.bytes, right.shape, right.bytes))
+    };
+    assert!(factors(&packed, &weight).is_some());
+    assert_eq!(factors(&dense, &weight), factors(&packed, &weight));
+    assert_eq!(factors(&packed, &crate::layout::Projection::ALL[1].weight(1)), None);
+    assert!(packed.has_adapter() && packed.packing().0 > 0);
+    let [dense, packed] = [&folder, &archive].map(|path| Llama::open(path, Arc::new(Cpu::new())).unwrap());
+    let hidden = |model: &Llama| {
+        let batch = model.batch(&[&[1, 2, 3]]).unwrap();
+        let mut hidden = model.embed(&batch).unwrap();
+        model
+            .each_block(0..2, false, |_, block| model.forward_block(block, &batch, &mut hidden, None))
+            .unwrap();
+        model.device.to_f32(&hidden).unwrap()
+    };
+    assert!(hidden(&dense) == hidden(&packed));
+    let again = home.path().join("again");
+    unpack(&archive, &again, |_| {}).unwrap();
+    for name in ["adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model.safetensors"] {
+        assert_eq!(hash(&folder.join(name)), hash(&again.join(name)), "{name}");
+    }
+}
+
+/// Tensors of more than 4 GiB, whose bytes only the header counts.
+#[test]
+fn places_beyond_four_gibibytes_are_right() {
+    let side: usize = 33_000;
+    let mut header = HeaderWriter::default();
+    let (kept, row) = (side * side / 2, side.div_ceil(8));
+    let tensors = [
+        ("whole", Dtype::F32, vec![side, side]),
+        ("t.compressed", Dtype::F32, vec![kept]),
+        ("t.bitmask", Dtype::U8, vec![side, row]),
+        ("t.row_offsets", Dtype::I64, vec![side]),
+        ("t.shape", Dtype::I64, vec![2]),
+    ];
+    let mut end = 0;
+    for (name, dtype, shape) in &tensors {
+        end += header.add(name, *dtype, shape);
+        assert!(end.is_multiple_of(ALIGN));
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        assert_eq!(header.data_bytes(), end);
+    }
+    assert!(end > 6 << 30);
+    let bytes = header.finish(&Default::default());
+    let header = crate::checkpoint::Header::of_preamble(&bytes).unwrap();
+    let found: Vec<_> = header.tensors.iter().filter(|entry| !entry.name.starts_with(PADDING)).collect();
+    for (entry, (name, _, shape)) in found.iter().zip(&tensors) {
+        assert_eq!((entry.name.as_str(), &entry.shape), (*name, shape));
+        assert!((entry.range.start - header.data_start).is_multiple_of(ALIGN));
+    }
+    assert_eq!(found[0].range.len(), 4 * side * side);
+    assert_eq!(found.last().unwrap().range.end, header.data_start + end);
 }
 
 #[test]

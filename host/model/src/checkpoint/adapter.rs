@@ -2,7 +2,7 @@
 //! `W` of `[out_features, in_features]`, `lora_B · lora_A` is added, `[out_features, rank]` times `[rank, in_features]`.
 
 use super::{Checkpoint, CheckpointError, Shard, TensorView, float};
-use crate::layout::Projection;
+use crate::{archive::Contents, layout::Projection};
 use espalier_base::files::{self, Limit};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
@@ -28,7 +28,7 @@ pub(crate) struct AdapterConfig {
 
 /// The low-rank parts of a model's layers.
 #[derive(Debug)]
-pub(super) struct Adapter {
+pub(crate) struct Adapter {
     shard: Shard,
 }
 
@@ -51,19 +51,42 @@ impl Adapter {
             return Ok(None);
         }
         let path = folder.join(CONFIG);
-        let unusable = |problem: String| CheckpointError::Adapter { path: path.clone(), problem };
         let bytes = files::read(&path, Limit::CONFIG)
             .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+        let shard = || Shard::open(folder.join(FACTORS), format!("{ADAPTER}/{FACTORS}"));
+        Self::of(&path, &bytes, shard).map(Some)
+    }
+
+    /// The low-rank part in an archive; none where it has none.
+    pub(super) fn of_archive(archive: &Shard, contents: &Contents) -> Result<Option<Self>, CheckpointError> {
+        let range = |file| contents.files.get(&format!("{ADAPTER}/{file}")).cloned();
+        let (Some(config), Some(factors)) = (range(CONFIG), range(FACTORS)) else { return Ok(None) };
+        let shard = || Shard::within(archive, factors, format!("{ADAPTER}/{FACTORS}"));
+        let path = archive.path.join(ADAPTER).join(CONFIG);
+        Self::of(&path, &archive.read(config)?, shard).map(Some)
+    }
+
+    /// The low-rank part of this configuration, whose file is `path`, and of these factors.
+    fn of(
+        path: &Path,
+        config: &[u8],
+        shard: impl FnOnce() -> Result<Shard, CheckpointError>,
+    ) -> Result<Self, CheckpointError> {
+        let unusable = |problem: String| CheckpointError::Adapter { path: path.to_owned(), problem };
         let config: AdapterConfig =
-            serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+            serde_json::from_slice(config).map_err(|error| unusable(error.to_string()))?;
         if config.peft_type != "LORA" {
             return Err(unusable(format!("its peft_type is {}, not LORA", config.peft_type)));
         }
         if config.lora_alpha != config.r || config.alpha_pattern != config.rank_pattern {
             return Err(unusable("lora_alpha differs from r, so that the factors are scaled".to_owned()));
         }
-        let shard = Shard::open(folder.join(FACTORS), format!("{ADAPTER}/{FACTORS}"))?;
-        Ok(Some(Self { shard }))
+        Ok(Self { shard: shard()? })
+    }
+
+    /// The file with the factors.
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
     }
 
     pub(super) fn check_unchanged(&self) -> Result<(), CheckpointError> {
@@ -107,8 +130,8 @@ impl Checkpoint {
     pub fn low_rank(&self, weight: &str) -> Result<Option<(TensorView, TensorView)>, CheckpointError> {
         let Some(adapter) = &self.adapter else { return Ok(None) };
         let Some((left, right)) = adapter.factors(weight)? else { return Ok(None) };
-        let Some((_, entry)) = self.entry(weight) else { return Ok(None) };
-        let (rows, cols) = (entry.shape.first().copied(), entry.shape.get(1).copied());
+        let Ok((_, _, shape)) = self.described(weight) else { return Ok(None) };
+        let (rows, cols) = (shape.first().copied(), shape.get(1).copied());
         let fits = matches!(
             (left.shape.as_slice(), right.shape.as_slice()),
             ([out, rank], [inner, columns])
@@ -120,7 +143,7 @@ impl Checkpoint {
         let (left, right) = (left.shape, right.shape);
         Err(CheckpointError::Adapter {
             path: adapter.shard.path.clone(),
-            problem: format!("its factors {left:?} and {right:?} do not fit {weight} {:?}", entry.shape),
+            problem: format!("its factors {left:?} and {right:?} do not fit {weight} {shape:?}"),
         })
     }
 

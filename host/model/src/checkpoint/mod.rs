@@ -109,14 +109,16 @@ impl Checkpoint {
     fn open_archive(path: &Path) -> Result<Self, CheckpointError> {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let shard = Shard::open(path.to_owned(), file)?;
-        let Contents { packed, dense, .. } = Contents::of(&shard)?;
+        let contents = Contents::of(&shard)?;
+        let adapter = Adapter::of_archive(&shard, &contents)?;
+        let Contents { packed, dense, .. } = contents;
         Ok(Self {
             dir: path.to_owned(),
             shards: vec![shard],
             index: None,
             places: dense.into_iter().map(|(name, place)| (name, (0, place))).collect(),
             unsure: BTreeMap::new(),
-            adapter: None,
+            adapter,
             slices: Slices::default(),
             packed,
         })
@@ -127,9 +129,9 @@ impl Checkpoint {
         self.dir.is_file()
     }
 
-    /// Whether low-rank parts are added to weights.
-    pub(crate) fn has_low_rank(&self) -> bool {
-        self.adapter.is_some()
+    /// The low-rank parts that are added to weights.
+    pub(crate) fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
     }
 
     /// The same weights, of which only this is seen.
@@ -184,10 +186,22 @@ impl Checkpoint {
     pub fn raw(&self, name: &str) -> Result<Option<(String, Vec<usize>, Bytes)>, CheckpointError> {
         if let Some(packed) = self.packed.get(name) {
             let bytes = self.packed_matrix(name, packed)?.expand();
-            return Ok(Some((format!("{:?}", packed.dtype), packed.shape.clone(), bytes.into())));
+            return Ok(Some((format!("{:?}", packed.dtype), packed.shape.clone(), bytes)));
         }
         let Some((shard, entry)) = self.entry(name) else { return Ok(None) };
         let bytes = self.shards[shard].read(entry.range.clone())?;
+        Ok(Some((format!("{:?}", entry.dtype), entry.shape.clone(), bytes)))
+    }
+
+    /// A tensor of any type, as [`raw`](Self::raw), that is used once: the memory of its pages is given back when it is dropped.
+    pub(crate) fn passing(&self, name: &str) -> Result<Option<(String, Vec<usize>, Bytes)>, CheckpointError> {
+        if self.packed.contains_key(name) {
+            let whole = self.raw(name)?;
+            self.release(name);
+            return Ok(whole);
+        }
+        let Some((shard, entry)) = self.entry(name) else { return Ok(None) };
+        let bytes = self.shards[shard].passing(entry.range.clone())?;
         Ok(Some((format!("{:?}", entry.dtype), entry.shape.clone(), bytes)))
     }
 
@@ -207,7 +221,7 @@ impl Checkpoint {
     pub fn tensor(&self, name: &str) -> Result<TensorView, CheckpointError> {
         let (shard, dtype, stored) = self.described(name)?;
         let bytes = match self.packed.get(name) {
-            Some(packed) => self.packed_matrix(name, packed)?.expand().into(),
+            Some(packed) => self.packed_matrix(name, packed)?.expand(),
             None => match self.entry(name) {
                 Some((shard, entry)) => self.shards[shard].read(entry.range.clone())?,
                 None => return Err(self.missing(name, 0)),

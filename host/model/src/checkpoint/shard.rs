@@ -1,4 +1,4 @@
-//! One safetensors file: memory-mapped, or read tensor by tensor.
+//! One safetensors file: memory-mapped, or read tensor by tensor. It may lie within another.
 
 use super::{
     CheckpointError, Header,
@@ -25,8 +25,13 @@ pub struct Shard {
 }
 
 enum ShardContent {
-    Mapped { map: Arc<Mmap>, bytes: Bytes },
+    Mapped {
+        map: Arc<Mmap>,
+        bytes: Bytes,
+    },
     Read(File),
+    /// A part of another file.
+    Part(Bytes),
 }
 
 impl std::fmt::Debug for Shard {
@@ -62,13 +67,27 @@ impl Shard {
         Ok(Self { file, path, header, preamble, length, content, identity })
     }
 
+    /// A safetensors file that lies in some bytes of another one.
+    ///
+    /// # Errors
+    /// It is none, or cannot be read.
+    pub(super) fn within(whole: &Self, range: Range<usize>, file: String) -> Result<Self, CheckpointError> {
+        let bytes = whole.read(range)?;
+        let path = whole.path.join(&file);
+        let header =
+            Header::parse(&bytes).map_err(|source| CheckpointError::Header { path: path.clone(), source })?;
+        let (preamble, length) = (bytes[..header.data_start].to_vec(), bytes.len());
+        let content = ShardContent::Part(bytes);
+        Ok(Self { file, path, header, preamble, length, content, identity: whole.identity })
+    }
+
     /// Bytes of the file: without a copy where it is mapped, and it then stays mapped as long as they live.
     ///
     /// # Errors
     /// The file cannot be read, or is shorter than it was.
     pub(crate) fn read(&self, range: Range<usize>) -> Result<Bytes, CheckpointError> {
         match &self.content {
-            ShardContent::Mapped { bytes, .. } => Ok(bytes.slice(range)),
+            ShardContent::Mapped { bytes, .. } | ShardContent::Part(bytes) => Ok(bytes.slice(range)),
             ShardContent::Read(_) => {
                 let mut bytes = vec![0; range.len()];
                 self.read_into(range.start, &mut bytes)?;
@@ -83,7 +102,9 @@ impl Shard {
     /// As [`read`](Self::read).
     pub(crate) fn read_into(&self, start: usize, into: &mut [u8]) -> Result<(), CheckpointError> {
         match &self.content {
-            ShardContent::Mapped { bytes, .. } => into.copy_from_slice(&bytes[start..start + into.len()]),
+            ShardContent::Mapped { bytes, .. } | ShardContent::Part(bytes) => {
+                into.copy_from_slice(&bytes[start..start + into.len()]);
+            }
             ShardContent::Read(file) => access::read_exact_at(file, start as u64, into)
                 .map_err(|source| CheckpointError::Read { path: self.path.clone(), source })?,
         }
@@ -109,15 +130,18 @@ impl Shard {
             ShardContent::Mapped { map, .. } => {
                 Ok(Bytes::from_owner(Passing { map: Arc::clone(map), range }))
             }
-            ShardContent::Read(_) => self.read(range),
+            ShardContent::Read(_) | ShardContent::Part(_) => self.read(range),
         }
     }
 
-    /// Checks that the file is the one that was opened, as it was then.
+    /// Checks that the file is the one that was opened, as it was then. Of a part, the whole is to be checked.
     ///
     /// # Errors
     /// It was replaced, shortened or written to.
     pub(super) fn check_unchanged(&self) -> Result<(), CheckpointError> {
+        if matches!(self.content, ShardContent::Part(_)) {
+            return Ok(());
+        }
         let now = std::fs::metadata(&self.path);
         let now = now.map_err(|source| CheckpointError::Read { path: self.path.clone(), source })?;
         if Identity::of(&now) == self.identity {

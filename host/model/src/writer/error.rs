@@ -1,6 +1,6 @@
 //! Errors of writing a checkpoint.
 
-use crate::checkpoint::CheckpointError;
+use crate::{archive::ArchiveError, checkpoint::CheckpointError};
 use espalier_base::interrupt::Interrupted;
 use std::{io, path::PathBuf};
 
@@ -64,7 +64,7 @@ pub enum WriteError {
     NoName(PathBuf),
     /// The disk cannot hold the output.
     #[error(
-        "{} has {:.1} MiB free, but the pruned model takes {:.1} MiB: make room or choose another --out",
+        "{} has {:.1} MiB free, but the pruned model takes up to {:.1} MiB while it is made: make room or choose another --out",
         .folder.display(), mebibytes(*.free), mebibytes(*.needed)
     )]
     NoRoom {
@@ -118,6 +118,9 @@ pub enum WriteError {
     /// Something is written after a write that failed.
     #[error("the output cannot be written: an earlier write failed")]
     Failed,
+    /// The finished model cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] Box<ArchiveError>),
     /// The source cannot be read, or changed meanwhile.
     #[error(transparent)]
     Source(#[from] Box<CheckpointError>),

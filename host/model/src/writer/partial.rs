@@ -6,6 +6,7 @@
 //! hidden-N.f32    the hidden states that enter block N
 //! low-rank-*      the low-rank parts of layers that have one
 //! model/          what becomes the target
+//! model.sparse    the archive made of it, where that becomes the target
 //! replaced/       the target's former contents, where the system cannot exchange two folders
 //! ```
 
@@ -24,6 +25,7 @@ use std::{
 const LOCK: &str = "lock";
 const JOURNAL: &str = "journal.jsonl";
 const MODEL: &str = "model";
+const ARCHIVE: &str = "model.sparse";
 const REPLACED: &str = "replaced";
 
 /// The folder of an unfinished output, locked for this process.
@@ -86,6 +88,11 @@ impl Partial {
     /// The folder that becomes the target.
     pub(super) fn model(&self) -> PathBuf {
         self.root.join(MODEL)
+    }
+
+    /// The archive that becomes the target in place of the folder, where one is asked for.
+    pub(super) fn archive(&self) -> PathBuf {
+        self.root.join(ARCHIVE)
     }
 
     /// Where a former target waits to be removed, on systems that cannot exchange two folders.

@@ -6,11 +6,11 @@ use super::{
     partial::{Journal, Partial},
     replace,
 };
-use crate::Checkpoint;
-use espalier_base::hash::Hashed;
+use crate::{Checkpoint, archive};
+use bytes::Bytes;
+use espalier_base::hash;
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -26,8 +26,15 @@ pub fn tidy(target: &Path) -> Result<(), WriteError> {
         return Ok(());
     }
     let partial = Some(Partial::open(root)?);
-    let place =
-        Place { partial, parent: parent.to_owned(), target: target.to_owned(), overwrite: false, needed: 0 };
+    let is_archive = archive::is_archive_name(target);
+    let place = Place {
+        partial,
+        parent: parent.to_owned(),
+        target: target.to_owned(),
+        is_archive,
+        overwrite: false,
+        needed: 0,
+    };
     // What is left after this is removed with the place, unless it is another run's.
     place.settle()
 }
@@ -40,12 +47,15 @@ pub struct Place {
     partial: Option<Partial>,
     parent: PathBuf,
     target: PathBuf,
+    /// Whether the target is an archive, which is made of the finished folder.
+    is_archive: bool,
     overwrite: bool,
     needed: u64,
 }
 
 impl Place {
-    /// Checks that a copy of `source` may be written to `target`, and locks the place beside it where it is made.
+    /// Checks that a copy of `source` may be written to `target`, and locks the place beside it where it is made. A target that is
+    /// [named as archives are](archive::is_archive_name) becomes one.
     ///
     /// # Errors
     /// The target exists and may not be replaced, is the source or inside of it, another process writes to it, or the
@@ -71,8 +81,12 @@ impl Place {
         }
         let root = Partial::path(&parent, &name.to_string_lossy());
         let partial = Partial::open(root)?;
-        let needed = source.shards().iter().map(|shard| shard.file_bytes() as u64).sum();
-        let place = Self { partial: Some(partial), parent, target: target.to_owned(), overwrite, needed };
+        let dense: u64 = source.shards().iter().map(|shard| shard.file_bytes() as u64).sum();
+        let is_archive = archive::is_archive_name(target);
+        // An archive is made while the folder is there, and may be as large where little is pruned.
+        let needed = if is_archive { 2 * dense } else { dense };
+        let target = target.to_owned();
+        let place = Self { partial: Some(partial), parent, target, is_archive, overwrite, needed };
         place.settle()?;
         place.may_be_written()?;
         let free = espalier_base::disk::free(&place.parent);
@@ -130,7 +144,7 @@ impl Place {
         self.partial()?.open_journal()
     }
 
-    /// Puts the finished folder at the target, in one step where the system can, and removes what it replaces.
+    /// Puts the finished folder, or the archive that is made of it, at the target, in one step where the system can, and removes what it replaces.
     pub(super) fn commit(mut self, mut journal: Journal) -> Result<(), WriteError> {
         let Some(partial) = self.partial.take() else { return Err(WriteError::Failed) };
         let result = self.put(&partial, &mut journal);
@@ -145,20 +159,26 @@ impl Place {
 
     fn put(&self, partial: &Partial, journal: &mut Journal) -> Result<(), WriteError> {
         let model = partial.model();
-        disk::sync_all(&model).map_err(write_error(&model))?;
+        let manifest =
+            fs::read(model.join(replace::MANIFEST)).map(|bytes| hash::of(&bytes)).unwrap_or_default();
+        let made = self.made(partial);
+        if self.is_archive {
+            archive::pack(&model, &made, true, |_| {}).map_err(Box::new)?;
+        } else {
+            disk::sync_all(&model).map_err(write_error(&model))?;
+        }
         self.may_be_written()?;
-        let manifest = hash_of(&model.join(replace::MANIFEST)).unwrap_or_default();
         // From here on the target's manifest decides whether it happened.
         journal.append(&serde_json::json!({ "commit": manifest }).to_string())?;
         Partial::forget_hidden(partial.root(), None);
         let failed = write_error(&self.target);
         if !exists(&self.target) {
-            fs::rename(&model, &self.target).map_err(&failed)?;
+            fs::rename(&made, &self.target).map_err(&failed)?;
         } else {
-            match disk::exchange(&model, &self.target) {
+            match disk::exchange(&made, &self.target) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     fs::rename(&self.target, partial.replaced()).map_err(&failed)?;
-                    if let Err(error) = fs::rename(&model, &self.target) {
+                    if let Err(error) = fs::rename(&made, &self.target) {
                         // Should this fail, too, the next run puts it back.
                         let _ = fs::rename(partial.replaced(), &self.target);
                         return Err(failed(error));
@@ -170,6 +190,11 @@ impl Place {
         disk::sync_folder(&self.parent).map_err(write_error(&self.parent))
     }
 
+    /// What is put at the target.
+    fn made(&self, partial: &Partial) -> PathBuf {
+        if self.is_archive { partial.archive() } else { partial.model() }
+    }
+
     /// Finishes what a process that was killed while it committed had begun.
     fn settle(&self) -> Result<(), WriteError> {
         let partial = self.partial()?;
@@ -179,7 +204,14 @@ impl Place {
         }
         let lines = partial.journal()?;
         let Some(manifest) = lines.last().and_then(|line| committed(line)) else { return Ok(()) };
-        if hash_of(&self.target.join(replace::MANIFEST)).is_some_and(|found| found == manifest) {
+        let found = match self.target.is_file() {
+            true => {
+                archive::files_in(&self.target).ok().and_then(|mut files| files.remove(replace::MANIFEST))
+            }
+            false => fs::read(self.target.join(replace::MANIFEST)).ok().map(Bytes::from),
+        };
+        let found = found.map(|bytes| hash::of(&bytes));
+        if found.is_some_and(|found| found == manifest) {
             self.remove_former(partial)?;
             partial.clear()?;
         }
@@ -194,7 +226,7 @@ impl Place {
 
     /// Removes the former target, which the commit left in the folder beside it.
     fn remove_former(&self, partial: &Partial) -> Result<(), WriteError> {
-        for former in [partial.model(), partial.replaced()].iter().filter(|former| exists(former)) {
+        for former in [self.made(partial), partial.replaced()].iter().filter(|former| exists(former)) {
             if let Err(error) = replace::remove(former) {
                 // Files that came into it after it was checked are the user's.
                 let kept = self.parent.join(format!(
@@ -250,8 +282,4 @@ fn committed(line: &str) -> Option<String> {
 
 fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
-}
-
-fn hash_of(path: &Path) -> Option<String> {
-    Hashed::new(File::open(path).ok()?).finish().ok()
 }

@@ -1,7 +1,8 @@
-//! The folders that `--overwrite` may replace: an unchanged output of this program, or an empty folder.
+//! What `--overwrite` may replace: an unchanged output of this program, a folder or an archive, or an empty folder.
 
 use super::disk;
-use espalier_base::hash::Hashed;
+use crate::archive;
+use espalier_base::hash::{self, Hashed};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -37,6 +38,9 @@ pub(super) fn obstacle(target: &Path) -> Option<String> {
     if meta.is_symlink() {
         return Some("it is a link".to_owned());
     }
+    if meta.is_file() {
+        return not_as_packed(target);
+    }
     if !meta.is_dir() {
         return Some("it is not a folder".to_owned());
     }
@@ -50,6 +54,28 @@ pub(super) fn obstacle(target: &Path) -> Option<String> {
     foreign(target, "", &files)
 }
 
+/// Why a file is not an archive that this program made of an output, as it was written.
+fn not_as_packed(file: &Path) -> Option<String> {
+    let Ok(files) = archive::files_in(file) else {
+        return Some("it is neither a folder nor an archive of this program".to_owned());
+    };
+    let Some(manifest) = files.get(MANIFEST) else {
+        return Some(format!("it has no {MANIFEST}, so it is not an output of this program"));
+    };
+    let listed = match files_of(manifest) {
+        Ok(listed) => listed,
+        Err(why) => return Some(why),
+    };
+    let changed = files.iter().find(|(name, bytes)| match listed.get(*name) {
+        Some(Some(record)) => {
+            record.bytes != bytes.len() as u64 || (record.bytes <= HASHED && hash::of(bytes) != record.sha256)
+        }
+        Some(None) => false,
+        None => true,
+    });
+    changed.map(|(name, _)| format!("{name} in it was changed since it was written"))
+}
+
 /// The files that the manifest in a folder lists, itself among them with no record.
 fn listed(folder: &Path) -> Result<BTreeMap<String, Option<FileRecord>>, String> {
     let path = folder.join(MANIFEST);
@@ -57,7 +83,12 @@ fn listed(folder: &Path) -> Result<BTreeMap<String, Option<FileRecord>>, String>
         return Err(format!("it has no {MANIFEST}, so it is not an output of this program"));
     }
     let read = fs::read(&path).map_err(|error| format!("its {MANIFEST} cannot be read: {error}"))?;
-    let manifest: Files = serde_json::from_slice(&read)
+    files_of(&read)
+}
+
+/// The files that a manifest lists, itself among them with no record.
+fn files_of(manifest: &[u8]) -> Result<BTreeMap<String, Option<FileRecord>>, String> {
+    let manifest: Files = serde_json::from_slice(manifest)
         .map_err(|_| format!("its {MANIFEST} does not list the files that were written"))?;
     let files = manifest.files.into_iter().map(|(name, record)| (name, Some(record)));
     Ok(files.chain([(MANIFEST.to_owned(), None)]).collect())
@@ -97,8 +128,11 @@ fn unchanged(path: &Path, length: u64, record: &FileRecord) -> bool {
     length == record.bytes && (length > HASHED || same_hash())
 }
 
-/// Removes an output: the files that its manifest lists, and folders that are empty then. What else is in it stays.
+/// Removes an output: an archive, or of a folder the files that its manifest lists, and folders that are empty then. What else is in it stays.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    if folder.is_file() {
+        return fs::remove_file(folder);
+    }
     if disk::is_empty(folder) {
         return fs::remove_dir(folder);
     }

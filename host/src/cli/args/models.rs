@@ -22,7 +22,7 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
-    /// Folder of a pruned model, with its espalier.json
+    /// Pruned model, a folder or an archive, with its espalier.json
     #[arg(value_name = "OUT")]
     pub(crate) folder: PathBuf,
     /// Model that it was made of [default: what the manifest says, if it is there]

@@ -2,7 +2,7 @@
 
 use super::super::table;
 use espalier_base::profile::{Clock, Trace};
-use espalier_model::checkpoint::ADAPTER;
+use espalier_model::{archive::is_archive_name, checkpoint::ADAPTER};
 use espalier_prune::Manifest;
 use std::path::Path;
 
@@ -61,6 +61,9 @@ pub(super) fn summary(manifest: &Manifest, out: &Path) -> String {
         })
         .collect();
     let low_rank = match manifest.layers.iter().filter_map(|layer| layer.rank).max() {
+        Some(rank) if is_archive_name(out) => {
+            format!("; low-rank parts of up to rank {rank} are in it")
+        }
         Some(rank) => {
             format!(
                 "; low-rank parts of up to rank {rank} are in {}, a PEFT adapter",

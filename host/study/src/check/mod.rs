@@ -7,7 +7,7 @@ pub use data::{StudyCalibration, StudyEvaluation};
 pub use methods::StudyMethod;
 
 use super::{
-    Result, StudyFile,
+    KeepModels, Result, StudyFile,
     file::{ModelSpec, Problem, Spec},
 };
 use espalier_model::{LlamaConfig, ModelError, archive::is_archive, resolve};
@@ -21,8 +21,8 @@ pub struct Study {
     pub file: StudyFile,
     /// Its name.
     pub title: String,
-    /// Whether pruned models are kept.
-    pub keep_models: bool,
+    /// What becomes of pruned models when they are evaluated.
+    pub keep_models: KeepModels,
     /// Its models.
     pub models: Vec<StudyModel>,
     /// Its pruning methods.

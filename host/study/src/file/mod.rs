@@ -8,6 +8,7 @@ mod tests;
 
 pub(super) use calibration::CalibrationSpec;
 pub(super) use reader::{At, Problem};
+pub use spec::KeepModels;
 pub(super) use spec::{ChatSpec, EvaluationData, EvaluationSpec, MethodSpec, ModelSpec, ReadingSpec, Spec};
 
 use super::{Result, StudyError};

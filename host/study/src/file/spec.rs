@@ -21,12 +21,33 @@ use toml::{
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) title: Option<String>,
-    pub(crate) keep_models: bool,
+    pub(crate) keep_models: KeepModels,
     pub(crate) seeds: Vec<At<u64>>,
     pub(crate) models: Vec<ModelSpec>,
     pub(crate) methods: Vec<MethodSpec>,
     pub(crate) calibrations: Vec<CalibrationSpec>,
     pub(crate) evaluations: Vec<EvaluationSpec>,
+}
+
+/// What becomes of pruned models when they are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeepModels {
+    /// They are removed.
+    #[default]
+    No,
+    /// They are kept as folders.
+    Folders,
+    /// They are kept as archives.
+    Packed,
+}
+
+fn keep_models(value: &Spanned<DeValue>) -> Result<KeepModels> {
+    match (value.get_ref().as_bool(), value.get_ref().as_str()) {
+        (Some(true), _) => Ok(KeepModels::Folders),
+        (Some(false), _) => Ok(KeepModels::No),
+        (None, Some("packed")) => Ok(KeepModels::Packed),
+        _ => Err(unlike(value, "`true`, `false` or \"packed\"")),
+    }
 }
 
 /// A model.
@@ -128,7 +149,7 @@ impl Spec {
         };
         let spec = Self {
             title: file.get("title", text)?.map(|title| title.value),
-            keep_models: file.get("keep_models", flag)?.unwrap_or(false),
+            keep_models: file.get("keep_models", keep_models)?.unwrap_or_default(),
             seeds: file.list("seeds", integer)?,
             models: file.need("models", models)?,
             methods: named(&mut file, "methods", |name, value| method(name, value, &defaults))?,

@@ -45,7 +45,7 @@ fn short_and_long_forms_are_read_in_the_order_of_the_file() {
     let file = parse(WHOLE).unwrap();
     let spec = &file.spec;
     assert_eq!(spec.title.as_deref(), Some("All there is"));
-    assert!(spec.keep_models);
+    assert_eq!(spec.keep_models, KeepModels::Folders);
     assert_eq!(spec.seeds.iter().map(|seed| seed.value).collect::<Vec<_>>(), [0, 7]);
     assert_eq!(
         (spec.models[0].name.value.as_str(), spec.models[0].path.value.as_str()),

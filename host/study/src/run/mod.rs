@@ -6,7 +6,6 @@ mod describe;
 mod pruning;
 
 use budget::Budget;
-use pruning::MODEL;
 
 use super::{
     Cell, Drawn, Plan, Result,
@@ -261,11 +260,6 @@ impl<'a> Runner<'a> {
         self.drop_model(home)
     }
 
-    /// Removes a cell's pruned model, unless models are kept.
-    fn drop_model(&self, home: &Path) -> Result<()> {
-        if self.plan.study().keep_models { Ok(()) } else { folder::remove(&home.join(MODEL)) }
-    }
-
     /// Runs one evaluation, and writes its predictions and scores.
     fn evaluate(&mut self, cell: &Cell, model: &Llama, home: &Path, evaluation: usize) -> Result<()> {
         let started = Instant::now();
@@ -368,7 +362,7 @@ fn is_done(plan: &Plan, folder: &Folder, cell: &Cell) -> bool {
     let home = folder.cell(&cell.hash);
     // What cannot be read is tried again, and then said.
     let scored = |evaluation| matches!(results::scores(plan, &home, evaluation), Ok(Some(_)));
-    let kept = !plan.study().keep_models || cell.variant.is_none() || home.join(MODEL).exists();
+    let kept = cell.variant.is_none() || pruning::is_kept(plan.study().keep_models, &home);
     let pruned = matches!(results::knows_pruning(cell, &home), Ok(true));
     kept && pruned && (0..plan.study().evaluations.len()).all(scored)
 }

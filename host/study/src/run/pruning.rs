@@ -2,7 +2,7 @@
 
 use super::{Runner, StudyEvent, is_done};
 use crate::{
-    Cell, Result, StudyError, Variant,
+    Cell, KeepModels, Result, StudyError, Variant,
     folder::{self, Lease},
     results::{FAILED, PRUNING},
 };
@@ -11,7 +11,7 @@ use espalier_base::{
     interrupt,
 };
 use espalier_data::Tokens;
-use espalier_model::Llama;
+use espalier_model::{Llama, ModelError, archive};
 use espalier_prune::{IfUnfinished, Output, Run};
 use std::{
     iter,
@@ -19,12 +19,60 @@ use std::{
 };
 
 /// A cell's pruned model, for as long as it is there.
-pub(super) const MODEL: &str = "model";
+const MODEL: &str = "model";
+/// The same as an archive.
+const ARCHIVE: &str = "model.sparse";
+
+/// Whether a cell's pruned model is there, as far as it is to be kept.
+pub(super) fn is_kept(keep: KeepModels, home: &Path) -> bool {
+    match keep {
+        KeepModels::No => true,
+        KeepModels::Folders => home.join(MODEL).exists(),
+        KeepModels::Packed => home.join(ARCHIVE).exists(),
+    }
+}
+
+fn has_model(home: &Path) -> bool {
+    home.join(MODEL).exists() || home.join(ARCHIVE).exists()
+}
 
 impl<'a> Runner<'a> {
-    /// The folder of a cell's pruned model, which is made if it is not there.
+    /// Where a cell's pruned model is, in the form that is asked for.
+    fn form(&self) -> &'static str {
+        if self.plan.study().keep_models == KeepModels::Packed { ARCHIVE } else { MODEL }
+    }
+
+    /// Removes a cell's pruned model, unless it is kept in this form.
+    pub(super) fn drop_model(&self, home: &Path) -> Result<()> {
+        let keep = self.plan.study().keep_models;
+        if keep != KeepModels::Folders {
+            folder::remove(&home.join(MODEL))?;
+        }
+        if keep != KeepModels::Packed {
+            folder::remove(&home.join(ARCHIVE))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a cell's pruned model of the one that a run of other settings kept in the other form.
+    fn convert(&self, home: &Path) -> Result<()> {
+        let (folder, archive) = (home.join(MODEL), home.join(ARCHIVE));
+        match (folder.exists(), archive.exists()) {
+            (true, false) if self.form() == ARCHIVE => {
+                archive::pack(&folder, &archive, false, |_| {}).map_err(ModelError::from)?;
+            }
+            (false, true) if self.form() == MODEL => {
+                archive::unpack(&archive, &folder, |_| {}).map_err(ModelError::from)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A cell's pruned model, a folder or an archive, which is made if it is not there.
     pub(super) fn pruned(&mut self, cell: &Cell, home: &Path) -> Result<PathBuf> {
-        let out = home.join(MODEL);
+        let out = home.join(self.form());
+        self.convert(home)?;
         if !out.exists() {
             let others = self.sharing(cell)?;
             let cells: Vec<_> = iter::once(cell).chain(others.iter().map(|(other, _)| *other)).collect();
@@ -40,6 +88,9 @@ impl<'a> Runner<'a> {
                 }
                 result => result?,
             }
+        }
+        if out.is_file() {
+            archive::mount(&out).map_err(ModelError::from)?;
         }
         // The manifest stays when the model goes.
         let manifest = out.join("espalier.json");
@@ -60,7 +111,7 @@ impl<'a> Runner<'a> {
             let Some(lease) = self.folder.lease(&other.hash)? else { continue };
             let home = self.folder.cell(&other.hash);
             let failed = self.apart.contains(&other.hash) || home.join(FAILED).exists();
-            if !failed && !is_done(self.plan, &self.folder, other) && !home.join(MODEL).exists() {
+            if !failed && !is_done(self.plan, &self.folder, other) && !has_model(&home) {
                 folder::make(&home)?;
                 folder::sweep(&home)?;
                 others.push((other, lease));
@@ -91,7 +142,7 @@ impl<'a> Runner<'a> {
         };
         let windows: Vec<_> = tokens.iter().map(Tokens::view).collect();
         let paths: Vec<_> =
-            variants.iter().map(|(cell, _)| self.folder.cell(&cell.hash).join(MODEL)).collect();
+            variants.iter().map(|(cell, _)| self.folder.cell(&cell.hash).join(self.form())).collect();
         let mut runs = Vec::new();
         for (((_, variant), settings), path) in variants.iter().zip(&settings).zip(&paths) {
             let method = &study.methods[variant.method].method;

@@ -190,18 +190,11 @@ fn total(sums: __m512) -> f32 {
     pairwise(&mut lanes)
 }
 
-/// Whether the processor spreads words by a mask, which [`packed_dots`] needs.
-pub(super) fn expands() -> bool {
-    matches!(crate::simd::level(), crate::simd::Level::Avx512)
-        && is_x86_feature_detected!("avx512vbmi2")
-        && is_x86_feature_detected!("popcnt")
-}
-
 /// `R` rows without their zeros times `T` rows of inputs. Rows that follow these are asked for: where each of them is the next of a
 /// run of rows, memory is read along `R` ways.
 ///
 /// # Safety
-/// The processor [`expands`], and every x is as long as a row, in whole blocks.
+/// The processor [`expands`](crate::packed::avx512::expands), and every x is as long as a row, in whole blocks.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512vbmi2,popcnt")]
 pub(super) unsafe fn packed_dots<const R: usize, const T: usize>(
     w: Packed,

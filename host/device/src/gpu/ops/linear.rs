@@ -4,7 +4,7 @@ use super::rows::rms_norm;
 use crate::{
     Compute, DType, Input, LinearLayer, Onto, Result, Tensor,
     gpu::{
-        Context, memory,
+        Context, PackedPanels, memory, packed,
         products::{Class, linear},
         tune::Tuner,
     },
@@ -36,7 +36,24 @@ pub(in crate::gpu) fn linears(
         }
         let mut product = |weight: &Tensor, bias: Option<&Tensor>, mode: Mode| {
             let class = Class::linear(weight.dtype(), compute, tokens, ins, weight.rows());
-            linear::run(context, &tuner.variant(context, class), x, weight, bias, mode, compute, y)
+            let Ok(packed) = weight.storage::<PackedPanels>() else {
+                return linear::run(
+                    context,
+                    &tuner.variant(context, class),
+                    x,
+                    weight,
+                    bias,
+                    mode,
+                    compute,
+                    y,
+                );
+            };
+            if let Some(variant) = tuner.packed(context, class) {
+                return packed::product(context, &variant, x, packed, bias, mode, compute, y);
+            }
+            // For many tokens, zeros are put in once.
+            let dense = packed::expand(context, packed)?;
+            linear::run(context, &tuner.variant(context, class), x, &dense, bias, mode, compute, y)
         };
         match *onto {
             Onto::Nothing => product(weight, *bias, Mode::Write)?,

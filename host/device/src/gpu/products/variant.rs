@@ -2,7 +2,8 @@
 
 use super::class::{Class, Kind};
 use espalier_shaders::{
-    COOPERATIVE_KERNELS, Kernel, SUBGROUP_KERNELS, linear, linear_cooperative, linear_few, matmul,
+    COOPERATIVE_KERNELS, Kernel, SUBGROUP_KERNELS, linear, linear_cooperative, linear_few, linear_packed,
+    matmul,
 };
 use std::fmt;
 
@@ -116,6 +117,12 @@ impl Variant {
             workgroup: [linear_few::WORKGROUP, 1],
             workgroup_memory: 0,
         })
+    }
+
+    /// The same of weights without their zeros, for the kernel of subgroups.
+    pub(in crate::gpu) fn packed(&self) -> Option<Self> {
+        (self.kernel.name == linear_few::KERNEL.name)
+            .then_some(Self { kernel: &linear_packed::KERNEL, ..*self })
     }
 
     /// The kernels of small matrices of `side` × `side`, where subgroups are of these sizes. Where they may be of

@@ -110,7 +110,7 @@ impl Cache {
     fn write(&self, content: &CacheContent) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let fill = |out: &mut dyn io::Write| Ok(serde_json::to_writer_pretty(out, content)?);
+        let fill = |out: &mut (dyn io::Write + Send)| Ok(serde_json::to_writer_pretty(out, content)?);
         espalier_base::output::write(&self.path, true, fill).map_err(io::Error::other)
     }
 

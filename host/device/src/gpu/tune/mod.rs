@@ -54,7 +54,8 @@ struct TunerState {
     picks: HashMap<Class, Variant>,
     /// Candidates that did not compile or were wrong.
     refused: Vec<String>,
-    /// Whether the kernel of subgroups agrees with the plain one, by everything it is compiled for.
+    /// Whether the kernel of subgroups agrees with the plain one, or the one of weights without zeros with it, by everything it is
+    /// compiled for.
     few: HashMap<String, bool>,
 }
 
@@ -115,6 +116,23 @@ impl Tuner {
         agrees.then_some(few)
     }
 
+    /// The kernel that reads weights without their zeros, where the kernel of subgroups is taken for the class and this one makes the
+    /// same of the same weights, bit for bit.
+    pub(super) fn packed(&self, context: &Context, class: Class) -> Option<Variant> {
+        let Kind::Linear { dtype, compute, aligned } = class.kind else { return None };
+        let few = self.variant(context, class);
+        let packed = few.packed()?;
+        let mut state = self.state();
+        let compiled_for = format!("{packed} {dtype} {compute} {aligned}");
+        let agrees = *state.few.entry(compiled_for).or_insert_with(|| {
+            let difference = trial::packed_difference(context, &class, &few, &packed);
+            // No part of the product that is asked for.
+            context.kernel_seconds();
+            self.accept(&packed, difference)
+        });
+        agrees.then_some(packed)
+    }
+
     fn remembered_or_tuned(&self, context: &Context, class: &Class, refused: &mut Vec<String>) -> Variant {
         let name = class.to_string();
         let remembered = self.cache.as_ref().and_then(|cache| cache.get(&name));
@@ -146,6 +164,14 @@ impl Tuner {
         };
         tracing::warn!("the kernel `{variant}` is not used on {}: {why}", self.adapter);
         false
+    }
+
+    /// What is compared so far of kernels for few tokens, and whether they agree.
+    pub(super) fn agreed(&self) -> Vec<(String, bool)> {
+        let mut agreed: Vec<_> =
+            self.state().few.iter().map(|(kernel, agrees)| (kernel.clone(), *agrees)).collect();
+        agreed.sort();
+        agreed
     }
 
     /// Every class met so far and the variant taken for it, by name.

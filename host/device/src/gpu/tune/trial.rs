@@ -1,9 +1,9 @@
 //! Checking and timing variants on made-up operands.
 
 use crate::{
-    DType, Operand, Result, Tensor,
+    DType, Operand, PackedMatrix, Result, Tensor,
     gpu::{
-        Context, memory, panels,
+        Context, memory, packed, panels,
         products::{Class, Kind, Layout, Product, Sizes, Variant, linear},
     },
 };
@@ -114,6 +114,40 @@ impl<'a> Check<'a> {
             format!("it makes [{row}, {column}] {}, not {}", result[at], self.expected[at])
         }))
     }
+}
+
+/// How a variant's result of weights without their zeros differs from another's of the same with zeros, if it does in any bit.
+///
+/// # Errors
+/// One does not compile, or the device failed.
+pub(super) fn packed_difference(
+    context: &Context,
+    class: &Class,
+    dense: &Variant,
+    packed: &Variant,
+) -> Result<Option<String>> {
+    let Kind::Linear { dtype, compute, .. } = class.kind else { return Ok(None) };
+    let Sizes { rows, inner, cols } = class.checked();
+    let mut weights = noise(dtype, cols * inner);
+    for (at, element) in weights.chunks_exact_mut(dtype.size()).enumerate() {
+        // Runs of zeros of every length, and rows of nothing else.
+        if (at * at / 7) % 5 < 3 || at / inner % 11 == 3 {
+            element.fill(0);
+        }
+    }
+    let mut operands = Operands::new(context, class, class.checked())?;
+    operands.b = memory::upload(context, dtype, cols, inner, &weights)?;
+    let expected = operands.result(context, dense)?;
+    let matrix = packed::upload(context, &PackedMatrix::pack(dtype, inner, &weights))?;
+    let mut y = memory::upload(context, DType::F32, rows, cols, &noise(DType::F32, rows * cols))?;
+    let (x, bias) = (&operands.a, Some(&operands.bias));
+    packed::product(context, packed, x, matrix.storage()?, bias, Mode::Add, compute, &mut y)?;
+    let result: Vec<f32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(&y)?)?);
+    let first = result.iter().zip(&expected).position(|(got, expected)| got.to_bits() != expected.to_bits());
+    Ok(first.map(|at| {
+        let (row, column) = (at / cols, at % cols);
+        format!("it makes [{row}, {column}] {}, not {} as with zeros", result[at], expected[at])
+    }))
 }
 
 /// Times variants of one class.
