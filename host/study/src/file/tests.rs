@@ -150,6 +150,12 @@ fn what_is_wrong_has_its_line_and_column() {
         ("tokens = 4096", "tokens = 4096\nsamples = 3", "28:10: `samples` and `tokens`"),
         ("file = \"evaluation.json\", ", "", "33:1: [evaluations.Alpaca] lacks `file`"),
         ("[\"exact_match\", \"f1\"]", "[\"f1\", \"f1\"]", "the metric f1 is given twice"),
+        ("limit = 100 }", "limit = 100, group = \"a\" }", "33:92: the group a has one member"),
+        (
+            "limit = 100 }",
+            "limit = 100, groups = \"a\" }",
+            "33:84: unknown key `groups` in [evaluations.Alpaca]",
+        ),
         ("title = \"All there is\"", "title = ", "1:9: "),
         ("tiny = \"models/tiny\"", "", "the study has no model"),
         ("tiny = \"models/tiny\"", "tiny = \"\"", "8:8: expected a path"),

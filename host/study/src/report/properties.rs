@@ -108,9 +108,16 @@ pub(crate) fn outcome_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Retention(group) => format!("retention of {group}"),
         Outcome::Score { evaluation, metric } => {
-            let better = if metric.higher_is_better() { "" } else { ", less is better" };
-            format!("{} on {evaluation}{better}", MetricFormat::of(*metric).title)
+            format!("{} on {evaluation}", MetricFormat::of(*metric).title)
         }
+    }
+}
+
+/// A warning where less of a result is better.
+pub(crate) fn direction(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Score { metric, .. } if !metric.higher_is_better() => " (less is better)",
+        _ => "",
     }
 }
 
@@ -134,7 +141,7 @@ fn correlation_tables<'a>(view: &ReportView<'a>) -> Vec<CorrelationTable<'a>> {
                     stands: found.is_some_and(|one| one.stands),
                 }
             });
-            (outcome_words(outcome), cells.collect())
+            (outcome_words(outcome) + direction(outcome), cells.collect())
         };
         // Of too few sets there is nothing to tell.
         own.iter().any(|one| one.rho.is_some()).then(|| CorrelationTable {
@@ -172,7 +179,7 @@ fn summary(view: &ReportView<'_>) -> String {
         format!(
             "{} and {} with {} at {}{} (ρ = {}{}, {} sets)",
             one.property.title().to_lowercase(),
-            outcome_words(&one.outcome),
+            outcome_words(&one.outcome) + direction(&one.outcome),
             one.method,
             sparsity_title(one.sparsity),
             view.of_model(&one.model),

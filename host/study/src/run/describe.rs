@@ -10,7 +10,7 @@ use espalier_base::interrupt;
 use espalier_data::Tokenizer;
 use espalier_evaluate::{TaskItems, perplexity};
 use espalier_model::{BATCH_TOKENS, Llama, ModelError};
-use std::collections::HashSet;
+use std::collections::{HashSet, btree_map::Entry};
 
 impl Runner<'_> {
     /// Measures the data that a cell was calibrated with, unless that was done. A study does not fail for it.
@@ -72,9 +72,8 @@ impl Runner<'_> {
             }
         };
         for (at, hash) in evaluations.into_iter().enumerate() {
-            if !found.overlap.contains_key(&hash) {
-                let shared = overlap(&texts, self.words_of(cell.model, at, &tokenizer)?);
-                found.overlap.insert(hash, shared);
+            if let Entry::Vacant(place) = found.overlap.entry(hash) {
+                place.insert(overlap(&texts, self.words_of(cell.model, at, &tokenizer)?));
             }
         }
         folder::make(&self.folder.selection(&hash))?;

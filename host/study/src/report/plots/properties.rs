@@ -9,7 +9,7 @@ use crate::properties::Property;
 use crate::report::{
     data::{Correlation, Outcome},
     metric::{MetricFormat, number, sparsity_title},
-    properties::{axis, interval, outcome_words, shown},
+    properties::{axis, direction, interval, outcome_words, shown},
     view::{ReportView, TextSpan, distinct},
 };
 use espalier_sdk::Sparsity;
@@ -90,40 +90,64 @@ fn upper(text: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
+/// How a result is shown.
+enum OutcomeUnit {
+    /// A share, in percent.
+    Share,
+    /// A metric, in its own unit.
+    Metric(MetricFormat),
+}
+
+impl OutcomeUnit {
+    fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Retention(_) => Self::Share,
+            Outcome::Score { metric, .. } => Self::Metric(MetricFormat::of(*metric)),
+        }
+    }
+
+    fn axis(&self) -> String {
+        match self {
+            Self::Share => "Retention (%)".to_owned(),
+            Self::Metric(format) => format.axis(),
+        }
+    }
+
+    fn scaled(&self, value: f64) -> f64 {
+        match self {
+            Self::Share => 100.0 * value,
+            Self::Metric(format) => format.scaled(value),
+        }
+    }
+
+    fn text(&self, value: f64) -> String {
+        match self {
+            Self::Share => format!("{}%", number(100.0 * value, 1)),
+            Self::Metric(format) => format.value(value),
+        }
+    }
+}
+
 fn chart(
     view: &ReportView<'_>,
     property: Property,
     outcome: &Outcome,
     methods: &[&Correlation],
 ) -> Option<Chart> {
-    let (label, scaled, text): (_, Box<dyn Fn(f64) -> f64>, Box<dyn Fn(f64) -> String>) = match outcome {
-        Outcome::Retention(_) => (
-            "Retention (%)".to_owned(),
-            Box::new(|value| 100.0 * value),
-            Box::new(|value| format!("{}%", number(100.0 * value, 1))),
-        ),
-        Outcome::Score { metric, .. } => {
-            let format = MetricFormat::of(*metric);
-            (
-                format.axis(),
-                Box::new(move |value| format.scaled(value)),
-                Box::new(move |value| format.value(value)),
-            )
-        }
-    };
+    let unit = OutcomeUnit::of(outcome);
     let points = || methods.iter().flat_map(|one| one.points.iter().map(move |point| (*one, point)));
     if points().count() == 0 {
         return None;
     }
     let axes = Axes {
         x: Scale::covering(points().map(|(_, point)| property.scaled(point.property))),
-        y: Scale::covering(points().map(|(_, point)| scaled(point.outcome))),
+        y: Scale::covering(points().map(|(_, point)| unit.scaled(point.outcome))),
         height: 180,
         x_label: axis(property),
-        y_label: label,
+        y_label: unit.axis() + direction(outcome),
     };
     let mark = |(one, point): (&Correlation, &crate::report::CorrelationPoint)| {
-        let at = axes.place(property.scaled(point.property), scaled(point.outcome))?;
+        let at = axes.place(property.scaled(point.property), unit.scaled(point.outcome))?;
         let variant = view.pruned(&one.model).find(|variant| {
             variant.method == Some(one.method.as_str())
                 && variant.sparsity == Some(one.sparsity)
@@ -133,7 +157,7 @@ fn chart(
                     .any(|cell| cell.calibration.as_deref() == Some(point.calibration.as_str()))
         })?;
         let title =
-            format!("{}: {} at {}", variant.label, text(point.outcome), shown(property, point.property));
+            format!("{}: {} at {}", variant.label, unit.text(point.outcome), shown(property, point.property));
         Some(Element::Mark { look: view.look_of(variant), at, small: false, title })
     };
     let shapes = points().filter_map(mark).collect();
