@@ -49,7 +49,10 @@ const ADDITIONS: [(&str, &str, &str); 7] = [
 const LOADER: &str = r#"use espalier_sdk::{Options, Sparsity, abi, testing};
 
 fn main() {
-    let path = std::env::args().nth(1).expect("a library");
+    std::env::args().skip(1).for_each(|path| load(&path));
+}
+
+fn load(path: &str) {
     let library = match abi::open(path.as_ref()) {
         Ok(library) => library,
         Err(error) => return println!("{error}"),
@@ -141,10 +144,12 @@ fn build(
     target.join("debug")
 }
 
-fn load(loader: &Path, library: &str) -> String {
+/// What a host says of libraries that it opens one after the other.
+fn load(loader: &Path, libraries: &[&str]) -> String {
     let folder = loader.parent().unwrap();
-    let library = folder.join(format!("{}{library}{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX));
-    let output: Output = Command::new(loader).arg(library).output().unwrap();
+    let file =
+        |name: &&str| folder.join(format!("{}{name}{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX));
+    let output: Output = Command::new(loader).args(libraries.iter().map(file)).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -168,18 +173,22 @@ fn plugins_and_hosts_of_two_minor_versions_load_each_other() {
 
     const PRUNED: &str = "plain: [0.0, -4.0, 0.0, 3.0]\n";
     let (host_old, host_new) = (built.join("host_old"), built.join("host_new"));
-    assert_eq!(load(&host_old, "plugin_old"), PRUNED);
-    assert_eq!(load(&host_new, "plugin_old"), PRUNED);
+    assert_eq!(load(&host_old, &["plugin_old"]), PRUNED);
+    assert_eq!(load(&host_new, &["plugin_old"]), PRUNED);
     assert_eq!(
-        load(&host_old, "plugin_new"),
+        load(&host_old, &["plugin_new"]),
         format!(
             "{PRUNED}needy: the method needy needs `rotate`, which this host does not have: use a newer host\n"
         )
     );
-    assert_eq!(load(&host_new, "plugin_new"), format!("{PRUNED}needy: [0.0, -4.0, 0.0, 3.0]\n"));
-    assert_eq!(load(&host_old, "plugin_stripped"), PRUNED);
+    let both = format!("{PRUNED}needy: [0.0, -4.0, 0.0, 3.0]\n");
+    assert_eq!(load(&host_new, &["plugin_new"]), both);
+    // In one process, in either order.
+    assert_eq!(load(&host_new, &["plugin_old", "plugin_new"]), format!("{PRUNED}{both}"));
+    assert_eq!(load(&host_new, &["plugin_new", "plugin_old"]), format!("{both}{PRUNED}"));
+    assert_eq!(load(&host_old, &["plugin_stripped"]), PRUNED);
     for host in [&host_old, &host_new] {
-        let refused = load(host, "plugin_next");
+        let refused = load(host, &["plugin_next"]);
         assert!(refused.contains("plugin_next"), "{refused}");
         assert!(!refused.contains("plain:"), "{refused}");
     }

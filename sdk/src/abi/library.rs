@@ -20,6 +20,7 @@ use abi_stable::{
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 /// The exports of a library. New ones come after `new_selector`, which stays the last that every library has.
@@ -149,6 +150,14 @@ pub fn open(path: &Path) -> Result<LoadedLibrary, OpenError> {
 /// side may be the newer: abi_stable compares an interface with an implementation that may be newer, so a library that is
 /// older than this host is compared with the sides exchanged.
 fn checked(header: &'static LibHeader) -> Result<LibraryRef, LibraryError> {
+    // abi_stable remembers the tables of every library and compares later ones with them too. It must know this host's own
+    // before an older library's, or it would refuse each newer one that is opened behind that.
+    static KNOWN: Once = Once::new();
+    KNOWN.call_once(|| {
+        let own = <LibraryRef as StableAbi>::LAYOUT;
+        // A type is like itself: there is no error to keep.
+        let _ = check_layout_compatibility(own, own);
+    });
     let error = match header.init_root_module::<LibraryRef>() {
         Ok(library) => return Ok(library),
         Err(error) => error,
