@@ -2,13 +2,13 @@
 
 For every shipped task of choices or likelihoods: rows in the layout that the data set has on the Hugging Face hub, and for
 each of them the log-likelihoods of its choices and its scores, by `lm_eval` itself with its own task definitions, on the
-model in `tests/models/tiny-instruct`, in f32; without examples, with some, and cut where the context is too long.
+model in `tests/models/tiny-instruct`, in f32; without examples, with some, and cut where the context is too long; some also in the model's chat template.
 GSM8K: what the model writes and what is right, and what is extracted from given predictions.
 
 usage: python tests/scripts/make_choices.py
        python tests/scripts/make_choices.py --count 300 --model DIR --host target/release/host
 The second form writes no fixture: it runs both on as many items of each layout, and prints how they differ, with items a
-second. Deterministic.
+second; `--chat` puts them into the model's chat template. Deterministic.
 """
 import argparse
 import json
