@@ -42,6 +42,8 @@ pub(crate) fn report() -> Report {
         gains: gains(&cells),
         contrasts: contrasts(&cells),
         retentions: Vec::new(),
+        properties: properties(),
+        correlations: PROPERTIES.map(correlation).into(),
         predictions: predictions(),
         cells,
     }
@@ -57,6 +59,49 @@ fn evaluation((name, metrics, items): (&str, &[Metric], usize)) -> Evaluation {
 
 fn calibration((name, kind): (&str, CalibrationKind)) -> Calibration {
     Calibration { name: name.into(), kind, summary: format!("{name}.jsonl, 128 windows of 2048 tokens") }
+}
+
+const PROPERTIES: [Property; 2] = [Property::Perplexity, Property::Digits];
+
+/// A calibration set's property in one seed's draw.
+fn property(property: Property, set: usize, seed: u64) -> f64 {
+    let scale = if property == Property::Perplexity { 9.0 } else { 0.02 };
+    scale * (1.0 + set as f64 + 0.1 * noise(&format!("{property:?}{set}{seed}")))
+}
+
+fn properties() -> Vec<MeasuredProperty> {
+    let draws = (0..CALIBRATIONS.len()).flat_map(|set| (0..3).map(move |seed| (set, seed)));
+    let measured = |(set, seed): (usize, u64)| {
+        PROPERTIES.map(|which| MeasuredProperty {
+            model: "llama-2-7b".into(),
+            calibration: CALIBRATIONS[set].0.into(),
+            seed,
+            property: which,
+            evaluation: None,
+            value: property(which, set, seed),
+        })
+    };
+    draws.flat_map(measured).collect()
+}
+
+fn correlation(which: Property) -> Correlation {
+    let (evaluation, metric) = ("unnatural-instructions", Metric::ExactMatch);
+    let point = |set: usize| CorrelationPoint {
+        calibration: CALIBRATIONS[set].0.into(),
+        property: property(which, set, 0),
+        outcome: score(Some(("SparseGPT", set, 0.5)), 0, evaluation, metric),
+    };
+    Correlation {
+        model: "llama-2-7b".into(),
+        method: "SparseGPT".into(),
+        sparsity: Sparsity::Ratio(0.5),
+        property: which,
+        outcome: Outcome::Score { evaluation: evaluation.into(), metric },
+        points: (0..CALIBRATIONS.len()).map(point).collect(),
+        rho: None,
+        interval: None,
+        stands: false,
+    }
 }
 
 /// A number between −1 and 1 that depends on the text alone.
