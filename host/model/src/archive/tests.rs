@@ -105,14 +105,14 @@ fn low_rank_parts_are_kept() {
     let home = tempfile::tempdir().unwrap();
     let (folder, archive) = (home.path().join("model"), home.path().join("model.sparse"));
     single(&folder, &config(), &pruned(Dtype::F32));
+    let weight = crate::layout::Projection::ALL[0].weight(1);
+    let shape = Checkpoint::open(&folder).unwrap().entry(&weight).unwrap().1.shape.clone();
     fs::write(folder.join("espalier.json"), "{}").unwrap();
     let adapter = folder.join("adapter");
     fs::create_dir(&adapter).unwrap();
     let settings =
         r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "rank_pattern": {}, "alpha_pattern": {}}"#;
     fs::write(adapter.join("adapter_config.json"), settings).unwrap();
-    let weight = crate::layout::Projection::ALL[0].weight(1);
-    let shape = Checkpoint::open(&folder).unwrap().entry(&weight).unwrap().1.shape.clone();
     let factors: Vec<Stored> = [('B', vec![shape[0], 1]), ('A', vec![1, shape[1]])]
         .map(|(which, shape)| {
             let bytes = (0..shape[0] * shape[1]).flat_map(|at| (at as f32 * 0.01).to_le_bytes()).collect();
