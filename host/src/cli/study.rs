@@ -89,6 +89,12 @@ fn ended(outcome: &StudyOutcome, out: &Path) -> Result<(), CliError> {
         let (failed, out) = (outcome.failed, out.display());
         return Err(CliError::Failed(format!("{failed} cells failed; {out}/report.html says why")));
     }
+    if outcome.undescribed > 0 {
+        let undescribed = outcome.undescribed;
+        let message =
+            format!("the calibration data of {undescribed} cells could not be measured; run again to do it");
+        return Err(CliError::Again(message));
+    }
     Ok(())
 }
 

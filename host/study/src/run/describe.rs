@@ -13,18 +13,19 @@ use espalier_model::{BATCH_TOKENS, Llama, ModelError};
 use std::collections::{HashSet, btree_map::Entry};
 
 impl Runner<'_> {
-    /// Measures the data that a cell was calibrated with, unless that was done. A study does not fail for it.
+    /// Measures the data that a cell was calibrated with, unless that was done. False where it cannot be measured: the other
+    /// cells go on.
     ///
     /// # Errors
     /// An interrupt.
-    pub(super) fn describe(&mut self, cell: &Cell) -> Result<()> {
+    pub(super) fn describe(&mut self, cell: &Cell) -> Result<bool> {
         let measured = self.measure_data(cell);
         interrupt::check()?;
-        if let Err(error) = measured {
+        if let Err(error) = &measured {
             let name = self.plan.name(cell);
             tracing::warn!("the calibration data of {name} cannot be described: {}", error.chain());
         }
-        Ok(())
+        Ok(measured.is_ok())
     }
 
     fn measure_data(&mut self, cell: &Cell) -> Result<()> {

@@ -87,6 +87,8 @@ pub struct StudyOutcome {
     pub left: usize,
     /// The time that they are expected to take.
     pub left_time: Duration,
+    /// Cells that are done, but whose calibration data could not be measured.
+    pub undescribed: usize,
     /// Whether the run was stopped before it was through.
     pub interrupted: bool,
 }
@@ -189,8 +191,11 @@ impl<'a> Runner<'a> {
             if let (Some(budget), CellEnd::Done) = (&mut self.budget, &state) {
                 budget.learn(&cell.hash, seconds);
             }
-            if matches!(state, CellEnd::Was | CellEnd::Done) && self.describe(cell).is_err() {
-                outcome.interrupted = true;
+            if matches!(state, CellEnd::Was | CellEnd::Done) {
+                match self.describe(cell) {
+                    Ok(described) => outcome.undescribed += usize::from(!described),
+                    Err(_) => outcome.interrupted = true,
+                }
             }
             match state {
                 CellEnd::Was | CellEnd::Done => outcome.done += 1,
