@@ -52,39 +52,21 @@ mod avx512 {
     //! Columns of x are the rows of the product, for which they are transposed, and its columns, which lie side by side already.
 
     use crate::{
-        Floats,
-        panels::{COLS, DEPTH, Left, ROWS, Right, Rows, TILE_COLS, Words, copy, multiply},
+        panels::{COLS, DEPTH, Left, ROWS, Right, TILE_COLS, Words, copy, multiply, with_columns},
         parallel::{Disjoint, Tile, with_scratch},
     };
     use rayon::prelude::*;
-    use std::cell::Cell;
 
     /// Rows of the tile that one task computes.
     const TILE_ROWS: usize = 168 * ROWS;
 
-    thread_local! {
-        /// Transposed columns' memory, kept for the next batch.
-        static TRANSPOSED: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
-    }
-
     pub(super) fn lower(x: &[f32], cols: usize, gram: &mut [f32]) {
         let tiles = tiles(cols);
-        let mut transposed = TRANSPOSED.take();
         for x in x.chunks(DEPTH * cols) {
             let depth = x.len() / cols;
-            let needed = cols * depth;
-            if transposed.len() < needed {
-                transposed = vec![0; needed];
-            }
-            let stripes = transposed[..needed].par_chunks_mut(COLS * depth).enumerate();
-            stripes.for_each(|(stripe, to)| {
-                let rows = Rows::new(Floats::F32(&x[stripe * COLS..]), cols);
-                // SAFETY: the processor has AVX-512, and the stripe so many columns.
-                unsafe { rows.transpose((depth, to.len() / depth), to.as_mut_ptr(), depth, true) };
-            });
-            let (rows, out) = (&transposed[..needed], Disjoint::new(gram));
             let words: &[u32] = bytemuck::cast_slice(x);
-            tiles.par_iter().with_max_len(1).for_each(|&(row, col)| {
+            let out = Disjoint::new(gram);
+            let multiply_tile = |rows: &[f32], row: usize, col: usize| {
                 let size = (TILE_ROWS.min(cols - row), TILE_COLS.min(cols - col));
                 with_scratch(size.1.div_ceil(COLS) * COLS * depth, |panels| {
                     let panels: &mut [u32] = bytemuck::cast_slice_mut(panels);
@@ -93,15 +75,17 @@ mod avx512 {
                         copy(&words[first..], cols, COLS.min(cols - first), panel);
                     }
                     let tile = Tile { start: out.at(row * cols + col), stride: cols };
-                    let left = Left { start: rows[row * depth..].as_ptr(), stride: depth };
+                    let left = Left { start: rows[row * depth..].as_ptr().cast(), stride: depth };
                     let right = Right { start: panels.as_ptr(), stride: COLS };
                     let below = row as isize - col as isize;
                     // SAFETY: the processor has AVX-512; rows and columns were cut to gram's, and the tile is this task's alone.
                     unsafe { multiply(Words::F32, depth, (1.0, 1.0), left, right, size, Some(below), tile) };
                 });
+            };
+            with_columns(x, cols, (depth, cols), |rows| {
+                tiles.par_iter().with_max_len(1).for_each(|&(row, col)| multiply_tile(rows, row, col));
             });
         }
-        TRANSPOSED.set(transposed);
     }
 
     /// The first row and column of every tile that has something of the lower half, by columns.

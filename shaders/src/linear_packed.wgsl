@@ -4,12 +4,7 @@
 
 //!include grid
 //!include operands
-
-override GX: u32 = 128u;
-// At most 8.
-override TOKENS: u32 = 8u;
-// 1, 2 or 4: more reuse what is loaded of x, fewer make work for more subgroups.
-override OUTPUTS: u32 = 4u;
+//!include few
 
 // Four words at a time; every row begins with four of its own.
 @group(0) @binding(4) var<storage, read> mask: array<vec4<u32>>;
@@ -143,11 +138,7 @@ fn main(
         }
         for (var t = 0u; t < TOKENS; t++) {
             let sum = subgroupAdd(sums[t]);
-            if lane == t % lanes && t < p.tokens {
-                store(t, out, sum.x);
-                if OUTPUTS > 1u { store(t, out + 1u, sum.y); }
-                if OUTPUTS > 2u { store(t, out + 2u, sum.z); store(t, out + 3u, sum.w); }
-            }
+            if lane == t % lanes && t < p.tokens { store_outputs(t, out, sum); }
         }
     }
 }

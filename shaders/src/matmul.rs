@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use crate::panels::ROWS;
+use crate::panels::{DEPTH, ROWS, with_columns};
 use crate::{
     Kernel,
     parallel::Disjoint,
@@ -145,7 +145,17 @@ pub fn cpu(
     let c = Disjoint::new(&mut c[to.0 * stride + to.1..]);
     #[cfg(target_arch = "x86_64")]
     if a.transposed && k > 0 && is_x86_feature_detected!("avx512f") {
-        return columns::multiply(alpha, a, b, beta, c, stride);
+        // The columns that are rows of the product are transposed once for all tasks.
+        for first in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - first);
+            let beta = if first == 0 { beta } else { 1.0 };
+            let start = (a.from.0 + first) * a.stride + a.from.1;
+            with_columns(&a.matrix[start..], a.stride, (depth, m), |columns| {
+                let rows = |row: usize| Operand::rows(&columns[row * depth..], depth);
+                tiles((m, n, depth), alpha, rows, |col| b.at(first, col), beta, c, stride);
+            });
+        }
+        return;
     }
     tiles((m, n, k), alpha, |row| a.at(row, 0), |col| b.at(0, col), beta, c, stride);
 }
@@ -168,55 +178,6 @@ fn tiles<'a>(
         // SAFETY: the operands were checked to be inside their matrices; this tile of c is this task's alone.
         unsafe { product(size, alpha, a(row), b(col), beta, c.at(row * stride + col), stride) };
     });
-}
-
-/// A product whose rows are columns of a: they are transposed first, once for all tasks.
-#[cfg(target_arch = "x86_64")]
-mod columns {
-    use super::{Rectangle, tiles};
-    use crate::{
-        Floats,
-        panels::{COLS, DEPTH, Rows},
-        parallel::Disjoint,
-        product::Operand,
-    };
-    use rayon::prelude::*;
-    use std::cell::Cell;
-
-    thread_local! {
-        /// Transposed columns' memory, kept for the next product.
-        static TRANSPOSED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    }
-
-    /// As [`cpu`](super::cpu), on a processor with AVX-512.
-    pub(super) fn multiply(
-        alpha: f32,
-        a: Rectangle<'_>,
-        b: Rectangle<'_>,
-        beta: f32,
-        c: Disjoint<'_, f32>,
-        stride: usize,
-    ) {
-        let ((m, k), n) = (a.shape(), b.shape().1);
-        let mut transposed = TRANSPOSED.take();
-        for first in (0..k).step_by(DEPTH) {
-            let depth = DEPTH.min(k - first);
-            if transposed.len() < m * depth {
-                transposed = vec![0.0; m * depth];
-            }
-            let stripes = transposed[..m * depth].par_chunks_mut(COLS * depth).enumerate();
-            stripes.for_each(|(stripe, to)| {
-                let start = (a.from.0 + first) * a.stride + a.from.1 + stripe * COLS;
-                let rows = Rows::new(Floats::F32(&a.matrix[start..]), a.stride);
-                // SAFETY: the processor has AVX-512, and the stripe so many columns.
-                unsafe { rows.transpose((depth, to.len() / depth), to.as_mut_ptr().cast(), depth, true) };
-            });
-            let beta = if first == 0 { beta } else { 1.0 };
-            let rows = |row: usize| Operand::rows(&transposed[row * depth..], depth);
-            tiles((m, n, depth), alpha, rows, |col| b.at(first, col), beta, c, stride);
-        }
-        TRANSPOSED.set(transposed);
-    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ use std::arch::x86_64::*;
 
 use crate::parallel::Tile;
 
+mod columns;
 mod pack;
 mod serial;
 
+pub(crate) use columns::with_columns;
 pub(crate) use pack::{Rows, copy, pack_filled};
 pub(crate) use serial::product;
 

@@ -1,18 +1,8 @@
 //! Matrices whose zeros are left out, as kernels read them: in panels of whole rows, because an adapter binds only so much at once.
 
-use super::{
-    Context, Dispatch, Panels, memory, panels,
-    products::Variant,
-    segments,
-    sizes::{compute_constant, dtype_constant, size},
-};
-use crate::{Compute, DType, PackedMatrix, Result, Storage, Tensor};
-use espalier_shaders::{
-    expand,
-    linear::{ADD_BIAS, BIAS_DTYPE_SHIFT, Mode, Params},
-    linear_packed::ROW_COLUMNS,
-    mask_bytes,
-};
+use super::{Context, Dispatch, Panels, memory, panels, segments, sizes::size};
+use crate::{DType, PackedMatrix, Result, Storage, Tensor};
+use espalier_shaders::{expand, linear_packed::ROW_COLUMNS, mask_bytes};
 use std::ops::Range;
 
 /// Zeros behind the elements of a panel, because kernels read some elements at a time.
@@ -45,6 +35,20 @@ impl PackedPanel {
 }
 
 impl PackedPanels {
+    /// Rows of every panel, with its elements, its mask and where its rows begin.
+    ///
+    /// # Errors
+    /// A part is in several buffers.
+    pub(super) fn bindings(
+        &self,
+        operation: &'static str,
+    ) -> impl Iterator<Item = Result<(Range<usize>, [wgpu::BufferBinding<'_>; 3])>> {
+        self.panels.iter().map(move |panel| {
+            let [values, mask, offsets] = panel.parts().map(|part| panels(part)?.only(operation));
+            Ok((panel.rows.clone(), [values?, mask?, offsets?]))
+        })
+    }
+
     /// All buffers.
     pub(super) fn parts(&self) -> impl Iterator<Item = &Tensor> {
         self.panels.iter().flat_map(PackedPanel::parts)
@@ -124,66 +128,6 @@ pub(super) fn expand(context: &Context, packed: &PackedPanels) -> Result<Tensor>
         }
     }
     Ok(out)
-}
-
-/// A product of few tokens, whose operands fit, by a variant of the kernel that reads such matrices.
-///
-/// # Errors
-/// The kernel does not compile, or the device failed.
-pub(super) fn product(
-    context: &Context,
-    variant: &Variant,
-    x: &Tensor,
-    w: &PackedPanels,
-    bias: Option<&Tensor>,
-    mode: Mode,
-    compute: Compute,
-    y: &mut Tensor,
-) -> Result<()> {
-    const NAME: &str = "linear";
-    let (tokens, ins) = (x.rows(), x.cols());
-    let mut flags = mode.flag();
-    if let Some(bias) = bias {
-        flags |= ADD_BIAS | (dtype_constant(bias.dtype()) as u32) << BIAS_DTYPE_SHIFT;
-    }
-    let [first, second, third] = variant.constants.map(|(name, value)| (name, f64::from(value)));
-    let constants = [
-        ("W_DTYPE", dtype_constant(w.dtype)),
-        ("COMPUTE", compute_constant(compute)),
-        ("ALIGNED", f64::from(u8::from(ins.is_multiple_of(4)))),
-        first,
-        second,
-        third,
-    ];
-    for rows in segments(tokens, [(panels(x)?, 0), (panels(y)?, 0)]) {
-        let [x_part, y_part] = &rows.parts;
-        for panel in &w.panels {
-            let [values, mask, offsets] =
-                panel.parts().map(|part| panels(part).and_then(|part| part.only(NAME)));
-            let values = values?;
-            // Without a bias its binding takes w, which is not read there.
-            let bias = bias.map_or_else(|| Ok(values.clone()), |bias| panels(bias)?.only(NAME))?;
-            let params = Params {
-                tokens: size(NAME, rows.rows.len())?,
-                outs: size(NAME, panel.rows.len())?,
-                ins: size(NAME, ins)?,
-                x_row: size(NAME, x_part.row)?,
-                w_row: 0,
-                y_row: size(NAME, y_part.row)?,
-                y_col: size(NAME, panel.rows.start)?,
-                y_cols: size(NAME, w.rows)?,
-                flags,
-            };
-            context.dispatch(&Dispatch {
-                kernel: variant.kernel,
-                constants: &constants,
-                bindings: &[x_part.binding.clone(), values, bias, y_part.binding.clone(), mask?, offsets?],
-                params: bytemuck::bytes_of(&params),
-                workgroups: panel.rows.len().div_ceil(variant.tile[1] as usize) as u64,
-            })?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether no kernel wrote past the end of a part.

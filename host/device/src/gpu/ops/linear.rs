@@ -36,24 +36,19 @@ pub(in crate::gpu) fn linears(
         }
         let mut product = |weight: &Tensor, bias: Option<&Tensor>, mode: Mode| {
             let class = Class::linear(weight.dtype(), compute, tokens, ins, weight.rows());
-            let Ok(packed) = weight.storage::<PackedPanels>() else {
-                return linear::run(
-                    context,
-                    &tuner.variant(context, class),
-                    x,
-                    weight,
-                    bias,
-                    mode,
-                    compute,
-                    y,
-                );
+            let expanded;
+            let (variant, weight) = match weight.storage::<PackedPanels>() {
+                Err(_) => (tuner.variant(context, class), weight),
+                Ok(packed) => match tuner.packed(context, class) {
+                    Some(variant) => (variant, weight),
+                    // For many tokens, zeros are put in once.
+                    None => {
+                        expanded = packed::expand(context, packed)?;
+                        (tuner.variant(context, class), &expanded)
+                    }
+                },
             };
-            if let Some(variant) = tuner.packed(context, class) {
-                return packed::product(context, &variant, x, packed, bias, mode, compute, y);
-            }
-            // For many tokens, zeros are put in once.
-            let dense = packed::expand(context, packed)?;
-            linear::run(context, &tuner.variant(context, class), x, &dense, bias, mode, compute, y)
+            linear::run(context, &variant, x, weight, bias, mode, compute, y)
         };
         match *onto {
             Onto::Nothing => product(weight, *bias, Mode::Write)?,

@@ -126,8 +126,8 @@ pub(super) fn packed_difference(
     dense: &Variant,
     packed: &Variant,
 ) -> Result<Option<String>> {
-    let Kind::Linear { dtype, compute, .. } = class.kind else { return Ok(None) };
-    let Sizes { rows, inner, cols } = class.checked();
+    let Kind::Linear { dtype, .. } = class.kind else { return Ok(None) };
+    let Sizes { inner, cols, .. } = class.checked();
     let mut weights = noise(dtype, cols * inner);
     for (at, element) in weights.chunks_exact_mut(dtype.size()).enumerate() {
         // Runs of zeros of every length, and rows of nothing else.
@@ -138,11 +138,8 @@ pub(super) fn packed_difference(
     let mut operands = Operands::new(context, class, class.checked())?;
     operands.b = memory::upload(context, dtype, cols, inner, &weights)?;
     let expected = operands.result(context, dense)?;
-    let matrix = packed::upload(context, &PackedMatrix::pack(dtype, inner, &weights))?;
-    let mut y = memory::upload(context, DType::F32, rows, cols, &noise(DType::F32, rows * cols))?;
-    let (x, bias) = (&operands.a, Some(&operands.bias));
-    packed::product(context, packed, x, matrix.storage()?, bias, Mode::Add, compute, &mut y)?;
-    let result: Vec<f32> = bytemuck::pod_collect_to_vec(&context.fetch(panels(&y)?)?);
+    operands.b = packed::upload(context, &PackedMatrix::pack(dtype, inner, &weights))?;
+    let result = operands.result(context, packed)?;
     let first = result.iter().zip(&expected).position(|(got, expected)| got.to_bits() != expected.to_bits());
     Ok(first.map(|at| {
         let (row, column) = (at / cols, at % cols);
