@@ -34,13 +34,21 @@ pub enum ArchiveError {
     /// What is given is no archive.
     #[error("{} is not an archive, which `host pack` makes", .0.display())]
     NoArchive(PathBuf),
-    /// A shard that is not what it was.
-    #[error("{}: the shard {shard} is not what was packed (its SHA-256 is another): the archive is damaged", path.display())]
+    /// A shard or a file beside the weights that is not what it was.
+    #[error("{}: {file} is not in it as it was packed (its SHA-256 is another): the archive is damaged", path.display())]
     Hash {
         /// The archive.
         path: PathBuf,
-        /// The shard.
-        shard: String,
+        /// The shard, or the file.
+        file: String,
+    },
+    /// A shard or a file beside the weights that is listed under another name than it has.
+    #[error("{}: the names of its files are not those that it lists the SHA-256 of ({file}): the archive is damaged", path.display())]
+    Listed {
+        /// The archive.
+        path: PathBuf,
+        /// The shard, or the file.
+        file: String,
     },
     /// The run was interrupted.
     #[error(transparent)]

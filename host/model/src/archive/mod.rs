@@ -2,9 +2,10 @@
 //! it is memory-mapped, and the CPU multiplies with it as it is.
 //!
 //! The container is safetensors with `format: espalier-sparse` in its metadata, which other loaders refuse. In it are
-//! - `espalier.file/NAME`, u8: a file beside the weights, such as `config.json`, or of the low-rank part in `adapter/`;
-//! - `espalier.shard/NAME`, u8: all that stands before the tensors of a shard, byte for byte, by which [`unpack`](fn@unpack) makes it anew. Its
-//!   SHA-256 is in the metadata, under `sha256`;
+//! - `espalier.file/NAME`, u8: a file beside the weights, such as `config.json`, or of the low-rank part in `adapter/`. Its SHA-256 is
+//!   in the metadata, under `sha256`;
+//! - `espalier.shard/NAME`, u8: all that stands before the tensors of a shard, byte for byte, by which [`unpack`](fn@unpack) makes it anew. The
+//!   whole shard's SHA-256 is in the metadata, too;
 //! - every tensor that is not packed, under its own name;
 //! - of a packed tensor `T`, in the layout of compressed-tensors' `sparse-bitmask`: `T.compressed`, the elements that are kept, row
 //!   after row; `T.bitmask`, u8 `[rows, ⌈cols / 8⌉]`, the lowest bit first; `T.row_offsets`, i64 `[rows]`, where each row begins among

@@ -15,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use espalier_base::{
     files::{self, Limit},
-    hash::Hasher,
+    hash::{self, Hasher},
     interrupt, output,
 };
 use espalier_device::packing::mask_bytes;
@@ -77,7 +77,12 @@ pub fn pack(
     }
     let mut padding: Vec<usize> =
         small.iter().map(|(name, bytes)| header.add(name, Dtype::U8, &[bytes.len()])).collect();
-    let (plan, hashes) = plan(&checkpoint, &mut progress)?;
+    let (plan, mut hashes) = plan(&checkpoint, &mut progress)?;
+    for (name, bytes) in &small {
+        if let Some(file) = name.strip_prefix(FILE) {
+            hashes.insert(file.to_owned(), hash::of(bytes));
+        }
+    }
     let mut packing = Packing::default();
     for Planned { shard, entry, kept } in &plan {
         let linear = Projection::parse(&entry.name).is_some();
@@ -233,7 +238,7 @@ fn tensor(planned: &Planned) -> Result<Bytes, CheckpointError> {
 fn plan<'a>(
     checkpoint: &'a Checkpoint,
     progress: &mut impl FnMut(usize),
-) -> Result<(Vec<Planned<'a>>, BTreeMap<&'a str, String>), ArchiveError> {
+) -> Result<(Vec<Planned<'a>>, BTreeMap<String, String>), ArchiveError> {
     let (mut plan, mut hashes) = (Vec::new(), BTreeMap::new());
     for shard in checkpoint.shards() {
         let mut hash = Hasher::default();
@@ -262,7 +267,7 @@ fn plan<'a>(
             progress(bytes.len());
             plan.push(planned);
         }
-        hashes.insert(shard.file.as_str(), hash.hex());
+        hashes.insert(shard.file.clone(), hash.hex());
     }
     Ok((plan, hashes))
 }

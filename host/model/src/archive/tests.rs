@@ -298,6 +298,8 @@ enum Damage {
     Cut(prop::sample::Index),
     /// Of the header.
     HeaderBit(prop::sample::Index, u8),
+    /// Of a file beside the weights.
+    FileBit(prop::sample::Index, u8),
     /// Of the mask of some tensor.
     MaskBit(prop::sample::Index, u8),
     /// Of the offsets of some tensor.
@@ -313,6 +315,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     prop_oneof![
         index().prop_map(Damage::Cut),
         (index(), 0..8u8).prop_map(|(at, bit)| Damage::HeaderBit(at, bit)),
+        (index(), 0..8u8).prop_map(|(at, bit)| Damage::FileBit(at, bit)),
         (index(), 0..8u8).prop_map(|(at, bit)| Damage::MaskBit(at, bit)),
         (index(), 0..8u8).prop_map(|(at, bit)| Damage::OffsetBit(at, bit)),
         (index(), 0..8u8).prop_map(|(at, bit)| Damage::ShapeBit(at, bit)),
@@ -332,7 +335,8 @@ proptest! {
         let shard = crate::checkpoint::Shard::open(archive, "model.sparse".to_owned()).unwrap();
         let start = shard.header.data_start;
         let part = |end: &str, at: prop::sample::Index, unit: usize| {
-            let all: Vec<usize> = shard.header.tensors.iter().filter(|entry| entry.name.ends_with(end))
+            let all: Vec<usize> = shard.header.tensors.iter()
+                .filter(|entry| entry.name.ends_with(end) || entry.name.starts_with(end))
                 .flat_map(|entry| entry.range.clone().step_by(unit)).collect();
             all[at.index(all.len())]
         };
@@ -341,6 +345,10 @@ proptest! {
             Damage::Cut(at) => bytes.truncate(at.index(bytes.len())),
             Damage::HeaderBit(at, bit) => {
                 bytes[at.index(start)] ^= 1 << bit;
+                must = false;
+            }
+            Damage::FileBit(at, bit) => {
+                bytes[part("espalier.file/", at, 1)] ^= 1 << bit;
                 must = false;
             }
             Damage::MaskBit(at, bit) => bytes[part(".bitmask", at, 1)] ^= 1 << bit,
@@ -360,13 +368,16 @@ proptest! {
             Err(message) => {
                 prop_assert!(message.contains("damaged.sparse"), "{message}");
                 let named = message.contains("model.layers.");
-                prop_assert!(named || matches!(damage, Damage::Cut(_) | Damage::HeaderBit(..)), "{damage:?}: {message}");
+                prop_assert!(named || matches!(damage, Damage::Cut(_) | Damage::HeaderBit(..) | Damage::FileBit(..)), "{damage:?}: {message}");
             }
         }
         // Whatever was turned, what is unpacked is what was packed or nothing.
         let again = home.path().join("again");
         if unpack(&damaged, &again, |_| {}).is_ok() {
-            prop_assert_eq!(hash(&again.join("model.safetensors")), hash(&home.path().join("model/model.safetensors")));
+            prop_assert!(!matches!(damage, Damage::FileBit(..)));
+            for name in ["config.json", "model.safetensors"] {
+                prop_assert_eq!(hash(&again.join(name)), hash(&home.path().join("model").join(name)));
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ struct Opened {
     shard: Shard,
     contents: Contents,
     checkpoint: Checkpoint,
-    /// SHA-256 of the shards.
+    /// SHA-256 of the shards and of the files beside them.
     hashes: BTreeMap<String, String>,
 }
 
@@ -36,7 +36,15 @@ impl Opened {
         }
         let contents = Contents::of(&shard)?;
         let hashes = shard.header.metadata.get("sha256");
-        let hashes = hashes.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let hashes: BTreeMap<String, String> =
+            hashes.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        // The first archives list shards alone.
+        let Contents { shards, files, .. } = &contents;
+        let missing = hashes.keys().find(|name| !shards.contains_key(*name) && !files.contains_key(*name));
+        let unlisted = || shards.keys().find(|name| !hashes.contains_key(*name));
+        if let Some(file) = missing.or_else(unlisted) {
+            return Err(ArchiveError::Listed { path: archive.to_owned(), file: file.clone() });
+        }
         Ok(Self { shard, contents, checkpoint: Checkpoint::open(archive)?, hashes })
     }
 }
@@ -56,6 +64,9 @@ pub fn unpack(
         for (name, range) in &opened.contents.files {
             let path = folder.join(name);
             let bytes = opened.shard.passing(range.clone())?;
+            if opened.hashes.get(name).is_some_and(|listed| *listed != hash::of(&bytes)) {
+                return Err(ArchiveError::Hash { path: archive.to_owned(), file: name.clone() });
+            }
             let write = || {
                 fs::create_dir_all(path.parent().unwrap_or(folder))?;
                 let mut file = File::create(&path)?;
@@ -75,7 +86,7 @@ pub fn unpack(
             })?;
             file.sync_all().map_err(failed)?;
             if opened.hashes.get(name) != Some(&record.sha256) {
-                return Err(ArchiveError::Hash { path: archive.to_owned(), shard: name.clone() });
+                return Err(ArchiveError::Hash { path: archive.to_owned(), file: name.clone() });
             }
         }
         Ok(())
