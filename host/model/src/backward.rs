@@ -15,28 +15,35 @@ use espalier_device::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Queries whose scores are in memory at a time: what they do not see is not computed.
-const QUERIES: usize = 128;
+/// Queries whose scores are in memory at a time: what they do not see is not computed. Fewer leave less for every operation to
+/// do than it takes to begin it.
+const QUERIES: usize = 256;
 
 /// A forward pass through a block, with what its gradients are computed from.
 #[derive(Debug)]
 pub struct Tape {
-    spans: Vec<Span>,
-    positions: Arc<Tensor>,
-    rope: Arc<Tensor>,
     /// Weights that were used instead of the block's own, f32.
     weights: BTreeMap<Projection, Tensor>,
     hidden: Tensor,
     attention_input: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    attention: Attention,
     attended: Tensor,
     between: Tensor,
     mlp_input: Tensor,
     gate: Tensor,
     up: Tensor,
     inner: Tensor,
+}
+
+/// What attention made its output of.
+#[derive(Debug)]
+struct Attention {
+    spans: Vec<Span>,
+    positions: Arc<Tensor>,
+    rope: Arc<Tensor>,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
 }
 
 /// The gradients of a loss through a block.
@@ -103,15 +110,10 @@ impl Llama {
         let output = apply(Projection::Down, &inner, Some(&between))?;
         let (positions, rope) = (Arc::clone(&batch.positions), Arc::clone(&batch.rope));
         let tape = Tape {
-            spans,
-            positions,
-            rope,
             weights,
             hidden,
             attention_input,
-            q,
-            k,
-            v,
+            attention: Attention { spans, positions, rope, q, k, v },
             attended,
             between,
             mlp_input,
@@ -153,33 +155,36 @@ impl Llama {
         };
         let zeros = |like: &Tensor| device.zeros(DType::F32, like.rows(), like.cols());
 
-        // Gated MLP.
-        let mut d_inner = zeros(&tape.inner)?;
-        through(Projection::Down, gradient, &tape.inner, &mut d_inner, 0.0)?;
-        let d_up = zip(device, Unary::Silu, &tape.gate, Binary::Multiply, &d_inner)?;
-        let mut d_gated = d_inner;
+        // Gated MLP. What is not needed again is written over: fresh memory is slow.
+        let mut d_gated = zeros(&tape.inner)?;
+        through(Projection::Down, gradient, &tape.inner, &mut d_gated, 0.0)?;
+        let multiplied = |f, b: &Tensor, out: &mut Tensor| {
+            device.execute(Op::Zip { a: &tape.gate, b, f, op: Binary::Multiply, alpha: 1.0 }, out)
+        };
+        let mut d_up = tape.inner;
+        multiplied(Unary::Silu, &d_gated, &mut d_up)?;
         update(device, &mut d_gated, Binary::Multiply, 1.0, &tape.up)?;
-        let d_gate = zip(device, Unary::SiluGradient, &tape.gate, Binary::Multiply, &d_gated)?;
+        let mut d_gate = tape.up;
+        multiplied(Unary::SiluGradient, &d_gated, &mut d_gate)?;
         drop(d_gated);
         let mut d_input = zeros(&tape.mlp_input)?;
         through(Projection::Gate, &d_gate, &tape.mlp_input, &mut d_input, 0.0)?;
         through(Projection::Up, &d_up, &tape.mlp_input, &mut d_input, 1.0)?;
         drop((d_gate, d_up));
         let norm = block.norm(LayerInput::Mlp);
-        let d_between = self.norm_gradient(&tape.between, norm, &d_input, gradient)?;
-        drop(d_input);
+        let d_between = self.norm_gradient(&tape.between, norm, d_input, gradient)?;
 
         // Self-attention.
         let mut d_attended = zeros(&tape.attended)?;
         through(Projection::Output, &d_between, &tape.attended, &mut d_attended, 0.0)?;
-        let (d_q, d_k, d_v) = self.attention_gradient(&tape, &d_attended)?;
+        let (d_q, d_k, d_v) = self.attention_gradient(&tape.attention, tape.attended, &d_attended)?;
         drop(d_attended);
         let mut d_input = zeros(&tape.attention_input)?;
         through(Projection::Query, &d_q, &tape.attention_input, &mut d_input, 0.0)?;
         through(Projection::Key, &d_k, &tape.attention_input, &mut d_input, 1.0)?;
         through(Projection::Value, &d_v, &tape.attention_input, &mut d_input, 1.0)?;
         let norm = block.norm(LayerInput::Attention);
-        let input = self.norm_gradient(&tape.hidden, norm, &d_input, &d_between)?;
+        let input = self.norm_gradient(&tape.hidden, norm, d_input, &d_between)?;
         weights.sort_by_key(|(projection, _)| *projection);
         Ok(BlockGradients { weights, input })
     }
@@ -196,13 +201,14 @@ impl Llama {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        dy: &Tensor,
+        dy: Tensor,
         residual: &Tensor,
     ) -> Result<Tensor> {
         let device = &*self.device;
         let (rows, cols) = (x.rows(), x.cols() as f32);
         let weight = in_f32(device, weight)?;
-        let mut z = zip(device, Unary::Identity, dy, Binary::Multiply, &weight)?;
+        let mut z = dy;
+        update(device, &mut z, Binary::Multiply, 1.0, &weight)?;
         let sum = |f, x: &Tensor| -> Result<Tensor> {
             let mut sums = device.zeros(DType::F32, rows, 1)?;
             device.execute(Op::Reduce { x, f, axis: Axis::EachRow, accumulate: false }, &mut sums)?;
@@ -230,12 +236,18 @@ impl Llama {
     }
 
     /// The gradients by the queries and keys as they were before they were turned, and by the values.
-    fn attention_gradient(&self, tape: &Tape, d_attended: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+    fn attention_gradient(
+        &self,
+        tape: &Attention,
+        attended: Tensor,
+        d_attended: &Tensor,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
         let device = &*self.device;
         let shape = self.attention_shape();
         let (head_dim, scale) = (shape.head_dim, shape.scale);
         let like = |x: &Tensor| device.zeros(DType::F32, x.rows(), x.cols());
         let (mut d_q, mut d_k, mut d_v) = (like(&tape.q)?, like(&tape.k)?, like(&tape.v)?);
+        let d_o_by_o = self.sums_by_head(attended, d_attended)?;
         let parts = tape.spans.iter().flat_map(|span| {
             (0..span.queries)
                 .step_by(QUERIES)
@@ -245,7 +257,7 @@ impl Llama {
             // Queries `from..to` of a sequence see the keys before `to`.
             let (queries, keys) = (to - from, to);
             let matrix = || device.zeros(DType::F32, queries, keys);
-            let (mut p, mut d_s, mut weighted) = (matrix()?, matrix()?, matrix()?);
+            let (mut p, mut d_s) = (matrix()?, matrix()?);
             let mut sums = device.zeros(DType::F32, queries, 1)?;
             for head in 0..shape.heads {
                 let group = head / (shape.heads / shape.kv_heads);
@@ -258,10 +270,8 @@ impl Llama {
                 device.execute(Op::CausalSoftmax { scale, window: shape.window }, &mut p)?;
                 // dS = P ∘ (dP − rowsum(P ∘ dP)), where dP was.
                 product(device, 1.0, d_o, v.t(), 0.0, (0, 0), &mut d_s)?;
-                let (f, op) = (Unary::Identity, Binary::Multiply);
-                device.execute(Op::Zip { a: &p, b: &d_s, f, op, alpha: 1.0 }, &mut weighted)?;
-                let (f, axis) = (Reduction::Sum, Axis::EachRow);
-                device.execute(Op::Reduce { x: &weighted, f, axis, accumulate: false }, &mut sums)?;
+                let from = of_head(&d_o_by_o, (first + from, head), (queries, 1));
+                device.execute(Op::Copy { from, to: (0, 0) }, &mut sums)?;
                 update(device, &mut d_s, Binary::Subtract, 1.0, &sums)?;
                 update(device, &mut d_s, Binary::Multiply, 1.0, &p)?;
                 product(device, scale, d_s.all(), k, 0.0, of_queries, &mut d_q)?;
@@ -274,6 +284,23 @@ impl Llama {
             device.execute(Op::Rope { table: &back, positions: &tape.positions, head_dim }, x)?;
         }
         Ok((d_q, d_k, d_v))
+    }
+
+    /// What the softmax's gradient takes off its rows, `rowsum(P ∘ dP)`, for every token and head: `[tokens, heads]`. It is
+    /// `rowsum(dO ∘ O)` (FlashAttention-2, 2307.08691, section 3.1), which has a head's size in place of all keys to add up.
+    fn sums_by_head(&self, attended: Tensor, d_attended: &Tensor) -> Result<Tensor> {
+        let device = &*self.device;
+        let shape = self.attention_shape();
+        let mut of_head = vec![0.0; attended.cols() * shape.heads];
+        for (col, row) in of_head.chunks_exact_mut(shape.heads).enumerate() {
+            row[col / shape.head_dim] = 1.0;
+        }
+        let of_head = device.from_f32(attended.cols(), shape.heads, of_head)?;
+        let mut products = attended;
+        update(device, &mut products, Binary::Multiply, 1.0, d_attended)?;
+        let mut sums = device.zeros(DType::F32, products.rows(), shape.heads)?;
+        product(device, 1.0, products.all(), of_head.all(), 0.0, (0, 0), &mut sums)?;
+        Ok(sums)
     }
 
     /// A rotary table of the opposite angles.

@@ -71,7 +71,7 @@ impl Llama {
                 Op::Matmul { a: by_logits.all(), b: lm_head.all(), alpha: 1.0, beta: 0.0, to: (0, 0) };
             device.execute(product, &mut by_normed)?;
             let nothing = device.zeros(DType::F32, rows, width)?;
-            let by_hidden = self.norm_gradient(&hidden, &head.norm, &by_normed, &nothing)?;
+            let by_hidden = self.norm_gradient(&hidden, &head.norm, by_normed, &nothing)?;
             device.execute(Op::Copy { from: by_hidden.all(), to: (first, 0) }, &mut gradient)?;
         }
         Ok(gradient)

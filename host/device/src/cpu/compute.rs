@@ -1,6 +1,8 @@
 //! Operations on the CPU: each calls its kernel's twin.
 
-use super::memory::{bytes, bytes_mut, f32s, f32s_mut, floats, floats_mut, u32s, u32s_mut};
+use super::memory::{
+    bytes, bytes_mut, bytes_over, f32s, f32s_mut, f32s_over, floats, floats_over, u32s, u32s_mut,
+};
 use crate::{Axis, DeviceError, Op, Operand, Repeat, Result, Scores, Selection, Tensor, Within};
 use espalier_shaders::{self as kernels, matmul::Rectangle};
 
@@ -8,10 +10,10 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
     let name = op.name();
     let cols = out.cols();
     match op {
-        Op::Convert { x } => kernels::convert::cpu(floats(x)?, floats_mut(out)?),
+        Op::Convert { x } => kernels::convert::cpu(floats(x)?, floats_over(out)?),
         Op::CopyRows { x, start } => {
             let start = start * x.cols() * x.dtype().size();
-            let out = bytes_mut(out)?;
+            let out = bytes_over(out)?;
             out.copy_from_slice(&bytes(x)?[start..start + out.len()]);
         }
         Op::ScatterRows { x, places } => {
@@ -21,7 +23,7 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
         }
         Op::Copy { from, to } => copy(from, out, to)?,
         Op::RmsNorm { x, weight, eps } => {
-            kernels::rms_norm::cpu(f32s(x)?, floats(weight)?, eps, cols, f32s_mut(out)?);
+            kernels::rms_norm::cpu(f32s(x)?, floats(weight)?, eps, cols, f32s_over(out)?);
         }
         Op::Rope { table, positions, head_dim } => {
             let positions = u32s(positions)?;
@@ -40,7 +42,7 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
             let targets = u32s(targets)?;
             expect_below(name, "target", targets, logits.cols())?;
             let (logits, vocab) = (f32s(logits)?, logits.cols());
-            kernels::cross_entropy_gradient::cpu(logits, vocab, targets, f32s(factors)?, f32s_mut(out)?);
+            kernels::cross_entropy_gradient::cpu(logits, vocab, targets, f32s(factors)?, f32s_over(out)?);
         }
         Op::JsDivergence { a, b } => {
             kernels::js_divergence::cpu(f32s(a)?, f32s(b)?, a.cols(), f32s_mut(out)?);
@@ -49,11 +51,11 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
             let shape = (out.rows(), out.cols());
             kernels::causal_softmax::cpu(f32s_mut(out)?, shape, scale, window);
         }
-        Op::Map { x, f, scale, shift } => kernels::map::cpu(f, f32s(x)?, scale, shift, f32s_mut(out)?),
+        Op::Map { x, f, scale, shift } => kernels::map::cpu(f, f32s(x)?, scale, shift, f32s_over(out)?),
         Op::Zip { a, b, f, op, alpha } => {
             let shape = (a.rows(), a.cols());
             let repeat = Repeat::of(b, shape).map_err(DeviceError::operand(name))?;
-            kernels::zip::cpu(f, f32s(a)?, op, alpha, f32s(b)?, repeat, shape, f32s_mut(out)?);
+            kernels::zip::cpu(f, f32s(a)?, op, alpha, f32s(b)?, repeat, shape, f32s_over(out)?);
         }
         Op::Update { b, f, scale, op, alpha } => {
             let repeat = Repeat::of(b, (out.rows(), cols)).map_err(DeviceError::operand(name))?;
@@ -89,9 +91,12 @@ pub(super) fn compute(op: Op<&Tensor>, out: &mut Tensor) -> Result<()> {
         }
         Op::Gram { x } => kernels::gram::cpu(f32s(x)?, cols, f32s_mut(out)?),
         Op::Matmul { a, b, alpha, beta, to } => {
-            kernels::matmul::cpu(alpha, rectangle(a)?, rectangle(b)?, beta, f32s_mut(out)?, cols, to);
+            let (a, b) = (rectangle(a)?, rectangle(b)?);
+            let whole = (a.shape().0, b.shape().1) == (out.rows(), cols);
+            let out = if whole && beta == 0.0 { f32s_over(out)? } else { f32s_mut(out)? };
+            kernels::matmul::cpu(alpha, a, b, beta, out, cols, to);
         }
-        Op::Transpose { x } => kernels::transpose::cpu(f32s(x)?, x.cols(), f32s_mut(out)?),
+        Op::Transpose { x } => kernels::transpose::cpu(f32s(x)?, x.cols(), f32s_over(out)?),
         Op::Reverse {} => kernels::reverse::cpu(f32s_mut(out)?),
         Op::Diagonal { x } => kernels::diagonal::take(f32s(x)?, f32s_mut(out)?),
         Op::AddDiagonal { d } => kernels::diagonal::add(f32s(d)?, f32s_mut(out)?),

@@ -2,7 +2,7 @@
 
 use espalier_shaders::{linear as linear_kernel, rms_norm as rms_norm_kernel};
 
-use super::memory::{f32s, f32s_mut, floats, weights};
+use super::memory::{f32s, f32s_mut, f32s_over, floats, weights};
 use crate::{Compute, DeviceError, Input, LinearLayer, Onto, Result, Tensor};
 
 pub(super) fn linears<'a>(input: Input, compute: Compute, layers: &mut [LinearLayer<'a>]) -> Result<()> {
@@ -21,7 +21,11 @@ pub(super) fn linears<'a>(input: Input, compute: Compute, layers: &mut [LinearLa
             }
         };
         let (w, bias) = (weights(layer.weight)?, row(layer.bias)?);
-        Ok(linear_kernel::Layer { w, bias, onto, y: f32s_mut(layer.y)? })
+        let y = match layer.onto {
+            Onto::Sum => f32s_mut(layer.y)?,
+            Onto::Nothing | Onto::Gate { .. } => f32s_over(layer.y)?,
+        };
+        Ok(linear_kernel::Layer { w, bias, onto, y })
     });
     linear_kernel::cpu(input, compute, &mut layers.collect::<Result<Vec<_>>>()?);
     Ok(())

@@ -7,26 +7,39 @@ use std::sync::{
 
 use bytes::Bytes;
 use espalier_shaders::{Floats, FloatsMut, Weights};
-use memmap2::MmapMut;
 
+use super::words::{Spare, Words, whole};
 use crate::{DType, DeviceError, PackedMatrix, Result, Storage, Tensor, budget::Budget};
 
-/// How much memory a device's tensors hold.
+/// How much memory a device's tensors hold, and what is kept for the next ones: never more than they held together before.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     held: AtomicU64,
     peak: AtomicU64,
     budget: Budget,
+    spare: Spare,
 }
 
 impl Meter {
-    fn add(&self, bytes: u64) {
+    /// Counts so many bytes, whose words are still to come.
+    fn reserve(&self, bytes: usize) -> Result<()> {
+        self.budget.check("a tensor", bytes as u64, self.held.load(Ordering::Relaxed))?;
+        let bytes = whole(bytes) as u64;
         let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(held, Ordering::Relaxed);
+        self.trim();
+        Ok(())
     }
 
-    fn subtract(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    /// These bytes are not held any more; their words may serve again.
+    fn release(&self, bytes: usize, words: Words) {
+        self.held.fetch_sub(whole(bytes) as u64, Ordering::Relaxed);
+        self.spare.keep(words);
+        self.trim();
+    }
+
+    fn trim(&self) {
+        self.spare.trim(self.peak().saturating_sub(self.held.load(Ordering::Relaxed)));
     }
 
     pub(super) fn set_budget(&self, bytes: Option<u64>) {
@@ -50,7 +63,8 @@ pub struct Memory {
 #[derive(Debug)]
 enum TensorContent {
     Shared(Bytes),
-    Owned(Words),
+    /// Not there before they are touched: then zeros, or whatever was there where all is written over.
+    Owned(OnceLock<Words>),
     /// Without zeros, as products take it; with them once anything else has asked for its elements.
     Packed {
         matrix: PackedMatrix,
@@ -58,60 +72,15 @@ enum TensorContent {
     },
 }
 
-/// Whole words, so that elements of every type are aligned.
-#[derive(Debug)]
-enum Words {
-    Small(Box<[u32]>),
-    /// In pages of megabytes where the system has them: a forward pass touches gigabytes anew, and one after the other
-    /// ordinary pages of 4 KiB took a tenth of it.
-    Large(MmapMut),
-}
-
-/// From so many bytes on words are [`Words::Large`].
-const LARGE: usize = 4 << 20;
-
-impl Words {
-    fn zeros(bytes: usize) -> Option<Self> {
-        if bytes < LARGE {
-            return bytemuck::allocation::try_zeroed_slice_box(bytes.div_ceil(4)).ok().map(Self::Small);
-        }
-        let map = MmapMut::map_anon(bytes.next_multiple_of(4)).ok()?;
-        #[cfg(target_os = "linux")]
-        // A system without huge pages does with small ones.
-        let _ = map.advise(memmap2::Advice::HugePage);
-        Some(Self::Large(map))
-    }
-}
-
-impl std::ops::Deref for Words {
-    type Target = [u32];
-
-    fn deref(&self) -> &[u32] {
-        match self {
-            Self::Small(words) => words,
-            Self::Large(map) => bytemuck::cast_slice(map),
-        }
-    }
-}
-
-impl std::ops::DerefMut for Words {
-    fn deref_mut(&mut self) -> &mut [u32] {
-        match self {
-            Self::Small(words) => words,
-            Self::Large(map) => bytemuck::cast_slice_mut(map),
-        }
-    }
-}
-
 impl Drop for Memory {
     fn drop(&mut self) {
-        let words = match &self.content {
-            TensorContent::Owned(words) => Some(words),
-            TensorContent::Packed { dense, .. } => dense.get(),
+        let words = match &mut self.content {
+            TensorContent::Owned(words) => Some(words.take().unwrap_or_default()),
+            TensorContent::Packed { dense, .. } => dense.take(),
             TensorContent::Shared(_) => None,
         };
         if let Some(words) = words {
-            self.meter.subtract(size_of_val::<[u32]>(words) as u64);
+            self.meter.release(self.bytes, words);
         }
     }
 }
@@ -119,8 +88,8 @@ impl Drop for Memory {
 impl Memory {
     /// Zeros, which take no memory until they are touched.
     pub(super) fn zeros(bytes: usize, meter: &Arc<Meter>) -> Result<Self> {
-        let words = allocate(bytes, meter)?;
-        Ok(Self { content: TensorContent::Owned(words), bytes, meter: Arc::clone(meter) })
+        meter.reserve(bytes)?;
+        Ok(Self { content: TensorContent::Owned(OnceLock::new()), bytes, meter: Arc::clone(meter) })
     }
 
     /// These elements: shared where they are aligned, copied where they are not.
@@ -143,19 +112,27 @@ impl Memory {
     /// The elements' bytes.
     ///
     /// # Errors
-    /// There is no memory for the zeros that were left out.
+    /// There is no memory for them, or for the zeros that were left out.
     pub fn as_bytes(&self) -> Result<&[u8]> {
         let words = match &self.content {
             TensorContent::Shared(bytes) => return Ok(bytes),
-            TensorContent::Owned(words) => words,
+            TensorContent::Owned(words) => match words.get() {
+                Some(words) => words,
+                // Another thread may be faster; zeros that were not touched take no memory.
+                None => {
+                    let zeros = zeros(self.bytes)?;
+                    words.get_or_init(|| zeros)
+                }
+            },
             TensorContent::Packed { matrix, dense } => match dense.get() {
                 Some(words) => words,
                 None => {
-                    let mut words = self.expand(matrix)?;
-                    // Another thread may have been faster.
-                    dense.get_or_init(|| std::mem::replace(&mut words, Words::Small(Box::default())));
-                    self.meter.subtract(size_of_val::<[u32]>(&words) as u64);
-                    dense.get().unwrap_or_else(|| unreachable!("it was set just above"))
+                    let mut words = Some(self.expand(matrix)?);
+                    let dense = dense.get_or_init(|| words.take().unwrap_or_default());
+                    if let Some(words) = words {
+                        self.meter.release(self.bytes, words);
+                    }
+                    dense
                 }
             },
         };
@@ -163,10 +140,16 @@ impl Memory {
     }
 
     fn expand(&self, matrix: &PackedMatrix) -> Result<Words> {
-        let mut words = allocate(self.bytes, &self.meter)?;
+        self.meter.reserve(self.bytes)?;
+        let mut words = self.anything()?;
         let bytes = &mut bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes];
         matrix.expand_into(bytes);
         Ok(words)
+    }
+
+    /// Words to be written over.
+    fn anything(&self) -> Result<Words> {
+        self.meter.spare.take(self.bytes).map_or_else(|| zeros(self.bytes), Ok)
     }
 
     /// The elements' bytes, to write to.
@@ -175,12 +158,28 @@ impl Memory {
         Ok(&mut bytemuck::cast_slice_mut(self.words_mut()?)[..bytes])
     }
 
+    /// The elements' bytes, to write every one of them.
+    pub(super) fn overwrite(&mut self) -> Result<&mut [u8]> {
+        if matches!(&self.content, TensorContent::Owned(words) if words.get().is_none()) {
+            let mut words = self.anything()?;
+            if cfg!(debug_assertions) {
+                // NaN in every type: what is not written after all shows.
+                words.fill(u32::MAX);
+            }
+            self.content = TensorContent::Owned(words.into());
+        }
+        self.as_bytes_mut()
+    }
+
     fn words_mut(&mut self) -> Result<&mut [u32]> {
         let own = match &mut self.content {
-            TensorContent::Owned(_) => None,
+            TensorContent::Owned(words) if words.get().is_some() => None,
+            TensorContent::Owned(_) => Some(zeros(self.bytes)?),
             TensorContent::Shared(bytes) => {
-                let mut words = allocate(self.bytes, &self.meter)?;
-                bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes].copy_from_slice(bytes);
+                let bytes = bytes.clone();
+                self.meter.reserve(self.bytes)?;
+                let mut words = self.anything()?;
+                bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes].copy_from_slice(&bytes);
                 Some(words)
             }
             TensorContent::Packed { matrix, dense } => match dense.take() {
@@ -192,21 +191,20 @@ impl Memory {
             },
         };
         if let Some(words) = own {
-            self.content = TensorContent::Owned(words);
+            self.content = TensorContent::Owned(words.into());
         }
         match &mut self.content {
-            TensorContent::Owned(words) => Ok(words),
+            TensorContent::Owned(words) => {
+                Ok(words.get_mut().unwrap_or_else(|| unreachable!("the elements are there by now")))
+            }
             _ => unreachable!("the elements are the tensor's own by now"),
         }
     }
 }
 
-fn allocate(bytes: usize, meter: &Meter) -> Result<Words> {
-    meter.budget.check("a tensor", bytes as u64, meter.held.load(Ordering::Relaxed))?;
+fn zeros(bytes: usize) -> Result<Words> {
     let full = || DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: bytes as u64 };
-    let words = Words::zeros(bytes).ok_or_else(full)?;
-    meter.add(size_of_val::<[u32]>(&words) as u64);
-    Ok(words)
+    Words::zeros(bytes).ok_or_else(full)
 }
 
 /// What products take of a matrix of weights.
@@ -245,10 +243,15 @@ pub(super) fn floats(x: &Tensor) -> Result<Floats<'_>> {
     }
 }
 
-/// The elements of a floating-point tensor, to write to.
-pub(super) fn floats_mut(x: &mut Tensor) -> Result<FloatsMut<'_>> {
+/// The bytes of a tensor's elements, to write every one of them.
+pub(super) fn bytes_over(x: &mut Tensor) -> Result<&mut [u8]> {
+    x.storage_mut::<Memory>()?.overwrite()
+}
+
+/// The elements of a floating-point tensor, to write every one of them.
+pub(super) fn floats_over(x: &mut Tensor) -> Result<FloatsMut<'_>> {
     let dtype = x.dtype();
-    let bytes = bytes_mut(x)?;
+    let bytes = bytes_over(x)?;
     match dtype {
         DType::F32 => Ok(FloatsMut::F32(bytemuck::cast_slice_mut(bytes))),
         DType::F16 => Ok(FloatsMut::F16(bytemuck::cast_slice_mut(bytes))),
@@ -269,6 +272,11 @@ pub(super) fn f32s(x: &Tensor) -> Result<&[f32]> {
 /// The elements of an f32 tensor, to write to.
 pub(super) fn f32s_mut(x: &mut Tensor) -> Result<&mut [f32]> {
     Ok(bytemuck::cast_slice_mut(bytes_mut(x)?))
+}
+
+/// The elements of an f32 tensor, to write every one of them.
+pub(super) fn f32s_over(x: &mut Tensor) -> Result<&mut [f32]> {
+    Ok(bytemuck::cast_slice_mut(bytes_over(x)?))
 }
 
 /// The elements of a u32 tensor.

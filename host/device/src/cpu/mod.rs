@@ -5,6 +5,7 @@ mod linears;
 mod memory;
 mod plugin;
 mod processor;
+mod words;
 
 pub use memory::Memory;
 
