@@ -30,6 +30,9 @@ pub(crate) const DEPTH: usize = 768;
 /// Columns of a tile, whose panels are packed together.
 pub(crate) const TILE_COLS: usize = 4 * COLS;
 
+/// Steps of the inner loop from when a panel's words are fetched from the second-level cache to when they are multiplied.
+const AHEAD: usize = 12;
+
 /// Words that are packed at a time: both sides of the transposition then stay in the first-level cache.
 pub(crate) const CHUNK: usize = 64;
 
@@ -127,6 +130,9 @@ macro_rules! panel {
             let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
             let mut right = b.start;
             for k in 0..depth {
+                for vector in 0..VECTORS {
+                    _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD * b.stride + LANES * vector).cast());
+                }
                 let mut b_words = [_mm512_setzero_si512(); VECTORS];
                 for (vector, b) in b_words.iter_mut().enumerate() {
                     // SAFETY: the operand has these columns, or zeros in their place.

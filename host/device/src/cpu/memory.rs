@@ -7,6 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use espalier_shaders::{Floats, FloatsMut, Weights};
+use rayon::prelude::*;
 
 use super::words::{Spare, Words, whole};
 use crate::{DType, DeviceError, PackedMatrix, Result, Storage, Tensor, budget::Budget};
@@ -27,7 +28,6 @@ impl Meter {
         let bytes = whole(bytes) as u64;
         let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(held, Ordering::Relaxed);
-        self.trim();
         Ok(())
     }
 
@@ -38,6 +38,34 @@ impl Meter {
         self.trim();
     }
 
+    /// Words for bytes that are reserved: zeros.
+    fn zeros(&self, bytes: usize) -> Result<Words> {
+        if let Some(mut words) = self.spare.take(bytes) {
+            words.par_chunks_mut(1 << 16).for_each(|part| part.fill(0));
+            return Ok(words);
+        }
+        self.fresh(bytes)
+    }
+
+    /// Words for bytes that are reserved: zeros that take no memory until they are touched.
+    fn fresh(&self, bytes: usize) -> Result<Words> {
+        self.trim();
+        let full = || DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: bytes as u64 };
+        Words::zeros(bytes).ok_or_else(full)
+    }
+
+    /// Words for bytes that are reserved, to be written over.
+    fn anything(&self, bytes: usize) -> Result<Words> {
+        self.spare.take(bytes).map_or_else(|| self.fresh(bytes), Ok)
+    }
+
+    /// Reserves words to be written over.
+    fn reserve_words(&self, bytes: usize) -> Result<Words> {
+        self.reserve(bytes)?;
+        self.anything(bytes).inspect_err(|_| self.release(bytes, Words::default()))
+    }
+
+    /// Keeps no more than was held together with what is held now.
     fn trim(&self) {
         self.spare.trim(self.peak().saturating_sub(self.held.load(Ordering::Relaxed)));
     }
@@ -120,7 +148,7 @@ impl Memory {
                 Some(words) => words,
                 // Another thread may be faster; zeros that were not touched take no memory.
                 None => {
-                    let zeros = zeros(self.bytes)?;
+                    let zeros = self.meter.zeros(self.bytes)?;
                     words.get_or_init(|| zeros)
                 }
             },
@@ -140,16 +168,10 @@ impl Memory {
     }
 
     fn expand(&self, matrix: &PackedMatrix) -> Result<Words> {
-        self.meter.reserve(self.bytes)?;
-        let mut words = self.anything()?;
+        let mut words = self.meter.reserve_words(self.bytes)?;
         let bytes = &mut bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes];
         matrix.expand_into(bytes);
         Ok(words)
-    }
-
-    /// Words to be written over.
-    fn anything(&self) -> Result<Words> {
-        self.meter.spare.take(self.bytes).map_or_else(|| zeros(self.bytes), Ok)
     }
 
     /// The elements' bytes, to write to.
@@ -161,7 +183,7 @@ impl Memory {
     /// The elements' bytes, to write every one of them.
     pub(super) fn overwrite(&mut self) -> Result<&mut [u8]> {
         if matches!(&self.content, TensorContent::Owned(words) if words.get().is_none()) {
-            let mut words = self.anything()?;
+            let mut words = self.meter.anything(self.bytes)?;
             if cfg!(debug_assertions) {
                 // NaN in every type: what is not written after all shows.
                 words.fill(u32::MAX);
@@ -174,11 +196,10 @@ impl Memory {
     fn words_mut(&mut self) -> Result<&mut [u32]> {
         let own = match &mut self.content {
             TensorContent::Owned(words) if words.get().is_some() => None,
-            TensorContent::Owned(_) => Some(zeros(self.bytes)?),
+            TensorContent::Owned(_) => Some(self.meter.zeros(self.bytes)?),
             TensorContent::Shared(bytes) => {
                 let bytes = bytes.clone();
-                self.meter.reserve(self.bytes)?;
-                let mut words = self.anything()?;
+                let mut words = self.meter.reserve_words(self.bytes)?;
                 bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..self.bytes].copy_from_slice(&bytes);
                 Some(words)
             }
@@ -200,11 +221,6 @@ impl Memory {
             _ => unreachable!("the elements are the tensor's own by now"),
         }
     }
-}
-
-fn zeros(bytes: usize) -> Result<Words> {
-    let full = || DeviceError::OutOfMemory { what: "a tensor".to_owned(), bytes: bytes as u64 };
-    Words::zeros(bytes).ok_or_else(full)
 }
 
 /// What products take of a matrix of weights.
