@@ -81,10 +81,9 @@ fn odd_shapes_in_every_weight_type() {
 fn operands_are_rounded_to_the_type_to_compute_in() {
     for compute in [Compute::F16, Compute::BF16] {
         let gpu = TestGpu::computing(compute);
-        for [tokens, outs, ins] in [[130, 140, 17], [70, 31, 16]] {
-            for dtype in FLOATS {
-                check(&gpu, &Case { tokens, outs, ins, dtype, bias: None, accumulate: false });
-            }
+        for dtype in FLOATS {
+            let [tokens, outs, ins] = if dtype == DType::F32 { [130, 140, 17] } else { [70, 31, 16] };
+            check(&gpu, &Case { tokens, outs, ins, dtype, bias: None, accumulate: false });
         }
     }
     // Overflow, subnormal numbers, ties, and NaN.
@@ -105,7 +104,8 @@ fn operands_are_rounded_to_the_type_to_compute_in() {
 fn few_tokens_take_subgroups_where_there_are_some() {
     for compute in [Compute::F32, Compute::F16] {
         let gpu = TestGpu::computing(compute);
-        for tokens in [1, 2, 3, 5, 8] {
+        let tokens: &[usize] = if compute == Compute::F32 { &[1, 2, 3, 5, 8] } else { &[1, 8] };
+        for &tokens in tokens {
             for [outs, ins] in [[1, 1], [37, 131], [130, 260], [3000, 7], [8200, 12]] {
                 let dtype = FLOATS[(tokens + ins) % 3];
                 check(
@@ -237,7 +237,8 @@ fn operands_that_do_not_fit_are_errors() {
 fn norms_and_gates_are_part_of_a_product() {
     for limit in [None, Some(4096)] {
         let gpu = TestGpu::open(limit);
-        for (tokens, outs, ins) in [(3, 17, 31), (70, 33, 64), (130, 129, 100)] {
+        let shapes = [(3, 17, 31), (70, 33, 64), (130, 129, 100)];
+        for (tokens, outs, ins) in shapes.into_iter().skip(usize::from(limit.is_some())) {
             let x = gpu.f32(tokens, ins, &noise(1, tokens * ins));
             let (norm_weight, _) = gpu.floats(DType::BF16, 1, ins, &noise(2, ins));
             let (up, _) = gpu.floats(DType::F16, outs, ins, &noise(3, outs * ins));
