@@ -48,7 +48,8 @@ def strike(args, folder, variable, numbers, whole):
     elif out.exists():
         problem = f"exit {found.returncode}, and something is at the output"
     elif "panicked" in found.stderr or found.returncode < 0:
-        problem = f"exit {found.returncode}: {found.stderr[-300:]}"
+        panic = found.stderr.find("panicked")
+        problem = f"exit {found.returncode}: {found.stderr[panic:][:300] if panic >= 0 else found.stderr[-300:]}"
     elif prune(args, out).returncode != 0 or digest(out) != whole:
         problem = "started again, it does not end with the right bytes"
     clear(folder)
